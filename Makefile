@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0
+#
+# Builds and tests guestmemfs. The file system itself is built by the kernel's
+# own makefiles, in a kernel tree that scripts/kernel-tree prepares; what is here
+# says in which order the scripts are called. They can be called by themselves.
+#
+# A line "## target: text" below is what 'make help' prints.
+
+.DEFAULT_GOAL := help
+# The targets use the same machine, the same tree and all CPUs.
+.NOTPARALLEL:
+
+# DEBUG=1 and KDIR= are for the scripts, from the command line or the environment.
+ifneq ($(filter-out 0,$(DEBUG)),)
+export DEBUG := 1
+else
+# DEBUG=0 is no debug kernel either.
+override DEBUG :=
+unexport DEBUG
+endif
+ifneq ($(KDIR),)
+export KDIR
+endif
+export TESTS
+
+.PHONY: help
+help:
+	@sed -n 's/^## \{0,1\}//p' $(MAKEFILE_LIST)
+
+## Targets (each first installs what it lacks, see scripts/packages.list):
+##
+
+## make kernel      build Linux 7.3 with guestmemfs (build/kernel)
+.PHONY: kernel
+kernel:
+	@scripts/deps kernel
+	@scripts/kernel
+
+## make run         the demonstration: memory of two nodes that survives a kexec
+.PHONY: run
+run: kernel
+	@scripts/deps vm
+	@scripts/demo
+
+## make shell       a shell on a machine with two nodes and a pool on each
+.PHONY: shell
+shell: kernel
+	@scripts/deps vm
+	@scripts/vm --nodes 2 --mem 2G --append 'guestmemfs=0:1G,1:1G' --interactive
+
+## make test        all tests; the last line is "N passed, N failed"
+.PHONY: test
+test: kernel
+	@scripts/deps vm test
+	@scripts/test
+
+## make kunit       the KUnit tests alone
+.PHONY: kunit
+kunit: kernel
+	@scripts/deps vm
+	@scripts/kunit
+
+## make lint        checkpatch, sparse, kernel-doc, shellcheck and others
+.PHONY: lint
+lint:
+	@scripts/deps kernel lint
+	@scripts/lint
+
+## make clean       remove the built kernels; unpacked sources stay
+.PHONY: clean
+clean:
+	rm -rf build/kernel build/kernel-debug build/lint build/vm build/test build/*.log
+
+## make distclean   remove build/ with the unpacked sources as well
+.PHONY: distclean
+distclean:
+	rm -rf build
+	@echo "Downloads stay in $${XDG_CACHE_HOME:-$$HOME/.cache}/guestmemfs"
+
+##
+## Variables:
+##
+## DEBUG=1          the debug kernel: KASAN, UBSAN, lockdep, kmemleak and others
+## KDIR=DIR         a Linux 7.3 tree of your own; patches/ are applied to it, and
+##                  the files of the project linked into it
+## TESTS=ARGS       arguments for pytest in 'make test', such as TESTS='-k kexec'
+##
+## Examples:
+##
+## make run
+## make test DEBUG=1
+## scripts/vm --nodes 2 --mem 2G --append 'guestmemfs=0:1G,1:1G' -- \
+##     sh -c 'mount -t guestmemfs -o node=1 none /mnt && df /mnt'
+## scripts/vm --help
