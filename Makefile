@@ -69,7 +69,7 @@ lint:
 ## make clean       remove the built kernels; unpacked sources stay
 .PHONY: clean
 clean:
-	rm -rf build/kernel build/kernel-debug build/lint build/vm build/test build/*.log
+	rm -rf build/kernel build/kernel-debug build/lint build/vm build/test build/*.log build/*.lock
 
 ## make distclean   remove build/ with the unpacked sources as well
 .PHONY: distclean
