@@ -31,6 +31,7 @@
 #include <unistd.h>
 
 #define VM_DIR	"/run/vm/"
+#define KMEMLEAK	"/sys/kernel/debug/kmemleak"
 #define CTL_FD	9	/* opened by init */
 
 static char ctldir[4096];
@@ -44,8 +45,7 @@ static void finish(void)
 		pause();
 }
 
-static void tell(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
-static void tell(const char *fmt, ...)
+static void __attribute__((format(printf, 1, 2))) tell(const char *fmt, ...)
 {
 	va_list ap;
 
@@ -173,14 +173,14 @@ static bool drain(struct relay *r)
  * Two scans: what was allocated just before the first one may be reported, as
  * the only pointer to it can be on its way between two places.
  */
-static void kmemleak(void)
+static void scan_for_leaks(void)
 {
-	int i, fd = open("/sys/kernel/debug/kmemleak", O_RDWR | O_CLOEXEC);
+	int i, fd = open(KMEMLEAK, O_RDWR | O_CLOEXEC);
 	char line[512];
 	FILE *f;
 
 	if (fd < 0)
-		die("--kmemleak: /sys/kernel/debug/kmemleak (is this a DEBUG=1 kernel?)");
+		die(KMEMLEAK " (for --kmemleak; is this a DEBUG=1 kernel?)");
 	for (i = 0; i < 2; i++) {
 		/* kmemleak reports nothing that is younger than 5 seconds. */
 		sleep(6);
@@ -350,7 +350,7 @@ int main(void)
 		}
 	}
 	if (slurp("kmemleak", NULL))
-		kmemleak();
+		scan_for_leaks();
 	tell("exit %d\n", status);
 	finish();
 	return 0;
