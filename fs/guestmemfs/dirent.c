@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Directory entries of an image.
+ *
+ * A directory has two trees over its entries. One is by name, so that a lookup
+ * in a directory of a million entries is twenty comparisons. The other is by
+ * cookie: cookies come from one counter and are never used again, so that a
+ * reader of the directory who goes on behind the last cookie he saw gets each
+ * entry that stays once, whatever comes and goes meanwhile.
+ */
+
+#include <linux/err.h>
+#include <linux/jhash.h>
+#include <linux/math.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "image.h"
+
+static u32 name_hash(const char *name, unsigned int len)
+{
+	return jhash(name, len, 0);
+}
+
+static int name_cmp(const struct gmfs_dirent *de, u32 hash, const char *name,
+		    unsigned int len)
+{
+	if (hash != de->hash)
+		return hash < de->hash ? -1 : 1;
+	if (len != de->rec->name_len)
+		return len < de->rec->name_len ? -1 : 1;
+	return memcmp(name, de->rec->name, len);
+}
+
+static unsigned int record_type(const struct gmfs_ino *gi)
+{
+	return (gi->rec->mode & S_IFMT) >> 12;
+}
+
+/* Puts @de into the trees of @dir, or returns the errno why not. */
+static int dirent_link(struct gmfs_ino *dir, struct gmfs_dirent *de)
+{
+	struct rb_node **name_at = &dir->dir.names.rb_node;
+	struct rb_node **cookie_at = &dir->dir.cookies.rb_node;
+	struct rb_node *name_up = NULL, *cookie_up = NULL;
+	struct gmfs_dirent *other;
+	int cmp;
+
+	while (*name_at) {
+		name_up = *name_at;
+		other = rb_entry(name_up, struct gmfs_dirent, by_name);
+		cmp = name_cmp(other, de->hash, de->rec->name,
+			       de->rec->name_len);
+		if (!cmp)
+			return -EEXIST;
+		name_at = cmp < 0 ? &name_up->rb_left : &name_up->rb_right;
+	}
+	while (*cookie_at) {
+		cookie_up = *cookie_at;
+		other = rb_entry(cookie_up, struct gmfs_dirent, by_cookie);
+		if (de->rec->cookie == other->rec->cookie)
+			return -EUCLEAN;
+		cookie_at = de->rec->cookie < other->rec->cookie ?
+			    &cookie_up->rb_left : &cookie_up->rb_right;
+	}
+
+	rb_link_node(&de->by_name, name_up, name_at);
+	rb_insert_color(&de->by_name, &dir->dir.names);
+	rb_link_node(&de->by_cookie, cookie_up, cookie_at);
+	rb_insert_color(&de->by_cookie, &dir->dir.cookies);
+	dir->dir.nr++;
+	return 0;
+}
+
+/* Takes @de out of @dir and gives its record back; counts no links. */
+static void dirent_free(struct gmfs_image *img, struct gmfs_ino *dir,
+			struct gmfs_dirent *de)
+{
+	rb_erase(&de->by_name, &dir->dir.names);
+	rb_erase(&de->by_cookie, &dir->dir.cookies);
+	dir->dir.nr--;
+	gmfs_slot_free(img, &img->dirents, de->rec, de->rec->nr_slots);
+	kfree(de);
+}
+
+/* An entry with a record that is complete, but in no tree. */
+static struct gmfs_dirent *dirent_new(struct gmfs_image *img,
+				      const struct gmfs_ino *dir,
+				      const struct gmfs_ino *child,
+				      const char *name, unsigned int len)
+{
+	unsigned int nr = gmfs_dirent_slots(len);
+	struct gmfs_dirent_ser *rec;
+	struct gmfs_dirent *de;
+
+	de = kmalloc_obj(*de);
+	if (!de)
+		return ERR_PTR(-ENOMEM);
+
+	rec = gmfs_slot_alloc(img, &img->dirents, nr);
+	if (IS_ERR(rec)) {
+		kfree(de);
+		return ERR_CAST(rec);
+	}
+
+	rec->parent = dir->ino;
+	rec->ino = child->ino;
+	rec->cookie = gmfs_cookie_take(img);
+	rec->name_len = len;
+	rec->type = record_type(child);
+	rec->nr_slots = nr;
+	memcpy(rec->name, name, len);
+	gmfs_dirty(img, rec);
+
+	de->rec = rec;
+	de->hash = name_hash(name, len);
+	return de;
+}
+
+static void link_inc(struct gmfs_image *img, struct gmfs_ino *gi)
+{
+	gi->rec->nlink++;
+	gmfs_dirty(img, gi->rec);
+}
+
+static void link_dec(struct gmfs_image *img, struct gmfs_ino *gi)
+{
+	gi->rec->nlink--;
+	gmfs_dirty(img, gi->rec);
+}
+
+/**
+ * gmfs_dirent_slots - room that an entry takes
+ * @len: bytes of its name
+ *
+ * Return: slots of GMFS_DIRENT_SLOT bytes.
+ */
+unsigned int gmfs_dirent_slots(unsigned int len)
+{
+	return DIV_ROUND_UP(sizeof(struct gmfs_dirent_ser) + len,
+			    GMFS_DIRENT_SLOT);
+}
+
+/**
+ * gmfs_dirent_find - find an entry by name
+ * @dir: directory
+ * @name: name, not terminated
+ * @len: its bytes
+ *
+ * Context: any; @dir's entries do not change meanwhile.
+ *
+ * Return: the entry, or NULL.
+ */
+struct gmfs_dirent *gmfs_dirent_find(const struct gmfs_ino *dir,
+				     const char *name, unsigned int len)
+{
+	struct rb_node *node = dir->dir.names.rb_node;
+	u32 hash = name_hash(name, len);
+
+	while (node) {
+		struct gmfs_dirent *de = rb_entry(node, struct gmfs_dirent,
+						  by_name);
+		int cmp = name_cmp(de, hash, name, len);
+
+		if (!cmp)
+			return de;
+		node = cmp < 0 ? node->rb_left : node->rb_right;
+	}
+	return NULL;
+}
+
+/**
+ * gmfs_dirent_next - walk a directory
+ * @dir: directory
+ * @cookie: where to go on
+ *
+ * Context: any; @dir's entries do not change meanwhile.
+ *
+ * Return: the entry with the lowest cookie that is not below @cookie, or NULL.
+ */
+struct gmfs_dirent *gmfs_dirent_next(const struct gmfs_ino *dir, u64 cookie)
+{
+	struct rb_node *node = dir->dir.cookies.rb_node;
+	struct gmfs_dirent *found = NULL;
+
+	while (node) {
+		struct gmfs_dirent *de = rb_entry(node, struct gmfs_dirent,
+						  by_cookie);
+
+		if (de->rec->cookie < cookie) {
+			node = node->rb_right;
+		} else {
+			found = de;
+			node = node->rb_left;
+		}
+	}
+	return found;
+}
+
+/**
+ * gmfs_dirent_insert - give an inode a name
+ * @img: where
+ * @dir: directory
+ * @child: inode; a directory that has a name already is refused
+ * @name: name, not terminated
+ * @len: its bytes, 1 to GMFS_NAME_MAX
+ *
+ * Counts the link in @child, and in @dir if @child is a directory.
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ * Nobody else uses @dir's entries or changes the two link counts.
+ *
+ * Return: 0; -EEXIST if the name is there; -EMLINK; -ENOSPC if there is no
+ * more room for metadata; -ENOMEM.
+ */
+int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_ino *dir,
+		       struct gmfs_ino *child, const char *name,
+		       unsigned int len)
+{
+	bool is_dir = S_ISDIR(child->rec->mode);
+	struct gmfs_dirent *de;
+
+	if (is_dir ? child->rec->nlink || dir->rec->nlink == U32_MAX :
+		     child->rec->nlink == U32_MAX)
+		return -EMLINK;
+	if (gmfs_dirent_find(dir, name, len))
+		return -EEXIST;
+	if (gmfs_cookie_next(img) >= GMFS_COOKIE_FULL)
+		return -ENOSPC;
+
+	de = dirent_new(img, dir, child, name, len);
+	if (IS_ERR(de))
+		return PTR_ERR(de);
+	dirent_link(dir, de);
+
+	link_inc(img, child);
+	if (is_dir) {
+		/* Its own "." too, and its ".." in the parent's. */
+		link_inc(img, child);
+		link_inc(img, dir);
+		child->dir.parent = dir;
+	}
+	return 0;
+}
+
+/* Whether the name may go from what it names: 0 or an errno. */
+static int may_remove(const struct gmfs_ino *child)
+{
+	if (child && S_ISDIR(child->rec->mode) && child->dir.nr)
+		return -ENOTEMPTY;
+	return 0;
+}
+
+static void dirent_remove(struct gmfs_image *img, struct gmfs_ino *dir,
+			  struct gmfs_dirent *de, struct gmfs_ino *child)
+{
+	dirent_free(img, dir, de);
+	link_dec(img, child);
+	if (S_ISDIR(child->rec->mode)) {
+		link_dec(img, child);
+		link_dec(img, dir);
+		child->dir.parent = NULL;
+	}
+}
+
+/**
+ * gmfs_dirent_remove - take a name from an inode
+ * @img: where
+ * @dir: directory
+ * @de: its entry; gone afterwards
+ *
+ * An inode whose last name goes is not freed: it may be open.
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ * Nobody else uses @dir's entries or changes the two link counts.
+ *
+ * Return: 0; -ENOTEMPTY for a directory with entries.
+ */
+int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_ino *dir,
+		       struct gmfs_dirent *de)
+{
+	struct gmfs_ino *child = gmfs_ino_find(img, de->rec->ino);
+	int err = may_remove(child);
+
+	if (err)
+		return err;
+	dirent_remove(img, dir, de, child);
+	return 0;
+}
+
+/**
+ * gmfs_dirent_rename - give an entry another name or place
+ * @img: where
+ * @old_dir: directory where it is
+ * @old: the entry; gone afterwards
+ * @new_dir: directory where it will be
+ * @name: name that it will have, not terminated
+ * @len: its bytes, 1 to GMFS_NAME_MAX
+ * @replace: take the new name from what has it, if it is taken
+ *
+ * The renamed entry gets a new cookie. A directory that would come to be below
+ * itself is the caller's to refuse.
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ * Nobody else uses the entries of the two directories or changes link counts
+ * in them.
+ *
+ * Return: 0; -EEXIST if the name is taken and @replace is not set; -ENOTEMPTY,
+ * -EISDIR or -ENOTDIR if what has the name cannot be replaced; -EMLINK;
+ * -ENOSPC if there is no more room for metadata; -ENOMEM.
+ */
+int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_ino *old_dir,
+		       struct gmfs_dirent *old, struct gmfs_ino *new_dir,
+		       const char *name, unsigned int len, bool replace)
+{
+	struct gmfs_ino *child = gmfs_ino_find(img, old->rec->ino);
+	bool is_dir = S_ISDIR(child->rec->mode);
+	struct gmfs_ino *victim = NULL;
+	struct gmfs_dirent *de, *target;
+	int err;
+
+	target = gmfs_dirent_find(new_dir, name, len);
+	if (target) {
+		if (!replace)
+			return -EEXIST;
+		victim = gmfs_ino_find(img, target->rec->ino);
+		/* Two names of one file: POSIX wants both to stay. */
+		if (victim == child)
+			return 0;
+		if (is_dir && !S_ISDIR(victim->rec->mode))
+			return -ENOTDIR;
+		if (!is_dir && S_ISDIR(victim->rec->mode))
+			return -EISDIR;
+		err = may_remove(victim);
+		if (err)
+			return err;
+	}
+	if (is_dir && new_dir->rec->nlink == U32_MAX)
+		return -EMLINK;
+	if (gmfs_cookie_next(img) >= GMFS_COOKIE_FULL)
+		return -ENOSPC;
+
+	de = dirent_new(img, new_dir, child, name, len);
+	if (IS_ERR(de))
+		return PTR_ERR(de);
+
+	if (target)
+		dirent_remove(img, new_dir, target, victim);
+	dirent_free(img, old_dir, old);
+	dirent_link(new_dir, de);
+	if (is_dir && old_dir != new_dir) {
+		link_dec(img, old_dir);
+		link_inc(img, new_dir);
+		child->dir.parent = new_dir;
+	}
+	return 0;
+}
+
+static bool name_ok(const struct gmfs_dirent_ser *rec)
+{
+	const char *name = rec->name;
+	unsigned int len = rec->name_len;
+
+	if (len <= 2 && name[0] == '.' && (len == 1 || name[1] == '.'))
+		return false;
+	return !memchr(name, '/', len) && !memchr(name, '\0', len);
+}
+
+static int dirent_bad(struct gmfs_image *img,
+		      const struct gmfs_dirent_ser *rec, const char *what)
+{
+	return gmfs_image_bad(img, "entry %llu of directory %llu, inode %llu: %s",
+			      rec->cookie, rec->parent, rec->ino, what);
+}
+
+static int dirent_check(struct gmfs_image *img,
+			const struct gmfs_dirent_ser *rec, unsigned int room)
+{
+	unsigned int pad;
+
+	if (!rec->name_len || rec->name_len > GMFS_NAME_MAX)
+		return dirent_bad(img, rec, "length of the name");
+	if (rec->nr_slots != gmfs_dirent_slots(rec->name_len) ||
+	    rec->nr_slots > room)
+		return dirent_bad(img, rec, "number of slots");
+	if (!name_ok(rec))
+		return dirent_bad(img, rec, "not a name");
+	if (rec->cookie >= img->super->next_cookie)
+		return dirent_bad(img, rec, "cookie was not given yet");
+	pad = rec->nr_slots * GMFS_DIRENT_SLOT - sizeof(*rec) - rec->name_len;
+	if (memchr_inv(rec->name + rec->name_len, 0, pad))
+		return dirent_bad(img, rec, "more than the name");
+	if (rec->reserved && !img->lenient)
+		return dirent_bad(img, rec, "reserved field");
+	return 0;
+}
+
+/**
+ * gmfs_dirent_load - take over a handed-over directory entry
+ * @img: image that is being loaded, with all its inodes
+ * @slot: the entry's record or a free slot, trusted in nothing
+ * @room: slots to the end of the metadata block
+ * @used: of no use here
+ *
+ * Context: process context, may sleep; nobody else knows @img.
+ *
+ * Return: slots that the record takes, 0 if it is free; -EUCLEAN if it is bad,
+ * and why is in @img->why; -ENOMEM.
+ */
+int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
+		     unsigned long *used)
+{
+	struct gmfs_dirent_ser *rec = slot;
+	struct gmfs_ino *dir, *child;
+	struct gmfs_dirent *de;
+	int err;
+
+	if (!rec->parent)
+		return 0;
+	err = dirent_check(img, rec, room);
+	if (err)
+		return err;
+
+	dir = gmfs_ino_find(img, rec->parent);
+	if (!dir || !S_ISDIR(dir->rec->mode))
+		return dirent_bad(img, rec, "no such directory");
+	child = gmfs_ino_find(img, rec->ino);
+	if (!child)
+		return dirent_bad(img, rec, "no such inode");
+	if (rec->type != record_type(child))
+		return dirent_bad(img, rec, "type is not the inode's");
+	/* The root is its own. */
+	if (S_ISDIR(child->rec->mode) && child->dir.parent)
+		return dirent_bad(img, rec, "directory has a place already");
+
+	de = kmalloc_obj(*de);
+	if (!de)
+		return -ENOMEM;
+	de->rec = rec;
+	de->hash = name_hash(rec->name, rec->name_len);
+	err = dirent_link(dir, de);
+	if (err) {
+		kfree(de);
+		return dirent_bad(img, rec, err == -EEXIST ?
+				  "name is there twice" :
+				  "cookie is there twice");
+	}
+
+	if (S_ISDIR(child->rec->mode)) {
+		child->dir.parent = dir;
+		dir->links++;
+	} else {
+		child->links++;
+	}
+	return rec->nr_slots;
+}
+
+/**
+ * gmfs_dirent_forget - drop the indexes of a directory
+ * @dir: directory
+ *
+ * The records stay as they are.
+ */
+void gmfs_dirent_forget(struct gmfs_ino *dir)
+{
+	struct gmfs_dirent *de, *next;
+
+	rbtree_postorder_for_each_entry_safe(de, next, &dir->dir.names, by_name)
+		kfree(de);
+	dir->dir.names = RB_ROOT;
+	dir->dir.cookies = RB_ROOT;
+	dir->dir.nr = 0;
+}

@@ -1,0 +1,434 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Extents of an image: which pool blocks a file has.
+ */
+
+#include <linux/err.h>
+#include <linux/minmax.h>
+#include <linux/slab.h>
+
+#include "image.h"
+
+static u64 file_end(const struct gmfs_extent *ext)
+{
+	return ext->rec->file_block + ext->rec->count;
+}
+
+static u64 pool_end(const struct gmfs_extent *ext)
+{
+	return ext->rec->pool_block + ext->rec->count;
+}
+
+/* The last extent that starts at or before @file_block. */
+static struct gmfs_extent *extent_floor(const struct gmfs_ino *gi,
+					u64 file_block)
+{
+	struct rb_node *node = gi->file.extents.rb_node;
+	struct gmfs_extent *found = NULL;
+
+	while (node) {
+		struct gmfs_extent *ext = rb_entry(node, struct gmfs_extent,
+						   node);
+
+		if (ext->rec->file_block > file_block) {
+			node = node->rb_left;
+		} else {
+			found = ext;
+			node = node->rb_right;
+		}
+	}
+	return found;
+}
+
+/* The extent behind @ext, or the first if there is none before. */
+static struct gmfs_extent *extent_after(const struct gmfs_ino *gi,
+					const struct gmfs_extent *ext)
+{
+	return rb_entry_safe(ext ? rb_next(&ext->node) :
+				   rb_first(&gi->file.extents),
+			     struct gmfs_extent, node);
+}
+
+/* Puts @ext into the tree of @gi; false if it overlaps with another. */
+static bool extent_link(struct gmfs_ino *gi, struct gmfs_extent *ext)
+{
+	struct rb_node **at = &gi->file.extents.rb_node;
+	struct rb_node *up = NULL;
+
+	while (*at) {
+		struct gmfs_extent *other;
+
+		up = *at;
+		other = rb_entry(up, struct gmfs_extent, node);
+		if (file_end(ext) <= other->rec->file_block)
+			at = &up->rb_left;
+		else if (file_end(other) <= ext->rec->file_block)
+			at = &up->rb_right;
+		else
+			return false;
+	}
+	rb_link_node(&ext->node, up, at);
+	rb_insert_color(&ext->node, &gi->file.extents);
+	return true;
+}
+
+static void extent_free(struct gmfs_image *img, struct gmfs_ino *gi,
+			struct gmfs_extent *ext)
+{
+	rb_erase(&ext->node, &gi->file.extents);
+	gmfs_slot_free(img, &img->extents, ext->rec, 1);
+	kfree(ext);
+}
+
+static struct gmfs_extent *rsv_take(struct list_head *rsv)
+{
+	struct gmfs_extent *ext;
+
+	ext = list_first_entry_or_null(rsv, struct gmfs_extent, list);
+	if (ext)
+		list_del(&ext->list);
+	return ext;
+}
+
+/**
+ * gmfs_extent_reserve - set extents aside
+ * @img: where
+ * @rsv: gets struct gmfs_extent
+ * @nr: how many
+ *
+ * What is to be done once pool blocks have been committed must not fail for
+ * want of a record: each gmfs_extent_insert() needs up to one extent, and the
+ * calls of gmfs_extent_cut() for one range need up to one together.
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ *
+ * Return: 0; -ENOSPC if there is no more room for metadata, or -ENOMEM, and
+ * then @rsv is empty.
+ */
+int gmfs_extent_reserve(struct gmfs_image *img, struct list_head *rsv, u64 nr)
+{
+	struct gmfs_extent *ext;
+	int err;
+
+	for (; nr; nr--) {
+		ext = kmalloc_obj(*ext);
+		if (!ext) {
+			err = -ENOMEM;
+			goto err_unreserve;
+		}
+		ext->rec = gmfs_slot_alloc(img, &img->extents, 1);
+		if (IS_ERR(ext->rec)) {
+			err = PTR_ERR(ext->rec);
+			kfree(ext);
+			goto err_unreserve;
+		}
+		list_add(&ext->list, rsv);
+	}
+	return 0;
+
+err_unreserve:
+	gmfs_extent_unreserve(img, rsv);
+	return err;
+}
+
+/**
+ * gmfs_extent_unreserve - give back extents that were set aside
+ * @img: where
+ * @rsv: has them; empty afterwards
+ *
+ * Context: process context, may sleep, within the operation of
+ * gmfs_extent_reserve(); takes @img->lock.
+ */
+void gmfs_extent_unreserve(struct gmfs_image *img, struct list_head *rsv)
+{
+	struct gmfs_extent *ext;
+
+	while ((ext = rsv_take(rsv))) {
+		gmfs_slot_free(img, &img->extents, ext->rec, 1);
+		kfree(ext);
+	}
+}
+
+/**
+ * gmfs_extent_find - find what a file has at a place
+ * @gi: file
+ * @file_block: place in the file
+ * @run: gets the pool blocks from there to the end of the extent; or in a hole
+ *	the blocks to the next extent as its count, and no start
+ *
+ * Context: any; @gi's extents do not change meanwhile.
+ *
+ * Return: false if it is a hole.
+ */
+bool gmfs_extent_find(const struct gmfs_ino *gi, u64 file_block,
+		      struct gmpool_run *run)
+{
+	struct gmfs_extent *ext = extent_floor(gi, file_block);
+
+	if (ext && file_block < file_end(ext)) {
+		u64 skip = file_block - ext->rec->file_block;
+
+		run->start = ext->rec->pool_block + skip;
+		run->count = ext->rec->count - skip;
+		return true;
+	}
+
+	ext = extent_after(gi, ext);
+	run->start = 0;
+	run->count = (ext ? ext->rec->file_block : GMFS_MAX_BLOCKS) - file_block;
+	return false;
+}
+
+/**
+ * gmfs_extent_goal - where a hole is best filled from
+ * @gi: file
+ * @file_block: place in the file, in a hole
+ *
+ * Context: any; @gi's extents do not change meanwhile.
+ *
+ * Return: the pool block that would go on with the extent before or lead up to
+ * the one behind, or U64_MAX if there is neither. It may be in use, and may
+ * be none of the pool's.
+ */
+u64 gmfs_extent_goal(const struct gmfs_ino *gi, u64 file_block)
+{
+	struct gmfs_extent *ext = extent_floor(gi, file_block);
+
+	if (ext)
+		return ext->rec->pool_block +
+		       (file_block - ext->rec->file_block);
+
+	ext = extent_after(gi, NULL);
+	if (ext && ext->rec->pool_block >= ext->rec->file_block - file_block)
+		return ext->rec->pool_block -
+		       (ext->rec->file_block - file_block);
+	return U64_MAX;
+}
+
+static bool can_merge(struct gmfs_image *img, u64 start, u64 count)
+{
+	return count <= U32_MAX && img->contiguous(img, start, count);
+}
+
+/**
+ * gmfs_extent_insert - give a file pool blocks
+ * @img: where
+ * @gi: file
+ * @rsv: has an extent for this, in case it does not go on with another
+ * @file_block: place in the file; a hole as large as @run
+ * @run: pool blocks, physically contiguous
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ * Nobody else uses @gi's extents.
+ *
+ * Return: 0; -EEXIST if it is not such a hole; -EINVAL if the run is larger
+ * than an extent can be; -ENOSPC if there is nothing in @rsv but should be.
+ */
+int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_ino *gi,
+		       struct list_head *rsv, u64 file_block,
+		       const struct gmpool_run *run)
+{
+	struct gmfs_extent *prev = extent_floor(gi, file_block);
+	struct gmfs_extent *next = extent_after(gi, prev);
+	u64 end = file_block + run->count;
+	struct gmfs_extent *ext;
+
+	if (!run->count || run->count > U32_MAX)
+		return -EINVAL;
+	if ((prev && file_end(prev) > file_block) ||
+	    (next && next->rec->file_block < end))
+		return -EEXIST;
+
+	if (prev && (file_end(prev) != file_block ||
+		     pool_end(prev) != run->start ||
+		     !can_merge(img, prev->rec->pool_block,
+				prev->rec->count + run->count)))
+		prev = NULL;
+	if (next && (next->rec->file_block != end ||
+		     next->rec->pool_block != run->start + run->count ||
+		     !can_merge(img, run->start,
+				run->count + next->rec->count)))
+		next = NULL;
+
+	if (prev) {
+		prev->rec->count += run->count;
+		if (next && can_merge(img, prev->rec->pool_block,
+				      (u64)prev->rec->count +
+				      next->rec->count)) {
+			prev->rec->count += next->rec->count;
+			extent_free(img, gi, next);
+		}
+		gmfs_dirty(img, prev->rec);
+	} else if (next) {
+		next->rec->file_block = file_block;
+		next->rec->pool_block = run->start;
+		next->rec->count += run->count;
+		gmfs_dirty(img, next->rec);
+	} else {
+		ext = rsv_take(rsv);
+		if (!ext)
+			return -ENOSPC;
+		ext->rec->ino = gi->ino;
+		ext->rec->file_block = file_block;
+		ext->rec->pool_block = run->start;
+		ext->rec->count = run->count;
+		extent_link(gi, ext);
+		gmfs_dirty(img, ext->rec);
+	}
+	gi->file.blocks += run->count;
+	return 0;
+}
+
+/**
+ * gmfs_extent_cut - take pool blocks from a file, one piece at a time
+ * @img: where
+ * @gi: file
+ * @rsv: has an extent, in case one falls in two; needed once at most in the
+ *	calls for one range
+ * @first: first file block of the range
+ * @end: behind its last
+ * @run: gets the pool blocks of the first piece in the range, which the file
+ *	does not have any more
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ * Nobody else uses @gi's extents.
+ *
+ * Return: 1 if @run has been filled in, 0 if the range is a hole; -ENOSPC if
+ * there is nothing in @rsv but should be.
+ */
+int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_ino *gi,
+		    struct list_head *rsv, u64 first, u64 end,
+		    struct gmpool_run *run)
+{
+	struct gmfs_extent *ext = extent_floor(gi, first);
+	struct gmfs_extent *tail;
+	u64 head;
+
+	if (!ext || file_end(ext) <= first)
+		ext = extent_after(gi, ext);
+	if (!ext || ext->rec->file_block >= end)
+		return 0;
+
+	first = max(first, ext->rec->file_block);
+	end = min(end, file_end(ext));
+	head = first - ext->rec->file_block;
+	run->start = ext->rec->pool_block + head;
+	run->count = end - first;
+
+	if (run->count == ext->rec->count) {
+		extent_free(img, gi, ext);
+	} else if (!head) {
+		ext->rec->file_block = end;
+		ext->rec->pool_block += run->count;
+		ext->rec->count -= run->count;
+		gmfs_dirty(img, ext->rec);
+	} else if (end == file_end(ext)) {
+		ext->rec->count = head;
+		gmfs_dirty(img, ext->rec);
+	} else {
+		tail = rsv_take(rsv);
+		if (!tail)
+			return -ENOSPC;
+		tail->rec->ino = gi->ino;
+		tail->rec->file_block = end;
+		tail->rec->pool_block = run->start + run->count;
+		tail->rec->count = file_end(ext) - end;
+		ext->rec->count = head;
+		extent_link(gi, tail);
+		gmfs_dirty(img, ext->rec);
+		gmfs_dirty(img, tail->rec);
+	}
+	gi->file.blocks -= run->count;
+	return 1;
+}
+
+static int extent_bad(struct gmfs_image *img,
+		      const struct gmfs_extent_ser *rec, const char *what)
+{
+	return gmfs_image_bad(img, "extent %llu+%u of inode %llu, at %llu: %s",
+			      rec->file_block, rec->count, rec->ino,
+			      rec->pool_block, what);
+}
+
+static int extent_check(struct gmfs_image *img,
+			const struct gmfs_extent_ser *rec,
+			const unsigned long *used)
+{
+	u64 end;
+
+	if (!rec->count || rec->file_block > GMFS_MAX_BLOCKS ||
+	    rec->count > GMFS_MAX_BLOCKS - rec->file_block)
+		return extent_bad(img, rec, "not within a file");
+	if (rec->pool_block > img->total_blocks ||
+	    rec->count > img->total_blocks - rec->pool_block)
+		return extent_bad(img, rec, "not within the pool");
+	if (!img->contiguous(img, rec->pool_block, rec->count))
+		return extent_bad(img, rec, "not one piece of memory");
+	end = rec->pool_block + rec->count;
+	if (find_next_bit(used, end, rec->pool_block) < end)
+		return extent_bad(img, rec, "memory of another extent");
+	if (rec->flags && !img->lenient)
+		return extent_bad(img, rec, "reserved flag");
+	return 0;
+}
+
+/**
+ * gmfs_extent_load - take over a handed-over extent
+ * @img: image that is being loaded, with all its inodes
+ * @slot: the extent's record or a free one, trusted in nothing
+ * @room: slots to the end of the metadata block
+ * @used: bitmap over the pool's blocks; gets the extent's set
+ *
+ * Context: process context, may sleep; nobody else knows @img.
+ *
+ * Return: slots that the record takes, 0 if it is free; -EUCLEAN if it is bad,
+ * and why is in @img->why; -ENOMEM.
+ */
+int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
+		     unsigned long *used)
+{
+	struct gmfs_extent_ser *rec = slot;
+	struct gmfs_extent *ext;
+	struct gmfs_ino *gi;
+	u64 block;
+	int err;
+
+	if (!rec->ino)
+		return 0;
+	gi = gmfs_ino_find(img, rec->ino);
+	if (!gi || !S_ISREG(gi->rec->mode))
+		return extent_bad(img, rec, "no such file");
+	err = extent_check(img, rec, used);
+	if (err)
+		return err;
+
+	ext = kmalloc_obj(*ext);
+	if (!ext)
+		return -ENOMEM;
+	ext->rec = rec;
+	if (!extent_link(gi, ext)) {
+		kfree(ext);
+		return extent_bad(img, rec, "overlaps in the file");
+	}
+
+	for (block = 0; block < rec->count; block++)
+		__set_bit(rec->pool_block + block, used);
+	gi->file.blocks += rec->count;
+	return 1;
+}
+
+/**
+ * gmfs_extent_forget - drop the index of a file
+ * @gi: file
+ *
+ * The records stay as they are.
+ */
+void gmfs_extent_forget(struct gmfs_ino *gi)
+{
+	struct gmfs_extent *ext, *next;
+
+	rbtree_postorder_for_each_entry_safe(ext, next, &gi->file.extents, node)
+		kfree(ext);
+	gi->file.extents = RB_ROOT;
+	gi->file.blocks = 0;
+}

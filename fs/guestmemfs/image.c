@@ -1,0 +1,559 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * An image as a whole: making, loading, and which slots of its metadata blocks
+ * hold records.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/err.h>
+#include <linux/slab.h>
+#include <linux/sprintf.h>
+#include <linux/string.h>
+
+#include "image.h"
+
+/* Marks the inodes without a name in gmfs_image.inodes. */
+#define GMFS_ORPHAN	XA_MARK_0
+
+/**
+ * struct gmfs_rblock - a metadata block with records
+ * @hdr: the block
+ * @list: in gmfs_space.avail
+ * @used: bit per slot, the header's set too
+ */
+struct gmfs_rblock {
+	struct gmpool_meta_ser *hdr;
+	struct list_head list;
+	DECLARE_BITMAP(used, GMFS_SLOTS_MAX);
+};
+
+typedef int (*gmfs_load_t)(struct gmfs_image *img, void *slot,
+			   unsigned int room, unsigned long *used);
+
+static struct gmpool_meta_ser *block_of(void *rec)
+{
+	return PTR_ALIGN_DOWN(rec, GMPOOL_META_SIZE);
+}
+
+static unsigned int space_slots(const struct gmfs_space *space)
+{
+	return GMPOOL_META_SIZE / space->size;
+}
+
+static unsigned int space_first(const struct gmfs_space *space)
+{
+	return DIV_ROUND_UP(sizeof(struct gmpool_meta_ser), space->size);
+}
+
+static void space_init(struct gmfs_space *space, u16 type, u16 size)
+{
+	unsigned int i;
+
+	space->type = type;
+	space->size = size;
+	for (i = 0; i < ARRAY_SIZE(space->avail); i++)
+		INIT_LIST_HEAD(&space->avail[i]);
+}
+
+/* Longest run of free slots; more than is ever wanted at once counts as that. */
+static unsigned int rblock_room(const struct gmfs_space *space,
+				const struct gmfs_rblock *rb)
+{
+	unsigned int nr = space_slots(space);
+	unsigned int room = 0, start, end;
+
+	start = find_next_zero_bit(rb->used, nr, 0);
+	while (start < nr && room < GMFS_RUN_MAX) {
+		end = find_next_bit(rb->used, nr, start);
+		room = max(room, end - start);
+		start = find_next_zero_bit(rb->used, nr, end);
+	}
+	return min(room, GMFS_RUN_MAX);
+}
+
+static void rblock_file(struct gmfs_space *space, struct gmfs_rblock *rb)
+{
+	unsigned int room = rblock_room(space, rb);
+
+	list_del_init(&rb->list);
+	if (room)
+		list_add(&rb->list, &space->avail[room]);
+}
+
+static struct gmfs_rblock *rblock_new(struct gmfs_image *img,
+				      const struct gmfs_space *space,
+				      struct gmpool_meta_ser *hdr)
+{
+	struct gmfs_rblock *rb = kzalloc_obj(*rb);
+	int err;
+
+	if (!rb)
+		return ERR_PTR(-ENOMEM);
+	rb->hdr = hdr;
+	INIT_LIST_HEAD(&rb->list);
+	bitmap_set(rb->used, 0, space_first(space));
+
+	err = xa_insert(&img->rblocks, hdr->mbn, rb, GFP_KERNEL);
+	if (err) {
+		kfree(rb);
+		return ERR_PTR(err);
+	}
+	return rb;
+}
+
+static struct gmfs_rblock *rblock_get(struct gmfs_image *img,
+				      struct gmfs_space *space, unsigned int nr)
+{
+	struct gmpool_meta_ser *hdr;
+	struct gmfs_rblock *rb;
+	unsigned int room;
+
+	for (room = nr; room <= GMFS_RUN_MAX; room++) {
+		rb = list_first_entry_or_null(&space->avail[room],
+					      struct gmfs_rblock, list);
+		if (rb)
+			return rb;
+	}
+
+	hdr = gmpool_meta_alloc(img->meta, space->type);
+	if (IS_ERR(hdr))
+		return PTR_ERR(hdr) == -ENOMEM ? ERR_PTR(-ENOSPC) :
+						 ERR_CAST(hdr);
+	rb = rblock_new(img, space, hdr);
+	if (IS_ERR(rb))
+		gmpool_meta_free(img->meta, hdr);
+	return rb;
+}
+
+/**
+ * gmfs_slot_alloc - get room for a record
+ * @img: where
+ * @space: kind of record
+ * @nr: adjacent slots, 1 to GMFS_RUN_MAX
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ *
+ * Return: zeroed slots, or an ERR_PTR: -ENOSPC if there is no more room for
+ * metadata, -ENOMEM.
+ */
+void *gmfs_slot_alloc(struct gmfs_image *img, struct gmfs_space *space,
+		      unsigned int nr)
+{
+	struct gmfs_rblock *rb;
+	unsigned int slot;
+
+	guard(mutex)(&img->lock);
+
+	rb = rblock_get(img, space, nr);
+	if (IS_ERR(rb))
+		return rb;
+	slot = bitmap_find_next_zero_area(rb->used, space_slots(space), 0, nr,
+					  0);
+	bitmap_set(rb->used, slot, nr);
+	rblock_file(space, rb);
+	return (void *)rb->hdr + slot * space->size;
+}
+
+/**
+ * gmfs_slot_free - give a record's room back
+ * @img: where
+ * @space: kind of record
+ * @rec: from gmfs_slot_alloc(), or handed over; zeroed
+ * @nr: its slots
+ *
+ * A metadata block whose last record goes is given back too.
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ */
+void gmfs_slot_free(struct gmfs_image *img, struct gmfs_space *space,
+		    void *rec, unsigned int nr)
+{
+	struct gmpool_meta_ser *hdr = block_of(rec);
+	unsigned int slot = (rec - (void *)hdr) / space->size;
+	struct gmfs_rblock *rb;
+
+	guard(mutex)(&img->lock);
+
+	rb = xa_load(&img->rblocks, hdr->mbn);
+	memset(rec, 0, nr * space->size);
+	bitmap_clear(rb->used, slot, nr);
+	if (bitmap_weight(rb->used, space_slots(space)) == space_first(space)) {
+		list_del(&rb->list);
+		xa_erase(&img->rblocks, hdr->mbn);
+		kfree(rb);
+		gmpool_meta_free(img->meta, hdr);
+		return;
+	}
+	rblock_file(space, rb);
+	gmpool_meta_dirty(img->meta, hdr);
+}
+
+/**
+ * gmfs_dirty - say that a record has changed
+ * @img: where
+ * @rec: the record
+ *
+ * Context: any but hard interrupts, within the operation of the change.
+ */
+void gmfs_dirty(struct gmfs_image *img, void *rec)
+{
+	gmpool_meta_dirty(img->meta, block_of(rec));
+}
+
+/**
+ * gmfs_cookie_next - the cookie that will be given next
+ * @img: where
+ *
+ * Context: any.
+ *
+ * Return: a number above all cookies given so far.
+ */
+u64 gmfs_cookie_next(const struct gmfs_image *img)
+{
+	return READ_ONCE(img->super->next_cookie);
+}
+
+/**
+ * gmfs_cookie_take - get a number that was never given before
+ * @img: where
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ *
+ * Return: the number.
+ */
+u64 gmfs_cookie_take(struct gmfs_image *img)
+{
+	u64 cookie;
+
+	guard(mutex)(&img->lock);
+
+	cookie = img->super->next_cookie;
+	WRITE_ONCE(img->super->next_cookie, cookie + 1);
+	gmfs_dirty(img, img->super);
+	return cookie;
+}
+
+/**
+ * gmfs_image_bad - note why an image cannot be loaded
+ * @img: image
+ * @fmt: what is wrong and where, for @img->why
+ *
+ * Return: -EUCLEAN.
+ */
+int gmfs_image_bad(struct gmfs_image *img, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	vscnprintf(img->why, sizeof(img->why), fmt, args);
+	va_end(args);
+	return -EUCLEAN;
+}
+
+/**
+ * gmfs_image_init - start with an image of nothing
+ * @img: what to set up
+ * @meta: metadata blocks; those of other types are left alone
+ * @total_blocks: size of the pool
+ * @contiguous: asks about the pool's geometry
+ * @priv: for @contiguous
+ */
+void gmfs_image_init(struct gmfs_image *img, struct gmpool_meta *meta,
+		     u64 total_blocks, gmfs_contiguous_t contiguous, void *priv)
+{
+	memset(img, 0, sizeof(*img));
+	img->meta = meta;
+	img->total_blocks = total_blocks;
+	img->contiguous = contiguous;
+	img->priv = priv;
+	mutex_init(&img->lock);
+	xa_init(&img->inodes);
+	xa_init(&img->rblocks);
+	space_init(&img->itable, GMFS_META_INODES,
+		   sizeof(struct gmfs_inode_ser));
+	space_init(&img->dirents, GMFS_META_DIRENTS, GMFS_DIRENT_SLOT);
+	space_init(&img->extents, GMFS_META_EXTENTS,
+		   sizeof(struct gmfs_extent_ser));
+}
+
+/**
+ * gmfs_image_destroy - drop all indexes of an image
+ * @img: set up by gmfs_image_init(), whatever became of it
+ *
+ * The records stay as they are.
+ *
+ * Context: process context, may sleep; nobody else knows @img.
+ */
+void gmfs_image_destroy(struct gmfs_image *img)
+{
+	struct gmfs_rblock *rb;
+	struct gmfs_ino *gi;
+	unsigned long index;
+
+	xa_for_each(&img->inodes, index, gi) {
+		if (S_ISDIR(gi->rec->mode))
+			gmfs_dirent_forget(gi);
+		else
+			gmfs_extent_forget(gi);
+		kfree(gi);
+	}
+	xa_destroy(&img->inodes);
+	xa_for_each(&img->rblocks, index, rb)
+		kfree(rb);
+	xa_destroy(&img->rblocks);
+	mutex_destroy(&img->lock);
+}
+
+/**
+ * gmfs_image_format - make an empty file system
+ * @img: set up by gmfs_image_init()
+ * @now: time of its root directory
+ *
+ * Its super block, which the next kernel must be told, is then @img->super.
+ *
+ * Context: process context, may sleep, within an operation; nobody else knows
+ * @img.
+ *
+ * Return: 0; -ENOSPC if there is no room for metadata, or -ENOMEM, and then
+ * nothing has changed.
+ */
+int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now)
+{
+	struct gmpool_meta_ser *hdr;
+	struct gmfs_inode_ser *rec;
+	struct gmfs_ino *root;
+	int err;
+
+	hdr = gmpool_meta_alloc(img->meta, GMFS_META_SUPER);
+	if (IS_ERR(hdr))
+		return PTR_ERR(hdr) == -ENOMEM ? -ENOSPC : PTR_ERR(hdr);
+	img->super = container_of(hdr, struct gmfs_super_ser, hdr);
+	img->super->version = GMFS_VERSION;
+	img->super->next_cookie = 1;
+
+	root = gmfs_ino_reserve(img);
+	if (IS_ERR(root)) {
+		err = PTR_ERR(root);
+		goto err_super;
+	}
+	gmfs_ino_publish(img, root, S_IFDIR | 0755);
+	root->dir.parent = root;
+	rec = root->rec;
+	rec->nlink = 2;
+	rec->atime_sec = now->tv_sec;
+	rec->mtime_sec = now->tv_sec;
+	rec->ctime_sec = now->tv_sec;
+	rec->btime_sec = now->tv_sec;
+	rec->atime_nsec = now->tv_nsec;
+	rec->mtime_nsec = now->tv_nsec;
+	rec->ctime_nsec = now->tv_nsec;
+	rec->btime_nsec = now->tv_nsec;
+	gmfs_dirty(img, rec);
+
+	img->super->root_ino = root->ino;
+	gmfs_dirty(img, img->super);
+	return 0;
+
+err_super:
+	gmpool_meta_free(img->meta, hdr);
+	img->super = NULL;
+	return err;
+}
+
+static int unsupported(struct gmfs_image *img, const char *what, u64 value)
+{
+	gmfs_image_bad(img, "super block: %s %#llx is not supported", what,
+		       value);
+	return -EOPNOTSUPP;
+}
+
+static int super_load(struct gmfs_image *img, u32 root)
+{
+	struct gmpool_meta_ser *hdr = gmpool_meta_block(img->meta, root);
+	struct gmpool_meta_ser *at = NULL;
+	struct gmfs_super_ser *super;
+
+	if (!hdr || hdr->type != GMFS_META_SUPER)
+		return gmfs_image_bad(img, "super block: not in metadata block %u",
+				      root);
+	while ((at = gmpool_meta_next(img->meta, GMFS_META_SUPER, at)))
+		if (at != hdr)
+			return gmfs_image_bad(img, "super block: metadata block %u is one too",
+					      at->mbn);
+
+	super = container_of(hdr, struct gmfs_super_ser, hdr);
+	if (super->version != GMFS_VERSION)
+		return unsupported(img, "version", super->version);
+	if (super->feature_incompat & ~GMFS_FEATURE_INCOMPAT_ALL)
+		return unsupported(img, "feature", super->feature_incompat);
+	if (super->feature_ro_compat & ~GMFS_FEATURE_RO_COMPAT_ALL)
+		img->read_only = true;
+	if (img->read_only ||
+	    super->feature_compat & ~GMFS_FEATURE_COMPAT_ALL)
+		img->lenient = true;
+
+	if (super->next_cookie > GMFS_COOKIE_MAX)
+		return gmfs_image_bad(img, "super block: next cookie is %llu",
+				      super->next_cookie);
+	if (!img->lenient &&
+	    (super->reserved0 ||
+	     memchr_inv(super->reserved1, 0, sizeof(super->reserved1))))
+		return gmfs_image_bad(img, "super block: reserved field");
+	img->super = super;
+	return 0;
+}
+
+static int space_load(struct gmfs_image *img, struct gmfs_space *space,
+		      gmfs_load_t load, unsigned long *used)
+{
+	unsigned int nr = space_slots(space);
+	struct gmpool_meta_ser *hdr = NULL;
+	struct gmfs_rblock *rb;
+	unsigned int slot;
+	int taken;
+
+	while ((hdr = gmpool_meta_next(img->meta, space->type, hdr))) {
+		rb = rblock_new(img, space, hdr);
+		if (IS_ERR(rb))
+			return PTR_ERR(rb);
+		slot = space_first(space);
+		while (slot < nr) {
+			taken = load(img, (void *)hdr + slot * space->size,
+				     nr - slot, used);
+			if (taken < 0)
+				return taken;
+			bitmap_set(rb->used, slot, taken);
+			slot += taken ?: 1;
+		}
+		rblock_file(space, rb);
+		cond_resched();
+	}
+	return 0;
+}
+
+static int root_load(struct gmfs_image *img)
+{
+	u64 ino = img->super->root_ino;
+	struct gmfs_ino *root = gmfs_ino_find(img, ino);
+
+	if (!root || !S_ISDIR(root->rec->mode))
+		return gmfs_image_bad(img, "super block: root inode %llu is no directory",
+				      ino);
+	root->dir.parent = root;
+	return 0;
+}
+
+static int links_check(struct gmfs_image *img)
+{
+	struct gmfs_ino *gi;
+	unsigned long ino;
+	u64 links;
+
+	xa_for_each(&img->inodes, ino, gi) {
+		if (!S_ISDIR(gi->rec->mode))
+			links = gi->links;
+		else if (gi->dir.parent)
+			links = gi->links + 2;
+		else if (!gi->dir.nr)
+			links = 0;
+		else
+			return gmfs_image_bad(img, "inode %llu: directory has entries and no name",
+					      gi->ino);
+		if (gi->rec->nlink != links)
+			return gmfs_image_bad(img, "inode %llu: %u links, should be %llu",
+					      gi->ino, gi->rec->nlink, links);
+		if (!links)
+			xa_set_mark(&img->inodes, ino, GMFS_ORPHAN);
+	}
+	return 0;
+}
+
+enum {
+	VISIT_NONE,
+	VISIT_NOW,
+	VISIT_DONE,
+};
+
+/*
+ * A directory that is named by one below it is never reached from the root.
+ * Each directory is climbed from once: who meets a directory of which it is
+ * known that it leads to the root need go no further.
+ */
+static int tree_check(struct gmfs_image *img)
+{
+	struct gmfs_ino *gi, *up;
+	unsigned long ino;
+
+	up = gmfs_ino_find(img, img->super->root_ino);
+	up->visit = VISIT_DONE;
+
+	xa_for_each(&img->inodes, ino, gi) {
+		if (!S_ISDIR(gi->rec->mode) || !gi->dir.parent)
+			continue;
+		for (up = gi; up->visit == VISIT_NONE; up = up->dir.parent)
+			up->visit = VISIT_NOW;
+		if (up->visit == VISIT_NOW)
+			return gmfs_image_bad(img, "inode %llu: directory is below itself",
+					      up->ino);
+		for (up = gi; up->visit == VISIT_NOW; up = up->dir.parent)
+			up->visit = VISIT_DONE;
+		cond_resched();
+	}
+	return 0;
+}
+
+/**
+ * gmfs_image_load - take over a handed-over file system
+ * @img: set up by gmfs_image_init()
+ * @root: number of the metadata block of its super block
+ * @used: bitmap of the pool's blocks, zeroed; gets those that files have set,
+ *	for comparison with the pool's own
+ *
+ * Believes nothing that it has not checked, and changes nothing. What each
+ * metadata block has in common, gmpool_meta_check(), has been checked before.
+ * A failed image is good for gmfs_image_destroy() only.
+ *
+ * Context: process context, may sleep; nobody else knows @img.
+ *
+ * Return: 0; -EUCLEAN if the file system is damaged, -EOPNOTSUPP if it is of a
+ * kind that this kernel does not know, -ENOMEM. The reason is in @img->why.
+ */
+int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used)
+{
+	int err;
+
+	err = super_load(img, root);
+	if (!err)
+		err = space_load(img, &img->itable, gmfs_ino_load, used);
+	if (!err)
+		err = root_load(img);
+	if (!err)
+		err = space_load(img, &img->dirents, gmfs_dirent_load, used);
+	if (!err)
+		err = space_load(img, &img->extents, gmfs_extent_load, used);
+	if (!err)
+		err = links_check(img);
+	if (!err)
+		err = tree_check(img);
+	if (err == -ENOMEM)
+		strscpy(img->why, "not enough memory to load it");
+	return err;
+}
+
+/**
+ * gmfs_image_orphan - find an inode that has no name
+ * @img: image
+ *
+ * The last kernel did not live to free it.
+ *
+ * Context: process context; nobody else uses @img.
+ *
+ * Return: an inode without links that gmfs_image_load() found and that has not
+ * been freed since, or NULL.
+ */
+struct gmfs_ino *gmfs_image_orphan(struct gmfs_image *img)
+{
+	unsigned long ino = 0;
+
+	return xa_find(&img->inodes, &ino, ULONG_MAX, GMFS_ORPHAN);
+}

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The core of guestmemfs: inodes, directories and extents as records in a
+ * pool's metadata blocks, with the indexes in memory that make them fast.
+ *
+ * It knows the handed-over format and struct gmpool_meta, and nothing of the
+ * VFS, of memory, or of KHO. Records lie in metadata blocks in any order and
+ * do not refer to each other but by number. All search trees are built in
+ * ordinary memory when an image is loaded, and are gone with the kernel.
+ *
+ * Locking, to be done by the caller unless said otherwise:
+ *
+ * - gmfs_image.lock guards which slots of which metadata blocks are in use,
+ *   and gmfs_super_ser.next_cookie. Functions here take it themselves.
+ * - A directory's entries are changed by one caller at a time, and looked up
+ *   by any number while nobody changes them (inode->i_rwsem).
+ * - A file's extents likewise (mapping->invalidate_lock).
+ * - What a record of an inode says is guarded by the owner of that inode; the
+ *   link count changes with the directory entry that it counts.
+ * - gmfs_image.inodes is looked up under RCU. Whoever looks up a number must
+ *   know that the inode cannot be freed meanwhile, by holding a name of it.
+ *
+ * Every change of a record is made between gmpool_op_begin() and
+ * gmpool_op_end(), and a function that fails has changed nothing that counts:
+ * at most it leaves a metadata block without records.
+ */
+#ifndef _GUESTMEMFS_IMAGE_H
+#define _GUESTMEMFS_IMAGE_H
+
+#include <linux/guestmem_pool.h>
+#include <linux/limits.h>
+#include <linux/list.h>
+#include <linux/mutex.h>
+#include <linux/rbtree.h>
+#include <linux/stat.h>
+#include <linux/time64.h>
+#include <linux/xarray.h>
+
+#include <linux/kho/abi/guestmemfs.h>
+
+#include "numa/meta.h"
+
+/* Whole blocks in a file whose size is a loff_t, and the largest such size. */
+#define GMFS_MAX_BLOCKS		((u64)S64_MAX >> GMPOOL_BLOCK_SHIFT)
+#define GMFS_MAX_SIZE		(GMFS_MAX_BLOCKS << GMPOOL_BLOCK_SHIFT)
+
+/* A position in a directory is a loff_t, and 0 and 1 are the dots'. */
+#define GMFS_COOKIE_POS		2
+#define GMFS_COOKIE_MAX		((u64)S64_MAX - GMFS_COOKIE_POS)
+/* Asked without a lock, so it is some way off what must not be passed. */
+#define GMFS_COOKIE_FULL	(GMFS_COOKIE_MAX / 2)
+
+/* Slots that the largest record takes: a name of GMFS_NAME_MAX bytes. */
+#define GMFS_RUN_MAX		5
+/* Slots in a metadata block of the smallest record. */
+#define GMFS_SLOTS_MAX		(GMPOOL_META_SIZE / sizeof(struct gmfs_extent_ser))
+
+#define GMFS_WHY_SIZE		128
+
+struct gmfs_image;
+
+/**
+ * typedef gmfs_contiguous_t - ask whether pool blocks are one piece of memory
+ * @img: image that asks
+ * @start: first pool block
+ * @count: blocks, all of them within the pool
+ *
+ * Return: true if the blocks follow each other physically.
+ */
+typedef bool (*gmfs_contiguous_t)(const struct gmfs_image *img, u64 start,
+				  u64 count);
+
+/**
+ * struct gmfs_space - metadata blocks of one type
+ * @type: enum gmpool_meta_type_ser
+ * @size: bytes of a slot; the header takes the first slot or slots
+ * @avail: struct gmfs_rblock by the longest run of free slots; those without
+ *	a free slot are in no list
+ */
+struct gmfs_space {
+	u16 type;
+	u16 size;
+	struct list_head avail[GMFS_RUN_MAX + 1];
+};
+
+/**
+ * struct gmfs_image - the file system of one pool
+ * @meta: where the records are
+ * @super: root of the records
+ * @total_blocks: size of the pool
+ * @contiguous: asks about the pool's geometry
+ * @priv: for @contiguous
+ * @lock: guards @rblocks, the spaces, changes of @inodes, and
+ *	@super->next_cookie
+ * @inodes: inode number to struct gmfs_ino
+ * @rblocks: metadata block number to struct gmfs_rblock
+ * @itable: blocks of inodes
+ * @dirents: blocks of directory entries
+ * @extents: blocks of extents
+ * @read_only: has a feature that forbids changes
+ * @lenient: has a feature that may use fields that are reserved here
+ * @why: what gmfs_image_load() did not like
+ */
+struct gmfs_image {
+	struct gmpool_meta *meta;
+	struct gmfs_super_ser *super;
+	u64 total_blocks;
+	gmfs_contiguous_t contiguous;
+	void *priv;
+	struct mutex lock;	/* guards slots, cookies */
+	struct xarray inodes;
+	struct xarray rblocks;
+	struct gmfs_space itable;
+	struct gmfs_space dirents;
+	struct gmfs_space extents;
+	bool read_only;
+	bool lenient;
+	char why[GMFS_WHY_SIZE];
+};
+
+/**
+ * struct gmfs_ino - an inode of the image
+ * @ino: its number
+ * @rec: its record
+ * @links: found by gmfs_image_load(): names, or a directory's subdirectories
+ * @visit: mark of gmfs_image_load()
+ * @dir: of a directory
+ * @dir.names: struct gmfs_dirent by hash and name
+ * @dir.cookies: the same by cookie
+ * @dir.parent: directory that has this one; the root's is itself, and an
+ *	orphan has none
+ * @dir.nr: entries
+ * @file: of a regular file
+ * @file.extents: struct gmfs_extent by file block
+ * @file.blocks: sum of the extents
+ */
+struct gmfs_ino {
+	u64 ino;
+	struct gmfs_inode_ser *rec;
+	u64 links;
+	u8 visit;
+	union {
+		struct {
+			struct rb_root names;
+			struct rb_root cookies;
+			struct gmfs_ino *parent;
+			u64 nr;
+		} dir;
+		struct {
+			struct rb_root extents;
+			u64 blocks;
+		} file;
+	};
+};
+
+/**
+ * struct gmfs_dirent - a directory entry of the image
+ * @by_name: in gmfs_ino.dir.names
+ * @by_cookie: in gmfs_ino.dir.cookies
+ * @rec: its record
+ * @hash: of the name
+ */
+struct gmfs_dirent {
+	struct rb_node by_name;
+	struct rb_node by_cookie;
+	struct gmfs_dirent_ser *rec;
+	u32 hash;
+};
+
+/**
+ * struct gmfs_extent - an extent of the image
+ * @node: in gmfs_ino.file.extents
+ * @list: in a list of gmfs_extent_reserve() instead
+ * @rec: its record
+ */
+struct gmfs_extent {
+	union {
+		struct rb_node node;
+		struct list_head list;
+	};
+	struct gmfs_extent_ser *rec;
+};
+
+/* In image.c */
+void gmfs_image_init(struct gmfs_image *img, struct gmpool_meta *meta,
+		     u64 total_blocks, gmfs_contiguous_t contiguous,
+		     void *priv);
+void gmfs_image_destroy(struct gmfs_image *img);
+int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now);
+int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used);
+struct gmfs_ino *gmfs_image_orphan(struct gmfs_image *img);
+u64 gmfs_cookie_next(const struct gmfs_image *img);
+u64 gmfs_cookie_take(struct gmfs_image *img);
+__printf(2, 3) int gmfs_image_bad(struct gmfs_image *img, const char *fmt, ...);
+void *gmfs_slot_alloc(struct gmfs_image *img, struct gmfs_space *space,
+		      unsigned int nr);
+void gmfs_slot_free(struct gmfs_image *img, struct gmfs_space *space,
+		    void *rec, unsigned int nr);
+void gmfs_dirty(struct gmfs_image *img, void *rec);
+
+/* In itable.c */
+struct gmfs_ino *gmfs_ino_reserve(struct gmfs_image *img);
+void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_ino *gi,
+		      umode_t mode);
+void gmfs_ino_free(struct gmfs_image *img, struct gmfs_ino *gi);
+struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino);
+int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
+		  unsigned long *used);
+
+/* In dirent.c */
+struct gmfs_dirent *gmfs_dirent_find(const struct gmfs_ino *dir,
+				     const char *name, unsigned int len);
+struct gmfs_dirent *gmfs_dirent_next(const struct gmfs_ino *dir, u64 cookie);
+int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_ino *dir,
+		       struct gmfs_ino *child, const char *name,
+		       unsigned int len);
+int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_ino *dir,
+		       struct gmfs_dirent *de);
+int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_ino *old_dir,
+		       struct gmfs_dirent *old, struct gmfs_ino *new_dir,
+		       const char *name, unsigned int len, bool replace);
+unsigned int gmfs_dirent_slots(unsigned int len);
+int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
+		     unsigned long *used);
+void gmfs_dirent_forget(struct gmfs_ino *dir);
+
+/* In extent.c */
+int gmfs_extent_reserve(struct gmfs_image *img, struct list_head *rsv, u64 nr);
+void gmfs_extent_unreserve(struct gmfs_image *img, struct list_head *rsv);
+bool gmfs_extent_find(const struct gmfs_ino *gi, u64 file_block,
+		      struct gmpool_run *run);
+u64 gmfs_extent_goal(const struct gmfs_ino *gi, u64 file_block);
+int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_ino *gi,
+		       struct list_head *rsv, u64 file_block,
+		       const struct gmpool_run *run);
+int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_ino *gi,
+		    struct list_head *rsv, u64 first, u64 end,
+		    struct gmpool_run *run);
+int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
+		     unsigned long *used);
+void gmfs_extent_forget(struct gmfs_ino *gi);
+
+#endif /* _GUESTMEMFS_IMAGE_H */
