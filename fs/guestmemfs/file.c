@@ -1,0 +1,560 @@
+// SPDX-License-Identifier: GPL-2.0
+/**
+ * DOC: Files of guestmemfs
+ *
+ * A file is blocks of 2 MiB that are reached by mmap(). There is no page
+ * cache: faults map pool memory by pfn, a whole block where the VMA allows it.
+ *
+ * Blocks are given to a file when its size grows, so that what was promised
+ * can be used; not when they are touched. Holes come from punching alone. They
+ * are filled again when they are mapped, or if they come to be in a mapping,
+ * when they are touched.
+ *
+ * Bytes: the size of a file is exact, but a mapping reaches to the end of the
+ * last block. Bytes behind the size read as zeroes once the file is extended
+ * over them, whatever was stored there. Holes are freed in whole blocks, and
+ * what a punched range has of other blocks is zeroed.
+ *
+ * Times: as on tmpfs, stores to a mapping do not change mtime.
+ *
+ * No block is freed before no mapping can reach it, since mappings by pfn hold
+ * no reference: with the invalidate_lock held, first the size is made smaller,
+ * then the range is unmapped, then the extents go, then the blocks.
+ */
+
+#include <linux/filelock.h>
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+#include <linux/slab.h>
+
+#include <uapi/linux/falloc.h>
+
+#include "guestmemfs.h"
+
+/**
+ * struct gmfs_piece - claimed blocks for a part of a hole
+ * @file_block: where in the file
+ * @run: the blocks; what is left in it goes back in the end
+ */
+struct gmfs_piece {
+	u64 file_block;
+	struct gmpool_run run;
+};
+
+/**
+ * struct gmfs_fill - what will fill holes of a file
+ * @pieces: by rising file block
+ * @nr: of them
+ * @room: for so many
+ */
+struct gmfs_fill {
+	struct gmfs_piece *pieces;
+	size_t nr;
+	size_t room;
+};
+
+static u64 blocks_up(u64 bytes)
+{
+	return DIV_ROUND_UP_ULL(bytes, GMPOOL_BLOCK_SIZE);
+}
+
+static u64 blocks_down(u64 bytes)
+{
+	return bytes >> GMPOOL_BLOCK_SHIFT;
+}
+
+static int fill_add(struct gmfs_fill *fill, u64 file_block,
+		    const struct gmpool_run *run)
+{
+	if (fill->nr == fill->room) {
+		size_t room = max_t(size_t, 2 * fill->room, 16);
+		void *p = kvrealloc(fill->pieces, size_mul(room,
+							   sizeof(*fill->pieces)),
+				    GFP_KERNEL);
+
+		if (!p)
+			return -ENOMEM;
+		fill->pieces = p;
+		fill->room = room;
+	}
+	fill->pieces[fill->nr].file_block = file_block;
+	fill->pieces[fill->nr].run = *run;
+	fill->nr++;
+	return 0;
+}
+
+static int fill_claim_hole(struct gmpool *pool, struct gmfs_fill *fill,
+			   u64 file_block, u64 count, u64 goal)
+{
+	struct gmpool_run run;
+	int err;
+
+	/* Do not take all there is from others only to give it back. */
+	if (count > gmpool_free_blocks(pool))
+		return -ENOSPC;
+
+	while (count) {
+		err = gmpool_claim(pool, count, goal, &run);
+		if (err)
+			return err;
+		err = fill_add(fill, file_block, &run);
+		if (err) {
+			gmpool_unclaim(pool, &run);
+			return err;
+		}
+		file_block += run.count;
+		count -= run.count;
+		goal = run.start + run.count;
+	}
+	return 0;
+}
+
+/* Claim blocks for all holes in the range: all of them, or an error. */
+static int fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
+		      u64 end)
+{
+	struct gmpool *pool = GMFS_SB(inode->i_sb)->pool;
+	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmpool_run run;
+	bool mapped;
+	u64 goal;
+	int err;
+
+	lockdep_assert_held(&GMFS_I(inode)->fill_lock);
+
+	while (first < end) {
+		filemap_invalidate_lock_shared(inode->i_mapping);
+		mapped = gmfs_extent_find(gi, first, &run);
+		goal = mapped ? 0 : gmfs_extent_goal(gi, first);
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+
+		run.count = min(run.count, end - first);
+		if (!mapped) {
+			err = fill_claim_hole(pool, fill, first, run.count,
+					      goal);
+			if (err)
+				return err;
+		}
+		first += run.count;
+	}
+	return 0;
+}
+
+static int fill_scrub(struct gmpool *pool, const struct gmfs_fill *fill)
+{
+	size_t i;
+	int err;
+
+	for (i = 0; i < fill->nr; i++) {
+		err = gmpool_scrub(pool, &fill->pieces[i].run);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Make the claimed blocks the file's own, up to a block where it ends. */
+static int fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
+{
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	LIST_HEAD(rsv);
+	size_t i;
+	int err;
+
+	rwsem_assert_held_write(&inode->i_mapping->invalidate_lock);
+
+	err = gmfs_extent_reserve(&fs->image, &rsv, fill->nr);
+	if (err)
+		return err;
+	for (i = 0; i < fill->nr; i++) {
+		struct gmfs_piece *piece = &fill->pieces[i];
+		struct gmpool_run run = piece->run;
+
+		if (piece->file_block >= end)
+			break;
+		run.count = min(run.count, end - piece->file_block);
+		err = gmfs_extent_insert(&fs->image, gi, &rsv,
+					 piece->file_block, &run);
+		if (WARN_ON_ONCE(err))
+			break;
+		gmpool_commit(fs->pool, &run);
+		piece->run.start += run.count;
+		piece->run.count -= run.count;
+	}
+	gmfs_extent_unreserve(&fs->image, &rsv);
+	gmfs_update_blocks(inode);
+	return err;
+}
+
+static void fill_end(struct gmpool *pool, struct gmfs_fill *fill)
+{
+	size_t i;
+
+	for (i = 0; i < fill->nr; i++)
+		if (fill->pieces[i].run.count)
+			gmpool_unclaim(pool, &fill->pieces[i].run);
+	kvfree(fill->pieces);
+}
+
+/*
+ * Fill holes within the size of a file, for a mapping. The file may be
+ * truncated meanwhile, for this does not hold its i_rwsem.
+ */
+static int fill_mapped(struct inode *inode, u64 first, u64 end)
+{
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fill fill = {};
+	unsigned int flags;
+	int err;
+
+	if (fs->read_only || sb_rdonly(inode->i_sb))
+		return -EROFS;
+
+	sb_start_pagefault(inode->i_sb);
+	err = mutex_lock_killable(&GMFS_I(inode)->fill_lock);
+	if (err)
+		goto out_sb;
+	err = fill_claim(inode, &fill, first, end);
+	if (!err)
+		err = fill_scrub(fs->pool, &fill);
+	if (!err && fill.nr) {
+		filemap_invalidate_lock(inode->i_mapping);
+		flags = gmpool_op_begin(fs->pool);
+		err = fill_commit(inode, &fill,
+				  min(end, blocks_up(i_size_read(inode))));
+		gmpool_op_end(fs->pool, flags);
+		filemap_invalidate_unlock(inode->i_mapping);
+	}
+	fill_end(fs->pool, &fill);
+	mutex_unlock(&GMFS_I(inode)->fill_lock);
+out_sb:
+	sb_end_pagefault(inode->i_sb);
+	return err;
+}
+
+/* Zero a range within one block of a file, if it is no hole. */
+static int zero_range(struct inode *inode, u64 start, u64 end)
+{
+	struct gmpool_run run;
+
+	rwsem_assert_held_write(&inode->i_mapping->invalidate_lock);
+
+	if (start >= end ||
+	    !gmfs_extent_find(GMFS_I(inode)->gi, blocks_down(start), &run))
+		return 0;
+	return gmpool_zero(GMFS_SB(inode->i_sb)->pool, run.start,
+			   start % GMPOOL_BLOCK_SIZE, end - start);
+}
+
+/* Take the blocks of a range, which is not mapped, from a file. */
+static void free_range(struct inode *inode, struct list_head *rsv, u64 first,
+		       u64 end)
+{
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmpool_run run;
+
+	while (gmfs_extent_cut(&fs->image, GMFS_I(inode)->gi, rsv, first, end,
+			       &run) > 0)
+		gmpool_free(fs->pool, &run);
+	gmfs_update_blocks(inode);
+}
+
+static void set_size(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
+		     const struct iattr *attr)
+{
+	i_size_write(inode, size);
+	if (attr)
+		setattr_copy(idmap, inode, attr);
+	gmfs_inode_write(inode);
+}
+
+/*
+ * Give a file all blocks of a range and a size that is not below what it has.
+ * @attr, if any, is changed with that.
+ */
+static int extend(struct mnt_idmap *idmap, struct inode *inode, u64 first,
+		  u64 end, loff_t size, const struct iattr *attr)
+{
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fill fill = {};
+	unsigned int flags;
+	u64 old_size;
+	int err;
+
+	mutex_lock(&GMFS_I(inode)->fill_lock);
+	err = fill_claim(inode, &fill, first, end);
+	if (!err)
+		err = fill_scrub(fs->pool, &fill);
+	if (err)
+		goto out_end;
+
+	filemap_invalidate_lock(inode->i_mapping);
+	old_size = i_size_read(inode);
+	flags = gmpool_op_begin(fs->pool);
+	if (size > old_size)
+		err = zero_range(inode, old_size,
+				 round_up(old_size, GMPOOL_BLOCK_SIZE));
+	if (!err)
+		err = fill_commit(inode, &fill, end);
+	if (!err)
+		set_size(idmap, inode, size, attr);
+	gmpool_op_end(fs->pool, flags);
+	filemap_invalidate_unlock(inode->i_mapping);
+
+out_end:
+	fill_end(fs->pool, &fill);
+	mutex_unlock(&GMFS_I(inode)->fill_lock);
+	return err;
+}
+
+static int shrink(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
+		  const struct iattr *attr)
+{
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	u64 first = blocks_up(size);
+	u64 old_size = i_size_read(inode);
+	unsigned int flags;
+	LIST_HEAD(none);
+	int err;
+
+	filemap_invalidate_lock(inode->i_mapping);
+	i_size_write(inode, size);
+	unmap_mapping_range(inode->i_mapping, first << GMPOOL_BLOCK_SHIFT, 0,
+			    1);
+
+	/* Zeroing less than a block is short enough to be in the operation. */
+	flags = gmpool_op_begin(fs->pool);
+	err = zero_range(inode, size,
+			 min(old_size, first << GMPOOL_BLOCK_SHIFT));
+	if (err) {
+		i_size_write(inode, old_size);
+	} else {
+		free_range(inode, &none, first, GMFS_MAX_BLOCKS);
+		set_size(idmap, inode, size, attr);
+	}
+	gmpool_op_end(fs->pool, flags);
+	filemap_invalidate_unlock(inode->i_mapping);
+	return err;
+}
+
+/**
+ * gmfs_resize - change the size of a file, and what comes with it
+ * @idmap: of the mount
+ * @inode: a regular file
+ * @attr: what to change, the size among it
+ *
+ * All of it is one operation. A file that becomes larger has all its new
+ * blocks then.
+ *
+ * Context: process context, may sleep; the inode's i_rwsem is held.
+ *
+ * Return: 0; -ENOSPC; -EINTR if the task is being killed; -ENOMEM. Nothing has
+ * changed then.
+ */
+int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
+		const struct iattr *attr)
+{
+	loff_t old_size = i_size_read(inode);
+	loff_t size = attr->ia_size;
+	struct iattr all = *attr;
+
+	if (size != old_size)
+		all.ia_valid |= ATTR_MTIME | ATTR_CTIME;
+	if (size > old_size)
+		return extend(idmap, inode, blocks_down(old_size),
+			      blocks_up(size), size, &all);
+	return shrink(idmap, inode, size, &all);
+}
+
+static int punch(struct inode *inode, u64 start, u64 end)
+{
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	u64 first = blocks_up(start), last = blocks_down(end);
+	u64 head_end = min(end, first << GMPOOL_BLOCK_SHIFT);
+	u64 tail_start = max(head_end, last << GMPOOL_BLOCK_SHIFT);
+	unsigned int flags;
+	LIST_HEAD(rsv);
+	int err;
+
+	filemap_invalidate_lock(inode->i_mapping);
+	if (first < last)
+		unmap_mapping_range(inode->i_mapping,
+				    first << GMPOOL_BLOCK_SHIFT,
+				    (last - first) << GMPOOL_BLOCK_SHIFT, 1);
+
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_extent_reserve(&fs->image, &rsv, 1);
+	if (err)
+		goto out_unlock;
+	err = zero_range(inode, start, head_end);
+	if (!err)
+		err = zero_range(inode, tail_start, end);
+	if (!err && first < last)
+		free_range(inode, &rsv, first, last);
+	gmfs_extent_unreserve(&fs->image, &rsv);
+
+out_unlock:
+	gmpool_op_end(fs->pool, flags);
+	filemap_invalidate_unlock(inode->i_mapping);
+	return err;
+}
+
+static int allocate(struct inode *inode, u64 start, u64 end, bool keep_size)
+{
+	loff_t size = i_size_read(inode);
+	int err;
+
+	if (!keep_size && end > size) {
+		err = inode_newsize_ok(inode, end);
+		if (err)
+			return err;
+		size = end;
+	}
+	return extend(&nop_mnt_idmap, inode, blocks_down(start), blocks_up(end),
+		      size, NULL);
+}
+
+static long gmfs_fallocate(struct file *file, int mode, loff_t offset,
+			   loff_t len)
+{
+	struct inode *inode = file_inode(file);
+	int err;
+
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+		return -EOPNOTSUPP;
+
+	inode_lock(inode);
+	if (mode & FALLOC_FL_PUNCH_HOLE)
+		err = punch(inode, offset, offset + len);
+	else
+		err = allocate(inode, offset, offset + len,
+			       mode & FALLOC_FL_KEEP_SIZE);
+	if (!err)
+		err = file_modified(file);
+	inode_unlock(inode);
+	return err;
+}
+
+/* Map the page or the block at @vmf. Without a block for that, it returns 0. */
+static vm_fault_t map_block(struct vm_fault *vmf, struct inode *inode,
+			    unsigned int order)
+{
+	struct gmpool *pool = GMFS_SB(inode->i_sb)->pool;
+	u64 block = vmf->pgoff / GMFS_BLOCK_PAGES;
+	struct gmpool_run run;
+	unsigned long pfn;
+
+	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
+
+	if (block >= blocks_up(i_size_read(inode)))
+		return VM_FAULT_SIGBUS;
+	if (!gmfs_extent_find(GMFS_I(inode)->gi, block, &run))
+		return 0;
+
+	pfn = gmpool_pfn(pool, run.start);
+	if (order == PMD_ORDER)
+		return vmf_insert_pfn_pmd(vmf, pfn,
+					  vmf->flags & FAULT_FLAG_WRITE);
+	return vmf_insert_pfn(vmf->vma, vmf->address,
+			      pfn + vmf->pgoff % GMFS_BLOCK_PAGES);
+}
+
+static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	u64 block = vmf->pgoff / GMFS_BLOCK_PAGES;
+	vm_fault_t ret;
+	int err;
+
+	BUILD_BUG_ON(PMD_SHIFT != GMPOOL_BLOCK_SHIFT);
+
+	if (order && (order != PMD_ORDER ||
+		      !thp_vma_suitable_order(vmf->vma, vmf->address, order)))
+		return VM_FAULT_FALLBACK;
+
+	for (;;) {
+		filemap_invalidate_lock_shared(inode->i_mapping);
+		ret = map_block(vmf, inode, order);
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+		if (ret)
+			return ret;
+
+		/* A hole that was punched since it was mapped. */
+		err = fill_mapped(inode, block, block + 1);
+		if (err == -EINTR)
+			return VM_FAULT_NOPAGE;
+		if (err)
+			return vmf_error(err);
+	}
+}
+
+static vm_fault_t gmfs_fault(struct vm_fault *vmf)
+{
+	return gmfs_huge_fault(vmf, 0);
+}
+
+static const struct vm_operations_struct gmfs_vm_ops = {
+	.fault		= gmfs_fault,
+	.huge_fault	= gmfs_huge_fault,
+};
+
+static bool has_hole(struct inode *inode, u64 first, u64 end)
+{
+	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmpool_run run;
+	bool hole = false;
+
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	while (first < end && !hole) {
+		hole = !gmfs_extent_find(gi, first, &run);
+		first += run.count;
+	}
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	return hole;
+}
+
+static int gmfs_mmap_prepare(struct vm_area_desc *desc)
+{
+	struct inode *inode = file_inode(desc->file);
+	u64 start = (u64)desc->pgoff << PAGE_SHIFT;
+	u64 first = blocks_down(start);
+	u64 end = min(blocks_up(start + vma_desc_size(desc)),
+		      blocks_up(i_size_read(inode)));
+	int err;
+
+	/* A shared mapping of a file that is open for reading lacks VMA_SHARED. */
+	if (!vma_desc_test(desc, VMA_MAYSHARE_BIT))
+		return -EINVAL;
+
+	/* Better now than SIGBUS later. It stays so if the mmap() fails. */
+	if (has_hole(inode, first, end)) {
+		err = fill_mapped(inode, first, end);
+		if (err)
+			return err;
+	}
+
+	file_accessed(desc->file);
+	vma_desc_set_flags(desc, VMA_PFNMAP_BIT, VMA_DONTEXPAND_BIT,
+			   VMA_DONTDUMP_BIT);
+	desc->vm_ops = &gmfs_vm_ops;
+	return 0;
+}
+
+const struct inode_operations gmfs_file_iops = {
+	.setattr	= gmfs_setattr,
+	.getattr	= gmfs_getattr,
+	.update_time	= gmfs_update_time,
+};
+
+/* Without read and write methods, read() and write() fail with EINVAL. */
+const struct file_operations gmfs_file_fops = {
+	.open			= generic_file_open,
+	.llseek			= generic_file_llseek,
+	.mmap_prepare		= gmfs_mmap_prepare,
+	.get_unmapped_area	= thp_get_unmapped_area,
+	.fallocate		= gmfs_fallocate,
+	.fsync			= noop_fsync,
+	.setlease		= generic_setlease,
+};

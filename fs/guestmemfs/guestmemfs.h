@@ -1,0 +1,96 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * guestmemfs as a file system: what its VFS parts share.
+ */
+#ifndef _GUESTMEMFS_H
+#define _GUESTMEMFS_H
+
+#include <linux/fs.h>
+#include <linux/guestmem_pool.h>
+#include <linux/mutex.h>
+
+#include "image.h"
+
+/* f_type of statfs(): "GMFS" */
+#define GUESTMEMFS_MAGIC	0x474d4653
+
+#define GMFS_BLOCK_PAGES	(GMPOOL_BLOCK_SIZE >> PAGE_SHIFT)
+
+/**
+ * struct gmfs_fs - the file system of a pool, mounted or not
+ * @list: in the list of all
+ * @pool: where its blocks are
+ * @image: its records
+ * @read_only: never to be changed by this kernel
+ *
+ * Made at boot, and there as long as the kernel is.
+ */
+struct gmfs_fs {
+	struct list_head list;
+	struct gmpool *pool;
+	struct gmfs_image image;
+	bool read_only;
+};
+
+/**
+ * struct gmfs_inode - an inode that the VFS knows
+ * @gi: the same in the image; NULL if it could not be made
+ * @fill_lock: held from looking for holes until they are filled. Zeroing the
+ *	blocks lies in between, which is too long to keep faults out.
+ * @vfs_inode: the VFS' part
+ */
+struct gmfs_inode {
+	struct gmfs_ino *gi;
+	struct mutex fill_lock;	/* one filler of holes at a time */
+	struct inode vfs_inode;
+};
+
+static inline struct gmfs_fs *GMFS_SB(const struct super_block *sb)
+{
+	return sb->s_fs_info;
+}
+
+static inline struct gmfs_inode *GMFS_I(struct inode *inode)
+{
+	return container_of(inode, struct gmfs_inode, vfs_inode);
+}
+
+/* The VFS counts blocks of 512 bytes. */
+static inline void gmfs_update_blocks(struct inode *inode)
+{
+	inode->i_blocks = GMFS_I(inode)->gi->file.blocks <<
+			  (GMPOOL_BLOCK_SHIFT - 9);
+}
+
+/* In inode.c */
+extern const struct super_operations gmfs_super_ops;
+
+int gmfs_inode_cache_init(void);
+struct inode *gmfs_iget(struct super_block *sb, u64 ino);
+struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
+			     umode_t mode);
+void gmfs_inode_write(struct inode *inode);
+void gmfs_release(struct gmfs_fs *fs, struct gmfs_ino *gi);
+int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
+		 struct iattr *attr);
+int gmfs_getattr(struct mnt_idmap *idmap, const struct path *path,
+		 struct kstat *stat, u32 request_mask, unsigned int flags);
+int gmfs_update_time(struct inode *inode, enum fs_update_time type,
+		     unsigned int flags);
+
+/* In namei.c */
+extern const struct inode_operations gmfs_dir_iops;
+extern const struct file_operations gmfs_dir_fops;
+
+/* In file.c */
+extern const struct inode_operations gmfs_file_iops;
+extern const struct file_operations gmfs_file_fops;
+
+int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
+		const struct iattr *attr);
+
+/* In super.c */
+int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf);
+int gmfs_show_options(struct seq_file *seq, struct dentry *root);
+
+#endif /* _GUESTMEMFS_H */

@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Names: directories between the VFS and the image.
+ *
+ * Dentries are a cache as on a disk file system. The image has the link
+ * counts, which change in the same operation as the names; the VFS gets them
+ * from there.
+ */
+
+#include <linux/filelock.h>
+#include <linux/fs.h>
+#include <linux/security.h>
+
+#include "guestmemfs.h"
+
+/* Take over what a change of names has done to an inode, and write it back. */
+static void sync_inode(struct inode *inode)
+{
+	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+
+	set_nlink(inode, gi->rec->nlink);
+	if (S_ISDIR(inode->i_mode))
+		i_size_write(inode, gi->dir.nr * GMFS_DIRENT_SLOT);
+	gmfs_inode_write(inode);
+}
+
+static struct gmfs_dirent *find_dirent(struct inode *dir,
+				       const struct dentry *dentry)
+{
+	return gmfs_dirent_find(GMFS_I(dir)->gi, dentry->d_name.name,
+				dentry->d_name.len);
+}
+
+static struct dentry *gmfs_lookup(struct inode *dir, struct dentry *dentry,
+				  unsigned int flags)
+{
+	struct inode *inode = NULL;
+	struct gmfs_dirent *de;
+
+	if (dentry->d_name.len > GMFS_NAME_MAX)
+		return ERR_PTR(-ENAMETOOLONG);
+	de = find_dirent(dir, dentry);
+	if (de)
+		inode = gmfs_iget(dir->i_sb, de->rec->ino);
+	return d_splice_alias(inode, dentry);
+}
+
+static int publish(struct inode *inode, struct inode *dir,
+		   const struct dentry *dentry)
+{
+	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
+	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct timespec64 now = inode_get_ctime(inode);
+	unsigned int flags;
+	int err;
+
+	flags = gmpool_op_begin(fs->pool);
+	gmfs_ino_publish(&fs->image, gi, inode->i_mode);
+	err = gmfs_dirent_insert(&fs->image, GMFS_I(dir)->gi, gi,
+				 dentry->d_name.name, dentry->d_name.len);
+	if (err) {
+		GMFS_I(inode)->gi = NULL;
+		gmfs_ino_free(&fs->image, gi);
+	} else {
+		gi->rec->btime_sec = now.tv_sec;
+		gi->rec->btime_nsec = now.tv_nsec;
+		inode->i_generation = gi->rec->generation;
+		sync_inode(inode);
+		inode_set_mtime_to_ts(dir, inode_set_ctime_current(dir));
+		sync_inode(dir);
+	}
+	gmpool_op_end(fs->pool, flags);
+	return err;
+}
+
+static int make(struct mnt_idmap *idmap, struct inode *dir,
+		struct dentry *dentry, umode_t mode)
+{
+	struct inode *inode;
+	int err;
+
+	inode = gmfs_new_inode(idmap, dir, mode);
+	if (IS_ERR(inode))
+		return PTR_ERR(inode);
+
+	err = security_inode_init_security(inode, dir, &dentry->d_name, NULL,
+					   NULL);
+	if (!err)
+		err = publish(inode, dir, dentry);
+	if (err) {
+		discard_new_inode(inode);
+		return err;
+	}
+	d_instantiate_new(dentry, inode);
+	return 0;
+}
+
+static int gmfs_create(struct mnt_idmap *idmap, struct inode *dir,
+		       struct dentry *dentry, umode_t mode)
+{
+	return make(idmap, dir, dentry, mode | S_IFREG);
+}
+
+static struct dentry *gmfs_mkdir(struct mnt_idmap *idmap, struct inode *dir,
+				 struct dentry *dentry, umode_t mode)
+{
+	return ERR_PTR(make(idmap, dir, dentry, mode | S_IFDIR));
+}
+
+/* Both unlink() and rmdir(): the image knows what is what. */
+static int gmfs_remove(struct inode *dir, struct dentry *dentry)
+{
+	struct gmfs_dirent *de = find_dirent(dir, dentry);
+	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
+	struct inode *inode = d_inode(dentry);
+	unsigned int flags;
+	int err;
+
+	if (!de)
+		return -ENOENT;
+
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_dirent_remove(&fs->image, GMFS_I(dir)->gi, de);
+	if (!err) {
+		inode_set_mtime_to_ts(dir, inode_set_ctime_current(dir));
+		inode_set_ctime_to_ts(inode, inode_get_ctime(dir));
+		sync_inode(inode);
+		sync_inode(dir);
+	}
+	gmpool_op_end(fs->pool, flags);
+	return err;
+}
+
+static int gmfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
+		       struct dentry *old_dentry, struct inode *new_dir,
+		       struct dentry *new_dentry, unsigned int rename_flags)
+{
+	struct gmfs_dirent *de = find_dirent(old_dir, old_dentry);
+	struct gmfs_fs *fs = GMFS_SB(old_dir->i_sb);
+	struct inode *victim = d_inode(new_dentry);
+	unsigned int flags;
+	int err;
+
+	if (rename_flags & ~RENAME_NOREPLACE)
+		return -EINVAL;
+	if (!de)
+		return -ENOENT;
+
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_dirent_rename(&fs->image, GMFS_I(old_dir)->gi, de,
+				 GMFS_I(new_dir)->gi, new_dentry->d_name.name,
+				 new_dentry->d_name.len,
+				 !(rename_flags & RENAME_NOREPLACE));
+	if (!err) {
+		simple_rename_timestamp(old_dir, old_dentry, new_dir,
+					new_dentry);
+		sync_inode(d_inode(old_dentry));
+		if (victim)
+			sync_inode(victim);
+		sync_inode(old_dir);
+		if (new_dir != old_dir)
+			sync_inode(new_dir);
+	}
+	gmpool_op_end(fs->pool, flags);
+	return err;
+}
+
+/*
+ * A reader sees what was there when it started, less what has gone since. What
+ * has come since is left for the next time: else who renames all files that
+ * readdir() gives him would never get to the end.
+ */
+static void set_dir_end(struct file *file)
+{
+	struct gmfs_fs *fs = GMFS_SB(file_inode(file)->i_sb);
+
+	file->private_data =
+		(void *)(uintptr_t)gmfs_cookie_next(&fs->image);
+}
+
+static int gmfs_dir_open(struct inode *inode, struct file *file)
+{
+	set_dir_end(file);
+	return 0;
+}
+
+static int gmfs_readdir(struct file *file, struct dir_context *ctx)
+{
+	struct gmfs_ino *dir = GMFS_I(file_inode(file))->gi;
+	struct gmfs_dirent *de;
+
+	if (!ctx->pos)
+		set_dir_end(file);
+	if (!dir_emit_dots(file, ctx))
+		return 0;
+
+	while ((de = gmfs_dirent_next(dir, ctx->pos - GMFS_COOKIE_POS))) {
+		const struct gmfs_dirent_ser *rec = de->rec;
+
+		if (rec->cookie >= (uintptr_t)file->private_data)
+			break;
+		ctx->pos = rec->cookie + GMFS_COOKIE_POS;
+		if (!dir_emit(ctx, rec->name, rec->name_len, rec->ino,
+			      rec->type))
+			break;
+		ctx->pos++;
+	}
+	return 0;
+}
+
+static loff_t gmfs_dir_llseek(struct file *file, loff_t offset, int whence)
+{
+	switch (whence) {
+	case SEEK_CUR:
+		if (check_add_overflow(offset, file->f_pos, &offset))
+			return -EOVERFLOW;
+		fallthrough;
+	case SEEK_SET:
+		return vfs_setpos(file, offset, S64_MAX);
+	default:
+		/* The end is no position that anything could be done with. */
+		return -EINVAL;
+	}
+}
+
+const struct inode_operations gmfs_dir_iops = {
+	.lookup		= gmfs_lookup,
+	.create		= gmfs_create,
+	.unlink		= gmfs_remove,
+	.mkdir		= gmfs_mkdir,
+	.rmdir		= gmfs_remove,
+	.rename		= gmfs_rename,
+	.setattr	= gmfs_setattr,
+	.getattr	= gmfs_getattr,
+	.update_time	= gmfs_update_time,
+};
+
+const struct file_operations gmfs_dir_fops = {
+	.open		= gmfs_dir_open,
+	.llseek		= gmfs_dir_llseek,
+	.read		= generic_read_dir,
+	.iterate_shared	= gmfs_readdir,
+	.fsync		= noop_fsync,
+	.setlease	= generic_setlease,
+};

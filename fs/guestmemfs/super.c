@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: GPL-2.0
+/**
+ * DOC: guestmemfs
+ *
+ * One file system for each pool of guest memory, that is one per NUMA node
+ * (include/linux/guestmem_pool.h). Files hold whole blocks of 2 MiB of the
+ * pool and are reached by mmap() only. Names, inodes and extents are records
+ * in the pool's metadata blocks (image.h), always up to date: a kexec needs
+ * only to wait for the operations under way.
+ *
+ * What lives how long: the image of a pool is loaded at boot and stays. A
+ * mount gives it a super block, which all mounts of that node share, and which
+ * goes with the last of them. Inodes come and go as the VFS likes: none of
+ * them has anything that the image has not.
+ *
+ * Locks, outermost first:
+ *
+ * - mm->mmap_lock or a VMA's: in mmap() and faults
+ * - inode->i_rwsem: attributes and size of the inode; a directory's entries
+ * - gmfs_inode.fill_lock: filling holes of the file, from finding them on
+ * - mapping->invalidate_lock: extents of the file, and its size against
+ *   faults; a fault takes it shared
+ * - gmpool_op_begin(): an operation that the next kernel sees whole or not at
+ *   all. Not held over zeroing of new blocks, nor over user memory.
+ * - gmfs_image.lock: which slots of metadata blocks are in use
+ * - gmpool_meta.lock, and the pool's own
+ * - inode->i_lock: the record of the inode's attributes
+ *
+ * A lookup takes only its directory's lock, and a fault only its file's.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/fs_context.h>
+#include <linux/fs_parser.h>
+#include <linux/init.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/seq_file.h>
+#include <linux/slab.h>
+#include <linux/statfs.h>
+
+#include "guestmemfs.h"
+
+/* All of them. Complete before the file system can be mounted. */
+static LIST_HEAD(gmfs_list);
+
+/**
+ * struct gmfs_mount - options of a mount
+ * @node: number of the node
+ * @has_node: it was given
+ */
+struct gmfs_mount {
+	u32 node;
+	bool has_node;
+};
+
+enum {
+	OPT_NODE,
+};
+
+static const struct fs_parameter_spec gmfs_parameters[] = {
+	fsparam_u32("node", OPT_NODE),
+	{}
+};
+
+static void nodes_with_pool(nodemask_t *nodes)
+{
+	struct gmpool *pool = NULL;
+
+	nodes_clear(*nodes);
+	while ((pool = gmpool_next(pool)))
+		node_set(gmpool_nid(pool), *nodes);
+}
+
+static struct gmfs_fs *find_fs(const struct gmpool *pool)
+{
+	struct gmfs_fs *fs;
+
+	list_for_each_entry(fs, &gmfs_list, list)
+		if (fs->pool == pool)
+			return fs;
+	return NULL;
+}
+
+/**
+ * gmfs_statfs - how full the file system is
+ * @dentry: any of its dentries
+ * @buf: filled
+ *
+ * There is no table of inodes that could be full before memory is, so there
+ * are no numbers to give for that, as on a tmpfs with nr_inodes=0.
+ *
+ * Return: 0.
+ */
+int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf)
+{
+	struct super_block *sb = dentry->d_sb;
+	struct gmpool *pool = GMFS_SB(sb)->pool;
+
+	buf->f_type = GUESTMEMFS_MAGIC;
+	buf->f_bsize = GMPOOL_BLOCK_SIZE;
+	buf->f_blocks = gmpool_total_blocks(pool);
+	buf->f_bfree = gmpool_free_blocks(pool);
+	buf->f_bavail = buf->f_bfree;
+	buf->f_namelen = GMFS_NAME_MAX;
+	buf->f_fsid = uuid_to_fsid(sb->s_uuid.b);
+	return 0;
+}
+
+/**
+ * gmfs_show_options - options of a mount
+ * @seq: where they go
+ * @root: dentry of the mount's root
+ *
+ * Return: 0.
+ */
+int gmfs_show_options(struct seq_file *seq, struct dentry *root)
+{
+	seq_printf(seq, ",node=%d", gmpool_nid(GMFS_SB(root->d_sb)->pool));
+	return 0;
+}
+
+static int gmfs_fill_super(struct super_block *sb, struct fs_context *fc)
+{
+	struct gmfs_fs *fs = GMFS_SB(sb);
+	struct inode *root;
+
+	sb->s_magic = GUESTMEMFS_MAGIC;
+	sb->s_blocksize = GMPOOL_BLOCK_SIZE;
+	sb->s_blocksize_bits = GMPOOL_BLOCK_SHIFT;
+	sb->s_maxbytes = GMFS_MAX_SIZE;
+	sb->s_time_gran = 1;
+	sb->s_op = &gmfs_super_ops;
+	super_set_uuid(sb, gmpool_uuid(fs->pool), GMPOOL_UUID_SIZE);
+
+	root = gmfs_iget(sb, fs->image.super->root_ino);
+	if (IS_ERR(root))
+		return PTR_ERR(root);
+	sb->s_root = d_make_root(root);
+	return sb->s_root ? 0 : -ENOMEM;
+}
+
+static int gmfs_parse_param(struct fs_context *fc, struct fs_parameter *param)
+{
+	struct gmfs_mount *mnt = fc->fs_private;
+	struct fs_parse_result result;
+	int opt;
+
+	opt = fs_parse(fc, gmfs_parameters, param, &result);
+	switch (opt) {
+	case OPT_NODE:
+		mnt->node = result.uint_32;
+		mnt->has_node = true;
+		return 0;
+	default:
+		return opt;
+	}
+}
+
+/* The pool that is meant, or an ERR_PTR after having said what is wrong. */
+static struct gmpool *choose_pool(struct fs_context *fc)
+{
+	struct gmfs_mount *mnt = fc->fs_private;
+	struct gmpool *pool;
+	nodemask_t nodes;
+
+	nodes_with_pool(&nodes);
+	if (nodes_empty(nodes)) {
+		errorfc(fc, "no node has a pool; the boot parameter guestmemfs= makes them");
+		return ERR_PTR(-EINVAL);
+	}
+	if (!mnt->has_node && nodes_weight(nodes) > 1) {
+		errorfc(fc, "say which node by node=; nodes with a pool: %*pbl",
+			nodemask_pr_args(&nodes));
+		return ERR_PTR(-EINVAL);
+	}
+	if (!mnt->has_node)
+		mnt->node = first_node(nodes);
+	if (mnt->node >= MAX_NUMNODES || !node_isset(mnt->node, nodes)) {
+		errorfc(fc, "node %u has no pool; nodes with a pool: %*pbl",
+			mnt->node, nodemask_pr_args(&nodes));
+		return ERR_PTR(-EINVAL);
+	}
+
+	pool = gmpool_find(mnt->node);
+	if (!gmpool_usable(pool)) {
+		errorfc(fc, "the pool of node %u is not used: %s", mnt->node,
+			gmpool_error(pool));
+		return ERR_PTR(-EUCLEAN);
+	}
+	return pool;
+}
+
+static int check_read_only(struct fs_context *fc, const struct gmfs_fs *fs)
+{
+	if (!fs->read_only || fc->sb_flags & SB_RDONLY)
+		return 0;
+	errorfc(fc, "node %d has features that this kernel can only read: mount it read-only",
+		gmpool_nid(fs->pool));
+	return -EROFS;
+}
+
+static int gmfs_get_tree(struct fs_context *fc)
+{
+	struct gmpool *pool;
+	struct gmfs_fs *fs;
+	int err;
+
+	pool = choose_pool(fc);
+	if (IS_ERR(pool))
+		return PTR_ERR(pool);
+	fs = find_fs(pool);
+	err = check_read_only(fc, fs);
+	if (err)
+		return err;
+
+	err = get_tree_keyed(fc, gmfs_fill_super, fs);
+	if (err)
+		return err;
+	if (!(fc->sb_flags & SB_RDONLY) && sb_rdonly(fc->root->d_sb)) {
+		errorfc(fc, "node %d is mounted read-only elsewhere",
+			gmpool_nid(pool));
+		fc_drop_locked(fc);
+		return -EBUSY;
+	}
+	return 0;
+}
+
+static int gmfs_reconfigure(struct fs_context *fc)
+{
+	struct gmfs_fs *fs = GMFS_SB(fc->root->d_sb);
+	struct gmfs_mount *mnt = fc->fs_private;
+
+	if (mnt->has_node && mnt->node != gmpool_nid(fs->pool))
+		return invalfc(fc, "node= cannot be changed from %d",
+			       gmpool_nid(fs->pool));
+	return check_read_only(fc, fs);
+}
+
+static void gmfs_free_fc(struct fs_context *fc)
+{
+	kfree(fc->fs_private);
+}
+
+static const struct fs_context_operations gmfs_context_ops = {
+	.free		= gmfs_free_fc,
+	.parse_param	= gmfs_parse_param,
+	.get_tree	= gmfs_get_tree,
+	.reconfigure	= gmfs_reconfigure,
+};
+
+static int gmfs_init_fs_context(struct fs_context *fc)
+{
+	struct gmfs_mount *mnt = kzalloc_obj(*mnt);
+
+	if (!mnt)
+		return -ENOMEM;
+	fc->fs_private = mnt;
+	fc->ops = &gmfs_context_ops;
+	return 0;
+}
+
+static struct file_system_type gmfs_type = {
+	.name			= "guestmemfs",
+	.init_fs_context	= gmfs_init_fs_context,
+	.parameters		= gmfs_parameters,
+	.kill_sb		= kill_anon_super,
+	.fs_flags		= FS_ALLOW_IDMAP | FS_MGTIME,
+};
+
+static bool gmfs_contiguous(const struct gmfs_image *img, u64 start, u64 count)
+{
+	const struct gmpool *pool = img->priv;
+
+	/* Extents of a pool are numbered by rising address. */
+	return gmpool_pfn(pool, start + count - 1) - gmpool_pfn(pool, start) ==
+	       (count - 1) * GMFS_BLOCK_PAGES;
+}
+
+static int __init gmfs_format(struct gmfs_fs *fs)
+{
+	struct timespec64 now;
+	unsigned int flags;
+	int err;
+
+	ktime_get_coarse_real_ts64(&now);
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_image_format(&fs->image, &now);
+	if (!err)
+		err = gmpool_set_root(fs->pool, GMPOOL_OWNER_GUESTMEMFS,
+				      fs->image.super->hdr.mbn);
+	gmpool_op_end(fs->pool, flags);
+	if (err)
+		gmpool_fail(fs->pool, "no file system can be made (%pe)",
+			    ERR_PTR(err));
+	return err;
+}
+
+static int __init gmfs_load(struct gmfs_fs *fs, u32 root)
+{
+	u64 total = gmpool_total_blocks(fs->pool);
+	unsigned long *used;
+	u64 block;
+	int err;
+
+	used = kvzalloc_objs(*used, BITS_TO_LONGS(total));
+	if (!used) {
+		gmpool_fail(fs->pool, "not enough memory to load its file system");
+		return -ENOMEM;
+	}
+
+	err = gmfs_image_load(&fs->image, root, used);
+	if (err) {
+		gmpool_fail(fs->pool, "file system: %s", fs->image.why);
+		goto out_free;
+	}
+	block = gmpool_check_used(fs->pool, used);
+	if (block < total) {
+		gmpool_fail(fs->pool, "file system: block %llu is %s, but not for the pool",
+			    block, test_bit(block, used) ? "used" : "free");
+		err = -EUCLEAN;
+	}
+
+out_free:
+	kvfree(used);
+	return err;
+}
+
+static void __init gmfs_free_orphans(struct gmfs_fs *fs)
+{
+	struct gmfs_ino *gi;
+	u64 nr;
+
+	for (nr = 0; (gi = gmfs_image_orphan(&fs->image)); nr++)
+		gmfs_release(fs, gi);
+	if (nr)
+		pr_info("node %d: %llu files that were deleted while open are freed\n",
+			gmpool_nid(fs->pool), nr);
+}
+
+static void __init gmfs_start(struct gmpool *pool)
+{
+	u32 root = gmpool_root(pool, GMPOOL_OWNER_GUESTMEMFS);
+	struct gmfs_fs *fs;
+	int err;
+
+	fs = kzalloc_obj(*fs);
+	if (!fs) {
+		gmpool_fail(pool, "not enough memory for its file system");
+		return;
+	}
+	fs->pool = pool;
+	gmfs_image_init(&fs->image, gmpool_metadata(pool),
+			gmpool_total_blocks(pool), gmfs_contiguous, pool);
+
+	if (root) {
+		err = gmfs_load(fs, root);
+	} else if (gmpool_read_only(pool)) {
+		gmpool_fail(pool, "can only be read, and has no file system");
+		err = -EROFS;
+	} else {
+		err = gmfs_format(fs);
+	}
+	if (err) {
+		gmfs_image_destroy(&fs->image);
+		kfree(fs);
+		return;
+	}
+
+	fs->read_only = gmpool_read_only(pool) || fs->image.read_only;
+	if (!fs->read_only)
+		gmfs_free_orphans(fs);
+	list_add_tail(&fs->list, &gmfs_list);
+	pr_info("node %d: %s file system, %llu of %llu blocks free%s\n",
+		gmpool_nid(pool), root ? "handed-over" : "new",
+		gmpool_free_blocks(pool), gmpool_total_blocks(pool),
+		fs->read_only ? ", read-only" : "");
+}
+
+static int __init gmfs_init(void)
+{
+	struct gmpool *pool = NULL;
+	int err;
+
+	err = gmfs_inode_cache_init();
+	if (err)
+		return err;
+	while ((pool = gmpool_next(pool)))
+		if (gmpool_usable(pool))
+			gmfs_start(pool);
+	return register_filesystem(&gmfs_type);
+}
+fs_initcall(gmfs_init);
