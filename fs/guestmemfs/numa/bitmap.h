@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _GMPOOL_BITMAP_H
+#define _GMPOOL_BITMAP_H
+
+#include <linux/guestmem_pool.h>
+#include <linux/types.h>
+
+/* Blocks in what one PUD leaf of x86-64 maps. */
+#define GMPOOL_GIANT_BLOCKS	512
+
+/**
+ * struct gmpool_extent - one physically contiguous piece of a pool
+ * @base: physical address, bytes
+ * @size: bytes
+ * @first: number of its first block in the pool
+ */
+struct gmpool_extent {
+	u64 base;
+	u64 size;
+	u64 first;
+};
+
+/**
+ * struct gmpool_bitmap - which blocks of a pool are taken
+ * @taken: bit set = taken
+ * @nr_blocks: bits in @taken
+ * @nr_free: bits clear in @taken
+ * @extents: the pool's extents, in the order of their blocks
+ * @nr_extents: how many
+ */
+struct gmpool_bitmap {
+	unsigned long *taken;
+	u64 nr_blocks;
+	u64 nr_free;
+	const struct gmpool_extent *extents;
+	u32 nr_extents;
+};
+
+int gmpool_bitmap_init(struct gmpool_bitmap *map,
+		       const struct gmpool_extent *extents, u32 nr_extents);
+void gmpool_bitmap_destroy(struct gmpool_bitmap *map);
+int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
+		       struct gmpool_run *run);
+int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run);
+int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run);
+
+#endif /* _GMPOOL_BITMAP_H */

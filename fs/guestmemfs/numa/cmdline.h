@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _GMPOOL_CMDLINE_H
+#define _GMPOOL_CMDLINE_H
+
+#include <linux/numa.h>
+#include <linux/types.h>
+
+/**
+ * enum gmpool_size_kind - how a size was given
+ * @GMPOOL_SIZE_NONE: not at all
+ * @GMPOOL_SIZE_BYTES: in bytes
+ * @GMPOOL_SIZE_PERCENT: as a share of the node's memory
+ */
+enum gmpool_size_kind {
+	GMPOOL_SIZE_NONE,
+	GMPOOL_SIZE_BYTES,
+	GMPOOL_SIZE_PERCENT,
+};
+
+/**
+ * struct gmpool_size - a size on the command line
+ * @kind: what @value counts
+ * @value: bytes or percent
+ */
+struct gmpool_size {
+	enum gmpool_size_kind kind;
+	u64 value;
+};
+
+/**
+ * struct gmpool_cmdline - what "guestmemfs=" asks for
+ * @fresh: do not take over what an earlier kernel has handed over
+ * @all: for all nodes: bytes to spread over them, or percent of each
+ * @node: for each node; none if @all is given
+ */
+struct gmpool_cmdline {
+	bool fresh;
+	struct gmpool_size all;
+	struct gmpool_size node[MAX_NUMNODES];
+};
+
+/**
+ * enum gmpool_arg_error - why a part of "guestmemfs=" was ignored
+ * @GMPOOL_ARG_EMPTY: nothing between two commas
+ * @GMPOOL_ARG_NODE: no node number before the colon
+ * @GMPOOL_ARG_NODE_RANGE: node number that no kernel of this build can have
+ * @GMPOOL_ARG_REPEATED: the node, or a size for all nodes, was there before
+ * @GMPOOL_ARG_MIXED: a size for all nodes beside a size for one node
+ * @GMPOOL_ARG_NO_SIZE: nothing after the colon
+ * @GMPOOL_ARG_SIZE: not a number
+ * @GMPOOL_ARG_SUFFIX: something after the number that is no unit
+ * @GMPOOL_ARG_OVERFLOW: more bytes than 64 bits can count
+ * @GMPOOL_ARG_ZERO: zero bytes
+ * @GMPOOL_ARG_PERCENT: percentage out of range
+ */
+enum gmpool_arg_error {
+	GMPOOL_ARG_EMPTY = 1,
+	GMPOOL_ARG_NODE,
+	GMPOOL_ARG_NODE_RANGE,
+	GMPOOL_ARG_REPEATED,
+	GMPOOL_ARG_MIXED,
+	GMPOOL_ARG_NO_SIZE,
+	GMPOOL_ARG_SIZE,
+	GMPOOL_ARG_SUFFIX,
+	GMPOOL_ARG_OVERFLOW,
+	GMPOOL_ARG_ZERO,
+	GMPOOL_ARG_PERCENT,
+};
+
+/**
+ * typedef gmpool_arg_report_t - told about each part that is ignored
+ * @ctx: as given to gmpool_parse_cmdline()
+ * @token: the part, not NUL terminated
+ * @len: its length in bytes
+ * @error: why
+ */
+typedef void (*gmpool_arg_report_t)(void *ctx, const char *token, int len,
+				    enum gmpool_arg_error error);
+
+int gmpool_parse_cmdline(const char *s, struct gmpool_cmdline *cmdline,
+			 gmpool_arg_report_t report, void *ctx);
+const char *gmpool_arg_strerror(enum gmpool_arg_error error);
+
+#endif /* _GMPOOL_CMDLINE_H */

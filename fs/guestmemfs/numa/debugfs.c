@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Damaging the state of a pool on purpose, for tests of the handover.
+ *
+ * Each line written to /sys/kernel/debug/guestmem_pool/node<N>/damage is kept
+ * and carried out when the pool has been sealed for kexec:
+ *
+ *   <where> <offset> <mask> [fix]
+ *
+ * <where> is "super", "copy", "both" (super blocks), "table<i>" or
+ * "meta<number>"; the byte at <offset> is xored with <mask>. With "fix" the
+ * checksum is made to fit again, so that what lies behind it is tested.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/debugfs.h>
+#include <linux/init.h>
+#include <linux/mutex.h>
+#include <linux/slab.h>
+#include <linux/uaccess.h>
+
+#include "format.h"
+#include "pool.h"
+
+struct damage {
+	struct list_head list;
+	struct gmpool *pool;
+	char where[16];
+	u32 offset;
+	u32 mask;
+	bool fix;
+};
+
+static LIST_HEAD(damages);
+static DEFINE_MUTEX(damages_lock);	/* guards damages */
+
+static void damage_super(struct gmpool *pool, struct damage *d, int copy)
+{
+	struct gmpool_super_ser *super = (void *)pool->super +
+					 copy * GMPOOL_META_SIZE;
+
+	((u8 *)super)[d->offset] ^= d->mask;
+	if (d->fix)
+		super->csum = gmpool_super_csum(super);
+}
+
+static void damage_table(struct gmpool *pool, struct damage *d, u32 i)
+{
+	struct gmpool_table_ser *table;
+
+	if (i >= pool->super->nr_tables)
+		return;
+	table = pool->tables[i];
+	((u8 *)table)[d->offset] ^= d->mask;
+	if (d->fix)
+		table->csum = gmpool_table_csum(table);
+}
+
+static void damage_meta(struct gmpool *pool, struct damage *d, u32 mbn)
+{
+	struct gmpool_meta_ser *hdr = gmpool_meta_block(&pool->meta, mbn);
+
+	if (!hdr)
+		return;
+	((u8 *)hdr)[d->offset] ^= d->mask;
+	if (d->fix)
+		hdr->csum = gmpool_meta_csum(hdr);
+}
+
+/**
+ * gmpool_debugfs_damage - do to a pool what was asked for
+ * @pool: the pool, sealed
+ *
+ * Context: process context, right before kexec.
+ */
+void gmpool_debugfs_damage(struct gmpool *pool)
+{
+	struct damage *d;
+	u32 i;
+
+	guard(mutex)(&damages_lock);
+
+	list_for_each_entry(d, &damages, list) {
+		if (d->pool != pool)
+			continue;
+		pr_notice("node %d: damaging %s\n", pool->nid, d->where);
+		if (!strcmp(d->where, "super") || !strcmp(d->where, "both"))
+			damage_super(pool, d, 0);
+		if (!strcmp(d->where, "copy") || !strcmp(d->where, "both"))
+			damage_super(pool, d, 1);
+		if (sscanf(d->where, "table%u", &i) == 1)
+			damage_table(pool, d, i);
+		if (sscanf(d->where, "meta%u", &i) == 1)
+			damage_meta(pool, d, i);
+	}
+}
+
+static bool where_valid(const char *where)
+{
+	u32 i;
+
+	return !strcmp(where, "super") || !strcmp(where, "copy") ||
+	       !strcmp(where, "both") || sscanf(where, "table%u", &i) == 1 ||
+	       sscanf(where, "meta%u", &i) == 1;
+}
+
+static ssize_t damage_write(struct file *file, const char __user *ubuf,
+			    size_t count, loff_t *ppos)
+{
+	struct damage *d;
+	char buf[64], fix[8] = "";
+	int n;
+
+	if (count >= sizeof(buf))
+		return -EINVAL;
+	if (copy_from_user(buf, ubuf, count))
+		return -EFAULT;
+	buf[count] = '\0';
+
+	d = kzalloc_obj(*d);
+	if (!d)
+		return -ENOMEM;
+	n = sscanf(buf, "%15s %i %i %7s", d->where, &d->offset, &d->mask, fix);
+	if (n < 3 || (n == 4 && strcmp(fix, "fix")) || !where_valid(d->where) ||
+	    d->offset >= GMPOOL_META_SIZE || d->mask > U8_MAX) {
+		kfree(d);
+		return -EINVAL;
+	}
+	d->pool = file_inode(file)->i_private;
+	d->fix = n == 4;
+
+	guard(mutex)(&damages_lock);
+	list_add_tail(&d->list, &damages);
+	return count;
+}
+
+static const struct file_operations damage_fops = {
+	.owner	= THIS_MODULE,
+	.open	= simple_open,
+	.write	= damage_write,
+};
+
+static int __init gmpool_debugfs_init(void)
+{
+	struct dentry *top, *dir;
+	struct gmpool *pool;
+	char name[16];
+
+	top = debugfs_create_dir("guestmem_pool", NULL);
+	list_for_each_entry(pool, &gmpool_list, list) {
+		if (!pool->super)
+			continue;
+		snprintf(name, sizeof(name), "node%d", pool->nid);
+		dir = debugfs_create_dir(name, top);
+		debugfs_create_file("damage", 0200, dir, pool, &damage_fops);
+	}
+	return 0;
+}
+late_initcall(gmpool_debugfs_init);

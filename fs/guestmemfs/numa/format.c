@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Reading and checking the envelope of a handed-over pool.
+ *
+ * Pure: bytes in, verdict out. The bytes come from another kernel and are
+ * trusted in nothing; whether an address may be looked at is for the caller to
+ * know.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/crc32.h>
+#include <linux/log2.h>
+#include <linux/math.h>
+#include <linux/minmax.h>
+#include <linux/string.h>
+
+#include "format.h"
+
+/* crc32c of a struct with a checksum field, which counts as zero. */
+static u32 csum_around(const void *p, size_t size, size_t field)
+{
+	static const __u32 zero;
+	u32 crc;
+
+	crc = crc32c(~0, p, field);
+	crc = crc32c(crc, &zero, sizeof(zero));
+	field += sizeof(zero);
+	return crc32c(crc, p + field, size - field);
+}
+
+/**
+ * gmpool_super_csum - checksum of a super block
+ * @super: the super block
+ *
+ * Return: what its csum field must hold.
+ */
+u32 gmpool_super_csum(const struct gmpool_super_ser *super)
+{
+	return csum_around(super, sizeof(*super),
+			   offsetof(struct gmpool_super_ser, csum));
+}
+
+/**
+ * gmpool_super_update - make a changed super block valid
+ * @super: first copy in a blob of GMPOOL_BLOB_SIZE
+ *
+ * Brings the checksum and the second copy up to date.
+ */
+void gmpool_super_update(struct gmpool_super_ser *super)
+{
+	super->csum = gmpool_super_csum(super);
+	memcpy((void *)super + GMPOOL_META_SIZE, super, sizeof(*super));
+}
+
+static const char *extents_check(const struct gmpool_super_ser *super,
+				 u64 granularity)
+{
+	u64 blocks = 0;
+	u64 end = 0;
+	u32 i;
+
+	if (!super->nr_extents || super->nr_extents > GMPOOL_MAX_EXTENTS)
+		return "number of extents";
+	for (i = 0; i < super->nr_extents; i++) {
+		const struct gmpool_extent_ser *extent = &super->extents[i];
+
+		if (!extent->size || extent->size % granularity ||
+		    extent->base % granularity)
+			return "alignment of an extent";
+		if (extent->base < end)
+			return "order of the extents";
+		if (extent->size > U64_MAX - extent->base)
+			return "size of an extent";
+		end = extent->base + extent->size;
+		blocks += extent->size >> GMPOOL_BLOCK_SHIFT;
+	}
+	if (memchr_inv(&super->extents[i], 0,
+		       sizeof(super->extents) - i * sizeof(super->extents[0])))
+		return "unused extent";
+	if (super->total_blocks != blocks)
+		return "number of blocks";
+	return NULL;
+}
+
+/**
+ * gmpool_super_check - validate a super block as an envelope
+ * @super: the super block
+ * @granularity: what extents must be multiples of, in bytes
+ *
+ * What passes names the pool's memory. Whether the pool can be used as well is
+ * for gmpool_super_usable().
+ *
+ * Return: NULL, or what is wrong, for the log.
+ */
+const char *gmpool_super_check(const struct gmpool_super_ser *super,
+			       u64 granularity)
+{
+	u32 i;
+
+	if (super->magic != GMPOOL_SUPER_MAGIC)
+		return "magic number";
+	if (super->csum != gmpool_super_csum(super))
+		return "checksum";
+	if (super->super_size != sizeof(*super))
+		return "size";
+	if (super->block_shift != GMPOOL_BLOCK_SHIFT)
+		return "block size";
+	if (super->nr_tables > GMPOOL_MAX_TABLES)
+		return "number of chunk tables";
+	for (i = 0; i < GMPOOL_MAX_TABLES; i++) {
+		if (i >= super->nr_tables ? super->tables[i] != 0 :
+		    !super->tables[i] || super->tables[i] % GMPOOL_META_SIZE)
+			return "address of a chunk table";
+	}
+	return extents_check(super, granularity);
+}
+
+/**
+ * gmpool_super_pick - find a valid super block in a pool's blob
+ * @blob: GMPOOL_BLOB_SIZE bytes
+ * @granularity: as for gmpool_super_check()
+ * @first_error: set to what is wrong with the first copy, or to NULL
+ *
+ * The second copy says where the memory is if the first was damaged. It does
+ * not make the pool usable: who damages one page may have damaged others.
+ *
+ * Return: the valid copy, or NULL if there is none.
+ */
+const struct gmpool_super_ser *gmpool_super_pick(const void *blob,
+						 u64 granularity,
+						 const char **first_error)
+{
+	const struct gmpool_super_ser *super = blob;
+
+	*first_error = gmpool_super_check(super, granularity);
+	if (!*first_error)
+		return super;
+	super = blob + GMPOOL_META_SIZE;
+	return gmpool_super_check(super, granularity) ? NULL : super;
+}
+
+/**
+ * gmpool_super_usable - can this kernel use the pool
+ * @super: has passed gmpool_super_check()
+ * @read_only: set if it can be read but not changed
+ *
+ * Return: NULL, or why not, for the log.
+ */
+const char *gmpool_super_usable(const struct gmpool_super_ser *super,
+				bool *read_only)
+{
+	*read_only = super->feature_ro_compat & ~GMPOOL_FEATURE_RO_COMPAT_ALL;
+
+	/* Before anything that another version may see otherwise. */
+	if (super->version != GMPOOL_VERSION)
+		return "format version is not known to this kernel";
+	if (super->feature_incompat & ~GMPOOL_FEATURE_INCOMPAT_ALL)
+		return "has features that are not known to this kernel";
+	if (super->state != GMPOOL_STATE_SEALED)
+		return "was not frozen by the kernel before";
+	if (!super->nr_tables || !super->nr_meta)
+		return "has no metadata";
+	if (super->reserved0 ||
+	    memchr_inv(super->reserved1, 0, sizeof(super->reserved1)) ||
+	    memchr_inv(super->reserved2, 0, sizeof(super->reserved2)))
+		return "has a reserved field in use";
+	if (strnlen(super->release, sizeof(super->release)) ==
+	    sizeof(super->release))
+		return "has no end of the kernel release";
+	return NULL;
+}
+
+/**
+ * gmpool_table_csum - checksum of a chunk table
+ * @table: the table
+ *
+ * Return: what its csum field must hold.
+ */
+u32 gmpool_table_csum(const struct gmpool_table_ser *table)
+{
+	return csum_around(table, sizeof(*table),
+			   offsetof(struct gmpool_table_ser, csum));
+}
+
+/**
+ * gmpool_table_check - validate a chunk table
+ * @table: the table
+ * @super: valid super block that names it
+ * @index: its place in @super->tables
+ * @nr_meta: metadata blocks in the tables before this one; those of this table
+ *	are added
+ *
+ * Return: NULL, or what is wrong, for the log.
+ */
+const char *gmpool_table_check(const struct gmpool_table_ser *table,
+			       const struct gmpool_super_ser *super, u32 index,
+			       u32 *nr_meta)
+{
+	u32 i;
+
+	if (table->magic != GMPOOL_TABLE_MAGIC)
+		return "magic number";
+	if (table->csum != gmpool_table_csum(table))
+		return "checksum";
+	if (memcmp(table->uuid, super->uuid, sizeof(table->uuid)))
+		return "UUID";
+	if (table->index != index)
+		return "index";
+	if (memchr_inv(table->reserved, 0, sizeof(table->reserved)))
+		return "reserved field";
+	if (index + 1 < super->nr_tables ? table->nr != GMPOOL_TABLE_CHUNKS :
+	    !table->nr || table->nr > GMPOOL_TABLE_CHUNKS)
+		return "number of chunks";
+
+	for (i = 0; i < table->nr; i++) {
+		const struct gmpool_chunk_ser *chunk = &table->chunks[i];
+		u64 size;
+
+		if (chunk->first != *nr_meta)
+			return "order of the chunks";
+		if (!is_power_of_2(chunk->nr) ||
+		    chunk->nr > super->nr_meta - *nr_meta)
+			return "size of a chunk";
+		size = (u64)chunk->nr << GMPOOL_META_SHIFT;
+		if (!chunk->phys || !IS_ALIGNED(chunk->phys, size) ||
+		    size > U64_MAX - chunk->phys)
+			return "address of a chunk";
+		*nr_meta += chunk->nr;
+	}
+	if (memchr_inv(&table->chunks[i], 0,
+		       sizeof(table->chunks) - i * sizeof(table->chunks[0])))
+		return "unused chunk";
+	if (index + 1 == super->nr_tables && *nr_meta != super->nr_meta)
+		return "number of metadata blocks";
+	return NULL;
+}
+
+/**
+ * gmpool_bitmaps_check - validate the bitmaps of a pool
+ * @used: blocks of type GMPOOL_META_USED in the order of their index
+ * @dirty: the same of type GMPOOL_META_DIRTY
+ * @nr_blocks: blocks of the pool
+ *
+ * Return: NULL, or what is wrong, for the log.
+ */
+const char *gmpool_bitmaps_check(struct gmpool_bitmap_ser **used,
+				 struct gmpool_bitmap_ser **dirty,
+				 u64 nr_blocks)
+{
+	u64 nr = DIV_ROUND_UP_ULL(nr_blocks, GMPOOL_BITMAP_BITS);
+	u64 i, w;
+
+	for (i = 0; i < nr; i++) {
+		u64 bits = min(nr_blocks - i * GMPOOL_BITMAP_BITS,
+			       (u64)GMPOOL_BITMAP_BITS);
+
+		for (w = 0; w < GMPOOL_BITMAP_WORDS; w++) {
+			if (used[i]->bits[w] & dirty[i]->bits[w])
+				return "a block is used and dirty";
+		}
+		if (find_next_bit((unsigned long *)used[i]->bits,
+				  GMPOOL_BITMAP_BITS, bits) < GMPOOL_BITMAP_BITS ||
+		    find_next_bit((unsigned long *)dirty[i]->bits,
+				  GMPOOL_BITMAP_BITS, bits) < GMPOOL_BITMAP_BITS)
+			return "a bit is set past the last block";
+	}
+	return NULL;
+}

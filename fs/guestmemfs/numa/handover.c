@@ -1,0 +1,578 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Pools and Kexec HandOver.
+ *
+ * Metadata lives in pages that KHO preserves from the moment they are
+ * allocated, in the form in which it is handed over. At kexec nothing is left
+ * to do but to seal it (pool.c). The next kernel checks all of it and goes on
+ * using it where it is.
+ *
+ * What it cannot use it holds: nothing is changed, and all that is known to be
+ * part of the pool is handed on, for a kernel that can.
+ *
+ * The only file that knows KHO after early boot.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/kexec_handover.h>
+#include <linux/log2.h>
+#include <linux/memory_hotplug.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+#include <linux/utsname.h>
+#include <linux/uuid.h>
+
+#include "format.h"
+#include "pool.h"
+
+#define BLOB_ORDER	1
+
+/* Zeroed memory near the pool that is there again after kexec, or NULL. */
+static void *alloc_preserved(struct gmpool *pool, unsigned int order, gfp_t gfp)
+{
+	struct folio *folio;
+
+	folio = __folio_alloc_node(GFP_KERNEL | __GFP_ZERO | gfp, order,
+				   pool->nid);
+	if (!folio)
+		return NULL;
+	if (kho_is_enabled() && kho_preserve_folio(folio)) {
+		folio_put(folio);
+		return NULL;
+	}
+	return folio_address(folio);
+}
+
+static void free_preserved(void *mem)
+{
+	struct folio *folio = virt_to_folio(mem);
+
+	if (kho_is_enabled())
+		kho_unpreserve_folio(folio);
+	folio_put(folio);
+}
+
+/* The table that has room for one more chunk, made if needed. */
+static struct gmpool_table_ser *last_table(struct gmpool *pool)
+{
+	struct gmpool_super_ser *super = pool->super;
+	struct gmpool_table_ser *table;
+	u32 nr = super->nr_tables;
+
+	if (nr && pool->tables[nr - 1]->nr < GMPOOL_TABLE_CHUNKS)
+		return pool->tables[nr - 1];
+	if (nr == GMPOOL_MAX_TABLES)
+		return ERR_PTR(-ENOSPC);
+
+	table = alloc_preserved(pool, 0, 0);
+	if (!table)
+		return ERR_PTR(-ENOMEM);
+	table->magic = GMPOOL_TABLE_MAGIC;
+	memcpy(table->uuid, super->uuid, sizeof(table->uuid));
+	table->index = nr;
+	return table;
+}
+
+/*
+ * Chunks grow with what there is already, so that few of them hold much, but
+ * no large one is insisted on.
+ */
+static void *alloc_chunk(struct gmpool *pool, unsigned int *order)
+{
+	unsigned int ord = clamp(ilog2(pool->meta.nr | 1), 3, 9);
+	void *mem;
+
+	for (;; ord--) {
+		mem = alloc_preserved(pool, ord, ord ? __GFP_NORETRY |
+						       __GFP_NOWARN : 0);
+		if (mem || !ord) {
+			*order = ord;
+			return mem;
+		}
+	}
+}
+
+static int grow_metadata(struct gmpool_meta *meta)
+{
+	struct gmpool *pool = container_of(meta, struct gmpool, meta);
+	struct gmpool_super_ser *super = pool->super;
+	struct gmpool_table_ser *table;
+	struct gmpool_chunk_ser *chunk;
+	unsigned int order;
+	void *mem;
+	int err;
+
+	table = last_table(pool);
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+	mem = alloc_chunk(pool, &order);
+	if (!mem) {
+		err = -ENOMEM;
+		goto err_free_table;
+	}
+	chunk = &table->chunks[table->nr];
+	chunk->phys = virt_to_phys(mem);
+	chunk->first = meta->nr;
+	chunk->nr = 1U << order;
+	err = gmpool_meta_add_chunk(meta, mem, chunk->first, chunk->nr, true);
+	if (err)
+		goto err_free_chunk;
+
+	table->nr++;
+	table->csum = gmpool_table_csum(table);
+	if (table->index == super->nr_tables) {
+		pool->tables[table->index] = table;
+		super->tables[table->index] = virt_to_phys(table);
+		super->nr_tables++;
+	}
+	super->nr_meta = meta->nr;
+	gmpool_sync_super(pool);
+	return 0;
+
+err_free_chunk:
+	memset(chunk, 0, sizeof(*chunk));
+	free_preserved(mem);
+err_free_table:
+	if (table->index == super->nr_tables)
+		free_preserved(table);
+	return err;
+}
+
+/* Say in the super block whose it is now. */
+static void sign_super(struct gmpool *pool)
+{
+	struct gmpool_super_ser *super = pool->super;
+
+	super->state = GMPOOL_STATE_LIVE;
+	super->nid = pool->nid;
+	strscpy_pad(super->release, init_utsname()->release);
+	gmpool_sync_super(pool);
+}
+
+static int alloc_bitmap_pointers(struct gmpool *pool, u64 *nr)
+{
+	*nr = DIV_ROUND_UP_ULL(pool->total_blocks, GMPOOL_BITMAP_BITS);
+	pool->used = kzalloc_objs(*pool->used, *nr);
+	pool->dirty = kzalloc_objs(*pool->dirty, *nr);
+	return pool->used && pool->dirty ? 0 : -ENOMEM;
+}
+
+static int create_bitmaps(struct gmpool *pool)
+{
+	struct gmpool_bitmap_ser *map;
+	u64 nr, i, bits;
+	int err;
+
+	err = alloc_bitmap_pointers(pool, &nr);
+	if (err)
+		return err;
+
+	for (i = 0; i < nr; i++) {
+		map = (void *)gmpool_meta_alloc(&pool->meta, GMPOOL_META_USED);
+		if (IS_ERR(map))
+			return PTR_ERR(map);
+		map->hdr.index = i;
+		pool->used[i] = map;
+
+		map = (void *)gmpool_meta_alloc(&pool->meta, GMPOOL_META_DIRTY);
+		if (IS_ERR(map))
+			return PTR_ERR(map);
+		map->hdr.index = i;
+		/* What the memory held before the pool was made is unknown. */
+		bits = min(pool->total_blocks - i * GMPOOL_BITMAP_BITS,
+			   (u64)GMPOOL_BITMAP_BITS);
+		bitmap_set((unsigned long *)map->bits, 0, bits);
+		pool->dirty[i] = map;
+	}
+	return 0;
+}
+
+/**
+ * gmpool_create_metadata - make the metadata of a new pool
+ * @pool: the pool
+ *
+ * Context: process context during boot.
+ *
+ * Return: 0 or a negative errno. After an error the pool must not be used.
+ */
+int gmpool_create_metadata(struct gmpool *pool)
+{
+	struct gmpool_super_ser *super;
+	uuid_t uuid;
+	u32 i;
+
+	super = alloc_preserved(pool, BLOB_ORDER, 0);
+	if (!super)
+		return -ENOMEM;
+
+	uuid_gen(&uuid);
+	super->magic = GMPOOL_SUPER_MAGIC;
+	super->version = GMPOOL_VERSION;
+	super->super_size = sizeof(*super);
+	super->block_shift = GMPOOL_BLOCK_SHIFT;
+	export_uuid(super->uuid, &uuid);
+	super->total_blocks = pool->total_blocks;
+	super->nr_extents = pool->nr_extents;
+	for (i = 0; i < pool->nr_extents; i++) {
+		super->extents[i].base = pool->extents[i].base;
+		super->extents[i].size = pool->extents[i].size;
+	}
+	pool->super = super;
+	pool->blob = virt_to_phys(super);
+	sign_super(pool);
+
+	gmpool_meta_init(&pool->meta, super->uuid, grow_metadata);
+	return create_bitmaps(pool);
+}
+
+/* Memory of this kernel at an address that was handed over, or NULL. */
+static void *handed_over(u64 phys, u64 size)
+{
+	u64 pfn;
+
+	for (pfn = PHYS_PFN(phys); pfn < PHYS_PFN(phys + size); pfn++)
+		if (!pfn_to_online_page(pfn))
+			return NULL;
+	return phys_to_virt(phys);
+}
+
+static const char *check_table(struct gmpool *pool,
+			       const struct gmpool_super_ser *super, u32 index,
+			       u32 *nr_meta)
+{
+	struct gmpool_table_ser *table;
+
+	table = handed_over(super->tables[index], GMPOOL_META_SIZE);
+	if (!table)
+		return "address";
+	pool->tables[index] = table;
+	return gmpool_table_check(table, super, index, nr_meta);
+}
+
+/* Content is checked before KHO is asked for the pages: it would warn. */
+static int check_chunk(struct gmpool *pool, const struct gmpool_chunk_ser *chunk)
+{
+	const char *error;
+	void *mem;
+	u32 i;
+
+	mem = handed_over(chunk->phys, (u64)chunk->nr << GMPOOL_META_SHIFT);
+	if (!mem) {
+		gmpool_fail(pool, "metadata block %u has a bad address",
+			    chunk->first);
+		return -EUCLEAN;
+	}
+	for (i = 0; i < chunk->nr; i++) {
+		error = gmpool_meta_check(mem + ((u64)i << GMPOOL_META_SHIFT),
+					  pool->super->uuid, chunk->first + i);
+		if (error) {
+			gmpool_fail(pool, "metadata block %u is damaged (%s)",
+				    chunk->first + i, error);
+			return -EUCLEAN;
+		}
+	}
+	return 0;
+}
+
+static int check_metadata(struct gmpool *pool)
+{
+	const char *error;
+	u32 nr_meta = 0;
+	u32 t, c;
+	int err;
+
+	for (t = 0; t < pool->super->nr_tables; t++) {
+		error = check_table(pool, pool->super, t, &nr_meta);
+		if (error) {
+			gmpool_fail(pool, "chunk table %u is damaged (%s)", t,
+				    error);
+			return -EUCLEAN;
+		}
+		for (c = 0; c < pool->tables[t]->nr; c++) {
+			err = check_chunk(pool, &pool->tables[t]->chunks[c]);
+			if (err)
+				return err;
+		}
+	}
+	return 0;
+}
+
+/* Take pages back from KHO, and preserve them for the next kernel. */
+static int restore(struct gmpool *pool, u64 phys, unsigned int order)
+{
+	struct folio *folio = kho_restore_folio(phys);
+
+	if (!folio || folio_order(folio) != order) {
+		gmpool_fail(pool, "KHO has not preserved its metadata at %#llx",
+			    phys);
+		return -EUCLEAN;
+	}
+	return kho_preserve_folio(folio);
+}
+
+static int restore_metadata(struct gmpool *pool)
+{
+	struct gmpool_super_ser *super = pool->super;
+	u32 t, c;
+	int err;
+
+	err = restore(pool, pool->blob, BLOB_ORDER);
+	for (t = 0; t < super->nr_tables && !err; t++) {
+		struct gmpool_table_ser *table = pool->tables[t];
+
+		err = restore(pool, super->tables[t], 0);
+		for (c = 0; c < table->nr && !err; c++) {
+			struct gmpool_chunk_ser *chunk = &table->chunks[c];
+
+			err = restore(pool, chunk->phys, ilog2(chunk->nr));
+			if (!err)
+				err = gmpool_meta_add_chunk(&pool->meta,
+							    phys_to_virt(chunk->phys),
+							    chunk->first,
+							    chunk->nr, false);
+		}
+	}
+	return err;
+}
+
+static const char *find_bitmaps(struct gmpool *pool, u16 type,
+				struct gmpool_bitmap_ser **maps, u64 nr)
+{
+	struct gmpool_meta_ser *hdr = NULL;
+	u64 found = 0;
+
+	while ((hdr = gmpool_meta_next(&pool->meta, type, hdr))) {
+		if (hdr->index >= nr || maps[hdr->index])
+			return "a bitmap has a wrong place";
+		maps[hdr->index] = (void *)hdr;
+		found++;
+	}
+	return found == nr ? NULL : "a bitmap is missing";
+}
+
+static int retrieve_bitmaps(struct gmpool *pool)
+{
+	const char *error;
+	u64 nr;
+	int err;
+
+	err = alloc_bitmap_pointers(pool, &nr);
+	if (err)
+		return err;
+	error = find_bitmaps(pool, GMPOOL_META_USED, pool->used, nr);
+	if (!error)
+		error = find_bitmaps(pool, GMPOOL_META_DIRTY, pool->dirty, nr);
+	if (!error)
+		error = gmpool_bitmaps_check(pool->used, pool->dirty,
+					     pool->total_blocks);
+	if (!error)
+		return 0;
+	gmpool_fail(pool, "%s", error);
+	return -EUCLEAN;
+}
+
+static const char *check_roots(struct gmpool *pool)
+{
+	struct gmpool_super_ser *super = pool->super;
+	u32 i, j;
+
+	for (i = 0; i < GMPOOL_MAX_ROOTS; i++) {
+		if (super->roots[i].owner == GMPOOL_OWNER_NONE) {
+			if (super->roots[i].mbn)
+				return "has a root without an owner";
+			continue;
+		}
+		if (super->roots[i].mbn >= super->nr_meta)
+			return "has a root outside its metadata";
+		for (j = 0; j < i; j++)
+			if (super->roots[j].owner == super->roots[i].owner)
+				return "has two roots of one owner";
+	}
+	return NULL;
+}
+
+/**
+ * gmpool_retrieve_metadata - take over the metadata of a handed-over pool
+ * @pool: the pool; its extents are taken already
+ *
+ * Context: process context during boot, once KHO is up.
+ *
+ * Return: 0 or a negative errno. After an error the pool has failed, and
+ * gmpool_hold() will hand on what there is of it.
+ */
+int gmpool_retrieve_metadata(struct gmpool *pool)
+{
+	struct gmpool_super_ser *super = phys_to_virt(pool->blob);
+	bool read_only = false;
+	const char *error;
+	int err;
+
+	if (!is_kho_boot()) {
+		gmpool_fail(pool, "KHO has given up what it was handed");
+		return -ENODATA;
+	}
+
+	error = gmpool_super_usable(super, &read_only);
+	if (error) {
+		gmpool_fail(pool, "%s", error);
+		return -EOPNOTSUPP;
+	}
+	pool->super = super;
+	error = check_roots(pool);
+	if (error) {
+		gmpool_fail(pool, "%s", error);
+		err = -EUCLEAN;
+		goto err_hold;
+	}
+	err = check_metadata(pool);
+	if (err)
+		goto err_hold;
+
+	gmpool_meta_init(&pool->meta, super->uuid, grow_metadata);
+	err = restore_metadata(pool);
+	if (!err)
+		err = retrieve_bitmaps(pool);
+	if (err)
+		goto err_hold;
+
+	pr_info("node %d: %llu blocks handed over by kernel %s after %llu earlier kexecs\n",
+		pool->nid, pool->total_blocks, super->release,
+		super->generation);
+	super->generation++;
+	sign_super(pool);
+	pool->state = read_only ? GMPOOL_READ_ONLY : GMPOOL_ACTIVE;
+	return 0;
+
+err_hold:
+	/* It stays as it is: not ours to change, and not to be sealed. */
+	gmpool_fail(pool, "error %d while it was taken over", err);
+	pool->super = NULL;
+	return err;
+}
+
+static void hold_pages(u64 phys, u64 size)
+{
+	if (kho_preserve_pages(pfn_to_page(PHYS_PFN(phys)), PHYS_PFN(size)))
+		pr_err("metadata at %#llx cannot be handed on\n", phys);
+}
+
+/* Call @fn for all memory that a blob can be believed to name as metadata. */
+static void walk_pieces(const struct gmpool_super_ser *super,
+			void (*fn)(u64 phys, u64 size))
+{
+	struct gmpool_table_ser *table;
+	u32 nr_meta = 0;
+	u32 t, c;
+
+	for (t = 0; t < super->nr_tables; t++) {
+		table = handed_over(super->tables[t], GMPOOL_META_SIZE);
+		if (!table || gmpool_table_check(table, super, t, &nr_meta))
+			return;
+		for (c = 0; c < table->nr; c++) {
+			struct gmpool_chunk_ser chunk = table->chunks[c];
+			u64 size = (u64)chunk.nr << GMPOOL_META_SHIFT;
+
+			if (handed_over(chunk.phys, size))
+				fn(chunk.phys, size);
+		}
+		fn(super->tables[t], GMPOOL_META_SIZE);
+	}
+}
+
+static int add_subtree(struct gmpool *pool, u32 key)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), GMPOOL_SUBTREE_FMT, key);
+	return kho_add_subtree(name, phys_to_virt(pool->blob),
+			       GMPOOL_BLOB_SIZE);
+}
+
+/* The number in the name is a hint; what matters is that none is lost. */
+static void publish_blob(struct gmpool *pool, u32 key)
+{
+	int err = add_subtree(pool, key);
+
+	for (key = MAX_NUMNODES; err == -EEXIST && key-- > 0;)
+		err = add_subtree(pool, key);
+	if (err)
+		pr_err("node %d: KHO cannot take the pool (%pe): it will not survive kexec\n",
+		       pool->nid, ERR_PTR(err));
+}
+
+/**
+ * gmpool_hold - hand on a pool that cannot be used
+ * @pool: the pool, which has failed before its metadata was taken over
+ *
+ * Context: process context during boot, after all other pools are published.
+ */
+void gmpool_hold(struct gmpool *pool)
+{
+	const struct gmpool_super_ser *super;
+	const char *error;
+
+	if (!kho_is_enabled() || !is_kho_boot())
+		return;
+	super = gmpool_super_pick(phys_to_virt(pool->blob), GMPOOL_GRANULARITY,
+				  &error);
+	if (!super)
+		return;
+	hold_pages(pool->blob, GMPOOL_BLOB_SIZE);
+	walk_pieces(super, hold_pages);
+	publish_blob(pool, pool->key);
+}
+
+/**
+ * gmpool_publish - make a pool known to the next kernel
+ * @pool: the pool, with metadata
+ *
+ * Context: process context during boot.
+ */
+void gmpool_publish(struct gmpool *pool)
+{
+	if (kho_is_enabled())
+		publish_blob(pool, pool->nid);
+	else
+		pr_warn("node %d: KHO is off (see kho=): the pool will not survive kexec\n",
+			pool->nid);
+}
+
+static void free_pages_handed_over(u64 phys, u64 size)
+{
+	struct folio *folio = kho_restore_folio(phys);
+
+	if (folio)
+		folio_put(folio);
+}
+
+/**
+ * gmpool_discard_metadata - free the metadata of a pool that is thrown away
+ * @key: number in the name of its KHO subtree
+ *
+ * Context: process context during boot, once KHO is up.
+ */
+void gmpool_discard_metadata(u32 key)
+{
+	const struct gmpool_super_ser *super;
+	const char *error;
+	phys_addr_t phys;
+	char name[16];
+	size_t size;
+
+	snprintf(name, sizeof(name), GMPOOL_SUBTREE_FMT, key);
+	if (kho_retrieve_subtree(name, &phys, &size) ||
+	    size != GMPOOL_BLOB_SIZE || !IS_ALIGNED(phys, GMPOOL_BLOB_SIZE) ||
+	    !handed_over(phys, size))
+		return;
+	super = gmpool_super_pick(phys_to_virt(phys), GMPOOL_GRANULARITY,
+				  &error);
+	if (!super)
+		return;
+	pr_notice("node %u: pool of %llu blocks thrown away\n", key,
+		  super->total_blocks);
+	walk_pieces(super, free_pages_handed_over);
+	free_pages_handed_over(phys, size);
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _GMPOOL_LAYOUT_H
+#define _GMPOOL_LAYOUT_H
+
+#include <linux/bits.h>
+#include <linux/types.h>
+
+#include <linux/kho/abi/guestmemfs.h>
+
+/* What one PUD leaf of x86-64 maps. Extents start on it where they can. */
+#define GMPOOL_GIANT_SIZE	BIT_ULL(30)
+
+/* Free ranges of one node that are looked at: the largest of them count. */
+#define GMPOOL_MAX_RANGES	256
+
+u64 gmpool_layout_size(const struct gmpool_extent_ser *ranges, u32 nr_ranges);
+int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
+		       u64 size, struct gmpool_extent_ser *extents,
+		       u32 *nr_extents);
+u64 gmpool_layout_keep(u64 kernel_bytes, u64 base, u64 granularity);
+
+#endif /* _GMPOOL_LAYOUT_H */

@@ -1,0 +1,57 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _GMPOOL_META_H
+#define _GMPOOL_META_H
+
+#include <linux/mutex.h>
+#include <linux/xarray.h>
+
+#include <linux/kho/abi/guestmemfs.h>
+
+struct gmpool_meta;
+
+/**
+ * typedef gmpool_meta_grow_t - get more memory for metadata
+ * @meta: what needs it
+ *
+ * Adds at least one chunk by gmpool_meta_add_chunk() with @fresh set.
+ *
+ * Return: 0, or a negative errno.
+ */
+typedef int (*gmpool_meta_grow_t)(struct gmpool_meta *meta);
+
+/**
+ * struct gmpool_meta - the metadata blocks of one pool
+ * @blocks: metadata block number to struct gmpool_meta_ser. Marked are blocks
+ *	that are free, and blocks whose checksum is out of date.
+ * @nr: blocks there are
+ * @nr_free: blocks of type GMPOOL_META_FREE
+ * @uuid: what every header must repeat
+ * @grow: gets more chunks
+ * @lock: guards @nr, @nr_free, and the giving out and taking back of blocks;
+ *	held over @grow. What is in a block is its owner's to guard.
+ */
+struct gmpool_meta {
+	struct xarray blocks;
+	u32 nr;
+	u32 nr_free;
+	u8 uuid[GMPOOL_UUID_SIZE];
+	gmpool_meta_grow_t grow;
+	struct mutex lock;	/* guards nr, nr_free */
+};
+
+void gmpool_meta_init(struct gmpool_meta *meta, const u8 *uuid,
+		      gmpool_meta_grow_t grow);
+void gmpool_meta_destroy(struct gmpool_meta *meta);
+int gmpool_meta_add_chunk(struct gmpool_meta *meta, void *mem, u32 first,
+			  u32 nr, bool fresh);
+struct gmpool_meta_ser *gmpool_meta_alloc(struct gmpool_meta *meta, u16 type);
+void gmpool_meta_free(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr);
+void gmpool_meta_dirty(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr);
+struct gmpool_meta_ser *gmpool_meta_block(struct gmpool_meta *meta, u32 mbn);
+struct gmpool_meta_ser *gmpool_meta_next(struct gmpool_meta *meta, u16 type,
+					 struct gmpool_meta_ser *prev);
+u32 gmpool_meta_csum(const void *block);
+const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn);
+void gmpool_meta_seal(struct gmpool_meta *meta);
+
+#endif /* _GMPOOL_META_H */

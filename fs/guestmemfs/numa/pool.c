@@ -1,0 +1,598 @@
+// SPDX-License-Identifier: GPL-2.0
+/**
+ * DOC: Pools of guest memory
+ *
+ * A pool is the memory of one NUMA node that was set aside at boot for virtual
+ * machines. It is given out in blocks of 2 MiB to users in the kernel, of which
+ * guestmemfs is the first (include/linux/guestmem_pool.h).
+ *
+ * Life of a block::
+ *
+ *   free, dirty --claim--> claimed --scrub--> claimed, zero --commit--> used
+ *       ^                     |                   |                      |
+ *       |<-----unclaim--------+<------------------+                      |
+ *       +<-------------------------------free----------------------------+
+ *
+ * Only "used" and "dirty" are handed over. A claim is known to this kernel
+ * alone: scrubbing takes long, and a kexec does not wait for it.
+ *
+ * Freezing: every change of handed-over state, the pool's own or a user's, is
+ * made between gmpool_op_begin() and gmpool_op_end(). At kexec the pool waits
+ * for operations under way and lets no other begin, so the next kernel finds
+ * each one whole or not at all. Stores to mapped memory go on until the CPUs
+ * are stopped; nothing depends on their being quiet.
+ *
+ * Locking, outermost first:
+ *
+ * - gmpool.freeze (percpu rwsem): an operation; held over memory allocation,
+ *   never over scrubbing or anything that waits for user space
+ * - a user's own locks
+ * - gmpool_meta.lock (mutex): giving out of metadata blocks
+ * - gmpool.lock (spinlock): which blocks are claimed, used and dirty
+ *
+ * Memory allocated within an operation must not lead back here through
+ * reclaim: gmpool_op_begin() starts a scope in which it cannot.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/bitmap.h>
+#include <linux/init.h>
+#include <linux/kexec.h>
+#include <linux/mm.h>
+#include <linux/reboot.h>
+#include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
+
+#include "format.h"
+#include "pool.h"
+
+/**
+ * gmpool_find - the pool of a node
+ * @nid: node number
+ *
+ * Context: any, once the fs_initcalls of pools have run.
+ *
+ * Return: the pool, which may have failed; NULL if the node has none.
+ */
+struct gmpool *gmpool_find(int nid)
+{
+	struct gmpool *pool, *failed = NULL;
+
+	list_for_each_entry(pool, &gmpool_list, list) {
+		if (pool->nid != nid)
+			continue;
+		if (pool->state != GMPOOL_FAILED)
+			return pool;
+		failed = pool;
+	}
+	return failed;
+}
+
+/**
+ * gmpool_next - walk all pools by rising node number
+ * @pool: the one before, or NULL to start
+ *
+ * Context: as gmpool_find().
+ *
+ * Return: the next pool, or NULL at the end.
+ */
+struct gmpool *gmpool_next(struct gmpool *pool)
+{
+	struct list_head *next = pool ? pool->list.next : gmpool_list.next;
+
+	return next == &gmpool_list ? NULL :
+				      list_entry(next, struct gmpool, list);
+}
+
+/**
+ * gmpool_nid - node that a pool's memory is on
+ * @pool: the pool
+ *
+ * Return: node number.
+ */
+int gmpool_nid(const struct gmpool *pool)
+{
+	return pool->nid;
+}
+
+/**
+ * gmpool_uuid - what identifies a pool over kexecs
+ * @pool: a pool that has not failed
+ *
+ * Return: GMPOOL_UUID_SIZE bytes.
+ */
+const u8 *gmpool_uuid(const struct gmpool *pool)
+{
+	return pool->meta.uuid;
+}
+
+/**
+ * gmpool_total_blocks - size of a pool
+ * @pool: the pool
+ *
+ * Return: blocks of GMPOOL_BLOCK_SIZE.
+ */
+u64 gmpool_total_blocks(const struct gmpool *pool)
+{
+	return pool->total_blocks;
+}
+
+/**
+ * gmpool_free_blocks - what is left of a pool
+ * @pool: a pool that has not failed
+ *
+ * Return: blocks that are neither used nor claimed.
+ */
+u64 gmpool_free_blocks(struct gmpool *pool)
+{
+	guard(spinlock)(&pool->lock);
+	return pool->blocks.nr_free;
+}
+
+/**
+ * gmpool_read_only - may a pool not be changed
+ * @pool: the pool
+ *
+ * Return: true if it has features that this kernel can only read.
+ */
+bool gmpool_read_only(const struct gmpool *pool)
+{
+	return pool->state == GMPOOL_READ_ONLY;
+}
+
+/**
+ * gmpool_usable - can a pool be used
+ * @pool: the pool
+ *
+ * Return: false if it has failed.
+ */
+bool gmpool_usable(const struct gmpool *pool)
+{
+	return pool->state == GMPOOL_ACTIVE || pool->state == GMPOOL_READ_ONLY;
+}
+
+/**
+ * gmpool_error - why a pool cannot be used
+ * @pool: the pool
+ *
+ * Return: text for the log; empty if it can be used.
+ */
+const char *gmpool_error(const struct gmpool *pool)
+{
+	return pool->error;
+}
+
+/**
+ * gmpool_fail - give up using a pool
+ * @pool: the pool
+ * @fmt: why, as for printk(), without a newline
+ *
+ * Its memory stays as it is and is handed on. The first reason is kept. Other
+ * pools are not affected.
+ *
+ * Context: boot, before the pool has users.
+ */
+void gmpool_fail(struct gmpool *pool, const char *fmt, ...)
+{
+	va_list args;
+
+	if (pool->state == GMPOOL_FAILED)
+		return;
+	pool->state = GMPOOL_FAILED;
+	va_start(args, fmt);
+	vsnprintf(pool->error, sizeof(pool->error), fmt, args);
+	va_end(args);
+	pr_err("node %d: %s: this pool is not used, its memory is kept and handed on\n",
+	       pool->nid, pool->error);
+}
+
+/**
+ * gmpool_op_begin - start to change handed-over state
+ * @pool: the pool
+ *
+ * Context: process context, may sleep. Waits for ever if the machine is about
+ * to kexec. Does not nest.
+ *
+ * Return: for gmpool_op_end().
+ */
+unsigned int gmpool_op_begin(struct gmpool *pool)
+{
+	percpu_down_read(&pool->freeze);
+	return memalloc_nofs_save();
+}
+
+/**
+ * gmpool_op_end - the state is consistent again
+ * @pool: the pool
+ * @flags: from gmpool_op_begin()
+ */
+void gmpool_op_end(struct gmpool *pool, unsigned int flags)
+{
+	memalloc_nofs_restore(flags);
+	percpu_up_read(&pool->freeze);
+}
+
+/* Change bits of a handed-over bitmap. */
+static void change_bits(struct gmpool *pool, struct gmpool_bitmap_ser **maps,
+			const struct gmpool_run *run, bool set)
+{
+	u64 block = run->start;
+	u64 left = run->count;
+
+	lockdep_assert_held(&pool->lock);
+
+	while (left) {
+		struct gmpool_bitmap_ser *map = maps[block / GMPOOL_BITMAP_BITS];
+		u32 bit = block % GMPOOL_BITMAP_BITS;
+		u32 nr = min_t(u64, left, GMPOOL_BITMAP_BITS - bit);
+
+		if (set)
+			bitmap_set((unsigned long *)map->bits, bit, nr);
+		else
+			bitmap_clear((unsigned long *)map->bits, bit, nr);
+		gmpool_meta_dirty(&pool->meta, &map->hdr);
+		block += nr;
+		left -= nr;
+	}
+}
+
+static bool is_dirty(struct gmpool *pool, u64 block)
+{
+	struct gmpool_bitmap_ser *map = pool->dirty[block / GMPOOL_BITMAP_BITS];
+
+	guard(spinlock)(&pool->lock);
+	return test_bit(block % GMPOOL_BITMAP_BITS, (unsigned long *)map->bits);
+}
+
+/**
+ * gmpool_claim - set free blocks aside for a user
+ * @pool: a pool that is active
+ * @want: blocks, not zero; if that is more than one run can have, say all the
+ *	same how many will be needed, so that they are placed well
+ * @goal: block that would be best, GMPOOL_NO_GOAL if any
+ * @run: filled: contiguous blocks, at most @want
+ *
+ * A claim is not handed over. It ends with gmpool_commit() or
+ * gmpool_unclaim().
+ *
+ * Context: process context; takes gmpool.lock.
+ *
+ * Return: 0; -ENOSPC if no block is free; -EROFS.
+ */
+int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
+		 struct gmpool_run *run)
+{
+	int err;
+
+	if (pool->state != GMPOOL_ACTIVE)
+		return -EROFS;
+
+	guard(spinlock)(&pool->lock);
+
+	err = gmpool_bitmap_find(&pool->blocks, want, goal, run);
+	if (!err)
+		err = gmpool_bitmap_take(&pool->blocks, run);
+	return err;
+}
+
+/**
+ * gmpool_unclaim - give claimed blocks back
+ * @pool: the pool
+ * @run: from gmpool_claim(), or a part of that
+ *
+ * Context: process context; takes gmpool.lock.
+ */
+void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run)
+{
+	guard(spinlock)(&pool->lock);
+	WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run));
+}
+
+/**
+ * gmpool_scrub - make claimed blocks read as zeroes
+ * @pool: the pool
+ * @run: from gmpool_claim()
+ *
+ * Blocks that are known to be zero cost nothing.
+ *
+ * Context: process context, sleeps; not within an operation.
+ *
+ * Return: 0; -EINTR if the task is being killed; -ENOMEM.
+ */
+int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *run)
+{
+	u64 block;
+	int err;
+
+	for (block = run->start; block < run->start + run->count; block++) {
+		if (!is_dirty(pool, block))
+			continue;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		err = gmpool_zero(pool, block, 0, GMPOOL_BLOCK_SIZE);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/**
+ * gmpool_commit - give claimed blocks to a user for good
+ * @pool: the pool
+ * @run: claimed and scrubbed
+ *
+ * The user records in the same operation that they are its own.
+ *
+ * Context: within an operation; takes gmpool.lock.
+ */
+void gmpool_commit(struct gmpool *pool, const struct gmpool_run *run)
+{
+	percpu_rwsem_assert_held(&pool->freeze);
+	guard(spinlock)(&pool->lock);
+	change_bits(pool, pool->used, run, true);
+	change_bits(pool, pool->dirty, run, false);
+}
+
+/**
+ * gmpool_free - take blocks back from a user
+ * @pool: the pool
+ * @run: committed blocks, that nobody can reach any more
+ *
+ * Context: within an operation; takes gmpool.lock.
+ */
+void gmpool_free(struct gmpool *pool, const struct gmpool_run *run)
+{
+	percpu_rwsem_assert_held(&pool->freeze);
+	guard(spinlock)(&pool->lock);
+	if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run)))
+		return;
+	change_bits(pool, pool->used, run, false);
+	change_bits(pool, pool->dirty, run, true);
+}
+
+/**
+ * gmpool_zero - zero a part of a block
+ * @pool: the pool
+ * @block: the block
+ * @offset: bytes into the block
+ * @len: bytes, not beyond the block's end
+ *
+ * Context: process context, sleeps; not within an operation.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len)
+{
+	if (!len)
+		return 0;
+	return gmpool_zero_phys(PFN_PHYS(gmpool_pfn(pool, block)) + offset, len);
+}
+
+/**
+ * gmpool_pfn - where a block is
+ * @pool: the pool
+ * @block: a block of it
+ *
+ * The blocks of a run are contiguous, those of different runs need not be.
+ *
+ * Context: any.
+ *
+ * Return: the pfn of its first page.
+ */
+unsigned long gmpool_pfn(const struct gmpool *pool, u64 block)
+{
+	u32 i = 0;
+
+	while (i + 1 < pool->nr_extents && block >= pool->extents[i + 1].first)
+		i++;
+	return PHYS_PFN(pool->extents[i].base) +
+	       ((block - pool->extents[i].first) <<
+		(GMPOOL_BLOCK_SHIFT - PAGE_SHIFT));
+}
+
+/**
+ * gmpool_metadata - where users keep their own records
+ * @pool: a pool that has not failed
+ *
+ * Return: its metadata blocks.
+ */
+struct gmpool_meta *gmpool_metadata(struct gmpool *pool)
+{
+	return &pool->meta;
+}
+
+/**
+ * gmpool_root - a user's first metadata block
+ * @pool: a pool that has not failed
+ * @owner: enum gmpool_owner_ser
+ *
+ * Return: metadata block number; 0 if the user has none. Block 0 is a bitmap.
+ */
+u32 gmpool_root(const struct gmpool *pool, u32 owner)
+{
+	u32 i;
+
+	for (i = 0; i < GMPOOL_MAX_ROOTS; i++)
+		if (pool->super->roots[i].owner == owner)
+			return pool->super->roots[i].mbn;
+	return 0;
+}
+
+/**
+ * gmpool_set_root - say where a user's first metadata block is
+ * @pool: a pool that is active
+ * @owner: enum gmpool_owner_ser
+ * @mbn: metadata block number, not 0
+ *
+ * Context: within an operation.
+ *
+ * Return: 0, or -ENOSPC if there are too many users.
+ */
+int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn)
+{
+	struct gmpool_root_ser *root, *slot = NULL;
+	u32 i;
+
+	guard(mutex)(&pool->meta.lock);
+
+	for (i = 0; i < GMPOOL_MAX_ROOTS; i++) {
+		root = &pool->super->roots[i];
+		if (root->owner == owner ||
+		    (!slot && root->owner == GMPOOL_OWNER_NONE))
+			slot = root;
+		if (root->owner == owner)
+			break;
+	}
+	if (!slot)
+		return -ENOSPC;
+	slot->owner = owner;
+	slot->mbn = mbn;
+	gmpool_sync_super(pool);
+	return 0;
+}
+
+/**
+ * gmpool_check_used - compare what users own with what the pool says
+ * @pool: a pool that has not failed
+ * @used: bitmap of all blocks that have an owner
+ *
+ * Context: boot, before the pool has users.
+ *
+ * Return: the first block where they differ; the number of blocks if none.
+ */
+u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
+{
+	u64 block;
+
+	for (block = 0; block < pool->total_blocks; block++)
+		if (test_bit(block, used) != test_bit(block, pool->blocks.taken))
+			return block;
+	return block;
+}
+
+/**
+ * gmpool_sync_super - bring checksum and second copy of a super block up to date
+ * @pool: the pool
+ *
+ * Context: gmpool_meta.lock is held, or nobody else can change the super block.
+ */
+void gmpool_sync_super(struct gmpool *pool)
+{
+	gmpool_super_update(pool->super);
+}
+
+/**
+ * gmpool_init_blocks - build the allocator of a pool from its bitmaps
+ * @pool: the pool, with metadata
+ *
+ * Context: boot; may sleep.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int gmpool_init_blocks(struct gmpool *pool)
+{
+	struct gmpool_run run;
+	u64 block;
+	int err;
+
+	err = gmpool_bitmap_init(&pool->blocks, pool->extents,
+				 pool->nr_extents);
+	if (err)
+		return err;
+
+	run.count = 1;
+	for (block = 0; block < pool->total_blocks; block++) {
+		struct gmpool_bitmap_ser *map;
+
+		map = pool->used[block / GMPOOL_BITMAP_BITS];
+		run.start = block;
+		if (test_bit(block % GMPOOL_BITMAP_BITS,
+			     (unsigned long *)map->bits))
+			gmpool_bitmap_take(&pool->blocks, &run);
+	}
+	return 0;
+}
+
+static void freeze(struct gmpool *pool)
+{
+	percpu_down_write(&pool->freeze);
+	gmpool_meta_seal(&pool->meta);
+	pool->super->state = GMPOOL_STATE_SEALED;
+	gmpool_sync_super(pool);
+	gmpool_debugfs_damage(pool);
+}
+
+/*
+ * There is no way back from here to user space, so what is frozen stays so. A
+ * pool that could not be taken over has no super block of ours and was never
+ * changed.
+ */
+static int gmpool_reboot(struct notifier_block *nb, unsigned long action,
+			 void *data)
+{
+	struct gmpool *pool;
+
+	if (!kexec_in_progress)
+		return NOTIFY_DONE;
+	list_for_each_entry(pool, &gmpool_list, list)
+		if (pool->super)
+			freeze(pool);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block gmpool_reboot_nb = {
+	.notifier_call = gmpool_reboot,
+	/* After all who might still want to create or remove a file. */
+	.priority = INT_MIN,
+};
+
+static void __init init_pool(struct gmpool *pool)
+{
+	int err;
+
+	spin_lock_init(&pool->lock);
+	err = percpu_init_rwsem(&pool->freeze);
+	if (!err && pool->state != GMPOOL_FAILED) {
+		if (pool->key == GMPOOL_NO_KEY)
+			err = gmpool_create_metadata(pool);
+		else
+			err = gmpool_retrieve_metadata(pool);
+	}
+	if (!err && pool->state != GMPOOL_FAILED)
+		err = gmpool_init_blocks(pool);
+	if (err) {
+		gmpool_fail(pool, "cannot be set up (%pe)", ERR_PTR(err));
+		/* What was never whole is not handed on either. */
+		if (pool->key == GMPOOL_NO_KEY)
+			pool->super = NULL;
+	} else if (pool->state == GMPOOL_SETUP) {
+		pool->state = GMPOOL_ACTIVE;
+	}
+}
+
+static int __init gmpool_init(void)
+{
+	struct gmpool *pool;
+	u32 key;
+
+	if (gmpool_start_afresh())
+		for (key = 0; key < MAX_NUMNODES; key++)
+			gmpool_discard_metadata(key);
+
+	if (list_empty(&gmpool_list))
+		return 0;
+
+	/* Those in use have their node's number for a name, others what is left. */
+	list_for_each_entry(pool, &gmpool_list, list) {
+		init_pool(pool);
+		if (pool->super)
+			gmpool_publish(pool);
+	}
+	list_for_each_entry(pool, &gmpool_list, list)
+		if (!pool->super && pool->key != GMPOOL_NO_KEY)
+			gmpool_hold(pool);
+
+	return register_reboot_notifier(&gmpool_reboot_nb);
+}
+fs_initcall(gmpool_init);

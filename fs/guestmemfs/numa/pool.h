@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _GMPOOL_POOL_H
+#define _GMPOOL_POOL_H
+
+#include <linux/guestmem_pool.h>
+#include <linux/list.h>
+#include <linux/mmzone.h>
+#include <linux/percpu-rwsem.h>
+#include <linux/sizes.h>
+#include <linux/spinlock.h>
+
+#include <linux/kho/abi/guestmemfs.h>
+
+#include "bitmap.h"
+#include "meta.h"
+
+/*
+ * A sparsemem section: within one, either all pages have struct pages or none
+ * has, so extents are made of whole ones.
+ */
+#define GMPOOL_GRANULARITY	BIT_ULL(SECTION_SIZE_BITS)
+
+#define GMPOOL_NO_KEY		U32_MAX
+
+/**
+ * enum gmpool_state - what can be done with a pool
+ * @GMPOOL_SETUP: not yet ready, during boot
+ * @GMPOOL_ACTIVE: everything
+ * @GMPOOL_READ_ONLY: it has features that this kernel can only read
+ * @GMPOOL_FAILED: nothing; it is kept and handed on
+ */
+enum gmpool_state {
+	GMPOOL_SETUP,
+	GMPOOL_ACTIVE,
+	GMPOOL_READ_ONLY,
+	GMPOOL_FAILED,
+};
+
+/**
+ * struct gmpool - the pool of a node
+ * @list: in gmpool_list
+ * @nid: node that its memory is on
+ * @key: number in the name of the KHO subtree it came from, or GMPOOL_NO_KEY
+ * @state: what can be done with it; only ever set by boot and gmpool_fail()
+ * @error: why it failed, else empty
+ * @secluded: extents that no other part of the kernel can reach any more
+ * @nr_extents: entries of @extents
+ * @extents: the memory, by rising address
+ * @total_blocks: blocks in @extents
+ * @blob: physical address of the handed-over super blocks, or 0
+ * @super: the super block, once it is this kernel's to change
+ * @tables: chunk tables, likewise
+ * @meta: metadata blocks
+ * @freeze: held for read over each change of handed-over state, and for write
+ *	from the moment the pool is frozen for kexec
+ * @lock: guards @blocks and the contents of @used and @dirty
+ * @blocks: blocks that are used, or claimed by who is about to use them
+ * @used: bitmap of blocks that have an owner, as handed over
+ * @dirty: bitmap of free blocks that are not known to be zero, as handed over
+ *
+ * Fields without a lock are set before other CPUs can know of the pool.
+ */
+struct gmpool {
+	struct list_head list;
+	int nid;
+	u32 key;
+	enum gmpool_state state;
+	char error[120];
+	u32 secluded;
+	u32 nr_extents;
+	struct gmpool_extent extents[GMPOOL_MAX_EXTENTS];
+	u64 total_blocks;
+
+	phys_addr_t blob;
+	struct gmpool_super_ser *super;
+	struct gmpool_table_ser *tables[GMPOOL_MAX_TABLES];
+	struct gmpool_meta meta;
+
+	struct percpu_rw_semaphore freeze;
+	spinlock_t lock;	/* guards blocks, used, dirty */
+	struct gmpool_bitmap blocks;
+	struct gmpool_bitmap_ser **used;
+	struct gmpool_bitmap_ser **dirty;
+};
+
+/* All pools, by rising node number. Complete before the first initcall. */
+extern struct list_head gmpool_list;
+
+/* In reserve.c */
+bool gmpool_start_afresh(void);
+
+/* In seclude.c */
+int gmpool_zero_phys(phys_addr_t phys, u64 len);
+
+/* In pool.c */
+int gmpool_init_blocks(struct gmpool *pool);
+void gmpool_sync_super(struct gmpool *pool);
+
+/* In handover.c */
+int gmpool_create_metadata(struct gmpool *pool);
+int gmpool_retrieve_metadata(struct gmpool *pool);
+void gmpool_discard_metadata(u32 key);
+void gmpool_publish(struct gmpool *pool);
+void gmpool_hold(struct gmpool *pool);
+
+/* In debugfs.c */
+#ifdef CONFIG_GUESTMEM_POOL_DEBUG
+void gmpool_debugfs_damage(struct gmpool *pool);
+#else
+static inline void gmpool_debugfs_damage(struct gmpool *pool) { }
+#endif
+
+#endif /* _GMPOOL_POOL_H */

@@ -1,0 +1,497 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Taking the memory of pools out of memblock, early in boot.
+ *
+ * Two moments, both in mm_core_init_early(): first, before KHO allows anything
+ * to be allocated beyond its scratch areas, what an earlier kernel handed over;
+ * then what the command line asks for in addition. Memory that has left
+ * memblock gets no struct pages. It stays in the direct map and in the resource
+ * tree until seclude.c can change these.
+ *
+ * The memory is removed, not reserved: KHO makes its scratch areas twice as
+ * large as what is reserved for the kernel.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/crash_dump.h>
+#include <linux/init.h>
+#include <linux/kexec_handover.h>
+#include <linux/memblock.h>
+#include <linux/nodemask.h>
+#include <linux/string.h>
+
+#include <asm/sections.h>
+#include <asm/setup.h>
+
+#include "cmdline.h"
+#include "format.h"
+#include "layout.h"
+#include "pool.h"
+
+LIST_HEAD(gmpool_list);
+
+#define MIB(bytes)	((bytes) >> 20)
+
+/*
+ * What a node needs beside struct pages and what is allocated already: per-CPU
+ * data, slabs and page tables; on the node of the kernel image also the hash
+ * tables and the bounce buffer.
+ */
+#define KEEP_NODE	SZ_128M
+#define KEEP_BOOT_NODE	(SZ_256M + SZ_128M)
+
+/* Free memory below 4 GiB that stays: DMA zones, swiotlb, KHO's low scratch. */
+#define KEEP_LOW	SZ_256M
+
+static char guestmemfs_param[COMMAND_LINE_SIZE] __initdata;
+static struct gmpool_cmdline cmdline __initdata;
+static struct gmpool_extent_ser ranges[GMPOOL_MAX_RANGES] __initdata;
+static struct gmpool_extent_ser picked[GMPOOL_MAX_EXTENTS] __initdata;
+static nodemask_t lost __initdata;
+static bool fresh __ro_after_init;
+
+/*
+ * Only recorded here: the nodes are not known yet. If it is given more than
+ * once, all of it counts.
+ */
+static int __init guestmemfs_setup(char *s)
+{
+	if (guestmemfs_param[0])
+		strlcat(guestmemfs_param, ",", sizeof(guestmemfs_param));
+	if (!s || !*s)
+		pr_warn("guestmemfs= has no value, allowed is <node>:<size>[,...] or <size>: no pool is made by it\n");
+	else
+		strlcat(guestmemfs_param, s, sizeof(guestmemfs_param));
+	return 0;
+}
+early_param("guestmemfs", guestmemfs_setup);
+
+static void __init report_arg(void *ctx, const char *token, int len,
+			      enum gmpool_arg_error error)
+{
+	pr_warn("guestmemfs=: \"%.*s\" %s: this part is ignored\n", len, token,
+		gmpool_arg_strerror(error));
+}
+
+/**
+ * gmpool_start_afresh - is what was handed over to be thrown away
+ *
+ * Return: true if the command line has "guestmemfs=fresh".
+ */
+bool gmpool_start_afresh(void)
+{
+	return fresh;
+}
+
+/* The node that all of a range is on; NUMA_NO_NODE if there is none such. */
+static int __init range_node(u64 base, u64 size)
+{
+	u64 start_pfn = PHYS_PFN(base);
+	u64 end_pfn = PHYS_PFN(base + size);
+	unsigned long start, end;
+	int found = NUMA_NO_NODE;
+	u64 covered = 0;
+	int i, nid;
+
+	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, &nid) {
+		if (start >= end_pfn || end <= start_pfn)
+			continue;
+		if (covered && nid != found)
+			return NUMA_NO_NODE;
+		found = nid;
+		covered += min_t(u64, end, end_pfn) - max_t(u64, start, start_pfn);
+	}
+	return covered == end_pfn - start_pfn ? found : NUMA_NO_NODE;
+}
+
+/* Bytes of memory on a node. */
+static u64 __init node_size(int nid)
+{
+	unsigned long start, end;
+	u64 pages = 0;
+	int i;
+
+	for_each_mem_pfn_range(i, nid, &start, &end, NULL)
+		pages += end - start;
+	return PFN_PHYS(pages);
+}
+
+/* The pool of a node; one that failed only if there is no other. */
+static struct gmpool *__init pool_on(int nid)
+{
+	struct gmpool *pool, *failed = NULL;
+
+	list_for_each_entry(pool, &gmpool_list, list) {
+		if (pool->nid != nid)
+			continue;
+		if (pool->state != GMPOOL_FAILED)
+			return pool;
+		failed = pool;
+	}
+	return failed;
+}
+
+static struct gmpool *__init add_pool(int nid, u32 key)
+{
+	struct gmpool *pool, *next;
+
+	/* Low, where it does not break a gigabyte that a pool could have. */
+	pool = memblock_alloc_low(sizeof(*pool), SMP_CACHE_BYTES);
+	if (!pool)
+		return NULL;
+	pool->nid = nid;
+	pool->key = key;
+	list_for_each_entry(next, &gmpool_list, list)
+		if (next->nid > nid)
+			break;
+	list_add_tail(&pool->list, &next->list);
+	return pool;
+}
+
+static void __init set_extents(struct gmpool *pool,
+			       const struct gmpool_extent_ser *extents, u32 nr)
+{
+	u32 i;
+
+	for (i = 0; i < nr; i++) {
+		pool->extents[i].base = extents[i].base;
+		pool->extents[i].size = extents[i].size;
+		pool->extents[i].first = pool->total_blocks;
+		pool->total_blocks += extents[i].size >> GMPOOL_BLOCK_SHIFT;
+	}
+	pool->nr_extents = nr;
+}
+
+/*
+ * Is this memory that is still nobody's? Then take it. On a KHO boot only KHO's
+ * scratch areas can be in use now.
+ */
+static const char *__init take_extent(const struct gmpool_extent_ser *extent,
+				      phys_addr_t blob)
+{
+	struct memblock_region *region;
+	u64 end = extent->base + extent->size;
+
+	if (blob + GMPOOL_BLOB_SIZE > extent->base && blob < end)
+		return "holds its own super block";
+	if (memblock_is_region_reserved(extent->base, extent->size))
+		return "is in use by this kernel";
+	for_each_mem_region(region) {
+		if (memblock_is_kho_scratch(region) && region->base < end &&
+		    region->base + region->size > extent->base)
+			return "overlaps scratch memory of KHO";
+	}
+	if (memblock_remove(extent->base, extent->size))
+		return "cannot be taken out of memory";
+	return NULL;
+}
+
+static void __init retrieve_pool(u32 key, phys_addr_t blob, size_t size)
+{
+	const struct gmpool_super_ser *super;
+	const char *error, *reason;
+	struct gmpool *pool;
+	int nid, other;
+	u32 i;
+
+	if (size != GMPOOL_BLOB_SIZE || !IS_ALIGNED(blob, GMPOOL_BLOB_SIZE) ||
+	    !memblock_is_region_memory(blob, GMPOOL_BLOB_SIZE)) {
+		pr_err("node %u: handed-over super block at %pa of %zu bytes makes no sense: its pool is lost\n",
+		       key, &blob, size);
+		node_set(key, lost);
+		return;
+	}
+
+	super = gmpool_super_pick(phys_to_virt(blob), GMPOOL_GRANULARITY,
+				  &error);
+	if (!super) {
+		pr_err("node %u: handed-over super block and its copy are damaged (%s): its pool is lost\n",
+		       key, error);
+		node_set(key, lost);
+		return;
+	}
+
+	nid = range_node(super->extents[0].base, super->extents[0].size);
+	for (i = 1; i < super->nr_extents; i++) {
+		other = range_node(super->extents[i].base, super->extents[i].size);
+		if (other != nid)
+			nid = NUMA_NO_NODE;
+	}
+	pool = add_pool(nid == NUMA_NO_NODE ? (int)key : nid, key);
+	if (!pool)
+		pr_err("node %u: no memory to describe its pool\n", key);
+	else
+		pool->blob = blob;
+
+	for (i = 0; i < super->nr_extents; i++) {
+		reason = take_extent(&super->extents[i], blob);
+		if (!reason)
+			continue;
+		pr_err("node %u: extent at %#llx of %llu bytes %s\n", key,
+		       super->extents[i].base, super->extents[i].size, reason);
+		if (pool)
+			gmpool_fail(pool, "its memory is not free");
+	}
+	if (!pool)
+		return;
+
+	set_extents(pool, super->extents, super->nr_extents);
+	if (error)
+		gmpool_fail(pool, "super block is damaged (%s)", error);
+	else if (nid == NUMA_NO_NODE)
+		gmpool_fail(pool, "its memory is not on one node");
+	else if (nid != key)
+		pr_notice("node %u of the kernel before is node %d now: its pool follows the memory\n",
+			  key, nid);
+}
+
+/**
+ * guestmem_pool_retrieve_early - take over the memory of handed-over pools
+ *
+ * Context: early boot; memblock allocates from KHO's scratch areas alone.
+ */
+void __init guestmem_pool_retrieve_early(void)
+{
+	struct gmpool *pool, *other;
+	char name[16];
+	phys_addr_t phys;
+	size_t size;
+	u32 key;
+
+	if (guestmemfs_param[0])
+		gmpool_parse_cmdline(guestmemfs_param, &cmdline, report_arg,
+				     NULL);
+	fresh = cmdline.fresh;
+	if (fresh)
+		pr_notice("guestmemfs=fresh: pools that were handed over are thrown away\n");
+
+	if (is_kdump_kernel() || !is_kho_boot() || fresh)
+		return;
+
+	for (key = 0; key < MAX_NUMNODES; key++) {
+		snprintf(name, sizeof(name), GMPOOL_SUBTREE_FMT, key);
+		if (!kho_retrieve_subtree(name, &phys, &size))
+			retrieve_pool(key, phys, size);
+	}
+
+	/* What was two nodes may be one now; the first pool there serves it. */
+	list_for_each_entry(pool, &gmpool_list, list) {
+		if (pool->state == GMPOOL_FAILED)
+			continue;
+		other = pool;
+		list_for_each_entry_continue(other, &gmpool_list, list)
+			if (other->nid == pool->nid)
+				gmpool_fail(other, "node %d has another pool",
+					    pool->nid);
+	}
+}
+
+/* Where free memory below 4 GiB starts that a pool may take. */
+static u64 __init low_limit(enum memblock_flags flags)
+{
+	u64 keep = KEEP_LOW + 3 * memblock_reserved_kern_size(SZ_4G, NUMA_NO_NODE);
+	phys_addr_t start, end;
+	u64 i;
+
+	for_each_free_mem_range(i, NUMA_NO_NODE, flags, &start, &end, NULL) {
+		if (start >= SZ_4G)
+			break;
+		end = min_t(u64, end, SZ_4G);
+		if (end - start >= keep)
+			return start + keep;
+		keep -= end - start;
+	}
+	return SZ_4G;
+}
+
+static u32 __init append_range(u32 nr, u64 base, u64 size)
+{
+	if (nr && ranges[nr - 1].base + ranges[nr - 1].size == base) {
+		ranges[nr - 1].size += size;
+		return nr;
+	}
+	if (nr == GMPOOL_MAX_RANGES)
+		return nr;
+	ranges[nr].base = base;
+	ranges[nr].size = size;
+	return nr + 1;
+}
+
+/*
+ * The free memory of a node in whole sections. On a KHO boot, that is what KHO
+ * has found to hold nothing preserved, less its own scratch areas.
+ */
+static u32 __init find_ranges(int nid)
+{
+	enum memblock_flags flags = is_kho_boot() ? MEMBLOCK_KHO_SCRATCH :
+						    MEMBLOCK_NONE;
+	u64 limit = low_limit(flags);
+	phys_addr_t start, end;
+	u64 i, base;
+	u32 nr = 0;
+
+	for_each_free_mem_range(i, nid, flags, &start, &end, NULL) {
+		base = round_up(max_t(u64, start, limit), GMPOOL_GRANULARITY);
+		for (; base + GMPOOL_GRANULARITY <= end;
+		     base += GMPOOL_GRANULARITY)
+			if (!kho_scratch_overlap(base, GMPOOL_GRANULARITY))
+				nr = append_range(nr, base, GMPOOL_GRANULARITY);
+	}
+	return nr;
+}
+
+static u64 __init node_keep(int nid)
+{
+	u64 base = KEEP_NODE;
+
+	if (early_pfn_to_nid(PHYS_PFN(__pa_symbol(_text))) == nid)
+		base = KEEP_BOOT_NODE;
+	return gmpool_layout_keep(memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE, nid),
+				  base, GMPOOL_GRANULARITY);
+}
+
+static void __init reserve_pool(int nid, u64 asked)
+{
+	u64 size = round_down(asked, GMPOOL_GRANULARITY);
+	u64 total = node_size(nid);
+	u64 keep = node_keep(nid);
+	u32 nr_ranges = find_ranges(nid);
+	u64 allowed = gmpool_layout_size(ranges, nr_ranges);
+	struct gmpool *pool;
+	u32 nr, i;
+	int err;
+
+	allowed = total > keep ? min(allowed, total - keep) : 0;
+	allowed = round_down(allowed, GMPOOL_GRANULARITY);
+	if (!allowed) {
+		pr_warn("node %d: has %llu MiB and the kernel needs %llu MiB there, nothing can be set aside: no pool is made\n",
+			nid, MIB(total), MIB(keep));
+		return;
+	}
+	if (!size) {
+		pr_warn("node %d: a pool of %llu MiB is less than the smallest of %llu MiB: no pool is made\n",
+			nid, MIB(asked), MIB(GMPOOL_GRANULARITY));
+		return;
+	}
+	if (size > allowed) {
+		pr_warn("node %d: a pool of %llu MiB is too large, at most %llu MiB are allowed: no pool is made\n",
+			nid, MIB(size), MIB(allowed));
+		return;
+	}
+	if (size != asked)
+		pr_notice("node %d: %llu bytes asked for are rounded down to %llu MiB, a multiple of %llu MiB\n",
+			  nid, asked, MIB(size), MIB(GMPOOL_GRANULARITY));
+
+	err = gmpool_layout_pick(ranges, nr_ranges, size, picked, &nr);
+	if (err) {
+		pr_warn("node %d: free memory is in too many pieces for a pool of %llu MiB: no pool is made\n",
+			nid, MIB(size));
+		return;
+	}
+
+	for (i = 0; i < nr; i++) {
+		err = memblock_remove(picked[i].base, picked[i].size);
+		if (err)
+			break;
+	}
+	pool = err ? NULL : add_pool(nid, GMPOOL_NO_KEY);
+	if (!pool) {
+		while (i--)
+			memblock_add_node(picked[i].base, picked[i].size, nid,
+					  MEMBLOCK_NONE);
+		pr_err("node %d: out of memory for memory maps: no pool is made\n",
+		       nid);
+		return;
+	}
+	set_extents(pool, picked, nr);
+}
+
+/* Make what the command line asks for on a node, unless there is one. */
+static void __init want_pool(int nid, u64 size)
+{
+	struct gmpool *pool = pool_on(nid);
+	u64 have;
+
+	if (!pool && node_isset(nid, lost)) {
+		pr_warn("node %d: no new pool is made in the place of the lost one before guestmemfs=fresh or a cold boot\n",
+			nid);
+		return;
+	}
+	if (!pool) {
+		reserve_pool(nid, size);
+		return;
+	}
+	have = pool->total_blocks << GMPOOL_BLOCK_SHIFT;
+	if (round_down(size, GMPOOL_GRANULARITY) != have)
+		pr_notice("node %d: keeps its handed-over pool of %llu MiB, guestmemfs= asks for %llu MiB\n",
+			  nid, MIB(have), MIB(size));
+}
+
+static u64 __init size_on(const struct gmpool_size *size, int nid)
+{
+	u64 total;
+
+	if (size->kind != GMPOOL_SIZE_PERCENT)
+		return size->value;
+	/* The share is of all memory, that of a handed-over pool too. */
+	total = node_size(nid);
+	if (pool_on(nid))
+		total += pool_on(nid)->total_blocks << GMPOOL_BLOCK_SHIFT;
+	return div_u64(total, 100) * size->value;
+}
+
+/**
+ * guestmem_pool_reserve - set aside the pools that the command line asks for
+ *
+ * Each node gets all of its pool or none. Nothing here fails the boot.
+ *
+ * Context: early boot, before memblock's memory is counted by anybody.
+ */
+void __init guestmem_pool_reserve(void)
+{
+	nodemask_t with_memory = NODE_MASK_NONE;
+	struct gmpool *pool;
+	u64 share;
+	int nid;
+
+	if (is_kdump_kernel()) {
+		if (guestmemfs_param[0])
+			pr_info("guestmemfs= is ignored in a kdump kernel\n");
+		return;
+	}
+
+	for_each_online_node(nid)
+		if (node_size(nid) || pool_on(nid))
+			node_set(nid, with_memory);
+
+	if (cmdline.all.kind == GMPOOL_SIZE_BYTES) {
+		share = cmdline.all.value / nodes_weight(with_memory);
+		for_each_node_mask(nid, with_memory)
+			want_pool(nid, share);
+	} else if (cmdline.all.kind == GMPOOL_SIZE_PERCENT) {
+		for_each_node_mask(nid, with_memory)
+			want_pool(nid, size_on(&cmdline.all, nid));
+	} else {
+		for (nid = 0; nid < MAX_NUMNODES; nid++) {
+			if (cmdline.node[nid].kind == GMPOOL_SIZE_NONE)
+				continue;
+			if (node_isset(nid, with_memory))
+				want_pool(nid, size_on(&cmdline.node[nid], nid));
+			else
+				pr_warn("guestmemfs=: node %d %s, allowed are %*pbl: this part is ignored\n",
+					nid, node_online(nid) ? "has no memory" :
+								"does not exist",
+					nodemask_pr_args(&with_memory));
+		}
+	}
+
+	list_for_each_entry(pool, &gmpool_list, list) {
+		u64 size = pool->total_blocks << GMPOOL_BLOCK_SHIFT;
+
+		pr_info("node %d: pool of %llu MiB in %u extent%s, from %#llx%s\n",
+			pool->nid, MIB(size), pool->nr_extents,
+			pool->nr_extents == 1 ? "" : "s", pool->extents[0].base,
+			pool->key == GMPOOL_NO_KEY ? "" : ", handed over");
+	}
+}

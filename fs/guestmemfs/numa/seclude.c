@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Putting pool memory out of everybody's reach.
+ *
+ * It has left memblock early (reserve.c), so there are no struct pages. What
+ * remains is done here, as soon as the allocators are up and before user space
+ * or /proc/kcore could look:
+ *
+ * - In the resource tree it must be no busy System RAM any more: a fault or
+ *   memremap() would look for its struct pages. But with no resource at all,
+ *   /dev/mem would open. IORESOURCE_SYSTEM_RAM without IORESOURCE_BUSY, and
+ *   IORESOURCE_EXCLUSIVE, is what both respect (and iomem=relaxed does not
+ *   override), as virtio-mem does for its device memory.
+ * - Its caching is fixed as write-back: user mappings by pfn ask PAT, which
+ *   answers uncached for memory that it does not know.
+ * - Its entries in the direct map go.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/init.h>
+#include <linux/io.h>
+#include <linux/ioport.h>
+#include <linux/mm.h>
+#include <linux/sched.h>
+#include <linux/set_memory.h>
+#include <linux/slab.h>
+
+#include <asm/memtype.h>
+
+#include "pool.h"
+
+static bool __init is_system_ram(const struct gmpool_extent *extent)
+{
+	return region_intersects(extent->base, extent->size,
+				 IORESOURCE_SYSTEM_RAM,
+				 IORES_DESC_NONE) != REGION_DISJOINT;
+}
+
+static const char *__init take_resource(struct gmpool *pool,
+					const struct gmpool_extent *extent)
+{
+	struct resource *res;
+	char *name;
+	u64 done;
+
+	release_mem_region_adjustable(extent->base, extent->size);
+	/* It does nothing where firmware describes the memory in pieces. */
+	if (is_system_ram(extent))
+		for (done = 0; done < extent->size; done += GMPOOL_GRANULARITY)
+			release_mem_region_adjustable(extent->base + done,
+						      GMPOOL_GRANULARITY);
+	if (is_system_ram(extent))
+		return "cannot be taken out of System RAM";
+
+	name = kasprintf(GFP_KERNEL, "guestmemfs node%d", pool->nid);
+	res = kzalloc_obj(*res);
+	if (!name || !res)
+		goto err_free;
+	res->name = name;
+	res->start = extent->base;
+	res->end = extent->base + extent->size - 1;
+	res->flags = IORESOURCE_SYSTEM_RAM | IORESOURCE_EXCLUSIVE;
+	res->desc = IORES_DESC_NONE;
+	if (request_resource(&iomem_resource, res))
+		goto err_free;
+	return NULL;
+
+err_free:
+	kfree(name);
+	kfree(res);
+	return "cannot be made a resource of its own";
+}
+
+static const char *__init take_direct_map(const struct gmpool_extent *extent)
+{
+	u64 pages = extent->size >> PAGE_SHIFT;
+	u64 done, step;
+
+	/* It counts pages in an int. */
+	for (done = 0; done < pages; done += step) {
+		step = min(pages - done, (u64)SZ_1G);
+		if (set_memory_np((unsigned long)__va(extent->base) +
+				  (done << PAGE_SHIFT), step))
+			return "cannot be taken out of the direct map";
+	}
+	return NULL;
+}
+
+static const char *__init seclude(struct gmpool *pool,
+				  const struct gmpool_extent *extent)
+{
+	pgprot_t prot = PAGE_KERNEL;
+	const char *error;
+
+	error = take_resource(pool, extent);
+	if (error)
+		return error;
+	if (pfnmap_track(PHYS_PFN(extent->base), extent->size, &prot) ||
+	    pgprot2cachemode(prot) != _PAGE_CACHE_MODE_WB)
+		return "cannot be cached";
+	return take_direct_map(extent);
+}
+
+static int __init gmpool_seclude(void)
+{
+	struct gmpool *pool;
+	const char *error;
+	u32 i;
+
+	list_for_each_entry(pool, &gmpool_list, list) {
+		for (i = 0; i < pool->nr_extents; i++) {
+			error = seclude(pool, &pool->extents[i]);
+			if (error)
+				gmpool_fail(pool, "extent at %#llx %s",
+					    pool->extents[i].base, error);
+		}
+	}
+	return 0;
+}
+core_initcall(gmpool_seclude);
+
+/**
+ * gmpool_zero_phys - zero a part of a pool's memory
+ * @phys: physical address
+ * @len: bytes, at most GMPOOL_BLOCK_SIZE
+ *
+ * Context: process context, may sleep.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int gmpool_zero_phys(phys_addr_t phys, u64 len)
+{
+	void *p = memremap(phys, len, MEMREMAP_WB);
+
+	if (!p)
+		return -ENOMEM;
+	memset(p, 0, len);
+	memunmap(p);
+	cond_resched();
+	return 0;
+}

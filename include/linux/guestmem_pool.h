@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Pools of guest memory, one per NUMA node, that survive kexec: the interface
+ * for their users in the kernel. The first is guestmemfs.
+ *
+ * Pool memory has no struct pages and is in no direct map. A user gets blocks
+ * of it, reaches them through page tables that it fills by pfn, and keeps its
+ * own records in metadata blocks (struct gmpool_meta), which the next kernel
+ * finds again as they were.
+ */
+#ifndef _LINUX_GUESTMEM_POOL_H
+#define _LINUX_GUESTMEM_POOL_H
+
+#include <linux/compiler.h>
+#include <linux/types.h>
+
+struct gmpool;
+struct gmpool_meta;
+
+/**
+ * struct gmpool_run - physically contiguous blocks of a pool
+ * @start: first block
+ * @count: blocks
+ */
+struct gmpool_run {
+	u64 start;
+	u64 count;
+};
+
+/* No wish where a run of blocks should be. */
+#define GMPOOL_NO_GOAL		(~0ULL)
+
+#ifdef CONFIG_GUESTMEM_POOL
+
+/* Called by mm_core_init_early() alone. */
+void guestmem_pool_retrieve_early(void);
+void guestmem_pool_reserve(void);
+
+/* Instances. Pools live as long as the kernel does. */
+struct gmpool *gmpool_find(int nid);
+struct gmpool *gmpool_next(struct gmpool *pool);
+int gmpool_nid(const struct gmpool *pool);
+u64 gmpool_total_blocks(const struct gmpool *pool);
+u64 gmpool_free_blocks(struct gmpool *pool);
+const u8 *gmpool_uuid(const struct gmpool *pool);
+bool gmpool_read_only(const struct gmpool *pool);
+bool gmpool_usable(const struct gmpool *pool);
+const char *gmpool_error(const struct gmpool *pool);
+__printf(2, 3) void gmpool_fail(struct gmpool *pool, const char *fmt, ...);
+
+/* Between these two a change of handed-over state is made: all or nothing. */
+unsigned int __must_check gmpool_op_begin(struct gmpool *pool);
+void gmpool_op_end(struct gmpool *pool, unsigned int flags);
+
+/* Blocks: claim, scrub, then commit within an operation. */
+int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
+		 struct gmpool_run *run);
+int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *run);
+void gmpool_commit(struct gmpool *pool, const struct gmpool_run *run);
+void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run);
+void gmpool_free(struct gmpool *pool, const struct gmpool_run *run);
+int gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len);
+unsigned long gmpool_pfn(const struct gmpool *pool, u64 block);
+
+/* A user's own records. */
+struct gmpool_meta *gmpool_metadata(struct gmpool *pool);
+u32 gmpool_root(const struct gmpool *pool, u32 owner);
+int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn);
+u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used);
+
+#else /* !CONFIG_GUESTMEM_POOL */
+
+static inline void guestmem_pool_retrieve_early(void) { }
+static inline void guestmem_pool_reserve(void) { }
+
+#endif /* CONFIG_GUESTMEM_POOL */
+
+#endif /* _LINUX_GUESTMEM_POOL_H */

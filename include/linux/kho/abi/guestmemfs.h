@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+
+/**
+ * DOC: guestmemfs handover ABI
+ *
+ * What one kernel hands to the next for each NUMA node that has a pool of
+ * guest memory. This file is a contract between two different builds: a field
+ * never moves, never changes its meaning, and a value once given is never
+ * given again. Everything is little-endian and naturally aligned, sizes are in
+ * bytes unless the name says blocks, and nothing is a pointer.
+ *
+ * Each pool has one KHO subtree, GMPOOL_SUBTREE_FMT. Its blob is two copies of
+ * struct gmpool_super_ser. The super block names the pool's memory (extents of
+ * physical addresses, which have no struct pages and are not preserved through
+ * KHO: the next kernel takes them out of its own memory before it allocates
+ * from it), and the chunk tables, which name the memory of the metadata
+ * (ordinary pages, preserved through KHO)::
+ *
+ *   KHO subtree "gmpool<N>"
+ *   +----------------+      +---------------+      +------------------+
+ *   | super block    |--+-->| chunk table 0 |--+-->| metadata chunk 0 |
+ *   | super block(2) |  |   +---------------+  |   |  block 0, 1, ... |
+ *   +-------|--------+  +-->| chunk table 1 |  |   +------------------+
+ *           |               +---------------+  +-->| metadata chunk 1 |
+ *           v                                      +------------------+
+ *   extents of pool memory, cut into 2 MiB blocks
+ *
+ * Metadata is a set of GMPOOL_META_SIZE blocks, numbered in the order of the
+ * chunks. Each has a header with a type and a checksum; the rest is an array
+ * of fixed-size records of that type. Records refer to each other by number
+ * only, and there are no lists, trees or indexes to follow: what a kernel
+ * needs for speed it builds from the records when it starts. So the order of
+ * records is free, each can be checked by itself, and a new kernel may choose
+ * other structures in memory without a change of the format.
+ *
+ * Compatibility:
+ *
+ * - The envelope, that is all of struct gmpool_super_ser and struct
+ *   gmpool_table_ser, is readable by every kernel whatever the features are. A
+ *   kernel that cannot use a pool can therefore always keep it: take the
+ *   memory out, use none of it, and hand everything on unchanged.
+ * - An unknown bit in feature_compat is ignored.
+ * - An unknown bit in feature_ro_compat leaves the pool readable: its files
+ *   can be mounted read-only and mapped, its metadata is not changed.
+ * - An unknown bit in feature_incompat, or another version, means that the
+ *   pool is kept as above, unused.
+ */
+
+#ifndef _LINUX_KHO_ABI_GUESTMEMFS_H
+#define _LINUX_KHO_ABI_GUESTMEMFS_H
+
+#include <linux/build_bug.h>
+#include <linux/const.h>
+#include <linux/stddef.h>
+#include <linux/types.h>
+
+/* Name of a pool's KHO subtree; the number is the node's when it was written. */
+#define GMPOOL_SUBTREE_FMT		"gmpool%u"
+
+#define GMPOOL_SUPER_MAGIC		0x004c4f4f504d4547ULL	/* "GEMPOOL\0" */
+#define GMPOOL_TABLE_MAGIC		0x42544d47U		/* "GMTB" */
+#define GMPOOL_META_MAGIC		0x424d4d47U		/* "GMMB" */
+#define GMPOOL_VERSION			1
+
+/* Pool memory is given out in blocks of this size: one PMD leaf on x86-64. */
+#define GMPOOL_BLOCK_SHIFT		21
+#define GMPOOL_BLOCK_SIZE		_BITULL(GMPOOL_BLOCK_SHIFT)
+
+/* Size of the super block, a chunk table and a metadata block, in bytes. */
+#define GMPOOL_META_SHIFT		12
+#define GMPOOL_META_SIZE		4096U
+
+/* Bytes of the subtree's blob: the super block and its second copy. */
+#define GMPOOL_BLOB_SIZE		(2 * GMPOOL_META_SIZE)
+
+#define GMPOOL_MAX_EXTENTS		64
+#define GMPOOL_MAX_TABLES		128
+#define GMPOOL_MAX_ROOTS		8
+#define GMPOOL_UUID_SIZE		16
+#define GMPOOL_RELEASE_SIZE		72
+
+/**
+ * enum gmpool_state_ser - what the writing kernel last did with the pool
+ * @GMPOOL_STATE_LIVE: in use; checksums of metadata blocks may be out of date
+ * @GMPOOL_STATE_SEALED: frozen for kexec; every checksum is right
+ *
+ * Only a sealed pool may be used by the next kernel.
+ */
+enum gmpool_state_ser {
+	GMPOOL_STATE_LIVE	= 1,
+	GMPOOL_STATE_SEALED	= 2,
+};
+
+/* Feature bits that this header describes; none are needed so far. */
+#define GMPOOL_FEATURE_COMPAT_ALL	0ULL
+#define GMPOOL_FEATURE_RO_COMPAT_ALL	0ULL
+#define GMPOOL_FEATURE_INCOMPAT_ALL	0ULL
+
+/**
+ * struct gmpool_extent_ser - one physically contiguous piece of a pool
+ * @base: physical address, a multiple of GMPOOL_BLOCK_SIZE
+ * @size: bytes, a multiple of GMPOOL_BLOCK_SIZE, not zero
+ *
+ * The writing kernel aligns both to its sparsemem section, so that no struct
+ * page is left for the range.
+ */
+struct gmpool_extent_ser {
+	__u64 base;
+	__u64 size;
+};
+
+/**
+ * struct gmpool_root_ser - where a user of the pool finds its own metadata
+ * @owner: who it is, enum gmpool_owner_ser; 0 is an empty slot
+ * @mbn: metadata block number of the user's first block
+ */
+struct gmpool_root_ser {
+	__u32 owner;
+	__u32 mbn;
+};
+
+/**
+ * enum gmpool_owner_ser - users of pools
+ * @GMPOOL_OWNER_NONE: empty slot
+ * @GMPOOL_OWNER_GUESTMEMFS: guestmemfs, struct gmfs_super_ser
+ */
+enum gmpool_owner_ser {
+	GMPOOL_OWNER_NONE	= 0,
+	GMPOOL_OWNER_GUESTMEMFS	= 1,
+};
+
+/**
+ * struct gmpool_super_ser - super block of a pool, the envelope
+ * @magic: GMPOOL_SUPER_MAGIC
+ * @csum: crc32c, seed ~0, of this struct with @csum zero
+ * @version: GMPOOL_VERSION
+ * @super_size: sizeof(struct gmpool_super_ser)
+ * @state: enum gmpool_state_ser
+ * @feature_compat: bits a reader may ignore
+ * @feature_ro_compat: bits a writer must know
+ * @feature_incompat: bits every user must know
+ * @uuid: random, made with the pool; every metadata block repeats it
+ * @total_blocks: sum of the extents, in blocks
+ * @generation: kexecs that the pool has survived
+ * @nid: node number in the kernel that wrote this; only a hint
+ * @block_shift: GMPOOL_BLOCK_SHIFT
+ * @nr_extents: used entries of @extents
+ * @nr_tables: used entries of @tables
+ * @nr_meta: metadata blocks in all chunks
+ * @reserved0: zero
+ * @release: kernel release that wrote this, NUL terminated
+ * @roots: users' metadata
+ * @reserved1: zero
+ * @extents: the pool's memory, by rising address, without overlap. Block
+ *	numbers count through the extents in this order.
+ * @tables: physical addresses of struct gmpool_table_ser
+ * @reserved2: zero
+ */
+struct gmpool_super_ser {
+	__u64 magic;
+	__u32 csum;
+	__u32 version;
+	__u32 super_size;
+	__u32 state;
+	__u64 feature_compat;
+	__u64 feature_ro_compat;
+	__u64 feature_incompat;
+	__u8 uuid[GMPOOL_UUID_SIZE];
+	__u64 total_blocks;
+	__u64 generation;
+	__u32 nid;
+	__u32 block_shift;
+	__u32 nr_extents;
+	__u32 nr_tables;
+	__u32 nr_meta;
+	__u32 reserved0;
+	char release[GMPOOL_RELEASE_SIZE];
+	struct gmpool_root_ser roots[GMPOOL_MAX_ROOTS];
+	__u8 reserved1[784];
+	struct gmpool_extent_ser extents[GMPOOL_MAX_EXTENTS];
+	__u64 tables[GMPOOL_MAX_TABLES];
+	__u8 reserved2[1024];
+};
+
+/**
+ * struct gmpool_chunk_ser - physically contiguous metadata memory
+ * @phys: physical address, a multiple of GMPOOL_META_SIZE
+ * @first: number of its first metadata block
+ * @nr: metadata blocks in it, a power of two
+ *
+ * Chunks follow each other without a gap: @first is the sum of @nr of all
+ * chunks before it. A chunk is preserved as a folio of its size.
+ */
+struct gmpool_chunk_ser {
+	__u64 phys;
+	__u32 first;
+	__u32 nr;
+};
+
+#define GMPOOL_TABLE_CHUNKS	252
+
+/**
+ * struct gmpool_table_ser - names chunks of metadata
+ * @magic: GMPOOL_TABLE_MAGIC
+ * @csum: crc32c, seed ~0, of this struct with @csum zero
+ * @uuid: the pool's
+ * @index: this table's place in gmpool_super_ser.tables
+ * @nr: used entries of @chunks; all tables but the last are full
+ * @reserved: zero
+ * @chunks: the chunks
+ */
+struct gmpool_table_ser {
+	__u32 magic;
+	__u32 csum;
+	__u8 uuid[GMPOOL_UUID_SIZE];
+	__u32 index;
+	__u32 nr;
+	__u8 reserved[32];
+	struct gmpool_chunk_ser chunks[GMPOOL_TABLE_CHUNKS];
+};
+
+/**
+ * enum gmpool_meta_type_ser - what a metadata block holds
+ * @GMPOOL_META_FREE: nothing
+ * @GMPOOL_META_USED: bitmap, bit set = pool block belongs to an owner
+ * @GMPOOL_META_DIRTY: bitmap, bit set = pool block is free and not known to be
+ *	zero; it is zeroed before anybody gets it
+ * @GMFS_META_SUPER: one struct gmfs_super_ser
+ * @GMFS_META_INODES: struct gmfs_inode_ser at each multiple of its size, but
+ *	the first, which is the header's
+ * @GMFS_META_DIRENTS: struct gmfs_dirent_ser in slots of GMFS_DIRENT_SLOT
+ * @GMFS_META_EXTENTS: struct gmfs_extent_ser from the end of the header on
+ *
+ * Types below 16 are the pool's, 16 to 31 guestmemfs'.
+ */
+enum gmpool_meta_type_ser {
+	GMPOOL_META_FREE	= 0,
+	GMPOOL_META_USED	= 1,
+	GMPOOL_META_DIRTY	= 2,
+	GMFS_META_SUPER		= 16,
+	GMFS_META_INODES	= 17,
+	GMFS_META_DIRENTS	= 18,
+	GMFS_META_EXTENTS	= 19,
+};
+
+/**
+ * struct gmpool_meta_ser - header of a metadata block
+ * @magic: GMPOOL_META_MAGIC
+ * @csum: crc32c, seed ~0, of the whole block with @csum zero
+ * @uuid: the pool's
+ * @mbn: number of this block
+ * @type: enum gmpool_meta_type_ser
+ * @reserved0: zero
+ * @index: place of a bitmap block among those of its type, else zero
+ * @reserved1: zero
+ */
+struct gmpool_meta_ser {
+	__u32 magic;
+	__u32 csum;
+	__u8 uuid[GMPOOL_UUID_SIZE];
+	__u32 mbn;
+	__u16 type;
+	__u16 reserved0;
+	__u64 index;
+	__u8 reserved1[24];
+};
+
+#define GMPOOL_BITMAP_WORDS	504
+#define GMPOOL_BITMAP_BITS	(GMPOOL_BITMAP_WORDS * 64)
+
+/**
+ * struct gmpool_bitmap_ser - bitmap of pool blocks
+ * @hdr: header
+ * @bits: bit i of word w is pool block
+ *	hdr.index * GMPOOL_BITMAP_BITS + w * 64 + i; bits past the last block
+ *	of the pool are zero
+ */
+struct gmpool_bitmap_ser {
+	struct gmpool_meta_ser hdr;
+	__u64 bits[GMPOOL_BITMAP_WORDS];
+};
+
+#define GMFS_VERSION			1
+
+/* Feature bits of guestmemfs that this header describes. */
+#define GMFS_FEATURE_COMPAT_ALL		0ULL
+#define GMFS_FEATURE_RO_COMPAT_ALL	0ULL
+#define GMFS_FEATURE_INCOMPAT_ALL	0ULL
+
+/**
+ * struct gmfs_super_ser - root of a pool's file system
+ * @hdr: header
+ * @version: GMFS_VERSION
+ * @reserved0: zero
+ * @feature_compat: as in struct gmpool_super_ser
+ * @feature_ro_compat: as in struct gmpool_super_ser
+ * @feature_incompat: as in struct gmpool_super_ser
+ * @root_ino: inode number of the root directory
+ * @next_cookie: greater than every directory entry's cookie
+ * @reserved1: zero
+ */
+struct gmfs_super_ser {
+	struct gmpool_meta_ser hdr;
+	__u32 version;
+	__u32 reserved0;
+	__u64 feature_compat;
+	__u64 feature_ro_compat;
+	__u64 feature_incompat;
+	__u64 root_ino;
+	__u64 next_cookie;
+	__u8 reserved1[3984];
+};
+
+/**
+ * struct gmfs_inode_ser - an inode
+ * @ino: inode number, 0 in a free record; see GMFS_INO()
+ * @generation: differs from that of the last inode with this number
+ * @mode: file type and permissions, as st_mode
+ * @uid: owner, in the initial user namespace
+ * @gid: group, in the initial user namespace
+ * @nlink: as st_nlink; 0 in a file that is open and has no name any more, and
+ *	that the next kernel frees
+ * @flags: zero
+ * @reserved0: zero
+ * @size: bytes
+ * @rdev: device number of a device file
+ * @atime_sec: access time, seconds since the epoch
+ * @mtime_sec: modification time
+ * @ctime_sec: change time
+ * @btime_sec: birth time
+ * @atime_nsec: nanoseconds of @atime_sec
+ * @mtime_nsec: nanoseconds of @mtime_sec
+ * @ctime_nsec: nanoseconds of @ctime_sec
+ * @btime_nsec: nanoseconds of @btime_sec
+ * @reserved1: zero
+ */
+struct gmfs_inode_ser {
+	__u64 ino;
+	__u32 generation;
+	__u32 mode;
+	__u32 uid;
+	__u32 gid;
+	__u32 nlink;
+	__u32 flags;
+	__u64 reserved0;
+	__u64 size;
+	__u64 rdev;
+	__s64 atime_sec;
+	__s64 mtime_sec;
+	__s64 ctime_sec;
+	__s64 btime_sec;
+	__u32 atime_nsec;
+	__u32 mtime_nsec;
+	__u32 ctime_nsec;
+	__u32 btime_nsec;
+	__u8 reserved1[152];
+};
+
+#define GMFS_INODES_PER_BLOCK	16	/* slot 0 is the header's */
+
+/* An inode's number says where its record is: metadata block and slot. */
+#define GMFS_INO(mbn, slot)	((__u64)(mbn) * GMFS_INODES_PER_BLOCK + (slot))
+#define GMFS_INO_MBN(ino)	((ino) / GMFS_INODES_PER_BLOCK)
+#define GMFS_INO_SLOT(ino)	((ino) % GMFS_INODES_PER_BLOCK)
+
+#define GMFS_DIRENT_SLOT	64	/* bytes */
+#define GMFS_DIRENT_SLOTS	64	/* a block's; slot 0 is the header's */
+#define GMFS_NAME_MAX		255
+
+/**
+ * struct gmfs_dirent_ser - a name in a directory
+ * @parent: inode number of the directory, 0 in a free slot
+ * @ino: inode number of what is named
+ * @cookie: order in the directory and position for readdir; never used again
+ *	in this pool
+ * @name_len: bytes of @name, 1 to GMFS_NAME_MAX
+ * @type: file type as in @ino's mode, shifted right by 12 (DT_*)
+ * @nr_slots: slots that this entry takes, which is what @name_len needs
+ * @reserved: zero
+ * @name: the name, no NUL and no slash; zeroes fill the last slot
+ */
+struct gmfs_dirent_ser {
+	__u64 parent;
+	__u64 ino;
+	__u64 cookie;
+	__u16 name_len;
+	__u8 type;
+	__u8 nr_slots;
+	__u32 reserved;
+	char name[];
+};
+
+/**
+ * struct gmfs_extent_ser - a piece of a file
+ * @ino: inode number of the file, 0 in a free record
+ * @file_block: first block in the file, in units of GMPOOL_BLOCK_SIZE
+ * @pool_block: first block in the pool
+ * @count: blocks; the run stays within one extent of the pool
+ * @flags: zero
+ *
+ * A file block that no extent covers is a hole.
+ */
+struct gmfs_extent_ser {
+	__u64 ino;
+	__u64 file_block;
+	__u64 pool_block;
+	__u32 count;
+	__u32 flags;
+};
+
+#define GMFS_EXTENTS_PER_BLOCK	126
+
+static_assert(sizeof(struct gmpool_super_ser) == GMPOOL_META_SIZE);
+static_assert(offsetof(struct gmpool_super_ser, csum) == 8);
+static_assert(offsetof(struct gmpool_super_ser, feature_compat) == 24);
+static_assert(offsetof(struct gmpool_super_ser, uuid) == 48);
+static_assert(offsetof(struct gmpool_super_ser, nid) == 80);
+static_assert(offsetof(struct gmpool_super_ser, release) == 104);
+static_assert(offsetof(struct gmpool_super_ser, roots) == 176);
+static_assert(offsetof(struct gmpool_super_ser, extents) == 1024);
+static_assert(offsetof(struct gmpool_super_ser, tables) == 2048);
+static_assert(sizeof(struct gmpool_chunk_ser) == 16);
+static_assert(sizeof(struct gmpool_table_ser) == GMPOOL_META_SIZE);
+static_assert(offsetof(struct gmpool_table_ser, chunks) == 64);
+static_assert(sizeof(struct gmpool_meta_ser) == 64);
+static_assert(offsetof(struct gmpool_meta_ser, mbn) == 24);
+static_assert(offsetof(struct gmpool_meta_ser, index) == 32);
+static_assert(sizeof(struct gmpool_bitmap_ser) == GMPOOL_META_SIZE);
+static_assert(sizeof(struct gmfs_super_ser) == GMPOOL_META_SIZE);
+static_assert(offsetof(struct gmfs_super_ser, root_ino) == 96);
+static_assert(sizeof(struct gmfs_inode_ser) == 256);
+static_assert(offsetof(struct gmfs_inode_ser, size) == 40);
+static_assert(offsetof(struct gmfs_inode_ser, atime_sec) == 56);
+static_assert(offsetof(struct gmfs_inode_ser, atime_nsec) == 88);
+static_assert(sizeof(struct gmfs_inode_ser) * GMFS_INODES_PER_BLOCK == GMPOOL_META_SIZE);
+static_assert(offsetof(struct gmfs_dirent_ser, name) == 32);
+static_assert(GMFS_DIRENT_SLOT * GMFS_DIRENT_SLOTS == GMPOOL_META_SIZE);
+static_assert(sizeof(struct gmfs_extent_ser) == 32);
+static_assert(sizeof(struct gmpool_meta_ser) +
+	      sizeof(struct gmfs_extent_ser) * GMFS_EXTENTS_PER_BLOCK == GMPOOL_META_SIZE);
+
+#endif /* _LINUX_KHO_ABI_GUESTMEMFS_H */
