@@ -22,6 +22,8 @@
  * then the range is unmapped, then the extents go, then the blocks.
  */
 
+#include <linux/capability.h>
+#include <linux/fiemap.h>
 #include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
@@ -542,7 +544,60 @@ static int gmfs_mmap_prepare(struct vm_area_desc *desc)
 	return 0;
 }
 
+/*
+ * Extents of @inode by rising file block. The lock cannot be held over a copy
+ * to user space, which may be a mapping of this very file: each extent is true
+ * for the moment at which it was looked up.
+ */
+static int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
+		       u64 start, u64 len)
+{
+	struct gmpool *pool = GMFS_SB(inode->i_sb)->pool;
+	bool hide = !capable(CAP_SYS_ADMIN);
+	u64 logical = 0, phys = 0, size = 0;
+	u64 block = blocks_down(start);
+	struct gmpool_run run;
+	bool mapped;
+	u64 end;
+	int err;
+
+	err = fiemap_prep(inode, info, start, &len, 0);
+	if (err)
+		return err;
+
+	/* One behind, to know which is the last. */
+	end = blocks_up(start + len);
+	for (; block < GMFS_MAX_BLOCKS; block += run.count) {
+		filemap_invalidate_lock_shared(inode->i_mapping);
+		mapped = gmfs_extent_find(GMFS_I(inode)->gi, block, &run);
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+		if (!mapped)
+			continue;
+
+		if (size) {
+			err = fiemap_fill_next_extent(info, logical, phys, size,
+						      hide ? FIEMAP_EXTENT_UNKNOWN : 0);
+			if (err)
+				return min(err, 0);
+			size = 0;
+		}
+		if (block >= end)
+			break;
+		logical = block << GMPOOL_BLOCK_SHIFT;
+		size = run.count << GMPOOL_BLOCK_SHIFT;
+		/* Who may not know where memory is learns only that it is. */
+		phys = hide ? 0 : PFN_PHYS(gmpool_pfn(pool, run.start));
+	}
+	if (!size)
+		return 0;
+	err = fiemap_fill_next_extent(info, logical, phys, size,
+				      FIEMAP_EXTENT_LAST |
+				      (hide ? FIEMAP_EXTENT_UNKNOWN : 0));
+	return min(err, 0);
+}
+
 const struct inode_operations gmfs_file_iops = {
+	.fiemap		= gmfs_fiemap,
 	.setattr	= gmfs_setattr,
 	.getattr	= gmfs_getattr,
 	.update_time	= gmfs_update_time,

@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Damaging the state of a pool on purpose, for tests of the handover.
+ * What tests of pools need and nobody else.
  *
- * Each line written to /sys/kernel/debug/guestmem_pool/node<N>/damage is kept
+ * /sys/kernel/debug/guestmem_pool/node<N>/reach says for each extent whether
+ * the kernel has a mapping or struct pages of it.
+ *
+ * Damaging the state of a pool on purpose: each line written to /sys/kernel/debug/guestmem_pool/node<N>/damage is kept
  * and carried out when the pool has been sealed for kexec:
  *
  *   <where> <offset> <mask> [fix]
@@ -17,6 +20,7 @@
 #include <linux/debugfs.h>
 #include <linux/init.h>
 #include <linux/mutex.h>
+#include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
@@ -141,6 +145,37 @@ static const struct file_operations damage_fops = {
 	.write	= damage_write,
 };
 
+static bool in_direct_map(u64 phys)
+{
+	u64 word;
+
+	return !copy_from_kernel_nofault(&word, __va(phys), sizeof(word));
+}
+
+/* First, middle and last page of each extent. */
+static int reach_show(struct seq_file *seq, void *v)
+{
+	const struct gmpool *pool = seq->private;
+	u32 i, j;
+
+	for (i = 0; i < pool->nr_extents; i++) {
+		const struct gmpool_extent *extent = &pool->extents[i];
+		const u64 at[] = { 0, extent->size / 2, extent->size - PAGE_SIZE };
+		bool mapped = false, pages = false;
+
+		for (j = 0; j < ARRAY_SIZE(at); j++) {
+			mapped |= in_direct_map(extent->base + at[j]);
+			pages |= pfn_valid(PHYS_PFN(extent->base + at[j]));
+		}
+		seq_printf(seq, "%#llx %#llx direct-map=%s struct-pages=%s\n",
+			   extent->base, extent->size,
+			   mapped ? "present" : "absent",
+			   pages ? "present" : "absent");
+	}
+	return 0;
+}
+DEFINE_SHOW_ATTRIBUTE(reach);
+
 static int __init gmpool_debugfs_init(void)
 {
 	struct dentry *top, *dir;
@@ -149,11 +184,13 @@ static int __init gmpool_debugfs_init(void)
 
 	top = debugfs_create_dir("guestmem_pool", NULL);
 	list_for_each_entry(pool, &gmpool_list, list) {
+		/* Two pools can be on a node, but one of them is only held. */
 		if (!pool->super)
 			continue;
 		snprintf(name, sizeof(name), "node%d", pool->nid);
 		dir = debugfs_create_dir(name, top);
 		debugfs_create_file("damage", 0200, dir, pool, &damage_fops);
+		debugfs_create_file("reach", 0400, dir, pool, &reach_fops);
 	}
 	return 0;
 }

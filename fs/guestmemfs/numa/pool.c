@@ -358,7 +358,8 @@ void gmpool_free(struct gmpool *pool, const struct gmpool_run *run)
  * @offset: bytes into the block
  * @len: bytes, not beyond the block's end
  *
- * Context: process context, sleeps; not within an operation.
+ * Context: process context, sleeps. Within an operation too, where what is
+ * zeroed belongs to the change: it is less than a block then, which is short.
  *
  * Return: 0, or -ENOMEM.
  */

@@ -438,7 +438,9 @@ static u64 __init size_on(const struct gmpool_size *size, int nid)
 	total = node_size(nid);
 	if (pool_on(nid))
 		total += pool_on(nid)->total_blocks << GMPOOL_BLOCK_SHIFT;
-	return div_u64(total, 100) * size->value;
+	/* To the nearest section: firmware keeps some pages of a round size. */
+	return round_down(div_u64(total, 100) * size->value +
+			  GMPOOL_GRANULARITY / 2, GMPOOL_GRANULARITY);
 }
 
 /**

@@ -318,11 +318,11 @@ struct gmfs_super_ser {
  * @mode: file type and permissions, as st_mode
  * @uid: owner, in the initial user namespace
  * @gid: group, in the initial user namespace
- * @nlink: as st_nlink; 0 in a file that is open and has no name any more, and
- *	that the next kernel frees
+ * @nlink: as st_nlink; 0 in a file or an empty directory that is in use and
+ *	has no name any more, and that the next kernel frees
  * @flags: zero
  * @reserved0: zero
- * @size: bytes
+ * @size: bytes of a file, 0 in a directory
  * @rdev: device number of a device file
  * @atime_sec: access time, seconds since the epoch
  * @mtime_sec: modification time
