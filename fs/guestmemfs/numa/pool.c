@@ -464,12 +464,18 @@ int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn)
  */
 u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
 {
+	unsigned long bits, differ;
 	u64 block;
 
-	for (block = 0; block < pool->total_blocks; block++)
-		if (test_bit(block, used) != test_bit(block, pool->blocks.taken))
-			return block;
-	return block;
+	for (block = 0; block < pool->total_blocks; block += BITS_PER_LONG) {
+		bits = min(pool->total_blocks - block, (u64)BITS_PER_LONG);
+		differ = used[BIT_WORD(block)] ^
+			 pool->blocks.taken[BIT_WORD(block)];
+		differ &= BITMAP_LAST_WORD_MASK(bits);
+		if (differ)
+			return block + __ffs(differ);
+	}
+	return pool->total_blocks;
 }
 
 /**
@@ -494,7 +500,8 @@ void gmpool_sync_super(struct gmpool *pool)
 int gmpool_init_blocks(struct gmpool *pool)
 {
 	struct gmpool_run run;
-	u64 block;
+	u32 start, end;
+	u64 first;
 	int err;
 
 	err = gmpool_bitmap_init(&pool->blocks, pool->extents,
@@ -502,15 +509,16 @@ int gmpool_init_blocks(struct gmpool *pool)
 	if (err)
 		return err;
 
-	run.count = 1;
-	for (block = 0; block < pool->total_blocks; block++) {
+	for (first = 0; first < pool->total_blocks; first += GMPOOL_BITMAP_BITS) {
 		struct gmpool_bitmap_ser *map;
 
-		map = pool->used[block / GMPOOL_BITMAP_BITS];
-		run.start = block;
-		if (test_bit(block % GMPOOL_BITMAP_BITS,
-			     (unsigned long *)map->bits))
+		map = pool->used[first / GMPOOL_BITMAP_BITS];
+		for_each_set_bitrange(start, end, (unsigned long *)map->bits,
+				      GMPOOL_BITMAP_BITS) {
+			run.start = first + start;
+			run.count = end - start;
 			gmpool_bitmap_take(&pool->blocks, &run);
+		}
 	}
 	return 0;
 }

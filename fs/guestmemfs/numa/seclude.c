@@ -108,6 +108,10 @@ static int __init gmpool_seclude(void)
 	const char *error;
 	u32 i;
 
+	if (IS_ENABLED(CONFIG_DEVMEM) && !IS_ENABLED(CONFIG_STRICT_DEVMEM) &&
+	    !list_empty(&gmpool_list))
+		pr_warn("root can read the memory of pools by /dev/mem: CONFIG_STRICT_DEVMEM is off\n");
+
 	list_for_each_entry(pool, &gmpool_list, list) {
 		for (i = 0; i < pool->nr_extents; i++) {
 			error = seclude(pool, &pool->extents[i]);

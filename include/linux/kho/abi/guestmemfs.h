@@ -16,7 +16,7 @@
  * from it), and the chunk tables, which name the memory of the metadata
  * (ordinary pages, preserved through KHO)::
  *
- *   KHO subtree "gmpool<N>"
+ *   KHO subtree "gmp<N>"
  *   +----------------+      +---------------+      +------------------+
  *   | super block    |--+-->| chunk table 0 |--+-->| metadata chunk 0 |
  *   | super block(2) |  |   +---------------+  |   |  block 0, 1, ... |
@@ -54,10 +54,13 @@
 #include <linux/stddef.h>
 #include <linux/types.h>
 
-/* Name of a pool's KHO subtree; the number is the node's when it was written. */
-#define GMPOOL_SUBTREE_FMT		"gmpool%u"
+/*
+ * Name of a pool's KHO subtree; the number is the node's when it was written.
+ * It is short because KHO's tree is one page: 64 nodes fit.
+ */
+#define GMPOOL_SUBTREE_FMT		"gmp%u"
 
-#define GMPOOL_SUPER_MAGIC		0x004c4f4f504d4547ULL	/* "GEMPOOL\0" */
+#define GMPOOL_SUPER_MAGIC		0x4c4f4f504d454d47ULL	/* "GMEMPOOL" */
 #define GMPOOL_TABLE_MAGIC		0x42544d47U		/* "GMTB" */
 #define GMPOOL_META_MAGIC		0x424d4d47U		/* "GMMB" */
 #define GMPOOL_VERSION			1
