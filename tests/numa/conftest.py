@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Machines for the tests.
+
+A test has a shell script for the fixture `vm`, which boots a machine and runs it
+there, after lib.sh, with `set -eu`. With vm-kexec in it, it runs again in the
+next kernel; VM_BOOT says in which. The programs that a script needs are C files
+in this directory.
+
+Beside the script's status, vm checks what guestmemfs wrote to the kernel's log:
+each line that is no routine has to be expected by the test, and what the test
+expects has to be there.
+"""
+
+import os
+import re
+import subprocess
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+BIN = os.path.join(TOP, "build", "test", "bin")
+
+# What a healthy machine writes.
+ROUTINE = re.compile(
+    r"guestmem_pool: node \d+: pool of \d+ MiB in \d+ extents?, from 0x[0-9a-f]+(, handed over)?$|"
+    r"guestmem_pool: node \d+: \d+ blocks handed over by kernel \S+ after \d+ earlier kexecs$|"
+    r"guestmem_pool: node \d+: damaging \S+$|"
+    r"guestmemfs: node \d+: (new|handed-over) file system, \d+ of \d+ blocks free$|"
+    r"guestmemfs: node \d+: \d+ files that were deleted while open are freed$")
+OURS = re.compile(r"guestmem(?:_pool|fs): .*")
+KERNEL_START = re.compile(r"\] Linux version \d")
+
+
+def debug():
+    return os.environ.get("DEBUG", "0") not in ("", "0")
+
+
+class Run:
+    """What came of a machine."""
+
+    def __init__(self, out, log):
+        self.out = out
+        self.log = log
+        self.boots = []     # what guestmemfs wrote in each boot
+        for line in log.split("\n"):
+            if KERNEL_START.search(line):
+                self.boots.append([])
+            m = OURS.search(line.rstrip("\r"))
+            if m and self.boots and "Command line" not in line:
+                self.boots[-1].append(m.group())
+
+    def lines(self, regex):
+        """Lines of the output that match."""
+        return [l for l in self.out.split("\n") if re.search(regex, l)]
+
+    def value(self, name):
+        """X of the one line "name=X" in the output."""
+        found = re.findall(rf"^{re.escape(name)}=(.*)$", self.out, re.MULTILINE)
+        assert len(found) == 1, f"{name}= is {len(found)} times in: {self.out}"
+        return found[0]
+
+
+def check_log(run, expect):
+    expected = [re.compile(e) for e in expect]
+    lines = [(boot, line) for boot, lines in enumerate(run.boots, 1) for line in lines]
+    odd = [f"boot {boot}: {line}" for boot, line in lines
+           if not ROUTINE.search(line) and not any(e.search(line) for e in expected)]
+    missing = [e.pattern for e in expected if not any(e.search(l) for _, l in lines)]
+    assert not odd, "unexpected in the kernel's log:\n" + "\n".join(odd)
+    assert not missing, ("not in the kernel's log: " + "; ".join(missing) + "\nbut:\n" +
+                         "\n".join(f"boot {b}: {l}" for b, l in lines))
+
+
+def boot(script, tmp_path, *, nodes=None, mem=None, cpus=None, topology=None, append="",
+         expect=(), options=(), boots=None):
+    log = tmp_path / "kernel.log"
+    scratch = tmp_path / "scratch"
+    cmd = [os.path.join(TOP, "scripts", "vm"), "--log", str(log), "--scratch", str(scratch),
+           "--append", append]
+    for name, value in (("nodes", nodes), ("mem", mem), ("cpus", cpus), ("topology", topology)):
+        if value is not None:
+            cmd += [f"--{name}", str(value)]
+    setup = f"PATH=$PATH:{BIN}; . {HERE}/lib.sh; set -eu\n"
+    cmd += [*options, "--", "bash", "-c", setup + script]
+    done = subprocess.run(cmd, cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+    kernel_log = log.read_text(errors="replace") if log.exists() else ""
+    run = Run(done.stdout, kernel_log)
+    if done.returncode:
+        ours = "\n".join(f"boot {n}: {l}" for n, b in enumerate(run.boots, 1) for l in b)
+        pytest.fail(f"status {done.returncode}:\n{done.stdout}\n{ours}\n"
+                    f"(all of the kernel's log: {log})", pytrace=False)
+    if boots is not None:
+        assert len(run.boots) == boots, f"{len(run.boots)} boots, should be {boots}"
+    check_log(run, expect)
+    return run
+
+
+@pytest.fixture(scope="session", autouse=True)
+def programs():
+    """Builds the C programs."""
+    tree = subprocess.run([os.path.join(TOP, "scripts", "kernel-tree")], check=True,
+                          stdout=subprocess.PIPE, text=True).stdout.strip()
+    subprocess.run(["make", "-s", "-C", HERE, f"KTREE={tree}"], check=True)
+
+
+@pytest.fixture
+def vm(tmp_path):
+    """vm(script, ...) boots a machine for the script, and fails if the script does."""
+    def run(script, **kwargs):
+        return boot(script, tmp_path, **kwargs)
+    return run
+
+
+@pytest.fixture(scope="module")
+def shared_vm(tmp_path_factory):
+    """The same, for a machine that several tests look at."""
+    def run(script, **kwargs):
+        return boot(script, tmp_path_factory.mktemp("vm"), **kwargs)
+    return run

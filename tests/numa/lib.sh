@@ -1,0 +1,122 @@
+# shellcheck shell=sh
+# SPDX-License-Identifier: GPL-2.0
+#
+# For the scripts of the tests, which run inside the test machine: see
+# conftest.py.
+
+die() {
+	echo "FAILED: $*" >&2
+	exit 1
+}
+
+# at_node N: where the file system of the node is mounted
+at_node() {
+	echo "/mnt/node$1"
+}
+
+# mount_node N [OPTIONS]
+mount_node() {
+	mkdir -p "/mnt/node$1"
+	mount -t guestmemfs -o "node=$1${2:+,$2}" none "/mnt/node$1" ||
+		die "node $1 cannot be mounted"
+}
+
+# equal A B WHAT
+equal() {
+	[ "$1" = "$2" ] || die "$3: '$1', should be '$2'"
+}
+
+# between LEAST A MOST WHAT
+between() {
+	{ [ "$1" -le "$2" ] && [ "$2" -le "$3" ]; } ||
+		die "$4: $2, should be $1 to $3"
+}
+
+# has TEXT PATTERN WHAT: does a line of the text match the regular expression?
+has() {
+	printf '%s\n' "$1" | grep -qE -- "$2" ||
+		die "$3: no line like '$2' in: $1"
+}
+
+# fails COMMAND...: it has to, and not by a signal
+fails() {
+	set +e
+	"$@"
+	fails_status=$?
+	set -e
+	{ [ "$fails_status" -ne 0 ] && [ "$fails_status" -lt 126 ]; } ||
+		die "status $fails_status of: $*"
+}
+
+free_blocks() {
+	stat -f -c %f "$1"
+}
+
+total_blocks() {
+	stat -f -c %b "$1"
+}
+
+# pool_ranges N: "START END" in hexadecimal for each extent
+pool_ranges() {
+	sed -n "s/^ *\([0-9a-f]*\)-\([0-9a-f]*\) : guestmemfs node$1\$/\1 \2/p" /proc/iomem
+}
+
+# pool_bytes N
+pool_bytes() {
+	pool_ranges "$1" | {
+		sum=0
+		while read -r start end; do
+			sum=$((sum + 0x$end - 0x$start + 1))
+		done
+		echo "$sum"
+	}
+}
+
+# The part of the log that guestmemfs wrote.
+gm_log() {
+	dmesg | grep -E 'guestmem(_pool|fs): ' | sed 's/^\[ *[0-9.]*\] //'
+}
+
+# damage N WHERE OFFSET MASK [fix]: at the next kexec
+damage() {
+	damage_node=$1
+	shift
+	echo "$*" > "/sys/kernel/debug/guestmem_pool/node$damage_node/damage"
+}
+
+# wait_for FILE TEXT: until it is in the file, for half a minute at most
+wait_for() {
+	for _ in $(seq 300); do
+		grep -q -- "$2" "$1" 2> /dev/null && return
+		sleep 0.1
+	done
+	die "'$2' does not come in $1: $(cat "$1")"
+}
+
+# The pools of all nodes lie in what firmware says is the node's memory.
+check_places() {
+	for node in "$@"; do
+		dmesg | sed -n "s/.*ACPI: SRAT: Node $node PXM [0-9]* \[mem 0x\([0-9a-f]*\)-0x\([0-9a-f]*\)\].*/\1 \2/p" > /tmp/srat
+		pool_ranges "$node" > /tmp/ranges
+		[ -s /tmp/ranges ] || die "node $node has no pool in /proc/iomem"
+		while read -r start end; do
+			found=
+			while read -r s e; do
+				if [ $((0x$start >= 0x$s && 0x$end <= 0x$e)) = 1 ]; then
+					found=1
+				fi
+			done < /tmp/srat
+			[ -n "$found" ] || die "$start-$end is not on node $node"
+			# Whole sections of sparsemem.
+			equal $((0x$start % (128 << 20))) 0 "start of $start-$end"
+			equal $(((0x$end + 1) % (128 << 20))) 0 "end of $start-$end"
+		done < /tmp/ranges
+	done
+}
+
+# KHO is on, so that there is a next kernel for the pools.
+check_kho() {
+	[ -d /sys/kernel/debug/kho/out ] || die "KHO is off"
+	dmesg | grep -qiE 'disabling kexec handover|KHO: .*fail' && die "KHO: $(dmesg | grep -i kho)"
+	return 0
+}
