@@ -310,7 +310,7 @@ static int restore(struct gmpool *pool, u64 phys, unsigned int order)
 			    phys);
 		return -EUCLEAN;
 	}
-	return kho_preserve_folio(folio);
+	return kho_is_enabled() ? kho_preserve_folio(folio) : 0;
 }
 
 static int restore_metadata(struct gmpool *pool)

@@ -193,7 +193,7 @@ static void __init retrieve_pool(u32 key, phys_addr_t blob, size_t size)
 	const char *error, *reason;
 	struct gmpool *pool;
 	int nid, other;
-	u32 i;
+	u32 i, taken = 0;
 
 	if (size != GMPOOL_BLOB_SIZE || !IS_ALIGNED(blob, GMPOOL_BLOB_SIZE) ||
 	    !memblock_is_region_memory(blob, GMPOOL_BLOB_SIZE)) {
@@ -226,8 +226,10 @@ static void __init retrieve_pool(u32 key, phys_addr_t blob, size_t size)
 
 	for (i = 0; i < super->nr_extents; i++) {
 		reason = take_extent(&super->extents[i], blob);
-		if (!reason)
+		if (!reason) {
+			picked[taken++] = super->extents[i];
 			continue;
+		}
 		pr_err("node %u: extent at %#llx of %llu bytes %s\n", key,
 		       super->extents[i].base, super->extents[i].size, reason);
 		if (pool)
@@ -236,7 +238,8 @@ static void __init retrieve_pool(u32 key, phys_addr_t blob, size_t size)
 	if (!pool)
 		return;
 
-	set_extents(pool, super->extents, super->nr_extents);
+	/* What is in use by the kernel must not be taken away from it later. */
+	set_extents(pool, picked, taken);
 	if (error)
 		gmpool_fail(pool, "super block is damaged (%s)", error);
 	else if (nid == NUMA_NO_NODE)
