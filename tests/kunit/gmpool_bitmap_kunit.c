@@ -1,0 +1,867 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the block bitmap of a pool.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/errno.h>
+#include <linux/module.h>
+#include <linux/sizes.h>
+#include <linux/string.h>
+
+#include <kunit/resource.h>
+#include <kunit/test.h>
+
+#include <linux/kho/abi/guestmemfs.h>
+
+#include "../numa/bitmap.h"
+#include "gmpool_kunit.h"
+
+static unsigned int seed;
+module_param(seed, uint, 0);
+MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
+
+#define GIANT	GMPOOL_GIANT_BLOCKS
+
+KUNIT_DEFINE_ACTION_WRAPPER(bitmap_destroy, gmpool_bitmap_destroy,
+			    struct gmpool_bitmap *);
+
+/* Base and size in blocks; the number of the first block follows. */
+static void set_extents(struct gmpool_extent *extents, const u64 (*blocks)[2],
+			unsigned int nr)
+{
+	u64 first = 0;
+	unsigned int i;
+
+	for (i = 0; i < nr; i++) {
+		extents[i].base = blocks[i][0] << GMPOOL_BLOCK_SHIFT;
+		extents[i].size = blocks[i][1] << GMPOOL_BLOCK_SHIFT;
+		extents[i].first = first;
+		first += blocks[i][1];
+	}
+}
+
+/* A pool of @nr extents that lives as long as the test. */
+static struct gmpool_bitmap *make_pool(struct kunit *test,
+				       const u64 (*blocks)[2], unsigned int nr)
+{
+	struct gmpool_extent *extents;
+	struct gmpool_bitmap *map;
+
+	extents = kunit_kcalloc(test, nr, sizeof(*extents), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, extents);
+	map = kunit_kzalloc(test, sizeof(*map), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, map);
+	set_extents(extents, blocks, nr);
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_init(map, extents, nr), 0);
+	KUNIT_ASSERT_EQ(test, kunit_add_action_or_reset(test, bitmap_destroy, map), 0);
+	return map;
+}
+
+/* What must be true after every step. */
+static void assert_counters(struct kunit *test, const struct gmpool_bitmap *map,
+			    u64 nr_free)
+{
+	KUNIT_ASSERT_EQ(test, map->nr_free, nr_free);
+	KUNIT_ASSERT_EQ(test, bitmap_weight(map->taken, map->nr_blocks),
+			map->nr_blocks - nr_free);
+}
+
+static void take(struct kunit *test, struct gmpool_bitmap *map, u64 start,
+		 u64 count)
+{
+	struct gmpool_run run = { start, count };
+	u64 nr_free = map->nr_free;
+
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(map, &run), 0);
+	KUNIT_ASSERT_EQ(test, run.start, start);
+	KUNIT_ASSERT_EQ(test, run.count, count);
+	assert_counters(test, map, nr_free - count);
+}
+
+static void put(struct kunit *test, struct gmpool_bitmap *map, u64 start,
+		u64 count)
+{
+	struct gmpool_run run = { start, count };
+	u64 nr_free = map->nr_free;
+
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_put(map, &run), 0);
+	assert_counters(test, map, nr_free + count);
+}
+
+static void expect_found(struct kunit *test, const struct gmpool_bitmap *map,
+			 u64 want, u64 goal, u64 start, u64 count)
+{
+	struct gmpool_run run = { ~0ULL, ~0ULL };
+
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, want, goal, &run), 0);
+	KUNIT_EXPECT_EQ_MSG(test, run.start, start, "%llu wanted", want);
+	KUNIT_EXPECT_EQ_MSG(test, run.count, count, "%llu wanted", want);
+}
+
+static void init_and_destroy(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 64, 65 }, { 512, 1 }, { 9999, 130 } };
+	struct gmpool_extent extents[3];
+	struct gmpool_bitmap map;
+
+	set_extents(extents, blocks, 3);
+	memset(&map, 0xff, sizeof(map));
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_init(&map, extents, 3), 0);
+	KUNIT_ASSERT_NOT_NULL(test, map.taken);
+	KUNIT_EXPECT_EQ(test, map.nr_blocks, 196);
+	KUNIT_EXPECT_PTR_EQ(test, map.extents, &extents[0]);
+	KUNIT_EXPECT_EQ(test, map.nr_extents, 3);
+	assert_counters(test, &map, 196);
+
+	gmpool_bitmap_destroy(&map);
+	KUNIT_EXPECT_NULL(test, map.taken);
+	gmpool_bitmap_destroy(&map);
+
+	memset(&map, 0, sizeof(map));
+	gmpool_bitmap_destroy(&map);
+}
+
+static void contiguity(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 4 * GIANT, 300 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
+
+	/* Each where the one before ends, without asking. */
+	expect_found(test, map, 100, GMPOOL_NO_GOAL, 0, 100);
+	take(test, map, 0, 100);
+	expect_found(test, map, 100, GMPOOL_NO_GOAL, 100, 100);
+	take(test, map, 100, 100);
+
+	/* To find is not to take. */
+	expect_found(test, map, 100, GMPOOL_NO_GOAL, 200, 100);
+	expect_found(test, map, 100, GMPOOL_NO_GOAL, 200, 100);
+	assert_counters(test, map, 100);
+
+	/* In pieces only if there is no run that is long enough. */
+	put(test, map, 50, 99);
+	expect_found(test, map, 100, GMPOOL_NO_GOAL, 200, 100);
+	expect_found(test, map, 101, GMPOOL_NO_GOAL, 200, 100);
+	take(test, map, 200, 100);
+	expect_found(test, map, 100, GMPOOL_NO_GOAL, 50, 99);
+
+	/* Neighbours become one run again. */
+	put(test, map, 149, 51);
+	expect_found(test, map, 150, GMPOOL_NO_GOAL, 50, 150);
+}
+
+struct giant_case {
+	const char *name;
+	u64 base;
+	u64 first_giant;
+};
+
+static const struct giant_case giant_cases[] = {
+	{ "base at 0", 0, 0 },
+	{ "base at a giant boundary", 7 * GIANT, 0 },
+	{ "base one section past it", 7 * GIANT + 64, GIANT - 64 },
+	{ "base one block past it", 7 * GIANT + 1, GIANT - 1 },
+	{ "base one block before it", 8 * GIANT - 1, 1 },
+	{ "base half way", 7 * GIANT + 256, 256 },
+	{ "base above 1 TiB", (1ULL << 19) + 448, 64 },
+};
+
+KUNIT_ARRAY_PARAM_DESC(giant, giant_cases, name);
+
+/* What counts is the boundary in physical memory, not in block numbers. */
+static void giant_alignment(struct kunit *test)
+{
+	const struct giant_case *c = test->param_value;
+	/* A single block first, so that block and address differ in any case. */
+	const u64 blocks[][2] = { { 0, 1 }, { c->base, c->first_giant + 3 * GIANT + 100 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 2);
+	const u64 giant = 1 + c->first_giant;
+
+	take(test, map, 0, 1);
+
+	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, giant, GIANT);
+	expect_found(test, map, GIANT + 1, GMPOOL_NO_GOAL, giant, GIANT + 1);
+	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, giant, 3 * GIANT);
+	expect_found(test, map, 3 * GIANT + 100, GMPOOL_NO_GOAL, giant,
+		     3 * GIANT + 100);
+	/* More than there is: whole giants, and the rest by the next search. */
+	expect_found(test, map, 3 * GIANT + 101, GMPOOL_NO_GOAL, giant, 3 * GIANT);
+	expect_found(test, map, ~0ULL, GMPOOL_NO_GOAL, giant, 3 * GIANT);
+
+	/* One block in the first giant: the other two are left. */
+	take(test, map, giant, 1);
+	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, giant + GIANT, GIANT);
+	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, giant + GIANT,
+		     2 * GIANT);
+
+	/* The last block of the last giant: one is left. */
+	take(test, map, giant + 3 * GIANT - 1, 1);
+	expect_found(test, map, 2 * GIANT, GMPOOL_NO_GOAL, giant + GIANT, GIANT);
+
+	/* None is left: the longest run, wherever it starts. */
+	take(test, map, giant + 2 * GIANT - 1, 1);
+	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, giant + 1, GIANT);
+	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, giant + 1,
+		     2 * GIANT - 2);
+}
+
+/* The smallest free run that has a place is broken. */
+static void giant_best_fit(struct kunit *test)
+{
+	static const u64 blocks[][2] = {
+		{ 0, 4 * GIANT }, { 10 * GIANT, 2 * GIANT }, { 20 * GIANT, 3 * GIANT },
+		{ 30 * GIANT + 1, 2 * GIANT - 2 },
+	};
+	struct gmpool_bitmap *map = make_pool(test, blocks, 4);
+
+	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, 4 * GIANT, GIANT);
+	expect_found(test, map, 2 * GIANT, GMPOOL_NO_GOAL, 4 * GIANT, 2 * GIANT);
+	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, 6 * GIANT, 3 * GIANT);
+	expect_found(test, map, 4 * GIANT, GMPOOL_NO_GOAL, 0, 4 * GIANT);
+	expect_found(test, map, 5 * GIANT, GMPOOL_NO_GOAL, 0, 4 * GIANT);
+}
+
+static void goal(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 0, 200 }, { 1000, 200 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 2);
+
+	/* Before best fit, which would be at 390. */
+	take(test, map, 100, 10);
+	take(test, map, 380, 10);
+	expect_found(test, map, 10, GMPOOL_NO_GOAL, 390, 10);
+	expect_found(test, map, 10, 110, 110, 10);
+	expect_found(test, map, 10, 0, 0, 10);
+	expect_found(test, map, 10, 50, 50, 10);
+
+	/* Short rather than elsewhere: up to what is taken, or the extent ends. */
+	expect_found(test, map, 10, 95, 95, 5);
+	expect_found(test, map, 10, 99, 99, 1);
+	expect_found(test, map, 10, 195, 195, 5);
+	expect_found(test, map, 10, 199, 199, 1);
+	expect_found(test, map, 20, 399, 399, 1);
+	expect_found(test, map, ~0ULL, 110, 110, 90);
+	expect_found(test, map, 1, 110, 110, 1);
+
+	/* The first block of the next extent is as good a goal as any. */
+	expect_found(test, map, 10, 200, 200, 10);
+
+	/* Taken, or not a block of this pool: as without. */
+	expect_found(test, map, 10, 100, 390, 10);
+	expect_found(test, map, 10, 109, 390, 10);
+	expect_found(test, map, 10, 400, 390, 10);
+	expect_found(test, map, 10, ~0ULL - 1, 390, 10);
+
+	/* A giant request goes on where its file ends, too. */
+	expect_found(test, map, GIANT, 110, 110, 90);
+}
+
+static void best_fit(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 0, 100 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
+
+	/* Free: 10 at 5, 5 at 20, 20 at 40, 5 at 95. */
+	take(test, map, 0, 100);
+	put(test, map, 5, 10);
+	put(test, map, 20, 5);
+	put(test, map, 40, 20);
+	put(test, map, 95, 5);
+
+	expect_found(test, map, 1, GMPOOL_NO_GOAL, 20, 1);
+	expect_found(test, map, 5, GMPOOL_NO_GOAL, 20, 5);
+	expect_found(test, map, 6, GMPOOL_NO_GOAL, 5, 6);
+	expect_found(test, map, 10, GMPOOL_NO_GOAL, 5, 10);
+	expect_found(test, map, 11, GMPOOL_NO_GOAL, 40, 11);
+	expect_found(test, map, 20, GMPOOL_NO_GOAL, 40, 20);
+	/* Nothing fits: the longest. */
+	expect_found(test, map, 21, GMPOOL_NO_GOAL, 40, 20);
+	expect_found(test, map, ~0ULL, GMPOOL_NO_GOAL, 40, 20);
+}
+
+/*
+ * Free blocks that are part of no whole giant are used first:
+ *
+ *   block   0        64       576      1088     1188
+ *           | head 64 | giant  | giant  | tail 100 |
+ */
+static void giants_kept_whole(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 3 * GIANT - 64, 64 + 2 * GIANT + 100 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
+	struct gmpool_run run;
+	u64 i;
+
+	expect_found(test, map, 64, GMPOOL_NO_GOAL, 0, 64);
+	expect_found(test, map, 65, GMPOOL_NO_GOAL, 1088, 65);
+	expect_found(test, map, 100, GMPOOL_NO_GOAL, 1088, 100);
+	/* Too much for both: the tail, and as little of the last giant as goes. */
+	expect_found(test, map, 101, GMPOOL_NO_GOAL, 1087, 101);
+	expect_found(test, map, GIANT - 1, GMPOOL_NO_GOAL, 1188 - (GIANT - 1),
+		     GIANT - 1);
+
+	/* Block by block, all that is beside the giants goes first. */
+	for (i = 0; i < 164; i++) {
+		KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), 0);
+		KUNIT_ASSERT_TRUE_MSG(test, run.start < 64 || run.start >= 1088,
+				      "block %llu", run.start);
+		take(test, map, run.start, run.count);
+	}
+	expect_found(test, map, 2 * GIANT, GMPOOL_NO_GOAL, 64, 2 * GIANT);
+
+	/* Then the last giant is broken, and no other until it is full. */
+	for (i = 0; i < GIANT; i++) {
+		expect_found(test, map, GIANT, GMPOOL_NO_GOAL, 64, GIANT);
+		KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), 0);
+		KUNIT_ASSERT_GE(test, run.start, 64 + GIANT);
+		take(test, map, run.start, run.count);
+	}
+	assert_counters(test, map, GIANT);
+	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, 64, GIANT);
+}
+
+/* Not even where the next extent is next in physical memory. */
+static void extents_not_crossed(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 0, 100 }, { 100, 50 }, { GIANT, 100 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 3);
+
+	expect_found(test, map, 250, GMPOOL_NO_GOAL, 0, 100);
+	expect_found(test, map, 101, GMPOOL_NO_GOAL, 0, 100);
+	expect_found(test, map, 51, GMPOOL_NO_GOAL, 0, 51);
+	expect_found(test, map, 50, GMPOOL_NO_GOAL, 100, 50);
+	expect_found(test, map, 250, 40, 40, 60);
+	expect_found(test, map, 250, 100, 100, 50);
+
+	/* Who takes and gives back may cross: that is a matter of bits alone. */
+	take(test, map, 90, 70);
+	expect_found(test, map, 250, GMPOOL_NO_GOAL, 0, 90);
+	put(test, map, 95, 60);
+	expect_found(test, map, 55, 95, 95, 5);
+	expect_found(test, map, 50, 100, 100, 50);
+}
+
+static void exhaustion(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 7, 65 }, { 2000, 1 }, { 3000, 700 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 3);
+	struct gmpool_run run;
+	u64 i;
+
+	/* Nothing wanted, nothing found. */
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 0, GMPOOL_NO_GOAL, &run), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 0, 5, &run), -ENOSPC);
+
+	for (i = 0; i < 766; i++) {
+		assert_counters(test, map, 766 - i);
+		KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, 1, i % 2 ? i : GMPOOL_NO_GOAL, &run),
+				0);
+		KUNIT_ASSERT_EQ(test, run.count, 1);
+		take(test, map, run.start, 1);
+	}
+	assert_counters(test, map, 0);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, 0, &run), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, GIANT, GMPOOL_NO_GOAL, &run), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, ~0ULL, GMPOOL_NO_GOAL, &run), -ENOSPC);
+
+	/* The last block to come back is found, whatever is wanted. */
+	put(test, map, 65, 1);
+	expect_found(test, map, 1, GMPOOL_NO_GOAL, 65, 1);
+	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, 65, 1);
+	expect_found(test, map, ~0ULL, 3, 65, 1);
+	take(test, map, 65, 1);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
+
+	/* All at once, and all over again. */
+	put(test, map, 0, 766);
+	assert_counters(test, map, 766);
+	take(test, map, 0, 766);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
+}
+
+/* Refuses, and changes neither a bit nor a counter. */
+static void expect_refused(struct kunit *test, struct gmpool_bitmap *map,
+			   bool is_take, u64 start, u64 count, int err)
+{
+	const size_t size = BITS_TO_LONGS(map->nr_blocks) * sizeof(long);
+	const struct gmpool_run run = { start, count };
+	const struct gmpool_bitmap before = *map;
+	unsigned long *bits;
+
+	bits = kunit_kmalloc(test, size, GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, bits);
+	memcpy(bits, map->taken, size);
+
+	KUNIT_EXPECT_EQ_MSG(test,
+			    is_take ? gmpool_bitmap_take(map, &run) :
+			    gmpool_bitmap_put(map, &run),
+			    err, "%s %llu+%llu", is_take ? "take" : "put", start, count);
+	KUNIT_EXPECT_MEMEQ(test, map->taken, bits, size);
+	KUNIT_EXPECT_EQ(test, map->nr_free, before.nr_free);
+	KUNIT_EXPECT_EQ(test, map->nr_blocks, before.nr_blocks);
+	kunit_kfree(test, bits);
+}
+
+static void double_take(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 0, 200 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
+
+	take(test, map, 50, 100);
+	expect_refused(test, map, true, 50, 100, -EBUSY);
+	expect_refused(test, map, true, 50, 1, -EBUSY);
+	expect_refused(test, map, true, 149, 1, -EBUSY);
+	expect_refused(test, map, true, 100, 10, -EBUSY);
+	/* One block too many at either end, or in the middle. */
+	expect_refused(test, map, true, 0, 51, -EBUSY);
+	expect_refused(test, map, true, 149, 51, -EBUSY);
+	expect_refused(test, map, true, 0, 200, -EBUSY);
+	/* What is next to it is free. */
+	take(test, map, 0, 50);
+	take(test, map, 150, 50);
+	expect_refused(test, map, true, 0, 200, -EBUSY);
+}
+
+static void double_put(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 0, 200 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
+
+	expect_refused(test, map, false, 0, 200, -EINVAL);
+	expect_refused(test, map, false, 0, 1, -EINVAL);
+
+	take(test, map, 50, 100);
+	expect_refused(test, map, false, 49, 1, -EINVAL);
+	expect_refused(test, map, false, 150, 1, -EINVAL);
+	expect_refused(test, map, false, 49, 101, -EINVAL);
+	expect_refused(test, map, false, 50, 101, -EINVAL);
+	expect_refused(test, map, false, 0, 200, -EINVAL);
+
+	put(test, map, 100, 1);
+	expect_refused(test, map, false, 50, 100, -EINVAL);
+	expect_refused(test, map, false, 100, 1, -EINVAL);
+	put(test, map, 50, 50);
+	put(test, map, 101, 49);
+	expect_refused(test, map, false, 50, 100, -EINVAL);
+	assert_counters(test, map, 200);
+}
+
+static void out_of_range(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 0, 100 }, { 200, 30 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 2);
+	unsigned int i;
+
+	/* The same for both, in an empty pool and in a full one. */
+	for (i = 0; i < 4; i++) {
+		bool is_take = i % 2;
+
+		if (i == 2)
+			take(test, map, 0, 130);
+		expect_refused(test, map, is_take, 0, 0, -EINVAL);
+		expect_refused(test, map, is_take, 129, 0, -EINVAL);
+		expect_refused(test, map, is_take, 0, 131, -EINVAL);
+		expect_refused(test, map, is_take, 129, 2, -EINVAL);
+		expect_refused(test, map, is_take, 130, 1, -EINVAL);
+		expect_refused(test, map, is_take, 130, 0, -EINVAL);
+		expect_refused(test, map, is_take, ~0ULL, 1, -EINVAL);
+		/* Start and count wrap around to what is in the pool. */
+		expect_refused(test, map, is_take, ~0ULL, 2, -EINVAL);
+		expect_refused(test, map, is_take, 1, ~0ULL, -EINVAL);
+		expect_refused(test, map, is_take, 64, ~0ULL - 62, -EINVAL);
+		expect_refused(test, map, is_take, 1ULL << 32, 1, -EINVAL);
+		expect_refused(test, map, is_take, 0, 1ULL << 32, -EINVAL);
+	}
+}
+
+/*
+ * The oracle: a byte for each block, and what is free worked out anew each
+ * time, in the plainest way there is.
+ */
+#define WALK_EXTENTS	5
+#define WALK_BLOCKS	1800	/* of one extent, at most */
+#define WALK_RUNS	512
+
+struct walk {
+	struct kunit *test;
+	struct rnd_state rnd;
+	struct gmpool_bitmap *map;
+	u8 *taken;
+	struct gmpool_run runs[WALK_RUNS];
+	unsigned int nr_runs;
+};
+
+/* A free run as long as it goes, and what there is of whole giants in it. */
+struct free_run {
+	u64 start, end;
+	u64 giants_start, giants_end;
+};
+
+static u64 phys_block(const struct gmpool_extent *extent, u64 block)
+{
+	return (extent->base >> GMPOOL_BLOCK_SHIFT) + block - extent->first;
+}
+
+/* The first free run from block @from on, or false. */
+static bool next_free_run(const struct walk *walk, u64 from,
+			  struct free_run *free)
+{
+	const struct gmpool_bitmap *map = walk->map;
+	const struct gmpool_extent *extent = NULL;
+	u64 block, extent_end = 0;
+	u32 i;
+
+	for (block = from; block < map->nr_blocks && walk->taken[block]; block++)
+		;
+	if (block == map->nr_blocks)
+		return false;
+
+	for (i = 0; i < map->nr_extents && block >= extent_end; i++) {
+		extent = &map->extents[i];
+		extent_end = extent->first + (extent->size >> GMPOOL_BLOCK_SHIFT);
+	}
+
+	free->start = block;
+	while (block < extent_end && !walk->taken[block])
+		block++;
+	free->end = block;
+
+	free->giants_start = free->start;
+	while (phys_block(extent, free->giants_start) % GIANT)
+		free->giants_start++;
+	free->giants_end = free->giants_start;
+	while (free->giants_end + GIANT <= free->end)
+		free->giants_end += GIANT;
+	return true;
+}
+
+static void assert_like_oracle(const struct walk *walk)
+{
+	const struct gmpool_bitmap *map = walk->map;
+	struct kunit *test = walk->test;
+	u64 block, nr_free = 0;
+
+	for (block = 0; block < map->nr_blocks; block++) {
+		if (test_bit(block, map->taken) != walk->taken[block])
+			KUNIT_FAIL_AND_ABORT(test, "block %llu", block);
+		nr_free += !walk->taken[block];
+	}
+	KUNIT_ASSERT_EQ(test, map->nr_free, nr_free);
+}
+
+/* The run lies together, is free, and is not more than was wanted. */
+static void assert_run_good(const struct walk *walk, u64 want,
+			    const struct gmpool_run *run)
+{
+	struct kunit *test = walk->test;
+	struct free_run free;
+
+	KUNIT_ASSERT_GT(test, run->count, 0);
+	KUNIT_ASSERT_LE(test, run->count, want);
+	KUNIT_ASSERT_LT(test, run->start, walk->map->nr_blocks);
+	KUNIT_ASSERT_FALSE(test, walk->taken[run->start]);
+	KUNIT_ASSERT_TRUE(test, next_free_run(walk, run->start, &free));
+	KUNIT_ASSERT_EQ(test, free.start, run->start);
+	KUNIT_ASSERT_LE(test, run->start + run->count, free.end);
+}
+
+static void assert_goal_kept(const struct walk *walk, u64 want, u64 goal,
+			     const struct gmpool_run *run)
+{
+	struct free_run free;
+
+	KUNIT_ASSERT_TRUE(walk->test, next_free_run(walk, goal, &free));
+	KUNIT_ASSERT_EQ(walk->test, run->start, goal);
+	KUNIT_ASSERT_EQ(walk->test, run->count, min(want, free.end - goal));
+}
+
+/* Giants are wanted: at a boundary if any giant is whole, else the longest. */
+static void assert_giant_placed(const struct walk *walk, u64 want,
+				const struct gmpool_run *run)
+{
+	u64 longest = 0, most = 0, at, best = U64_MAX;
+	bool whole = false, starts = false;
+	struct kunit *test = walk->test;
+	struct free_run free;
+
+	for (at = 0; next_free_run(walk, at, &free); at = free.end) {
+		u64 len = free.end - free.start;
+
+		longest = max(longest, len);
+		if (free.giants_start == free.giants_end) {
+			/* Counts only if there is no giant at all. */
+			if (run->start == free.start)
+				starts = true;
+			continue;
+		}
+		whole = true;
+		if (free.end - free.giants_start >= want)
+			best = min(best, len);
+		most = max(most, free.giants_end - free.giants_start);
+	}
+
+	if (!whole) {
+		KUNIT_ASSERT_TRUE(test, starts);
+		KUNIT_ASSERT_EQ(test, run->count, min(want, longest));
+		return;
+	}
+
+	if (best == U64_MAX)
+		KUNIT_ASSERT_EQ(test, run->count, most);
+	else
+		KUNIT_ASSERT_EQ(test, run->count, want);
+	for (at = 0; next_free_run(walk, at, &free); at = free.end) {
+		if (run->start < free.start || run->start >= free.end)
+			continue;
+		KUNIT_ASSERT_EQ(test, run->start, free.giants_start);
+		if (best != U64_MAX)
+			KUNIT_ASSERT_EQ(test, free.end - free.start, best);
+	}
+}
+
+/* Less than a giant: in the smallest piece beside the giants, if one will do. */
+static void assert_small_placed(const struct walk *walk, u64 want,
+				const struct gmpool_run *run)
+{
+	u64 longest = 0, piece = U64_MAX, breaks = U64_MAX, len, at;
+	struct kunit *test = walk->test;
+	struct free_run free;
+
+	for (at = 0; next_free_run(walk, at, &free); at = free.end) {
+		bool none = free.giants_start == free.giants_end;
+		u64 head = (none ? free.end : free.giants_start) - free.start;
+		u64 tail = none ? 0 : free.end - free.giants_end;
+
+		len = free.end - free.start;
+		longest = max(longest, len);
+		if (head >= want)
+			piece = min(piece, head);
+		if (tail >= want)
+			piece = min(piece, tail);
+		if (!none)
+			breaks = min(breaks, len);
+	}
+	KUNIT_ASSERT_EQ(test, run->count, min(want, longest));
+
+	for (at = 0; next_free_run(walk, at, &free); at = free.end) {
+		bool none = free.giants_start == free.giants_end;
+
+		if (run->start < free.start || run->start >= free.end)
+			continue;
+		len = free.end - free.start;
+		if (piece == U64_MAX && breaks != U64_MAX) {
+			KUNIT_ASSERT_EQ(test, run->start + want, free.end);
+			KUNIT_ASSERT_EQ(test, len, breaks);
+		} else if (piece == U64_MAX) {
+			KUNIT_ASSERT_EQ(test, run->start, free.start);
+			KUNIT_ASSERT_EQ(test, len, longest);
+		} else if (none) {
+			KUNIT_ASSERT_EQ(test, run->start, free.start);
+			KUNIT_ASSERT_EQ(test, len, piece);
+		} else if (run->start == free.start) {
+			KUNIT_ASSERT_EQ(test, free.giants_start - free.start, piece);
+		} else {
+			KUNIT_ASSERT_EQ(test, run->start, free.giants_end);
+			KUNIT_ASSERT_EQ(test, free.end - free.giants_end, piece);
+		}
+	}
+}
+
+static void walk_take(struct walk *walk)
+{
+	const u64 total = walk->map->nr_blocks;
+	u64 want, goal = GMPOOL_NO_GOAL;
+	struct kunit *test = walk->test;
+	struct gmpool_run run;
+	int err;
+
+	switch (gmpool_test_random(&walk->rnd, 0, 4)) {
+	case 0:
+		want = gmpool_test_random(&walk->rnd, GIANT - 2, GIANT + 2);
+		break;
+	case 1:
+		want = gmpool_test_random(&walk->rnd, GIANT, 3 * GIANT);
+		break;
+	case 2:
+		want = gmpool_test_random(&walk->rnd, 1, GIANT);
+		break;
+	default:
+		want = gmpool_test_random(&walk->rnd, 1, 16);
+	}
+	if (gmpool_test_random(&walk->rnd, 0, 2) == 0)
+		goal = gmpool_test_random(&walk->rnd, 0, total + 1);
+
+	err = gmpool_bitmap_find(walk->map, want, goal, &run);
+	if (!memchr(walk->taken, 0, total)) {
+		KUNIT_ASSERT_EQ(test, err, -ENOSPC);
+		return;
+	}
+	KUNIT_ASSERT_EQ(test, err, 0);
+	assert_run_good(walk, want, &run);
+	if (goal < total && !walk->taken[goal])
+		assert_goal_kept(walk, want, goal, &run);
+	else if (want >= GIANT)
+		assert_giant_placed(walk, want, &run);
+	else
+		assert_small_placed(walk, want, &run);
+
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(walk->map, &run), 0);
+	memset(walk->taken + run.start, 1, run.count);
+	walk->runs[walk->nr_runs++] = run;
+}
+
+static void walk_put(struct walk *walk)
+{
+	unsigned int i = gmpool_test_random(&walk->rnd, 0, walk->nr_runs - 1);
+	struct gmpool_run run = walk->runs[i];
+	u64 part = gmpool_test_random(&walk->rnd, 1, run.count);
+
+	/* All of it, or its end. */
+	if (gmpool_test_random(&walk->rnd, 0, 1)) {
+		walk->runs[i].count -= part;
+		run.start += walk->runs[i].count;
+		run.count = part;
+	} else {
+		walk->runs[i].count = 0;
+	}
+	if (!walk->runs[i].count)
+		walk->runs[i] = walk->runs[--walk->nr_runs];
+
+	KUNIT_ASSERT_EQ(walk->test, gmpool_bitmap_put(walk->map, &run), 0);
+	memset(walk->taken + run.start, 0, run.count);
+}
+
+/* Anything at all, most of it refused. */
+static void walk_try(struct walk *walk)
+{
+	const u64 total = walk->map->nr_blocks;
+	bool is_take = gmpool_test_random(&walk->rnd, 0, 1);
+	struct gmpool_run run;
+	bool fits, all_good;
+
+	run.start = gmpool_test_random(&walk->rnd, 0, total + 2);
+	run.count = gmpool_test_random(&walk->rnd, 0, 40);
+	fits = run.count && run.start + run.count <= total;
+	all_good = fits && !memchr_inv(walk->taken + run.start, !is_take, run.count);
+	if (all_good)
+		return;
+
+	KUNIT_ASSERT_EQ(walk->test,
+			is_take ? gmpool_bitmap_take(walk->map, &run) :
+			gmpool_bitmap_put(walk->map, &run),
+			is_take && fits ? -EBUSY : -EINVAL);
+}
+
+static void random_walk(struct kunit *test)
+{
+	unsigned int round, step, nr, i;
+	u64 blocks[WALK_EXTENTS][2];
+	struct walk *walk;
+
+	walk = kunit_kzalloc(test, sizeof(*walk), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, walk);
+	walk->test = test;
+	gmpool_test_seed(test, &walk->rnd, seed);
+
+	for (round = 0; round < 8; round++) {
+		u64 base = 0;
+
+		nr = gmpool_test_random(&walk->rnd, 1, WALK_EXTENTS);
+		for (i = 0; i < nr; i++) {
+			base += gmpool_test_random(&walk->rnd, 0, 2 * GIANT);
+			blocks[i][0] = base;
+			blocks[i][1] = gmpool_test_random(&walk->rnd, 1, WALK_BLOCKS);
+			base += blocks[i][1];
+		}
+		walk->map = make_pool(test, blocks, nr);
+		walk->nr_runs = 0;
+		walk->taken = kunit_kzalloc(test, walk->map->nr_blocks, GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, walk->taken);
+
+		for (step = 0; step < 600; step++) {
+			/* Fills up, runs empty, and fills up again. */
+			bool filling = step / 100 % 2 == 0;
+			u32 dice = gmpool_test_random(&walk->rnd, 0, 9);
+
+			if (dice == 0)
+				walk_try(walk);
+			else if (walk->nr_runs < WALK_RUNS && (dice < 7) == filling)
+				walk_take(walk);
+			else if (walk->nr_runs)
+				walk_put(walk);
+			assert_like_oracle(walk);
+		}
+
+		while (walk->nr_runs)
+			walk_put(walk);
+		assert_like_oracle(walk);
+		KUNIT_ASSERT_EQ(test, walk->map->nr_free, walk->map->nr_blocks);
+		kunit_kfree(test, walk->taken);
+	}
+}
+
+/* 4 TiB from 1 TiB on, less one block so that the last word is not full. */
+static void large_pool(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { SZ_512K, SZ_2M - 1 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
+	const u64 last = SZ_2M - 2;
+	struct gmpool_run run;
+	u64 i;
+
+	KUNIT_EXPECT_EQ(test, map->nr_blocks, SZ_2M - 1);
+	assert_counters(test, map, SZ_2M - 1);
+	expect_found(test, map, SZ_2M - 1, GMPOOL_NO_GOAL, 0, SZ_2M - 1);
+	expect_found(test, map, SZ_2M, GMPOOL_NO_GOAL, 0, SZ_2M - GIANT);
+	/* The tail is no giant: its last block is missing. */
+	expect_found(test, map, 1, GMPOOL_NO_GOAL, SZ_2M - GIANT, 1);
+	expect_found(test, map, 10, last, last, 1);
+
+	take(test, map, 0, SZ_2M - 1);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
+	put(test, map, last, 1);
+	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, last, 1);
+	put(test, map, 0, last);
+	assert_counters(test, map, SZ_2M - 1);
+
+	/* Every giant, one by one, in order. */
+	for (i = 0; i < SZ_2M / GIANT - 1; i++) {
+		KUNIT_ASSERT_EQ(test,
+				gmpool_bitmap_find(map, GIANT, i ? i * GIANT : GMPOOL_NO_GOAL,
+						   &run), 0);
+		KUNIT_ASSERT_EQ(test, run.start, i * GIANT);
+		KUNIT_ASSERT_EQ(test, run.count, GIANT);
+		KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(map, &run), 0);
+	}
+	assert_counters(test, map, GIANT - 1);
+	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, SZ_2M - GIANT, GIANT - 1);
+}
+
+static struct kunit_case bitmap_test_cases[] = {
+	KUNIT_CASE(init_and_destroy),
+	KUNIT_CASE(contiguity),
+	KUNIT_CASE_PARAM(giant_alignment, giant_gen_params),
+	KUNIT_CASE(giant_best_fit),
+	KUNIT_CASE(goal),
+	KUNIT_CASE(best_fit),
+	KUNIT_CASE(giants_kept_whole),
+	KUNIT_CASE(extents_not_crossed),
+	KUNIT_CASE(exhaustion),
+	KUNIT_CASE(double_take),
+	KUNIT_CASE(double_put),
+	KUNIT_CASE(out_of_range),
+	KUNIT_CASE(random_walk),
+	KUNIT_CASE(large_pool),
+	{}
+};
+
+static struct kunit_suite bitmap_test_suite = {
+	.name = "gmpool-bitmap",
+	.test_cases = bitmap_test_cases,
+};
+
+kunit_test_suite(bitmap_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the block bitmap of guest memory pools");
+MODULE_LICENSE("GPL");

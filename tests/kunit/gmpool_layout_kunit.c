@@ -1,0 +1,471 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the choice of a pool's memory.
+ */
+
+#include <linux/errno.h>
+#include <linux/mm_types.h>
+#include <linux/module.h>
+#include <linux/sizes.h>
+#include <linux/string.h>
+
+#include <kunit/test.h>
+
+#include "../numa/layout.h"
+#include "gmpool_kunit.h"
+
+static unsigned int seed;
+module_param(seed, uint, 0);
+MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
+
+/* All here is in sections, as the callers' is. A gigabyte has eight. */
+#define SECTION		((u64)SZ_128M)
+#define GIANT		8
+
+#define MAX_PIECES	6
+
+/* First section, and the one after the last. */
+struct piece {
+	u32 start, end;
+};
+
+/**
+ * struct layout_case - free memory of a node, and what of it is chosen
+ * @name: for the log
+ * @ranges: free memory
+ * @size: wanted, in sections
+ * @err: what gmpool_layout_pick() must return
+ * @expected: extents, if @err is 0
+ */
+struct layout_case {
+	const char *name;
+	struct piece ranges[MAX_PIECES];
+	u32 size;
+	int err;
+	struct piece expected[MAX_PIECES];
+};
+
+/*
+ * In the pictures a character is a section and a bar is at each gigabyte:
+ * '-' is free, '#' is chosen, '.' is not there or not free.
+ */
+static const struct layout_case layout_cases[] = {
+	/*  |........|########|........|  */
+	{ "all of a gigabyte", {{ 8, 16 }}, 8, 0, {{ 8, 16 }} },
+
+	/*  |--------|--------|--------|########|  */
+	{ "from the top", {{ 0, 32 }}, 8, 0, {{ 24, 32 }} },
+
+	/*  |--------|########|########|########|  */
+	{ "several from the top", {{ 0, 32 }}, 24, 0, {{ 8, 32 }} },
+
+	/*  |........|--------|########|........|########|  */
+	{ "the higher range first", {{ 8, 24 }, { 32, 40 }}, 16, 0,
+	  {{ 16, 24 }, { 32, 40 }} },
+
+	/*  |....----|--------|########|----....|  */
+	{ "a whole gigabyte, not the top of the range", {{ 4, 28 }}, 8, 0,
+	  {{ 16, 24 }} },
+
+	/*  |....----|--------|########|####....|  */
+	{ "the edge beside it is merged with it", {{ 4, 28 }}, 12, 0,
+	  {{ 16, 28 }} },
+
+	/*  |....----|--------|--------|####....|  */
+	{ "the upper edge before a gigabyte", {{ 4, 28 }}, 4, 0, {{ 24, 28 }} },
+
+	/*  |....--##|--------|--------|####....|  */
+	{ "both edges before a gigabyte", {{ 4, 28 }}, 6, 0,
+	  {{ 6, 8 }, { 24, 28 }} },
+
+	/*  |....-###|--------|########|####....|  */
+	{ "a gigabyte and both edges", {{ 4, 28 }}, 15, 0,
+	  {{ 5, 8 }, { 16, 28 }} },
+
+	/*  |....####|########|########|####....|  */
+	{ "exact fit of gigabytes and edges", {{ 4, 28 }}, 24, 0, {{ 4, 28 }} },
+
+	/*  |--------|----####|  */
+	{ "a gigabyte is broken if there is no edge", {{ 0, 16 }}, 4, 0,
+	  {{ 12, 16 }} },
+
+	/*  |----####|########|  */
+	{ "the next below is broken", {{ 0, 16 }}, 12, 0, {{ 4, 16 }} },
+
+	/*  |......##|--------|-----###|##......|  */
+	{ "broken where the edges are not enough", {{ 6, 26 }}, 7, 0,
+	  {{ 6, 8 }, { 21, 26 }} },
+
+	/*  |...-----|---##...|........|########|  */
+	{ "an edge in another range", {{ 3, 13 }, { 24, 32 }}, 10, 0,
+	  {{ 11, 13 }, { 24, 32 }} },
+
+	/*  |.-###...|--------|  */
+	{ "a range below a gigabyte is an edge", {{ 1, 5 }, { 8, 16 }}, 3, 0,
+	  {{ 2, 5 }} },
+
+	/*  |....####|####....|  */
+	{ "a gigabyte long, but not on its boundary", {{ 4, 12 }}, 8, 0,
+	  {{ 4, 12 }} },
+
+	/*  |........|------##|######..|  */
+	{ "the top of what is no whole gigabyte", {{ 14, 22 }}, 8, 0,
+	  {{ 14, 22 }} },
+
+	/*  |.-------|--------|########|........|########|########|  */
+	{ "a hole below 4 GiB", {{ 1, 24 }, { 32, 48 }}, 24, 0,
+	  {{ 16, 24 }, { 32, 48 }} },
+
+	/*  |........|########|########|  */
+	{ "ranges side by side become one extent", {{ 8, 16 }, { 16, 24 }}, 16, 0,
+	  {{ 8, 24 }} },
+
+	/*  |....####|####----|  */
+	{ "no gigabyte across two ranges", {{ 4, 12 }, { 12, 16 }}, 4, 0,
+	  {{ 12, 16 }} },
+
+	/*  |.######.|########|....####|######..|  */
+	{ "exact fit of all", {{ 1, 7 }, { 8, 16 }, { 20, 30 }}, 24, 0,
+	  {{ 1, 7 }, { 8, 16 }, { 20, 30 }} },
+
+	/*  |.-#####.|########|....####|######..|  */
+	{ "all but one section", {{ 1, 7 }, { 8, 16 }, { 20, 30 }}, 23, 0,
+	  {{ 2, 7 }, { 8, 16 }, { 20, 30 }} },
+
+	/*  |.------.|--------|....----|------..|  */
+	{ "one section more than there is", {{ 1, 7 }, { 8, 16 }, { 20, 30 }}, 25,
+	  -ENOSPC },
+
+	/*  |........|  */
+	{ "nothing free", { }, 1, -ENOSPC },
+
+	/*  |--------|  */
+	{ "nothing wanted", {{ 0, 8 }}, 0, 0, { } },
+
+	/*  |#.......|  */
+	{ "one section", {{ 0, 1 }}, 1, 0, {{ 0, 1 }} },
+};
+
+KUNIT_ARRAY_PARAM_DESC(layout, layout_cases, name);
+
+static struct gmpool_extent_ser *alloc_pieces(struct kunit *test, u32 nr)
+{
+	struct gmpool_extent_ser *pieces;
+
+	pieces = kunit_kmalloc_array(test, nr, sizeof(*pieces), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, pieces);
+	memset(pieces, 0xff, nr * sizeof(*pieces));
+	return pieces;
+}
+
+static void set_piece(struct gmpool_extent_ser *to, u32 start, u32 end)
+{
+	to->base = start * SECTION;
+	to->size = (end - start) * SECTION;
+}
+
+static void pick(struct kunit *test)
+{
+	const struct layout_case *c = test->param_value;
+	struct gmpool_extent_ser *extents, *ranges;
+	u32 nr_expected, nr_ranges, nr = 99, i;
+
+	ranges = alloc_pieces(test, MAX_PIECES);
+	extents = alloc_pieces(test, GMPOOL_MAX_EXTENTS);
+	for (nr_ranges = 0; c->ranges[nr_ranges].end; nr_ranges++)
+		set_piece(&ranges[nr_ranges], c->ranges[nr_ranges].start,
+			  c->ranges[nr_ranges].end);
+
+	KUNIT_ASSERT_EQ(test,
+			gmpool_layout_pick(ranges, nr_ranges, c->size * SECTION, extents, &nr),
+			c->err);
+	if (c->err)
+		return;
+	for (nr_expected = 0; c->expected[nr_expected].end; nr_expected++)
+		;
+	KUNIT_ASSERT_EQ(test, nr, nr_expected);
+	for (i = 0; i < nr; i++) {
+		KUNIT_EXPECT_EQ(test, extents[i].base, c->expected[i].start * SECTION);
+		KUNIT_EXPECT_EQ(test, extents[i].base + extents[i].size,
+				c->expected[i].end * SECTION);
+	}
+}
+
+/*
+ *  |#.#.#.#.|#.#.#.#.|#.#.   ...   (65 of them)
+ */
+static void too_many_pieces(struct kunit *test)
+{
+	const u32 max = GMPOOL_MAX_EXTENTS;
+	struct gmpool_extent_ser *ranges = alloc_pieces(test, max + 1);
+	struct gmpool_extent_ser *extents = alloc_pieces(test, max);
+	u32 i, nr;
+
+	for (i = 0; i <= max; i++)
+		set_piece(&ranges[i], 2 * i, 2 * i + 1);
+
+	KUNIT_EXPECT_EQ(test,
+			gmpool_layout_pick(ranges, max + 1, (max + 1) * SECTION, extents, &nr),
+			-E2BIG);
+	KUNIT_ASSERT_EQ(test,
+			gmpool_layout_pick(ranges, max + 1, max * SECTION, extents, &nr), 0);
+	KUNIT_ASSERT_EQ(test, nr, max);
+	/* All but the lowest. */
+	for (i = 0; i < max; i++) {
+		KUNIT_EXPECT_EQ(test, extents[i].base, ranges[i + 1].base);
+		KUNIT_EXPECT_EQ(test, extents[i].size, SECTION);
+	}
+}
+
+/*
+ * Gigabytes are extents like others, and an edge that is beside none of them is
+ * one too many.
+ *
+ *  |..#.....|########|........|########|........|########|   ...   (64 of them)
+ */
+static void pieces_apart(struct kunit *test)
+{
+	const u32 max = GMPOOL_MAX_EXTENTS;
+	struct gmpool_extent_ser *ranges = alloc_pieces(test, max + 1);
+	struct gmpool_extent_ser *extents = alloc_pieces(test, max);
+	u32 i, nr;
+
+	set_piece(&ranges[0], 2, 3);
+	for (i = 1; i <= max; i++)
+		set_piece(&ranges[i], (2 * i - 1) * GIANT, 2 * i * GIANT);
+	KUNIT_EXPECT_EQ(test,
+			gmpool_layout_pick(ranges, max + 1, (max * GIANT + 1) * SECTION,
+					   extents, &nr),
+			-E2BIG);
+	KUNIT_EXPECT_EQ(test,
+			gmpool_layout_pick(ranges, max + 1, max * GIANT * SECTION, extents, &nr),
+			0);
+	KUNIT_EXPECT_EQ(test, nr, max);
+}
+
+static void size_is_sum(struct kunit *test)
+{
+	struct gmpool_extent_ser *ranges = alloc_pieces(test, 3);
+
+	KUNIT_EXPECT_EQ(test, gmpool_layout_size(ranges, 0), 0);
+	set_piece(&ranges[0], 0, 3);
+	set_piece(&ranges[1], 5, 1000005);
+	set_piece(&ranges[2], 2000000, 2000001);
+	KUNIT_EXPECT_EQ(test, gmpool_layout_size(ranges, 1), 3 * SECTION);
+	KUNIT_EXPECT_EQ(test, gmpool_layout_size(ranges, 3), 1000004 * SECTION);
+}
+
+#define WALK_SECTIONS	4096	/* 512 GiB */
+
+/* The oracle has a byte for each section. */
+enum { NOT_FREE, IS_FREE, IS_CHOSEN };
+
+struct walk {
+	u8 section[WALK_SECTIONS];
+	/* Ranges side by side are not one, and no gigabyte is across them. */
+	u8 range[WALK_SECTIONS];
+	struct gmpool_extent_ser ranges[GMPOOL_MAX_RANGES];
+	struct gmpool_extent_ser extents[GMPOOL_MAX_EXTENTS];
+	u32 nr_ranges;
+	u32 nr_extents;
+};
+
+static void random_ranges(struct rnd_state *rnd, struct walk *walk, u32 nr)
+{
+	const u32 longest = max(WALK_SECTIONS / (nr + 1), 2);
+	u32 start = 0, end, i;
+
+	memset(walk, 0, sizeof(*walk));
+	for (i = 0; i < nr; i++) {
+		start += gmpool_test_random(rnd, 0, longest / 2);
+		if (gmpool_test_random(rnd, 0, 3) == 0)
+			start = round_up(start, GIANT);
+		end = start + gmpool_test_random(rnd, 1, longest / 2);
+		if (end > WALK_SECTIONS)
+			break;
+		set_piece(&walk->ranges[i], start, end);
+		memset(&walk->section[start], IS_FREE, end - start);
+		memset(&walk->range[start], i, end - start);
+		start = end;
+	}
+	walk->nr_ranges = i;
+}
+
+/* Whole aligned gigabytes of one range that are all @state. */
+static u32 count_giants(const struct walk *walk, u8 state)
+{
+	u32 i, nr = 0;
+
+	for (i = 0; i < WALK_SECTIONS; i += GIANT) {
+		nr += !memchr_inv(&walk->section[i], state, GIANT) &&
+		      !memchr_inv(&walk->range[i], walk->range[i], GIANT);
+	}
+	return nr;
+}
+
+static u32 count_free(const struct walk *walk)
+{
+	u32 i, nr = 0;
+
+	for (i = 0; i < WALK_SECTIONS; i++)
+		nr += walk->section[i] == IS_FREE;
+	return nr;
+}
+
+/* Marks what was chosen. */
+static void assert_extents(struct kunit *test, struct walk *walk, u32 size)
+{
+	u64 end = 0, sum = 0, s;
+	u32 i;
+
+	KUNIT_ASSERT_LE(test, walk->nr_extents, GMPOOL_MAX_EXTENTS);
+	for (i = 0; i < walk->nr_extents; i++) {
+		const struct gmpool_extent_ser *e = &walk->extents[i];
+
+		KUNIT_ASSERT_GT(test, e->size, 0);
+		KUNIT_ASSERT_EQ(test, e->base % SECTION, 0);
+		KUNIT_ASSERT_EQ(test, e->size % SECTION, 0);
+		/* In order, disjoint, and with a gap, or they were one. */
+		if (i)
+			KUNIT_ASSERT_GT(test, e->base, end);
+		end = e->base + e->size;
+		KUNIT_ASSERT_LE(test, end, WALK_SECTIONS * SECTION);
+		for (s = e->base / SECTION; s < end / SECTION; s++) {
+			KUNIT_ASSERT_EQ(test, walk->section[s], IS_FREE);
+			walk->section[s] = IS_CHOSEN;
+		}
+		sum += e->size;
+	}
+	KUNIT_ASSERT_EQ(test, sum, size * SECTION);
+}
+
+static void random_layouts(struct kunit *test)
+{
+	u32 n, nr, size, sum, giants, edges, whole, rest, broken;
+	unsigned int picked = 0, too_many = 0;
+	struct rnd_state rnd;
+	struct walk *walk;
+	int err;
+
+	walk = kunit_kzalloc(test, sizeof(*walk), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, walk);
+	gmpool_test_seed(test, &rnd, seed);
+
+	for (n = 0; n < 2000; n++) {
+		nr = gmpool_test_random(&rnd, 1, n % 4 ? 20 : GMPOOL_MAX_RANGES);
+		random_ranges(&rnd, walk, nr);
+		sum = count_free(walk);
+		KUNIT_ASSERT_EQ(test, gmpool_layout_size(walk->ranges, walk->nr_ranges),
+				sum * SECTION);
+		size = gmpool_test_random(&rnd, 0, sum + 2);
+		if (gmpool_test_random(&rnd, 0, 9) == 0)
+			size = sum;
+
+		err = gmpool_layout_pick(walk->ranges, walk->nr_ranges, size * SECTION,
+					 walk->extents, &walk->nr_extents);
+		/* Each range is in three pieces at most. */
+		if (err == -E2BIG) {
+			KUNIT_ASSERT_GT(test, walk->nr_ranges, GMPOOL_MAX_EXTENTS / 3);
+			too_many++;
+			continue;
+		}
+		KUNIT_ASSERT_EQ(test, err, size > sum ? -ENOSPC : 0);
+		if (err)
+			continue;
+		picked++;
+
+		giants = count_giants(walk, IS_FREE);
+		assert_extents(test, walk, size);
+
+		/*
+		 * As many gigabytes as can be, and only what the edges cannot
+		 * give comes from another one.
+		 */
+		whole = min(size / GIANT, giants);
+		edges = sum - giants * GIANT;
+		rest = size - whole * GIANT;
+		broken = rest > edges;
+		KUNIT_ASSERT_GE(test, count_giants(walk, IS_CHOSEN), whole);
+		KUNIT_ASSERT_EQ(test, count_giants(walk, IS_FREE), giants - whole - broken);
+	}
+	kunit_info(test, "%u picked, %u in too many pieces", picked, too_many);
+	KUNIT_EXPECT_GT(test, picked, 1000);
+}
+
+/* k >= base + 3 * (kernel + k * sizeof(struct page) / PAGE_SIZE) */
+static bool enough(u64 k, u64 kernel, u64 base)
+{
+	u64 pages = k / PAGE_SIZE;
+
+	/* Nothing is lost: what is kept is whole pages. */
+	return k >= base + 3 * (kernel + pages * sizeof(struct page));
+}
+
+static void expect_keep(struct kunit *test, u64 kernel, u64 base,
+			u64 granularity)
+{
+	u64 k = gmpool_layout_keep(kernel, base, granularity);
+
+	KUNIT_ASSERT_EQ(test, k % granularity, 0);
+	KUNIT_ASSERT_TRUE_MSG(test, enough(k, kernel, base),
+			      "keep %llu of kernel %llu base %llu", k, kernel, base);
+	if (k)
+		KUNIT_ASSERT_FALSE_MSG(test, enough(k - granularity, kernel, base),
+				       "keep %llu of kernel %llu base %llu", k, kernel, base);
+}
+
+static void keep(struct kunit *test)
+{
+	static const u64 values[] = {
+		0, 1, SZ_4K - 1, SZ_4K, SZ_1M, SZ_64M, SZ_128M - 1, SZ_128M,
+		SZ_128M + 1, SZ_256M, SZ_1G, 100ULL * SZ_1G,
+	};
+	static const u64 granularities[] = { SZ_4K, SZ_2M, SZ_128M, SZ_1G };
+	struct rnd_state rnd;
+	unsigned int i, j, k;
+
+	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, 0, SECTION), 0);
+	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, 1, SECTION), SECTION);
+	/* Of a kept gigabyte, three times its memory map is not base. */
+	KUNIT_EXPECT_EQ(test,
+			gmpool_layout_keep(0, SZ_1G - 3 * sizeof(struct page) * (SZ_1G / PAGE_SIZE),
+					   SECTION),
+			SZ_1G);
+	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, SZ_1G, SECTION), SZ_1G + SECTION);
+
+	for (i = 0; i < ARRAY_SIZE(values); i++)
+		for (j = 0; j < ARRAY_SIZE(values); j++)
+			for (k = 0; k < ARRAY_SIZE(granularities); k++)
+				expect_keep(test, values[i], values[j], granularities[k]);
+
+	gmpool_test_seed(test, &rnd, seed);
+	for (i = 0; i < 10000; i++) {
+		u64 kernel = prandom_u32_state(&rnd);
+		u64 base = prandom_u32_state(&rnd);
+
+		kernel <<= gmpool_test_random(&rnd, 0, 8);
+		base <<= gmpool_test_random(&rnd, 0, 8);
+		expect_keep(test, kernel, base,
+			    granularities[gmpool_test_random(&rnd, 0, 3)]);
+	}
+}
+
+static struct kunit_case layout_test_cases[] = {
+	KUNIT_CASE_PARAM(pick, layout_gen_params),
+	KUNIT_CASE(too_many_pieces),
+	KUNIT_CASE(pieces_apart),
+	KUNIT_CASE(size_is_sum),
+	KUNIT_CASE(random_layouts),
+	KUNIT_CASE(keep),
+	{}
+};
+
+static struct kunit_suite layout_test_suite = {
+	.name = "gmpool-layout",
+	.test_cases = layout_test_cases,
+};
+
+kunit_test_suite(layout_test_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the choice of the memory of guest memory pools");
+MODULE_LICENSE("GPL");
