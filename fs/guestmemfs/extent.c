@@ -306,7 +306,7 @@ int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_ino *gi,
 
 	if (!ext || file_end(ext) <= first)
 		ext = extent_after(gi, ext);
-	if (!ext || ext->rec->file_block >= end)
+	if (!ext || ext->rec->file_block >= end || first >= end)
 		return 0;
 
 	first = max(first, ext->rec->file_block);
