@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the extents of an image.
+ */
+
+#include <linux/moduleparam.h>
+
+#include "gmfs_image_fixture.h"
+#include "gmpool_kunit.h"
+
+static unsigned int seed;
+module_param(seed, uint, 0);
+MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
+
+#define POOL_BLOCKS	512
+#define SEAM		(POOL_BLOCKS / 2)
+
+#define MODE_FILE	(S_IFREG | 0640)
+
+/* Extents that fit in a metadata block. */
+#define PER_BLOCK	GMFS_EXTENTS_PER_BLOCK
+
+struct expected {
+	u64 file_block;
+	u64 pool_block;
+	u64 count;
+};
+
+static int extent_init(struct kunit *test)
+{
+	gmfs_fixture_new(test, POOL_BLOCKS);
+	return 0;
+}
+
+/* A file that has a name, so that it is there after a reload. */
+static struct gmfs_ino *new_file(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+
+	return gmfs_fixture_make(fx, gmfs_fixture_root(fx), "file", MODE_FILE);
+}
+
+static struct gmfs_ino *the_file(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_dirent *de = gmfs_dirent_find(gmfs_fixture_root(fx), "file",
+						  4);
+
+	KUNIT_ASSERT_NOT_NULL(test, de);
+	return gmfs_ino_find(&fx->img, de->rec->ino);
+}
+
+static void expect(struct kunit *test, const struct gmfs_ino *gi,
+		   const struct expected *want, int nr)
+{
+	struct rb_node *node = rb_first(&gi->file.extents);
+	struct gmfs_extent *ext;
+	u64 blocks = 0;
+	int i;
+
+	for (i = 0; i < nr; i++, node = rb_next(node)) {
+		KUNIT_ASSERT_NOT_NULL(test, node);
+		ext = rb_entry(node, struct gmfs_extent, node);
+		KUNIT_EXPECT_EQ(test, ext->rec->ino, gi->ino);
+		KUNIT_EXPECT_EQ(test, ext->rec->file_block, want[i].file_block);
+		KUNIT_EXPECT_EQ(test, ext->rec->pool_block, want[i].pool_block);
+		KUNIT_EXPECT_EQ(test, ext->rec->count, want[i].count);
+		blocks += want[i].count;
+	}
+	KUNIT_EXPECT_NULL(test, node);
+	KUNIT_EXPECT_EQ(test, gi->file.blocks, blocks);
+}
+
+#define EXPECT(test, gi, ...)						\
+	expect(test, gi, (const struct expected[]) { __VA_ARGS__ },	\
+	       sizeof((const struct expected[]) { __VA_ARGS__ }) /	\
+	       sizeof(struct expected))
+
+static void extent_merge(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+
+	gmfs_fixture_map(fx, gi, 10, 100, 5);
+	EXPECT(test, gi, { 10, 100, 5 });
+	/* Behind, before, and in between. */
+	gmfs_fixture_map(fx, gi, 15, 105, 5);
+	EXPECT(test, gi, { 10, 100, 10 });
+	gmfs_fixture_seal(fx);
+	gmfs_fixture_map(fx, gi, 5, 95, 5);
+	EXPECT(test, gi, { 5, 95, 15 });
+	gmfs_fixture_seal(fx);
+	gmfs_fixture_map(fx, gi, 25, 115, 5);
+	EXPECT(test, gi, { 5, 95, 15 }, { 25, 115, 5 });
+	gmfs_fixture_seal(fx);
+	gmfs_fixture_map(fx, gi, 20, 110, 5);
+	EXPECT(test, gi, { 5, 95, 25 });
+	gmfs_fixture_reload(fx);
+	EXPECT(test, the_file(test), { 5, 95, 25 });
+}
+
+/* Neighbours in the file or in the pool alone are not merged. */
+static void extent_no_merge(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+
+	gmfs_fixture_map(fx, gi, 10, 100, 5);
+	gmfs_fixture_map(fx, gi, 15, 106, 5);	/* a gap in the pool */
+	gmfs_fixture_map(fx, gi, 21, 111, 4);	/* a gap in the file */
+	gmfs_fixture_map(fx, gi, 5, 94, 5);
+	gmfs_fixture_map(fx, gi, 0, 99, 1);
+	EXPECT(test, gi, { 0, 99, 1 }, { 5, 94, 5 }, { 10, 100, 5 },
+	       { 15, 106, 5 }, { 21, 111, 4 });
+	gmfs_fixture_reload(fx);
+}
+
+/* Pool blocks that follow each other by number, but not in memory. */
+static void extent_seam(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+
+	gmfs_fixture_map(fx, gi, 10, SEAM - 5, 5);
+	gmfs_fixture_map(fx, gi, 15, SEAM, 5);
+	EXPECT(test, gi, { 10, SEAM - 5, 5 }, { 15, SEAM, 5 });
+	/* The one in between goes to the side that it belongs to. */
+	gmfs_fixture_map(fx, gi, 30, SEAM - 20, 4);
+	gmfs_fixture_map(fx, gi, 38, SEAM - 12, 4);
+	gmfs_fixture_map(fx, gi, 34, SEAM - 16, 4);
+	EXPECT(test, gi, { 10, SEAM - 5, 5 }, { 15, SEAM, 5 },
+	       { 30, SEAM - 20, 12 });
+	gmfs_fixture_reload(fx);
+}
+
+/* The count of an extent is no more than it can say. */
+static void extent_overflow(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+	const u64 max = U32_MAX;
+	struct gmpool_run run;
+	LIST_HEAD(rsv);
+
+	fx->seam = 0;
+	gmfs_fixture_map(fx, gi, 0, 0, max - 1);
+	gmfs_fixture_map(fx, gi, max - 1, max - 1, 2);
+	gmfs_fixture_map(fx, gi, max + 1, max + 1, max - 2);
+	EXPECT(test, gi, { 0, 0, max - 1 }, { max - 1, max - 1, max });
+
+	KUNIT_ASSERT_EQ(test, gmfs_extent_reserve(&fx->img, &rsv, 1), 0);
+	run = (struct gmpool_run) { .start = 4 * max, .count = max + 1 };
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			gmfs_extent_insert(&fx->img, gi, &rsv, 4 * max, &run));
+	run.count = 0;
+	KUNIT_EXPECT_EQ(test, -EINVAL,
+			gmfs_extent_insert(&fx->img, gi, &rsv, 4 * max, &run));
+	gmfs_extent_unreserve(&fx->img, &rsv);
+}
+
+static void extent_overlap(struct kunit *test)
+{
+	static const struct expected cases[] = {
+		{ 10, 300, 5 }, { 9, 300, 2 }, { 14, 300, 2 }, { 11, 300, 1 },
+		{ 0, 300, 100 }, { 9, 300, 10 }, { 19, 300, 2 },
+	};
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+	struct gmpool_run run;
+	LIST_HEAD(rsv);
+	int i;
+
+	gmfs_fixture_map(fx, gi, 10, 100, 5);
+	gmfs_fixture_map(fx, gi, 20, 200, 5);
+	KUNIT_ASSERT_EQ(test, gmfs_extent_reserve(&fx->img, &rsv, 1), 0);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		run.start = cases[i].pool_block;
+		run.count = cases[i].count;
+		KUNIT_EXPECT_EQ_MSG(test, -EEXIST,
+				    gmfs_extent_insert(&fx->img, gi, &rsv,
+						       cases[i].file_block,
+						       &run), "case %d", i);
+	}
+	gmfs_extent_unreserve(&fx->img, &rsv);
+	EXPECT(test, gi, { 10, 100, 5 }, { 20, 200, 5 });
+	gmfs_fixture_reload(fx);
+}
+
+static void extent_find(struct kunit *test)
+{
+	static const struct {
+		u64 at;
+		bool mapped;
+		u64 start;
+		u64 count;
+		u64 goal;
+	} cases[] = {
+		{ 0, false, 0, 10, 90 },
+		{ 9, false, 0, 1, 99 },
+		{ 10, true, 100, 5, 0 },
+		{ 14, true, 104, 1, 0 },
+		{ 15, false, 0, 5, 105 },
+		{ 19, false, 0, 1, 109 },
+		{ 20, true, 7, 5, 0 },
+		{ 24, true, 11, 1, 0 },
+		{ 25, false, 0, GMFS_MAX_BLOCKS - 25, 12 },
+		{ GMFS_MAX_BLOCKS - 1, false, 0, 1, GMFS_MAX_BLOCKS - 14 },
+	};
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+	struct gmpool_run run;
+	int i;
+
+	KUNIT_EXPECT_FALSE(test, gmfs_extent_find(gi, 3, &run));
+	KUNIT_EXPECT_EQ(test, run.count, GMFS_MAX_BLOCKS - 3);
+	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(gi, 3), GMPOOL_NO_GOAL);
+
+	gmfs_fixture_map(fx, gi, 10, 100, 5);
+	gmfs_fixture_map(fx, gi, 20, 7, 5);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		KUNIT_EXPECT_EQ_MSG(test, cases[i].mapped,
+				    gmfs_extent_find(gi, cases[i].at, &run),
+				    "case %d", i);
+		KUNIT_EXPECT_EQ_MSG(test, cases[i].start, run.start, "case %d",
+				    i);
+		KUNIT_EXPECT_EQ_MSG(test, cases[i].count, run.count, "case %d",
+				    i);
+		if (!cases[i].mapped)
+			KUNIT_EXPECT_EQ_MSG(test, cases[i].goal,
+					    gmfs_extent_goal(gi, cases[i].at),
+					    "case %d", i);
+	}
+
+	/* There is nothing before the pool's first block. */
+	gmfs_fixture_map(fx, gi, 5, 3, 1);
+	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(gi, 2), 0);
+	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(gi, 1), GMPOOL_NO_GOAL);
+}
+
+/* Cut a range, and check the pieces that it gives. */
+static void cut(struct kunit *test, u64 first, u64 end,
+		const struct gmpool_run *want, int nr)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = the_file(test);
+	struct gmpool_run run;
+	LIST_HEAD(rsv);
+	int i;
+
+	KUNIT_ASSERT_EQ(test, gmfs_extent_reserve(&fx->img, &rsv, 1), 0);
+	for (i = 0; i < nr; i++) {
+		KUNIT_ASSERT_EQ(test, gmfs_extent_cut(&fx->img, gi, &rsv, first,
+						      end, &run), 1);
+		KUNIT_EXPECT_EQ(test, run.start, want[i].start);
+		KUNIT_EXPECT_EQ(test, run.count, want[i].count);
+	}
+	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, gi, &rsv, first, end,
+					      &run), 0);
+	gmfs_extent_unreserve(&fx->img, &rsv);
+	gmfs_fixture_seal(fx);
+}
+
+#define CUT(test, first, end, ...)					\
+	cut(test, first, end,						\
+	    (const struct gmpool_run[]) { __VA_ARGS__ },		\
+	    sizeof((const struct gmpool_run[]) { __VA_ARGS__ }) /	\
+	    sizeof(struct gmpool_run))
+
+static void extent_cut(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+
+	gmfs_fixture_map(fx, gi, 10, 100, 20);
+	cut(test, 0, 10, NULL, 0);
+	cut(test, 30, 40, NULL, 0);
+	cut(test, 15, 15, NULL, 0);
+	EXPECT(test, gi, { 10, 100, 20 });
+
+	CUT(test, 0, 12, { 100, 2 });				/* head */
+	EXPECT(test, gi, { 12, 102, 18 });
+	CUT(test, 28, 99, { 118, 2 });				/* tail */
+	EXPECT(test, gi, { 12, 102, 16 });
+	CUT(test, 15, 20, { 105, 5 });				/* middle */
+	EXPECT(test, gi, { 12, 102, 3 }, { 20, 110, 8 });
+	CUT(test, 14, 22, { 104, 1 }, { 110, 2 });		/* both */
+	EXPECT(test, gi, { 12, 102, 2 }, { 22, 112, 6 });
+	gmfs_fixture_reload(fx);
+	EXPECT(test, the_file(test), { 12, 102, 2 }, { 22, 112, 6 });
+	CUT(test, 0, GMFS_MAX_BLOCKS, { 102, 2 }, { 112, 6 });	/* all */
+	expect(test, the_file(test), NULL, 0);
+	gmfs_fixture_reload(fx);
+}
+
+/* What was cut from the middle goes back into one extent. */
+static void extent_cut_refill(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+
+	gmfs_fixture_map(fx, gi, 0, 0, 100);
+	CUT(test, 40, 50, { 40, 10 });
+	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(gi, 40), 40);
+	gmfs_fixture_map(fx, gi, 40, 40, 10);
+	EXPECT(test, gi, { 0, 0, 100 });
+	gmfs_fixture_reload(fx);
+}
+
+/* Splitting is the one thing that needs more room, which was set aside. */
+static void extent_cut_unreserved(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+	struct gmpool_run run;
+	LIST_HEAD(none);
+
+	gmfs_fixture_map(fx, gi, 0, 0, 100);
+	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, gi, &none, 40, 50,
+					      &run), -ENOSPC);
+	EXPECT(test, gi, { 0, 0, 100 });
+	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, gi, &none, 40, 100,
+					      &run), 1);
+	EXPECT(test, gi, { 0, 0, 40 });
+	run = (struct gmpool_run) { .start = 200, .count = 1 };
+	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, gi, &none, 60, &run),
+			-ENOSPC);
+	EXPECT(test, gi, { 0, 0, 40 });
+	gmfs_fixture_reload(fx);
+}
+
+/* All that is asked for is set aside, or nothing. */
+static void extent_exhaustion(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	u32 digest = gmfs_fixture_digest(&fx->img);
+	LIST_HEAD(rsv);
+
+	fx->left = 3;
+	KUNIT_EXPECT_EQ(test, -ENOSPC,
+			gmfs_extent_reserve(&fx->img, &rsv, 3 * PER_BLOCK + 1));
+	KUNIT_EXPECT_TRUE(test, list_empty(&rsv));
+	KUNIT_EXPECT_EQ(test, fx->meta.nr_free, 3);
+	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(&fx->img));
+	gmfs_fixture_reload(fx);
+
+	KUNIT_EXPECT_EQ(test, gmfs_extent_reserve(&fx->img, &rsv,
+						  3 * PER_BLOCK), 0);
+	KUNIT_EXPECT_EQ(test, fx->meta.nr_free, 0);
+	gmfs_extent_unreserve(&fx->img, &rsv);
+	KUNIT_EXPECT_EQ(test, fx->meta.nr_free, 3);
+	gmfs_fixture_reload(fx);
+}
+
+#define FILE_BLOCKS	256
+#define HOLE		U64_MAX
+
+static void check_walk(struct kunit *test, const u64 *map)
+{
+	struct gmfs_ino *gi = the_file(test);
+	struct gmfs_extent *ext, *last = NULL;
+	struct gmfs_fixture *fx = test->priv;
+	struct gmpool_run run;
+	struct rb_node *node;
+	u64 blocks = 0;
+	int i, end;
+
+	for (i = 0; i < FILE_BLOCKS; i++) {
+		KUNIT_ASSERT_EQ(test, gmfs_extent_find(gi, i, &run),
+				map[i] != HOLE);
+		for (end = i; end < FILE_BLOCKS && map[end] == HOLE; end++)
+			;
+		if (map[i] != HOLE) {
+			KUNIT_ASSERT_EQ(test, run.start, map[i]);
+			blocks++;
+		} else if (end < FILE_BLOCKS) {
+			KUNIT_ASSERT_EQ(test, run.count, end - i);
+		}
+	}
+	KUNIT_ASSERT_EQ(test, gi->file.blocks, blocks);
+
+	/* No two neighbours that could be one. */
+	for (node = rb_first(&gi->file.extents); node; node = rb_next(node)) {
+		ext = rb_entry(node, struct gmfs_extent, node);
+		if (last && last->rec->file_block + last->rec->count ==
+			    ext->rec->file_block &&
+		    last->rec->pool_block + last->rec->count ==
+			    ext->rec->pool_block)
+			KUNIT_ASSERT_EQ(test, ext->rec->pool_block, fx->seam);
+		last = ext;
+	}
+}
+
+/* Against an array of what each block of the file has. */
+static void extent_random(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+	unsigned long *used;
+	struct rnd_state rnd;
+	u64 *map;
+	int n, i;
+
+	gmpool_test_seed(test, &rnd, seed);
+	map = kunit_kcalloc(test, FILE_BLOCKS, sizeof(*map), GFP_KERNEL);
+	used = kunit_kcalloc(test, BITS_TO_LONGS(POOL_BLOCKS), sizeof(long),
+			     GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, map);
+	KUNIT_ASSERT_NOT_NULL(test, used);
+	for (i = 0; i < FILE_BLOCKS; i++)
+		map[i] = HOLE;
+
+	for (n = 0; n < 5000; n++) {
+		u64 first = gmpool_test_random(&rnd, 0, FILE_BLOCKS - 1);
+		u64 count = gmpool_test_random(&rnd, 1, 24);
+		u64 pool = gmpool_test_random(&rnd, 0, POOL_BLOCKS - 1);
+		struct gmpool_run run;
+		LIST_HEAD(rsv);
+
+		count = min(count, FILE_BLOCKS - first);
+		if (prandom_u32_state(&rnd) % 2) {
+			/* Half of the time where it can merge. */
+			if (first && map[first - 1] != HOLE && n % 2)
+				pool = map[first - 1] + 1;
+			for (i = 0; i < count; i++)
+				if (map[first + i] != HOLE ||
+				    pool + i >= POOL_BLOCKS ||
+				    (i && pool + i == SEAM) ||
+				    test_bit(pool + i, used))
+					break;
+			if (!i)
+				continue;
+			count = i;
+			gmfs_fixture_map(fx, gi, first, pool, count);
+			bitmap_set(used, pool, count);
+			for (i = 0; i < count; i++)
+				map[first + i] = pool + i;
+		} else {
+			u64 at = first;
+
+			KUNIT_ASSERT_EQ(test, 0,
+					gmfs_extent_reserve(&fx->img, &rsv, 1));
+			while (gmfs_extent_cut(&fx->img, gi, &rsv, first,
+					       first + count, &run) > 0) {
+				while (at < first + count && map[at] == HOLE)
+					at++;
+				for (i = 0; i < run.count; i++) {
+					KUNIT_ASSERT_LT(test, at, first + count);
+					KUNIT_ASSERT_EQ(test, map[at],
+							run.start + i);
+					map[at++] = HOLE;
+				}
+				bitmap_clear(used, run.start, run.count);
+			}
+			gmfs_extent_unreserve(&fx->img, &rsv);
+			for (i = 0; i < count; i++)
+				KUNIT_ASSERT_EQ(test, map[first + i], HOLE);
+		}
+		gmfs_fixture_seal(fx);
+		check_walk(test, map);
+		if (n % 500 == 0) {
+			gmfs_fixture_reload(fx);
+			gi = the_file(test);
+			check_walk(test, map);
+		}
+	}
+}
+
+static struct kunit_case extent_cases[] = {
+	KUNIT_CASE(extent_merge),
+	KUNIT_CASE(extent_no_merge),
+	KUNIT_CASE(extent_seam),
+	KUNIT_CASE(extent_overflow),
+	KUNIT_CASE(extent_overlap),
+	KUNIT_CASE(extent_find),
+	KUNIT_CASE(extent_cut),
+	KUNIT_CASE(extent_cut_refill),
+	KUNIT_CASE(extent_cut_unreserved),
+	KUNIT_CASE(extent_exhaustion),
+	KUNIT_CASE(extent_random),
+	{}
+};
+
+static struct kunit_suite extent_suite = {
+	.name = "gmfs-extent",
+	.init = extent_init,
+	.exit = gmfs_fixture_exit,
+	.test_cases = extent_cases,
+};
+
+kunit_test_suite(extent_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the extents of guestmemfs");
+MODULE_LICENSE("GPL");

@@ -1,0 +1,296 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * KUnit tests of the inodes of an image.
+ */
+
+#include <linux/moduleparam.h>
+
+#include "gmfs_image_fixture.h"
+#include "gmpool_kunit.h"
+
+static unsigned int seed;
+module_param(seed, uint, 0);
+MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
+
+/* Inodes that fit in a metadata block. */
+#define PER_BLOCK	(GMFS_INODES_PER_BLOCK - 1)
+
+#define MODE_FILE	(S_IFREG | 0640)
+
+static int itable_init(struct kunit *test)
+{
+	gmfs_fixture_new(test, 64);
+	return 0;
+}
+
+/* A number is found from publishing to freeing, and says where the record is. */
+static void itable_life(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi;
+	void *block;
+	u64 ino;
+
+	gi = gmfs_ino_reserve(&fx->img);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, gi);
+	ino = gi->ino;
+	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
+	KUNIT_EXPECT_EQ(test, gi->rec->ino, 0);
+
+	gmfs_ino_publish(&fx->img, gi, MODE_FILE);
+	KUNIT_EXPECT_PTR_EQ(test, gmfs_ino_find(&fx->img, ino), gi);
+	KUNIT_EXPECT_EQ(test, gi->rec->ino, ino);
+	KUNIT_EXPECT_EQ(test, gi->rec->mode, MODE_FILE);
+	KUNIT_EXPECT_EQ(test, gi->rec->nlink, 0);
+	KUNIT_EXPECT_NE(test, GMFS_INO_SLOT(ino), 0);
+	block = gmpool_meta_block(&fx->meta, GMFS_INO_MBN(ino));
+	KUNIT_EXPECT_PTR_EQ(test, (void *)gi->rec,
+			    block + GMFS_INO_SLOT(ino) * sizeof(*gi->rec));
+	gmfs_fixture_seal(fx);
+
+	gmfs_ino_free(&fx->img, gi);
+	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
+	gmfs_fixture_reload(fx);
+	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
+}
+
+/* One that was only reserved leaves no trace. */
+static void itable_unpublished(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	u32 crc, nr_free;
+	struct gmfs_ino *gi;
+
+	gmfs_fixture_seal(fx);
+	crc = gmfs_fixture_crc(fx);
+	nr_free = fx->meta.nr_free;
+	gi = gmfs_ino_reserve(&fx->img);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, gi);
+	gmfs_ino_free(&fx->img, gi);
+	gmfs_fixture_seal(fx);
+	KUNIT_EXPECT_EQ(test, crc, gmfs_fixture_crc(fx));
+	KUNIT_EXPECT_EQ(test, nr_free, fx->meta.nr_free);
+}
+
+/* A reserved inode that a kexec comes in between is no inode. */
+static void itable_kexec_unpublished(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi[PER_BLOCK + 1];
+	u32 digest = gmfs_fixture_digest(&fx->img);
+	struct gmfs_image *img;
+	int i;
+
+	/* As many as need another block, which is then one without records. */
+	for (i = 0; i < ARRAY_SIZE(gi); i++) {
+		gi[i] = gmfs_ino_reserve(&fx->img);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, gi[i]);
+	}
+	gmfs_fixture_seal(fx);
+	img = kunit_kzalloc(test, sizeof(*img), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, img);
+	KUNIT_EXPECT_EQ(test, gmfs_fixture_load(fx, img, NULL), 0);
+	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(img));
+	gmfs_image_destroy(img);
+	for (i = 0; i < ARRAY_SIZE(gi); i++)
+		gmfs_ino_free(&fx->img, gi[i]);
+}
+
+/* Numbers are all different, and blocks are filled before new ones are taken. */
+static void itable_blocks(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	const int nr = 4 * PER_BLOCK - 1;	/* the root is one more */
+	struct gmfs_ino **gi;
+	u32 nr_meta = fx->meta.nr;
+	int i, j;
+
+	gi = kunit_kcalloc(test, nr, sizeof(*gi), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, gi);
+	for (i = 0; i < nr; i++) {
+		gi[i] = gmfs_fixture_ino(fx, MODE_FILE);
+		for (j = 0; j < i; j++)
+			KUNIT_ASSERT_NE(test, gi[i]->ino, gi[j]->ino);
+	}
+	KUNIT_EXPECT_EQ(test, fx->meta.nr, nr_meta + 3);
+	KUNIT_EXPECT_EQ(test, fx->meta.nr_free, 0);
+	for (i = 0; i < nr; i++)
+		gmfs_ino_free(&fx->img, gi[i]);
+	KUNIT_EXPECT_EQ(test, fx->meta.nr, nr_meta + 3);
+	KUNIT_EXPECT_EQ(test, fx->meta.nr_free, 3);
+	gmfs_fixture_reload(fx);
+}
+
+/* A number that comes back has another generation. */
+static void itable_generation(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi;
+	u32 last = 0;
+	u64 ino = 0;
+	int i;
+
+	for (i = 0; i < 100; i++) {
+		gi = gmfs_fixture_ino(fx, MODE_FILE);
+		if (i) {
+			KUNIT_EXPECT_EQ(test, gi->ino, ino);
+			KUNIT_EXPECT_NE(test, gi->rec->generation, last);
+		}
+		ino = gi->ino;
+		last = gi->rec->generation;
+		gmfs_ino_free(&fx->img, gi);
+		if (i % 10 == 0)
+			gmfs_fixture_reload(fx);
+	}
+}
+
+/* The same if its metadata block was one of something else in between. */
+static void itable_generation_block(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi[PER_BLOCK];
+	struct gmfs_ino *root = gmfs_fixture_root(fx);
+	u32 generation, mbn;
+	u64 ino;
+	int i;
+
+	for (i = 0; i < PER_BLOCK; i++)
+		gi[i] = gmfs_fixture_ino(fx, MODE_FILE);
+	ino = gi[PER_BLOCK - 1]->ino;
+	mbn = GMFS_INO_MBN(ino);
+	generation = gi[PER_BLOCK - 1]->rec->generation;
+	gmfs_ino_free(&fx->img, gi[PER_BLOCK - 1]);
+	KUNIT_EXPECT_EQ(test, gmpool_meta_block(&fx->meta, mbn)->type,
+			GMPOOL_META_FREE);
+
+	KUNIT_ASSERT_EQ(test, 0, gmfs_dirent_insert(&fx->img, root, gi[0],
+						    "name", 4));
+	KUNIT_EXPECT_EQ(test, gmpool_meta_block(&fx->meta, mbn)->type,
+			GMFS_META_DIRENTS);
+	KUNIT_ASSERT_EQ(test, 0,
+			gmfs_dirent_remove(&fx->img, root,
+					   gmfs_dirent_find(root, "name", 4)));
+	KUNIT_EXPECT_EQ(test, gmpool_meta_block(&fx->meta, mbn)->type,
+			GMPOOL_META_FREE);
+
+	gi[PER_BLOCK - 1] = gmfs_fixture_ino(fx, MODE_FILE);
+	KUNIT_EXPECT_EQ(test, gi[PER_BLOCK - 1]->ino, ino);
+	KUNIT_EXPECT_NE(test, gi[PER_BLOCK - 1]->rec->generation, generation);
+}
+
+/* Without room for metadata there is -ENOSPC, and nothing else happens. */
+static void itable_exhaustion(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi, *last = NULL;
+	u32 digest;
+	int nr;
+
+	fx->left = 2;
+	for (nr = 1;; nr++) {
+		gi = gmfs_ino_reserve(&fx->img);
+		if (IS_ERR(gi))
+			break;
+		gmfs_ino_publish(&fx->img, gi, MODE_FILE);
+		last = gi;
+	}
+	KUNIT_EXPECT_EQ(test, PTR_ERR(gi), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, nr, 3 * PER_BLOCK);
+
+	digest = gmfs_fixture_digest(&fx->img);
+	gi = gmfs_ino_reserve(&fx->img);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(gi), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(&fx->img));
+
+	gmfs_ino_free(&fx->img, last);
+	gi = gmfs_ino_reserve(&fx->img);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, gi);
+	gmfs_ino_free(&fx->img, gi);
+	gmfs_fixture_reload(fx);
+}
+
+/* Numbers and generations that run out are an error before they repeat. */
+static void itable_counter(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi;
+
+	fx->img.super->next_cookie = GMFS_COOKIE_FULL;
+	gi = gmfs_ino_reserve(&fx->img);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(gi), -ENOSPC);
+	fx->img.super->next_cookie = GMFS_COOKIE_FULL - 1;
+	gi = gmfs_fixture_ino(fx, MODE_FILE);
+	gmpool_meta_dirty(&fx->meta, &fx->img.super->hdr);
+	gmfs_fixture_reload(fx);
+}
+
+static void itable_random(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	const int nr = 200, steps = 5000;
+	struct rnd_state rnd;
+	u32 *generation;
+	u64 *ino;
+	int i, n;
+
+	gmpool_test_seed(test, &rnd, seed);
+	ino = kunit_kcalloc(test, nr, sizeof(*ino), GFP_KERNEL);
+	generation = kunit_kcalloc(test, nr, sizeof(*generation), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, ino);
+	KUNIT_ASSERT_NOT_NULL(test, generation);
+
+	for (n = 0; n < steps; n++) {
+		struct gmfs_ino *gi;
+
+		i = gmpool_test_random(&rnd, 0, nr - 1);
+		if (ino[i]) {
+			gi = gmfs_ino_find(&fx->img, ino[i]);
+			KUNIT_ASSERT_NOT_NULL(test, gi);
+			KUNIT_ASSERT_EQ(test, gi->ino, ino[i]);
+			KUNIT_ASSERT_EQ(test, gi->rec->ino, ino[i]);
+			KUNIT_ASSERT_EQ(test, gi->rec->generation,
+					generation[i]);
+			gmfs_ino_free(&fx->img, gi);
+			KUNIT_ASSERT_NULL(test, gmfs_ino_find(&fx->img,
+							      ino[i]));
+			ino[i] = 0;
+		} else {
+			gi = gmfs_fixture_ino(fx, MODE_FILE);
+			ino[i] = gi->ino;
+			generation[i] = gi->rec->generation;
+		}
+		gmfs_fixture_seal(fx);
+		if (n % 500 == 0)
+			gmfs_fixture_reload(fx);
+	}
+	gmfs_fixture_reload(fx);
+	for (i = 0; i < nr; i++)
+		if (ino[i])
+			KUNIT_EXPECT_NOT_NULL(test, gmfs_ino_find(&fx->img,
+								  ino[i]));
+}
+
+static struct kunit_case itable_cases[] = {
+	KUNIT_CASE(itable_life),
+	KUNIT_CASE(itable_unpublished),
+	KUNIT_CASE(itable_kexec_unpublished),
+	KUNIT_CASE(itable_blocks),
+	KUNIT_CASE(itable_generation),
+	KUNIT_CASE(itable_generation_block),
+	KUNIT_CASE(itable_exhaustion),
+	KUNIT_CASE(itable_counter),
+	KUNIT_CASE(itable_random),
+	{}
+};
+
+static struct kunit_suite itable_suite = {
+	.name = "gmfs-itable",
+	.init = itable_init,
+	.exit = gmfs_fixture_exit,
+	.test_cases = itable_cases,
+};
+
+kunit_test_suite(itable_suite);
+
+MODULE_DESCRIPTION("KUnit tests of the inodes of guestmemfs");
+MODULE_LICENSE("GPL");
