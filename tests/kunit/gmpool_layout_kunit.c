@@ -218,6 +218,54 @@ static void too_many_pieces(struct kunit *test)
 }
 
 /*
+ * What counts is the number of extents in the end: the gigabytes, taken first,
+ * and the edges beside them, taken later, are one each.
+ *
+ *  |.......#|########|#.......|.......#|########|#.......|   ...   (64 times)
+ */
+static void pieces_beside_each_other(struct kunit *test)
+{
+	const u32 max = GMPOOL_MAX_EXTENTS;
+	struct gmpool_extent_ser *ranges = alloc_pieces(test, max);
+	struct gmpool_extent_ser *extents = alloc_pieces(test, max);
+	u32 i, nr;
+
+	for (i = 0; i < max; i++)
+		set_piece(&ranges[i], 3 * GIANT * i + 7, 3 * GIANT * i + 17);
+	KUNIT_ASSERT_EQ(test, gmpool_layout_pick(ranges, max, 10 * max * SECTION, extents, &nr),
+			0);
+	KUNIT_ASSERT_EQ(test, nr, max);
+	KUNIT_EXPECT_MEMEQ(test, extents, ranges, max * sizeof(*ranges));
+}
+
+/*
+ * Ranges side by side, as two each of which ends within a gigabyte. The edges
+ * join the gigabytes, and leave room for what is beside nothing.
+ *
+ *  |.#......|########|####:####|########|........|########|####:####|   ...
+ */
+static void ranges_beside_each_other(struct kunit *test)
+{
+	const u32 max = GMPOOL_MAX_EXTENTS;
+	struct gmpool_extent_ser *ranges = alloc_pieces(test, max + 1);
+	struct gmpool_extent_ser *extents = alloc_pieces(test, max);
+	u32 i, nr;
+
+	set_piece(&ranges[0], 1, 2);
+	for (i = 0; i < max / 2; i++) {
+		const u32 start = (4 * i + 1) * GIANT;
+
+		set_piece(&ranges[2 * i + 1], start, start + 12);
+		set_piece(&ranges[2 * i + 2], start + 12, start + 24);
+	}
+	KUNIT_ASSERT_EQ(test,
+			gmpool_layout_pick(ranges, max + 1, (12 * max + 1) * SECTION,
+					   extents, &nr),
+			0);
+	KUNIT_EXPECT_EQ(test, nr, max / 2 + 1);
+}
+
+/*
  * Gigabytes are extents like others, and an edge that is beside none of them is
  * one too many.
  *
@@ -453,6 +501,8 @@ static void keep(struct kunit *test)
 static struct kunit_case layout_test_cases[] = {
 	KUNIT_CASE_PARAM(pick, layout_gen_params),
 	KUNIT_CASE(too_many_pieces),
+	KUNIT_CASE(pieces_beside_each_other),
+	KUNIT_CASE(ranges_beside_each_other),
 	KUNIT_CASE(pieces_apart),
 	KUNIT_CASE(size_is_sum),
 	KUNIT_CASE(random_layouts),

@@ -32,33 +32,6 @@ u64 gmpool_layout_size(const struct gmpool_extent_ser *ranges, u32 nr_ranges)
 	return sum;
 }
 
-/* Take up to *@want from the top of [@start, @end), next to what is above. */
-static int take(u64 start, u64 end, u64 unit, u64 *want,
-		struct gmpool_extent_ser *extents, u32 *nr_extents)
-{
-	struct gmpool_extent_ser *last;
-	u64 size;
-
-	size = start < end ? min(*want, end - start) : 0;
-	size -= size % unit;
-	if (!size)
-		return 0;
-
-	*want -= size;
-	last = *nr_extents ? &extents[*nr_extents - 1] : NULL;
-	if (last && last->base == end) {
-		last->base -= size;
-		last->size += size;
-		return 0;
-	}
-	if (*nr_extents == GMPOOL_MAX_EXTENTS)
-		return -E2BIG;
-	extents[*nr_extents].base = end - size;
-	extents[*nr_extents].size = size;
-	(*nr_extents)++;
-	return 0;
-}
-
 static int by_base(const void *a, const void *b)
 {
 	const struct gmpool_extent_ser *x = a, *y = b;
@@ -80,6 +53,37 @@ static void merge(struct gmpool_extent_ser *extents, u32 *nr_extents)
 	}
 	memset(&extents[n], 0, (*nr_extents - n) * sizeof(*extents));
 	*nr_extents = n;
+}
+
+/* Take up to *@want from the top of [@start, @end), next to what there is. */
+static int take(u64 start, u64 end, u64 unit, u64 *want,
+		struct gmpool_extent_ser *extents, u32 *nr_extents)
+{
+	u64 size;
+	u32 i;
+
+	size = start < end ? min(*want, end - start) : 0;
+	size -= size % unit;
+	if (!size)
+		return 0;
+
+	*want -= size;
+	for (i = 0; i < *nr_extents; i++) {
+		if (extents[i].base == end)
+			extents[i].base -= size;
+		else if (extents[i].base + extents[i].size != end - size)
+			continue;
+		extents[i].size += size;
+		return 0;
+	}
+	if (*nr_extents == GMPOOL_MAX_EXTENTS)
+		merge(extents, nr_extents);
+	if (*nr_extents == GMPOOL_MAX_EXTENTS)
+		return -E2BIG;
+	extents[*nr_extents].base = end - size;
+	extents[*nr_extents].size = size;
+	(*nr_extents)++;
+	return 0;
 }
 
 /**
