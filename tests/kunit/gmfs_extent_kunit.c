@@ -328,6 +328,37 @@ static void extent_cut_unreserved(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
+/*
+ * Each change alone is in the checksums. Giving back what was set aside would
+ * see to that too, so nothing is.
+ */
+static void extent_dirty(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+	struct gmpool_run run;
+	LIST_HEAD(none);
+
+	gmfs_fixture_map(fx, gi, 10, 100, 20);
+	gmfs_fixture_seal(fx);
+	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, gi, &none, 0, 12, &run),
+			1);
+	gmfs_fixture_seal(fx);
+	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, gi, &none, 28, 40,
+					      &run), 1);
+	gmfs_fixture_seal(fx);
+	EXPECT(test, gi, { 12, 102, 16 });
+	run = (struct gmpool_run) { .start = 118, .count = 4 };
+	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, gi, &none, 28, &run),
+			0);
+	gmfs_fixture_seal(fx);
+	run = (struct gmpool_run) { .start = 98, .count = 4 };
+	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, gi, &none, 8, &run),
+			0);
+	gmfs_fixture_seal(fx);
+	EXPECT(test, gi, { 8, 98, 24 });
+}
+
 /* All that is asked for is set aside, or nothing. */
 static void extent_exhaustion(struct kunit *test)
 {
@@ -475,6 +506,7 @@ static struct kunit_case extent_cases[] = {
 	KUNIT_CASE(extent_cut),
 	KUNIT_CASE(extent_cut_refill),
 	KUNIT_CASE(extent_cut_unreserved),
+	KUNIT_CASE(extent_dirty),
 	KUNIT_CASE(extent_exhaustion),
 	KUNIT_CASE(extent_random),
 	{}
