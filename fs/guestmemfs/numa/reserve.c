@@ -35,11 +35,12 @@ LIST_HEAD(gmpool_list);
 
 /*
  * What a node needs beside struct pages and what is allocated already: per-CPU
- * data, slabs and page tables; on the node of the kernel image also the hash
- * tables and the bounce buffer.
+ * data, slabs, page tables, and on some node the hash tables.
  */
-#define KEEP_NODE	SZ_128M
-#define KEEP_BOOT_NODE	(SZ_256M + SZ_128M)
+#define KEEP_NODE	SZ_256M
+
+/* What the kernel allocates early once for all nodes, swiotlb's buffer mostly. */
+#define KEEP_MACHINE	(SZ_64M + SZ_16M)
 
 /* Free memory below 4 GiB that stays: DMA zones, swiotlb, KHO's low scratch. */
 #define KEEP_LOW	SZ_256M
@@ -48,6 +49,7 @@ static char guestmemfs_param[COMMAND_LINE_SIZE] __initdata;
 static struct gmpool_cmdline cmdline __initdata;
 static struct gmpool_extent_ser ranges[GMPOOL_MAX_RANGES] __initdata;
 static struct gmpool_extent_ser picked[GMPOOL_MAX_EXTENTS] __initdata;
+static nodemask_t with_memory __initdata;
 static nodemask_t lost __initdata;
 static bool fresh __ro_after_init;
 
@@ -290,19 +292,57 @@ void __init guestmem_pool_retrieve_early(void)
 	}
 }
 
-/* Where free memory below 4 GiB starts that a pool may take. */
-static u64 __init low_limit(enum memblock_flags flags)
+/*
+ * With KASLR the kernel image is elsewhere at each boot. What is allowed must
+ * not depend on that: the pools of a machine would be there after one boot and
+ * not after the next. So it counts on each node, and with the place in which it
+ * is most in the way.
+ */
+static u64 __init image_size(void)
 {
-	u64 keep = KEEP_LOW + 3 * memblock_reserved_kern_size(SZ_4G, NUMA_NO_NODE);
-	phys_addr_t start, end;
-	u64 i;
+	return _end - _text;
+}
 
-	for_each_free_mem_range(i, NUMA_NO_NODE, flags, &start, &end, NULL) {
-		if (start >= SZ_4G)
+static int __init image_node(void)
+{
+	return early_pfn_to_nid(PHYS_PFN(__pa_symbol(_text)));
+}
+
+/* Sections that the image can be in. */
+static u64 __init image_sections(void)
+{
+	return DIV_ROUND_UP_ULL(image_size(), GMPOOL_GRANULARITY) + 1;
+}
+
+/* Bytes of a node that are allocated for good, the image among them. */
+static u64 __init kernel_bytes(int nid)
+{
+	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE, nid);
+
+	return nid == image_node() ? bytes : bytes + image_size();
+}
+
+/*
+ * Where the memory below 4 GiB starts that a pool may take. Behind what is kept
+ * there is what is allocated, and twice that for KHO's scratch area.
+ */
+static u64 __init low_limit(void)
+{
+	u64 kernel = memblock_reserved_kern_size(SZ_4G, NUMA_NO_NODE);
+	unsigned long start, end;
+	u64 keep;
+	int i;
+
+	if (__pa_symbol(_text) >= SZ_4G)
+		kernel += image_size();
+	keep = PHYS_PFN(KEEP_LOW + 3 * kernel);
+
+	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, NULL) {
+		if (start >= PHYS_PFN(SZ_4G))
 			break;
-		end = min_t(u64, end, SZ_4G);
+		end = min(end, PHYS_PFN(SZ_4G));
 		if (end - start >= keep)
-			return start + keep;
+			return PFN_PHYS(start + keep);
 		keep -= end - start;
 	}
 	return SZ_4G;
@@ -321,20 +361,51 @@ static u32 __init append_range(u32 nr, u64 base, u64 size)
 	return nr + 1;
 }
 
-/*
- * The free memory of a node in whole sections. On a KHO boot, that is what KHO
- * has found to hold nothing preserved, less its own scratch areas.
- */
+/* On a KHO boot, what KHO has found to hold nothing that is preserved. */
+static enum memblock_flags __init free_flags(void)
+{
+	return is_kho_boot() ? MEMBLOCK_KHO_SCRATCH : MEMBLOCK_NONE;
+}
+
+static bool __init is_free(int nid, u64 from, u64 to)
+{
+	phys_addr_t start, end;
+	u64 i;
+
+	if (from >= to)
+		return true;
+	for_each_free_mem_range(i, nid, free_flags(), &start, &end, NULL)
+		if (from >= start && to <= end)
+			return true;
+	return false;
+}
+
+/* Sections of a node that only the image keeps from being free. */
+static u64 __init image_in_the_way(int nid)
+{
+	u64 start = __pa_symbol(_text), end = __pa_symbol(_end);
+	u64 base = round_down(start, GMPOOL_GRANULARITY);
+	u64 limit = low_limit();
+	u64 nr = 0;
+
+	if (nid != image_node())
+		return 0;
+	for (; base < end; base += GMPOOL_GRANULARITY)
+		if (base >= limit && is_free(nid, base, start) &&
+		    is_free(nid, max(base, end), base + GMPOOL_GRANULARITY))
+			nr++;
+	return nr;
+}
+
+/* The free memory of a node in whole sections, less KHO's scratch areas. */
 static u32 __init find_ranges(int nid)
 {
-	enum memblock_flags flags = is_kho_boot() ? MEMBLOCK_KHO_SCRATCH :
-						    MEMBLOCK_NONE;
-	u64 limit = low_limit(flags);
+	u64 limit = low_limit();
 	phys_addr_t start, end;
 	u64 i, base;
 	u32 nr = 0;
 
-	for_each_free_mem_range(i, nid, flags, &start, &end, NULL) {
+	for_each_free_mem_range(i, nid, free_flags(), &start, &end, NULL) {
 		base = round_up(max_t(u64, start, limit), GMPOOL_GRANULARITY);
 		for (; base + GMPOOL_GRANULARITY <= end;
 		     base += GMPOOL_GRANULARITY)
@@ -344,32 +415,89 @@ static u32 __init find_ranges(int nid)
 	return nr;
 }
 
-static u64 __init node_keep(int nid)
+/*
+ * The largest pool that a node can have, when @free bytes are in free sections
+ * and @keep must stay.
+ */
+static u64 __init largest_pool(int nid, u64 free, u64 keep)
 {
-	u64 base = KEEP_NODE;
+	u64 total = node_size(nid);
+	u64 image = image_sections() * GMPOOL_GRANULARITY;
 
-	if (early_pfn_to_nid(PHYS_PFN(__pa_symbol(_text))) == nid)
-		base = KEEP_BOOT_NODE;
-	return gmpool_layout_keep(memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE, nid),
-				  base, GMPOOL_GRANULARITY);
+	free += image_in_the_way(nid) * GMPOOL_GRANULARITY;
+	if (free <= image || total <= keep)
+		return 0;
+	return round_down(min(free - image, total - keep), GMPOOL_GRANULARITY);
+}
+
+/* Bytes that the command line asks for on a node. */
+static u64 __init asked_on(int nid)
+{
+	const struct gmpool_size *size = &cmdline.node[nid];
+	u64 total;
+
+	if (cmdline.all.kind == GMPOOL_SIZE_BYTES)
+		return cmdline.all.value / nodes_weight(with_memory);
+	if (cmdline.all.kind == GMPOOL_SIZE_PERCENT)
+		size = &cmdline.all;
+	if (size->kind != GMPOOL_SIZE_PERCENT)
+		return size->value;
+
+	/* The share is of all memory, that of a handed-over pool too. */
+	total = node_size(nid);
+	if (pool_on(nid))
+		total += pool_on(nid)->total_blocks << GMPOOL_BLOCK_SHIFT;
+	/* To the nearest section: firmware keeps some pages of a round size. */
+	return round_down(div_u64(total, 100) * size->value +
+			  GMPOOL_GRANULARITY / 2, GMPOOL_GRANULARITY);
+}
+
+/*
+ * KHO's scratch area for allocations on no particular node is in one piece on
+ * one node: on the largest. It is twice as large as all that the kernel has
+ * allocated early, the memory maps of what the pools leave of all nodes among
+ * that. A kernel that was started with KHO has it already.
+ */
+static u64 __init keep_for_all(int nid)
+{
+	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE,
+						NUMA_NO_NODE) + KEEP_MACHINE;
+	u64 total, asked;
+	int largest = nid;
+	int other;
+
+	if (is_kho_boot())
+		return 0;
+	for_each_node_mask(other, with_memory) {
+		total = node_size(other);
+		asked = asked_on(other);
+		bytes += SZ_1M + (total - min(asked, total)) / PAGE_SIZE *
+				 sizeof(struct page);
+		if (total > node_size(largest) ||
+		    (total == node_size(largest) && other < largest))
+			largest = other;
+	}
+	return nid == largest ? 2 * bytes : 0;
 }
 
 static void __init reserve_pool(int nid, u64 asked)
 {
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
 	u64 total = node_size(nid);
-	u64 keep = node_keep(nid);
+	u64 keep = gmpool_layout_keep(kernel_bytes(nid),
+				      KEEP_NODE + keep_for_all(nid),
+				      GMPOOL_GRANULARITY);
 	u32 nr_ranges = find_ranges(nid);
-	u64 allowed = gmpool_layout_size(ranges, nr_ranges);
+	u64 allowed = largest_pool(nid, gmpool_layout_size(ranges, nr_ranges),
+				   keep);
 	struct gmpool *pool;
 	u32 nr, i;
 	int err;
 
-	allowed = total > keep ? min(allowed, total - keep) : 0;
-	allowed = round_down(allowed, GMPOOL_GRANULARITY);
 	if (!allowed) {
-		pr_warn("node %d: has %llu MiB and the kernel needs %llu MiB there, nothing can be set aside: no pool is made\n",
-			nid, MIB(total), MIB(keep));
+		pr_warn("node %d: has %llu MiB and the kernel needs %llu MiB there%s, nothing can be set aside: no pool is made\n",
+			nid, MIB(total), MIB(keep),
+			is_kho_boot() ? " and whole gigabytes without anything that was handed over (a cold boot does not)" : "");
 		return;
 	}
 	if (!size) {
@@ -431,21 +559,6 @@ static void __init want_pool(int nid, u64 size)
 			  nid, MIB(have), MIB(size));
 }
 
-static u64 __init size_on(const struct gmpool_size *size, int nid)
-{
-	u64 total;
-
-	if (size->kind != GMPOOL_SIZE_PERCENT)
-		return size->value;
-	/* The share is of all memory, that of a handed-over pool too. */
-	total = node_size(nid);
-	if (pool_on(nid))
-		total += pool_on(nid)->total_blocks << GMPOOL_BLOCK_SHIFT;
-	/* To the nearest section: firmware keeps some pages of a round size. */
-	return round_down(div_u64(total, 100) * size->value +
-			  GMPOOL_GRANULARITY / 2, GMPOOL_GRANULARITY);
-}
-
 /**
  * guestmem_pool_reserve - set aside the pools that the command line asks for
  *
@@ -455,9 +568,8 @@ static u64 __init size_on(const struct gmpool_size *size, int nid)
  */
 void __init guestmem_pool_reserve(void)
 {
-	nodemask_t with_memory = NODE_MASK_NONE;
 	struct gmpool *pool;
-	u64 share;
+	u64 asked;
 	int nid;
 
 	if (is_kdump_kernel()) {
@@ -470,24 +582,16 @@ void __init guestmem_pool_reserve(void)
 		if (node_size(nid) || pool_on(nid))
 			node_set(nid, with_memory);
 
-	if (cmdline.all.kind == GMPOOL_SIZE_BYTES) {
-		share = cmdline.all.value / nodes_weight(with_memory);
-		for_each_node_mask(nid, with_memory)
-			want_pool(nid, share);
-	} else if (cmdline.all.kind == GMPOOL_SIZE_PERCENT) {
-		for_each_node_mask(nid, with_memory)
-			want_pool(nid, size_on(&cmdline.all, nid));
-	} else {
-		for (nid = 0; nid < MAX_NUMNODES; nid++) {
-			if (cmdline.node[nid].kind == GMPOOL_SIZE_NONE)
-				continue;
-			if (node_isset(nid, with_memory))
-				want_pool(nid, size_on(&cmdline.node[nid], nid));
-			else
-				pr_warn("guestmemfs=: node %d %s, allowed are %*pbl: this part is ignored\n",
-					nid, node_online(nid) ? "has no memory" :
-								"does not exist",
-					nodemask_pr_args(&with_memory));
+	for (nid = 0; nid < MAX_NUMNODES; nid++) {
+		if (node_isset(nid, with_memory)) {
+			asked = asked_on(nid);
+			if (asked)
+				want_pool(nid, asked);
+		} else if (cmdline.node[nid].kind != GMPOOL_SIZE_NONE) {
+			pr_warn("guestmemfs=: node %d %s, allowed are %*pbl: this part is ignored\n",
+				nid, node_online(nid) ? "has no memory" :
+							"does not exist",
+				nodemask_pr_args(&with_memory));
 		}
 	}
 
