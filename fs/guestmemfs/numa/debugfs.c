@@ -5,8 +5,9 @@
  * /sys/kernel/debug/guestmem_pool/node<N>/reach says for each extent whether
  * the kernel has a mapping or struct pages of it.
  *
- * Damaging the state of a pool on purpose: each line written to /sys/kernel/debug/guestmem_pool/node<N>/damage is kept
- * and carried out when the pool has been sealed for kexec:
+ * Damaging the state of a pool on purpose: each line written to
+ * /sys/kernel/debug/guestmem_pool/node<N>/damage is kept and carried out when
+ * the pool has been sealed for kexec:
  *
  *   <where> <offset> <mask> [fix]
  *

@@ -495,9 +495,11 @@ static void __init reserve_pool(int nid, u64 asked)
 	int err;
 
 	if (!allowed) {
-		pr_warn("node %d: has %llu MiB and the kernel needs %llu MiB there%s, nothing can be set aside: no pool is made\n",
-			nid, MIB(total), MIB(keep),
-			is_kho_boot() ? " and whole gigabytes without anything that was handed over (a cold boot does not)" : "");
+		pr_warn("node %d: has %llu MiB and the kernel needs %llu MiB there, nothing can be set aside: no pool is made\n",
+			nid, MIB(total), MIB(keep));
+		if (is_kho_boot())
+			pr_warn("node %d: after a kexec, only whole gigabytes with nothing that was handed over can be used; a cold boot has more\n",
+				nid);
 		return;
 	}
 	if (!size) {
