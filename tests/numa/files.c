@@ -642,6 +642,8 @@ TEST_F(gmfs, chown)
 
 TEST_F(gmfs, permissions)
 {
+	static const struct timespec epoch[2];
+
 	ASSERT_EQ(0, close(make_sized("a", BLOCK)));
 	ASSERT_EQ(0, chmod("a", 0600));
 	ASSERT_EQ(0, mkdir("d", 0700));
@@ -658,7 +660,7 @@ TEST_F(gmfs, permissions)
 	EXPECT_ERR(EACCES, make("d/f"));
 	EXPECT_ERR(EPERM, chmod("a", 0777));
 	EXPECT_ERR(EPERM, chown("a", 1000, 1000));
-	EXPECT_ERR(EPERM, utimensat(AT_FDCWD, "a", (struct timespec[2]){}, 0));
+	EXPECT_ERR(EPERM, utimensat(AT_FDCWD, "a", epoch, 0));
 }
 
 TEST_F(gmfs, utimens)

@@ -26,6 +26,10 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 
+/* All of it in the header: there is no library to be linked with. */
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #define BLOCK	(2UL << 20)
 #define PAGE	4096UL
 
@@ -39,18 +43,14 @@ struct map {
 
 static size_t parse_size(const char *s)
 {
+	static const char units[] = "KMG";
+	const char *unit;
 	char *end;
 	size_t n = strtoull(s, &end, 0);
 
-	switch (*end) {
-	case 'G':
-		n <<= 10;
-		/* fallthrough */
-	case 'M':
-		n <<= 10;
-		/* fallthrough */
-	case 'K':
-		n <<= 10;
+	unit = *end ? strchr(units, *end) : NULL;
+	if (unit) {
+		n <<= 10 * (unit - units + 1);
 		end++;
 	}
 	if (end == s || *end)
@@ -133,57 +133,9 @@ static int check_zero(struct map *m)
 	return 0;
 }
 
-#define XXH1	11400714785074694791ULL
-#define XXH2	14029467366897019727ULL
-#define XXH3	1609587929392839161ULL
-#define XXH4	9650029242287828579ULL
-#define XXH5	2870177450012600261ULL
-
-static inline uint64_t rotl(uint64_t x, int n)
-{
-	return x << n | x >> (64 - n);
-}
-
-static inline uint64_t xxh_round(uint64_t acc, uint64_t in)
-{
-	return rotl(acc + in * XXH2, 31) * XXH1;
-}
-
-/* XXH64 with seed 0, as xxhsum(1) has it; @len is at least 32. */
-static uint64_t xxh64(const void *mem, size_t len)
-{
-	uint64_t acc[4] = { XXH1 + XXH2, XXH2, 0, -XXH1 };
-	const unsigned char *p = mem, *end = p + len;
-	uint64_t h, v;
-	uint32_t w;
-	int i;
-
-	for (; end - p >= 32; p += 32)
-		for (i = 0; i < 4; i++)
-			acc[i] = xxh_round(acc[i], ((const uint64_t *)p)[i]);
-
-	h = rotl(acc[0], 1) + rotl(acc[1], 7) + rotl(acc[2], 12) + rotl(acc[3], 18);
-	for (i = 0; i < 4; i++)
-		h = (h ^ xxh_round(0, acc[i])) * XXH1 + XXH4;
-	h += len;
-	for (; end - p >= 8; p += 8) {
-		memcpy(&v, p, 8);
-		h = rotl(h ^ xxh_round(0, v), 27) * XXH1 + XXH4;
-	}
-	for (; end - p >= 4; p += 4) {
-		memcpy(&w, p, 4);
-		h = rotl(h ^ w * XXH1, 23) * XXH2 + XXH3;
-	}
-	for (; p < end; p++)
-		h = rotl(h ^ *p * XXH5, 11) * XXH1;
-	h = (h ^ h >> 33) * XXH2;
-	h = (h ^ h >> 29) * XXH3;
-	return h ^ h >> 32;
-}
-
 static uint64_t sum(struct map *m)
 {
-	return m->size >= 32 ? xxh64(m->mem, m->size) : 0;
+	return XXH64(m->mem, m->size, 0);
 }
 
 struct range {
@@ -363,7 +315,8 @@ static int stored(const char *path)
 		if (!i)
 			most = a;
 		if (!a || b > a || a - b > 1 || a > most || most - a > 1) {
-			printf("%s: block at %zu has %" PRIu64 ", %" PRIu64 "; the first has %" PRIu64 "\n",
+			printf("%s: block at %zu has %" PRIu64 ", %" PRIu64
+			       "; the first has %" PRIu64 "\n",
 			       path, i * 8, a, b, most);
 			return 1;
 		}
