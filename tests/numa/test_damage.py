@@ -1,0 +1,251 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What is handed over is damaged on purpose, in one node each, at the moment of kexec.
+
+A machine has many nodes, and each case damages another one. Whatever is done to
+it, the next kernel runs, uses all other pools, and leaves the memory of the
+damaged one alone; what it cannot use it hands on as it is. So each case is
+looked at in the next kernel and in the one after that.
+"""
+
+import re
+
+import pytest
+
+# Metadata blocks of a new file system, in the order in which they are taken:
+# bitmaps, super block, inodes, names, extents. The first file is slot 2 of the
+# inodes, and the first record of the others.
+USED, DIRTY, FSUPER, INODES, DIRENTS, EXTENTS = (f"meta{i}" for i in range(6))
+ROOT, FILE, NAME, EXTENT = 256, 512, 64, 64
+
+# What becomes of the node:
+HELD = "held"       # refused, its memory kept, and handed on
+LOST = "lost"       # refused, and nobody knows where its memory was
+FINE = "fine"       # nothing
+READ = "read"       # can be read, and no more
+
+# name: (place, byte, mask, checksum made right, outcome, what the log says)
+CASES = {
+    # The super block, and its copy that says where the memory is.
+    "super-magic": ("super", 0, 0xff, False, HELD, r"super block is damaged \(magic number\)"),
+    "super-checksum": ("super", 8, 1, False, HELD, r"super block is damaged \(checksum\)"),
+    "super-any-byte": ("super", 3500, 0x40, False, HELD, r"super block is damaged \(checksum\)"),
+    "super-copy": ("copy", 0, 0xff, False, FINE, None),
+    "super-both": ("both", 0, 0xff, False, LOST, r"super block and its copy are damaged"),
+    "super-size": ("super", 16, 1, True, HELD, r"super block is damaged \(size\)"),
+    "super-block-size": ("super", 84, 1, True, HELD, r"super block is damaged \(block size\)"),
+    "super-version": ("both", 12, 2, True, HELD, r"format version is not known"),
+    "super-compat": ("both", 24, 1, True, FINE, None),
+    "super-ro-compat": ("both", 32, 1, True, READ, None),
+    "super-incompat": ("both", 47, 0x80, True, HELD, r"features that are not known"),
+    "super-state": ("both", 20, 3, True, HELD, r"was not frozen by the kernel before"),
+    "super-uuid": ("both", 50, 1, True, HELD, r"chunk table 0 is damaged \(UUID\)"),
+    "super-total": ("super", 64, 1, True, HELD, r"super block is damaged \(number of blocks\)"),
+    "super-nr-extents": ("super", 88, 2, True, HELD, r"super block is damaged"),
+    "super-extent-align": ("super", 1024 + 2, 0x10, True, HELD, r"alignment of an extent"),
+    "super-extent-size": ("super", 1032 + 7, 0x80, True, HELD, r"super block is damaged"),
+    "super-unused-extent": ("super", 1024 + 16, 1, True, HELD, r"unused extent"),
+    "super-nr-tables": ("super", 92, 0xff, True, HELD, r"number of chunk tables"),
+    "super-table-address": ("super", 2048, 1, True, HELD, r"address of a chunk table"),
+    "super-table-elsewhere": ("both", 2049, 0x10, True, HELD, r"chunk table 0 is damaged"),
+    "super-table-nowhere": ("both", 2048 + 6, 0x10, True, HELD, r"chunk table 0 is damaged \(address\)"),
+    "super-nr-meta": ("both", 96, 0x80, True, HELD, r"chunk table 0 is damaged"),
+    "super-root": ("both", 180, 1, True, HELD, r"super block: not in metadata block"),
+    "super-release": ("super", 104, 1, False, HELD, r"super block is damaged \(checksum\)"),
+    "super-reserved": ("both", 100, 1, True, HELD, r"reserved field in use"),
+    # The table of the chunks of metadata.
+    "table-magic": ("table0", 0, 1, False, HELD, r"chunk table 0 is damaged \(magic number\)"),
+    "table-checksum": ("table0", 100, 1, False, HELD, r"chunk table 0 is damaged \(checksum\)"),
+    "table-uuid": ("table0", 8, 1, True, HELD, r"chunk table 0 is damaged \(UUID\)"),
+    "table-index": ("table0", 24, 1, True, HELD, r"chunk table 0 is damaged \(index\)"),
+    "table-nr": ("table0", 28, 2, True, HELD, r"chunk table 0 is damaged"),
+    "chunk-address": ("table0", 64, 1, True, HELD, r"chunk table 0 is damaged \(address of a chunk\)"),
+    "chunk-elsewhere": ("table0", 64 + 2, 0x10, True, HELD, r"metadata block \d+"),
+    "chunk-nowhere": ("table0", 64 + 6, 0x40, True, HELD, r"metadata block 0 has a bad address"),
+    "chunk-first": ("table0", 72, 1, True, HELD, r"chunk table 0 is damaged \(order of the chunks\)"),
+    "chunk-nr": ("table0", 76, 1, True, HELD, r"chunk table 0 is damaged \(size of a chunk\)"),
+    # Headers of metadata blocks.
+    "meta-magic": (INODES, 0, 1, False, HELD, r"metadata block 3 is damaged \(magic"),
+    "meta-checksum": (INODES, 4, 1, False, HELD, r"metadata block 3 is damaged \(checksum"),
+    "meta-uuid": (INODES, 8, 1, True, HELD, r"metadata block 3 is damaged \(UUID"),
+    "meta-number": (INODES, 24, 1, True, HELD, r"metadata block 3 is damaged \("),
+    "meta-type": (INODES, 28, 0x40, True, HELD, r"."),
+    "meta-reserved": (INODES, 30, 1, True, HELD, r"metadata block 3 is damaged \(reserved"),
+    # Bitmaps.
+    "used-any-bit": (USED, 64, 1, False, HELD, r"metadata block 0 is damaged \(checksum"),
+    "used-missing": (USED, 64, 1, True, HELD, r"."),
+    "used-too-many": (USED, 64 + 7, 0x80, True, HELD, r"."),
+    "used-past-the-end": (USED, 64 + 100, 1, True, HELD, r"a bit is set past the last block"),
+    "used-index": (USED, 32, 1, True, HELD, r"a bitmap has a wrong place"),
+    "used-is-dirty": (USED, 28, 3, True, HELD, r"a bitmap"),
+    "dirty-and-used": (DIRTY, 64, 0xff, True, HELD, r"a block is used and dirty"),
+    # The file system's own.
+    "fs-checksum": (FSUPER, 64, 1, False, HELD, r"metadata block 2 is damaged \(checksum"),
+    "fs-version": (FSUPER, 64, 2, True, HELD, r"super block: version"),
+    "fs-compat": (FSUPER, 72, 1, True, FINE, None),
+    "fs-ro-compat": (FSUPER, 80, 1, True, READ, None),
+    "fs-incompat": (FSUPER, 88, 1, True, HELD, r"super block: feature 0x1 is not supported"),
+    "fs-root": (FSUPER, 96, 0x10, True, HELD, r"root inode"),
+    "fs-cookie": (FSUPER, 104 + 7, 0x80, True, HELD, r"next cookie"),
+    "fs-cookie-too-low": (FSUPER, 104, 4, True, HELD, r"cookie"),
+    "fs-reserved": (FSUPER, 200, 1, True, HELD, r"super block: reserved field"),
+    "inode-any-byte": (INODES, FILE + 12, 1, False, HELD, r"metadata block 3 is damaged \(checksum"),
+    "inode-number": (INODES, FILE, 1, True, HELD, r"inode \d+: has the number"),
+    "inode-gone": (INODES, ROOT, 0x31, True, HELD, r"."),
+    "inode-type": (INODES, FILE + 13, 0x40, True, HELD, r"inode \d+"),
+    "inode-links": (INODES, FILE + 24, 2, True, HELD, r"inode \d+: 3 links, should be 1"),
+    "inode-flags": (INODES, FILE + 28, 1, True, HELD, r"inode \d+: reserved field"),
+    "inode-size": (INODES, FILE + 47, 0x80, True, HELD, r"inode \d+: size"),
+    "inode-device": (INODES, FILE + 48, 1, True, HELD, r"inode \d+: device number"),
+    "inode-time": (INODES, FILE + 91, 0xf0, True, HELD, r"inode \d+: nanoseconds"),
+    "inode-owner": (INODES, FILE + 16, 1, True, FINE, None),
+    "name-any-byte": (DIRENTS, NAME + 32, 1, False, HELD, r"metadata block 4 is damaged \(checksum"),
+    "name-parent": (DIRENTS, NAME, 0xf, True, HELD, r"."),
+    "name-inode": (DIRENTS, NAME + 8, 0x40, True, HELD, r"."),
+    "name-cookie": (DIRENTS, NAME + 16 + 6, 1, True, HELD, r"cookie"),
+    "name-length": (DIRENTS, NAME + 24, 0x80, True, HELD, r"."),
+    "name-type": (DIRENTS, NAME + 26, 0xc, True, HELD, r"type"),
+    "name-slots": (DIRENTS, NAME + 27, 2, True, HELD, r"."),
+    "name-slash": (DIRENTS, NAME + 32, ord("f") ^ ord("/"), True, HELD, r"."),
+    "name-nul": (DIRENTS, NAME + 33, ord("i"), True, HELD, r"."),
+    "name-padding": (DIRENTS, NAME + 63, 1, True, HELD, r"."),
+    "extent-any-byte": (EXTENTS, EXTENT, 1, False, HELD, r"metadata block 5 is damaged \(checksum"),
+    "extent-inode": (EXTENTS, EXTENT, 2, True, HELD, r"."),
+    "extent-file-block": (EXTENTS, EXTENT + 15, 0x80, True, HELD, r"."),
+    "extent-outside": (EXTENTS, EXTENT + 18, 1, True, HELD, r"."),
+    "extent-other-block": (EXTENTS, EXTENT + 16, 0x20, True, HELD, r"."),
+    "extent-too-long": (EXTENTS, EXTENT + 24, 0x40, True, HELD, r"."),
+    "extent-empty": (EXTENTS, EXTENT + 24, 4, True, HELD, r"."),
+    "extent-flags": (EXTENTS, EXTENT + 28, 1, True, HELD, r"."),
+}
+
+# Node 0 is left alone. What is asked of each machine:
+NODES = 32
+GROUPS = [list(CASES)[i:i + NODES - 1] for i in range(0, len(CASES), NODES - 1)]
+
+SCRIPT = r"""
+check_kho
+# In another order in each boot, so that a case that disturbs others is seen.
+[ "$VM_BOOT" != 1 ] || grep guestmemfs /proc/iomem > "$VM_SCRATCH/iomem"
+for node in $(seq 0 $LAST); do
+    dir=/mnt/node$node
+    mkdir -p $dir
+    if [ "$VM_BOOT" = 1 ]; then
+        mount_node $node
+        memfile fill $dir/file 8M $node
+        continue
+    fi
+    kept=yes
+    grep "guestmemfs node$node\$" "$VM_SCRATCH/iomem" | while read -r line; do
+        grep -qF "$line" /proc/iomem || echo no
+    done > /tmp/kept
+    [ ! -s /tmp/kept ] || kept=no
+    said=$(fsmount guestmemfs $dir node=$node 2>&1 | tr '\n' ' ') || true
+    state=refused
+    if mountpoint -q $dir; then
+        state=rw
+        touch $dir/new 2> /dev/null || state=ro
+    else
+        said2=$(fsmount guestmemfs $dir ro node=$node 2>&1 | tr '\n' ' ') || true
+        if mountpoint -q $dir; then
+            state=ro
+            touch $dir/new 2> /dev/null && state='ro, but can be written'
+        fi
+    fi
+    data=none
+    if [ "$state" != refused ]; then
+        data=intact
+        memfile check $dir/file $node || data=damaged
+    fi
+    echo "== $VM_BOOT $node kept=$kept state=$state data=$data said=$said"
+done
+if [ "$VM_BOOT" = 1 ]; then
+    while read -r line; do
+        [ -z "$line" ] || damage $line
+    done <<< "$DAMAGES"
+fi
+[ "$VM_BOOT" = 3 ] || vm-kexec
+"""
+
+
+class Group:
+    """What was seen of a machine: by boot and node."""
+
+    def __init__(self, names, run):
+        self.node = {name: n for n, name in enumerate(names, 1)}
+        self.log = run.boots
+        self.seen = {}
+        for m in re.finditer(r"^== (\d) (\d+) kept=(\S+) state=(.*) data=(\S+) said=(.*)$",
+                             run.out, re.MULTILINE):
+            self.seen[int(m[1]), int(m[2])] = {
+                "kept": m[3], "state": m[4], "data": m[5], "said": m[6]}
+
+
+@pytest.fixture(scope="module")
+def groups(shared_vm):
+    machines = {}
+
+    def get(index):
+        if index in machines:
+            if isinstance(machines[index], BaseException):
+                pytest.fail("the machine of this case failed, see the first of its cases",
+                            pytrace=False)
+            return machines[index]
+        names = GROUPS[index]
+        damages = ""
+        for node, name in enumerate(names, 1):
+            where, byte, mask, fix, _, _ = CASES[name]
+            damages += f"{node} {where} {byte} {mask}{' fix' if fix else ''}\n"
+        # The hole below 4 GiB, and what firmware keeps, is in the first node.
+        nodes = "node=0,cpus=0-1,mem=2560M;" + ";".join(
+            f"node={n},mem=384M" for n in range(1, len(names) + 1))
+        # Not for the kernel to be on a small node, which has no room for a pool then.
+        param = "nokaslr guestmemfs=0:128M," + ",".join(f"{n}:128M" for n in range(1, len(names) + 1))
+        try:
+            run = shared_vm(f"LAST={len(names)}\nDAMAGES='{damages}'\n{SCRIPT}", boots=3,
+                            topology=nodes, append=param,
+                            # Each case looks for its own.
+                            expect=[r"guestmem(_pool|fs): "])
+            machines[index] = Group(names, run)
+        except BaseException as e:
+            machines[index] = e
+            raise
+        return machines[index]
+
+    return get
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_damage(groups, name):
+    group = groups([name in g for g in GROUPS].index(True))
+    node = group.node[name]
+    _, _, _, _, outcome, text = CASES[name]
+    for boot in (2, 3):
+        seen = group.seen[boot, node]
+        log = [l for l in group.log[boot - 1] if re.search(rf"\bnode {node}\b", l)]
+        about = f"boot {boot}: {seen}, log: {log}"
+        if outcome == FINE:
+            assert seen["kept"] == "yes" and seen["state"] == "rw" and seen["data"] == "intact", about
+            assert not any("not used" in l for l in log), about
+        elif outcome == READ:
+            assert seen["kept"] == "yes" and seen["state"] == "ro" and seen["data"] == "intact", about
+            assert "can only read: mount it read-only" in seen["said"], about
+        elif outcome == HELD:
+            assert seen["kept"] == "yes" and seen["state"] == "refused", about
+            assert any(re.search(text, l) and "its memory is kept and handed on" in l
+                       for l in log), about
+            assert f"the pool of node {node} is not used: " in seen["said"], about
+            assert re.search(text, seen["said"]), about
+            assert "EUCLEAN" in seen["said"], about
+        else:
+            assert outcome == LOST
+            assert seen["state"] == "refused", about
+            if boot == 2:
+                assert any(re.search(text, l) and "its pool is lost" in l for l in log), about
+
+
+@pytest.mark.parametrize("index", range(len(GROUPS)))
+def test_other_node_is_unharmed(groups, index):
+    group = groups(index)
+    for boot in (2, 3):
+        seen = group.seen[boot, 0]
+        assert seen == {"kept": "yes", "state": "rw", "data": "intact", "said": ""}, f"boot {boot}"

@@ -1,0 +1,289 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What survives a kexec, and what the next kernel makes of its command line."""
+
+LINE = r"guestmem_pool: "
+
+
+def test_five_kexecs(vm):
+    """Files, their contents, names and attributes, changed and checked in each boot."""
+    vm(r"""
+    check_kho
+    describe() {
+        # In this order: what maps a file fills its holes.
+        find "$1" -type f -size +0 -print0 | sort -z | xargs -0r memfile sum
+        (cd "$1" && find . -printf '%P %y %i %m %U %G %n %s %b %T@ %C@\n' | sort)
+        echo "free $(free_blocks "$1")"
+    }
+
+    for node in 0 1; do
+        mount_node $node
+        dir=$(at_node $node)
+        if [ "$VM_BOOT" -gt 1 ]; then
+            describe $dir > /tmp/now
+            diff "$VM_SCRATCH/node$node" /tmp/now || die "node $node is not as it was"
+            memfile check $dir/constant $node
+        fi
+
+        # Another set of changes for each boot and each node.
+        b=$VM_BOOT$node
+        case $VM_BOOT in
+        1)
+            memfile fill $dir/constant 64M $node
+            mkdir -p $dir/tree/{a,b,c}/{x,y}
+            chown 1000:2000 $dir/tree/a
+            chmod 1777 $dir/tree/b
+            memfile fill $dir/tree/a/x/odd 5000000 $b
+            for i in $(seq 100); do echo > $dir/tree/c/x/$i 2> /dev/null || true; done
+            ;;
+        2)
+            mv $dir/tree/a/x $dir/tree/moved
+            memfile fill $dir/tree/moved/odd 9M $b
+            fallocate -p -o 4M -l 2M $dir/tree/moved/odd
+            touch -d '2001-02-03 04:05:06.789 UTC' $dir/tree/b
+            rm -r $dir/tree/c/y
+            ;;
+        3)
+            truncate -s 3M $dir/tree/moved/odd
+            touch $dir/tree/allocated-behind-its-size
+            fallocate -n -l 20M $dir/tree/allocated-behind-its-size
+            find $dir/tree/c/x -name '*7' -delete
+            mkdir $dir/tree/c/y
+            ;;
+        4)
+            mv $dir/tree/moved/odd $dir/tree/c/y/"a name with blanks, $(printf '%0200d' 0)"
+            truncate -s 30M $dir/tree/allocated-behind-its-size
+            rm -r $dir/tree/b
+            ;;
+        5)
+            rm -r $dir/tree/c/x
+            # As much as there is.
+            truncate -s $(($(free_blocks $dir) * 2))M $dir/all
+            memfile fill $dir/all $(($(free_blocks $dir) * 2 + $(stat -c %s $dir/all) / 1048576))M $b
+            ;;
+        6)
+            equal "$(free_blocks $dir)" 0 'free blocks'
+            rm -r ${dir:?}/*
+            equal "$(free_blocks $dir)" "$(total_blocks $dir)" 'free blocks of an empty file system'
+            ;;
+        esac
+        memfile check $dir/constant $node 2> /dev/null || [ "$VM_BOOT" = 6 ]
+        describe $dir > "$VM_SCRATCH/node$node"
+    done
+    # Mounted or not is the same.
+    [ $((VM_BOOT % 2)) = 0 ] || umount -a -t guestmemfs
+    [ "$VM_BOOT" = 6 ] || vm-kexec
+    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=6)
+
+
+def test_kexec_in_the_middle_of_work(vm):
+    """Files come and go, and are stored to, until the CPUs stop: nothing is half done."""
+    vm(r"""
+    for node in 0 1; do
+        mount_node $node
+        dir=$(at_node $node)
+        if [ "$VM_BOOT" -gt 1 ]; then
+            memfile check $dir/still $node
+            memfile stored $dir/stored
+            find $dir/churn -type f -size +0 | while read -r f; do
+                memfile sum "$f" > /dev/null
+            done
+            rm -r $dir/churn $dir/stored
+            equal "$(free_blocks $dir)" $(($(total_blocks $dir) - 8)) "free blocks of node $node"
+        fi
+        [ "$VM_BOOT" != 1 ] || memfile fill $dir/still 16M $node
+        [ "$VM_BOOT" = 4 ] && continue
+        mkdir $dir/churn $dir/churn/{1,2,3}
+        truncate -s 32M $dir/stored
+        memfile store $dir/stored > /tmp/store$node 2>&1 &
+        for i in 1 2 3; do
+            memfile churn $dir/churn/$i $((VM_BOOT * 10 + i)) > /tmp/churn$node$i 2>&1 &
+        done
+    done
+    [ "$VM_BOOT" = 4 ] && exit 0
+    for node in 0 1; do
+        wait_for /tmp/store$node storing
+        for i in 1 2 3; do
+            wait_for /tmp/churn$node$i churning
+        done
+    done
+    # At another point of time in each boot.
+    sleep 0.$((VM_BOOT * 37 % 100))
+    equal "$(pgrep -c memfile)" 8 'programs at work'
+    vm-kexec
+    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=4, options=["--cpus", "2"])
+
+
+def test_file_without_name_is_freed_by_next_kernel(vm):
+    run = vm(r"""
+    mount_node 0
+    cd /mnt/node0
+    if [ "$VM_BOOT" = 1 ]; then
+        memfile fill kept 4M 1
+        memfile fill gone 20M 2
+        mkdir dir
+        exec 3<> gone
+        (cd dir && exec sleep 1000) &
+        sleep 0.5
+        rm gone
+        rmdir dir
+        memfile keep mapped 10M 3 > /tmp/keep &
+        wait_for /tmp/keep checksum
+        rm mapped
+        equal "$(free_blocks .)" $((128 - 2 - 10 - 5)) 'free blocks while they are open'
+        vm-kexec
+    fi
+    equal "$(ls)" kept 'names'
+    equal "$(free_blocks .)" 126 'free blocks in the next kernel'
+    memfile check kept 1
+    truncate -s 252M all
+    memfile zero all
+    """, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=2)
+    assert any("3 files that were deleted while open are freed" in l for l in run.boots[1])
+
+
+def test_other_command_line(vm):
+    """What was handed over wins; what is new is made; fresh starts from nothing.
+
+    The nodes are large, as KHO gives new pools only gigabytes that are all free.
+    """
+    run = vm(r"""
+    check_kho
+    total=$(sed -n 's/^MemTotal: *\([0-9]*\) kB$/\1/p' /proc/meminfo)
+    echo "total$VM_BOOT=$total"
+    case $VM_BOOT in
+    1)
+        mount_node 0
+        memfile fill /mnt/node0/file 32M 5
+        fails grep 'guestmemfs node1' /proc/iomem
+        vm-kexec --cmdline 'guestmemfs=0:384M,1:256M'
+        ;;
+    2)
+        # A pool keeps its size; another is made beside it.
+        equal "$(pool_bytes 0)" $((256 << 20)) 'node 0'
+        equal "$(pool_bytes 1)" $((256 << 20)) 'node 1'
+        check_places 0 1
+        mount_node 0
+        mount_node 1
+        memfile check /mnt/node0/file 5
+        memfile fill /mnt/node1/file 32M 6
+        vm-kexec --cmdline ''
+        ;;
+    3)
+        # What nobody asks for is still there.
+        mount_node 0
+        mount_node 1
+        memfile check /mnt/node0/file 5
+        memfile check /mnt/node1/file 6
+        vm-kexec --cmdline 'guestmemfs=fresh,1:128M'
+        ;;
+    4)
+        equal "$(pool_bytes 0)" 0 'node 0'
+        equal "$(pool_bytes 1)" $((128 << 20)) 'node 1'
+        mount_node 1
+        equal "$(ls /mnt/node1)" '' 'files'
+        truncate -s 128M /mnt/node1/all
+        memfile zero /mnt/node1/all
+        vm-kexec --cmdline 'guestmemfs=0:99%,1:128M,0:junk'
+        ;;
+    5)
+        mount_node 1
+        memfile zero /mnt/node1/all
+        fails grep 'guestmemfs node0' /proc/iomem
+        vm-kexec --cmdline 'guestmemfs=fresh'
+        ;;
+    6)
+        fails grep guestmemfs /proc/iomem
+        ;;
+    esac
+    """, nodes=2, mem="4G", append="guestmemfs=0:256M", boots=6, expect=[
+        LINE + "node 0: keeps its handed-over pool of 256 MiB, guestmemfs= asks for 384 MiB",
+        LINE + "guestmemfs=fresh: pools that were handed over are thrown away",
+        LINE + "node [01]: pool of 128 blocks thrown away",
+        LINE + "node 1: pool of 64 blocks thrown away",
+        LINE + r"node 0: a pool of \d+ MiB is too large, at most \d+ MiB are allowed: no pool is made",
+        LINE + 'guestmemfs=: "0:junk" has no number where a size should be.*: this part is ignored',
+    ])
+    total = {b: int(run.value(f"total{b}")) for b in range(1, 7)}
+    # Memory that is no pool any more is everybody's.
+    assert total[6] > total[1] + 240 * 1024, total
+    assert total[4] > total[3] + 370 * 1024, total
+
+
+def test_memory_that_was_in_use_reads_as_zeroes(vm):
+    """A pool made where programs, or the files of a pool that is lost, had their data."""
+    vm(r"""
+    case $VM_BOOT in
+    1)
+        # Nearly all memory of the node.
+        mount -t tmpfs -o size=90% none /mnt
+        mib=$(($(sed -n 's/.*MemFree: *\([0-9]*\) kB/\1/p' /sys/devices/system/node/node1/meminfo) / 1024 - 250))
+        numactl --membind=1 memfile fill /mnt/file ${mib}M 1
+        vm-kexec --append guestmemfs=1:1G
+        ;;
+    2)
+        mount_node 1
+        cd /mnt/node1
+        truncate -s $(($(free_blocks .) * 2))M all
+        memfile zero all
+        memfile fill all 1G 2
+        # A kernel that knows nothing of handover, as after a power failure.
+        cd /
+        vm-kexec --append kho=off
+        ;;
+    3)
+        mount_node 1
+        cd /mnt/node1
+        equal "$(ls)" '' 'files'
+        truncate -s $(($(free_blocks .) * 2))M all
+        memfile zero all
+        ;;
+    esac
+    """, topology="node=0,cpus=0,mem=1G;node=1,cpus=1,mem=3G", boots=3,
+       expect=[LINE + r"node 1: KHO is off \(see kho=\): the pool will not survive kexec"])
+
+
+def test_nodes_become_one_and_two_again(vm):
+    """With numa=off all memory is on node 0, and a second pool cannot be."""
+    vm(r"""
+    check_kho
+    case $VM_BOOT in
+    1)
+        for node in 0 1; do
+            mount_node $node
+            memfile fill "$(at_node $node)/file" 40M $node
+        done
+        grep guestmemfs /proc/iomem | sed 's/ :.*//' > "$VM_SCRATCH/iomem"
+        vm-kexec --append numa=off
+        ;;
+    2)
+        grep guestmemfs /proc/iomem | sed 's/ :.*//' > /tmp/iomem
+        cmp /tmp/iomem "$VM_SCRATCH/iomem" || die "$(cat /proc/iomem)"
+        mount -t guestmemfs -o node=0 none /mnt
+        memfile check /mnt/file 0
+        memfile fill /mnt/second 4M 9
+        has "$(fails fsmount guestmemfs /tmp node=1)" 'node 1 has no pool; nodes with a pool: 0$' 'node 1'
+        vm-kexec --cmdline 'guestmemfs=0:256M,1:256M'
+        ;;
+    3)
+        for node in 0 1; do
+            mount_node $node
+            memfile check "$(at_node $node)/file" $node
+        done
+        memfile check /mnt/node0/second 9
+        memfile fill /mnt/node1/second 4M 10
+        check_places 0 1
+        grep guestmemfs /proc/iomem | sed 's/ :.*//' > /tmp/iomem
+        cmp /tmp/iomem "$VM_SCRATCH/iomem" || die "$(cat /proc/iomem)"
+        vm-kexec
+        ;;
+    4)
+        mount_node 1
+        memfile check /mnt/node1/file 1
+        memfile check /mnt/node1/second 10
+        ;;
+    esac
+    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=4, expect=[
+        LINE + "node 1 of the kernel before is node 0 now: its pool follows the memory",
+        LINE + "node 0: node 0 has another pool: this pool is not used, its memory is kept and handed on",
+        LINE + "guestmemfs=: node 1 does not exist, allowed are 0: this part is ignored",
+    ])

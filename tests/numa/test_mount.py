@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Mounting: options and their errors, one super block for a node, what stays."""
+
+SAID = r"guestmemfs: (node \d+ has no pool|say which node|Unknown parameter|Bad value)"
+
+
+def test_mount(vm):
+    run = vm(r"""
+    check_kho
+    mkdir -p /tmp/m /tmp/again
+
+    # Whoever mounts is told which nodes there are.
+    said=$(fails fsmount guestmemfs /tmp/m node=7)
+    has "$said" 'node 7 has no pool; nodes with a pool: 0-1$' 'node=7'
+    has "$said" '^create: EINVAL$' 'node=7'
+    said=$(fails fsmount guestmemfs /tmp/m node=4000000000)
+    has "$said" 'node 4000000000 has no pool; nodes with a pool: 0-1$' 'a large node='
+    said=$(fails fsmount guestmemfs /tmp/m)
+    has "$said" 'say which node by node=; nodes with a pool: 0-1$' 'no node='
+    for bad in node=x node= node=-1 node=99999999999 node=1x; do
+        said=$(fails fsmount guestmemfs /tmp/m $bad)
+        has "$said" "Bad value for 'node'" "$bad"
+    done
+    has "$(fails fsmount guestmemfs /tmp/m node)" "requires a value|Bad value" "node"
+    has "$(fails fsmount guestmemfs /tmp/m size=1G)" "Unknown parameter 'size'" "size="
+    # mount(8) of Debian 12 has no room for these words; dmesg does.
+    fails mount -t guestmemfs -o node=9 none /tmp/m
+    has "$(gm_log)" 'guestmemfs: node 9 has no pool; nodes with a pool: 0-1$' dmesg
+
+    mount_node 0
+    mount_node 1
+    equal "$(findmnt -no OPTIONS /mnt/node1 | grep -o 'node=[0-9]*')" node=1 'options'
+    equal "$(stat -f -c '%S %b %f' /mnt/node1)" '2097152 128 128' 'statfs'
+    equal "$(df -B 2M --output=size,used,avail /mnt/node1 | tail -n 1 | xargs)" '128 0 128' df
+
+    # All mounts of a node are one file system.
+    mount -t guestmemfs -o node=1 none /tmp/again
+    equal "$(stat -c %d /tmp/again)" "$(stat -c %d /mnt/node1)" 'device'
+    [ "$(stat -c %d /mnt/node0)" != "$(stat -c %d /mnt/node1)" ] || die 'one device for both'
+    memfile fill /mnt/node1/file 6M 3
+    memfile check /tmp/again/file 3
+    rm /tmp/again/file
+    [ ! -e /mnt/node1/file ] || die 'a file that was removed is there'
+    [ ! -e /mnt/node0/file ] || die 'a file of the other node is there'
+    umount /tmp/again
+
+    # Read-only is one mount, or all of them.
+    mount -t guestmemfs -o node=1,ro none /tmp/again
+    fails touch /tmp/again/new
+    touch /mnt/node1/new
+    rm /mnt/node1/new
+    umount /tmp/again
+    mount -o remount,ro /mnt/node1
+    fails touch /mnt/node1/new
+    fails mount -t guestmemfs -o node=1 none /tmp/again
+    mount -o remount,rw /mnt/node1
+    fails mount -o remount,node=0 /mnt/node1
+
+    # Nothing is lost when the last mount goes.
+    memfile fill /mnt/node1/file 9M 4
+    mkdir -p /mnt/node1/a/b/c
+    chmod 1750 /mnt/node1/a
+    before=$(stat -c '%i %f %s %X %Y %Z' /mnt/node1/file /mnt/node1/a)
+    (cd /mnt/node1/a && fails umount /mnt/node1)
+    umount /mnt/node1
+    fails mountpoint -q /mnt/node1
+    mount_node 1
+    equal "$(stat -c '%i %f %s %X %Y %Z' /mnt/node1/file /mnt/node1/a)" "$before" 'attributes'
+    memfile check /mnt/node1/file 4
+    equal "$(free_blocks /mnt/node1)" 123 'free blocks'
+
+    # A container's own root may not mount it: it is the host's memory.
+    fails unshare -Urm mount -t guestmemfs -o node=0 none /tmp/again
+
+    # Bind mounts, and a mount at several places at once.
+    mount --bind /mnt/node1/a /tmp/again
+    [ -d /tmp/again/b/c ]
+    umount /tmp/again
+    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=1,
+             expect=[SAID, r"is mounted read-only elsewhere", r"node= cannot be changed"])
+    assert run
+
+
+def test_option_is_not_needed_for_one_pool(vm):
+    vm(r"""
+    mkdir -p /tmp/m
+    mount -t guestmemfs none /tmp/m
+    equal "$(findmnt -no OPTIONS /tmp/m | grep -o 'node=[0-9]*')" node=1 options
+    has "$(fails fsmount guestmemfs /mnt node=0)" 'node 0 has no pool; nodes with a pool: 1$' 'node=0'
+    # It was never mounted before the kexec, and is the same then.
+    umount /tmp/m
+    [ "$VM_BOOT" = 2 ] || vm-kexec
+    """, nodes=2, mem="1G", append="guestmemfs=1:256M", boots=2)
+
+
+def test_no_pool_at_all(vm):
+    vm(r"""
+    grep -q guestmemfs /proc/filesystems
+    has "$(fails fsmount guestmemfs /mnt)" 'no node has a pool.*guestmemfs=' 'no node='
+    has "$(fails fsmount guestmemfs /mnt node=0)" 'no node has a pool' 'node=0'
+    fails grep guestmemfs /proc/iomem
+    [ "$VM_BOOT" = 2 ] || vm-kexec
+    """, nodes=1, mem="512M", boots=2)
+
+
+def test_files_of_root_are_safe_from_others(vm):
+    """The root directory is 0755 and root's: others can look, and no more."""
+    vm(r"""
+    mount_node 0
+    memfile fill /mnt/node0/secret 2M 1
+    chmod 600 /mnt/node0/secret
+    as="setpriv --reuid=1000 --regid=1000 --clear-groups"
+    fails $as touch /mnt/node0/mine
+    fails $as memfile check /mnt/node0/secret 1
+    $as ls /mnt/node0 > /dev/null
+    mkdir -m 1777 /mnt/node0/all
+    $as env PATH="$PATH" memfile fill /mnt/node0/all/mine 2M 2
+    [ "$(stat -c %u /mnt/node0/all/mine)" = 1000 ]
+    """, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=1)

@@ -1,0 +1,96 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Machines of all shapes: pools on their nodes, before and after a kexec."""
+
+import re
+
+import pytest
+
+# name: machine, boot parameter, nodes that have a pool then, what is said
+SHAPES = {
+    "one-node": (dict(nodes=1, mem="1G"), "0:256M", [0], ()),
+    "two-nodes": (dict(nodes=2, mem="1G"), "0:256M,1:256M", [0, 1], ()),
+    "four-nodes": (dict(nodes=4, mem="768M"), "0:128M,1:256M,2:128M,3:256M", [0, 1, 2, 3], ()),
+    "eight-nodes": (dict(nodes=8, mem="768M", cpus=2), "1G", list(range(8)), ()),
+    "node-without-cpus": (
+        dict(topology="node=0,cpus=0-1,mem=1G;node=1,mem=1G"), "0:256M,1:384M", [0, 1], ()),
+    "first-node-without-cpus": (
+        dict(topology="node=0,mem=1G;node=1,cpus=0-1,mem=1G"), "0:256M,1:256M", [0, 1], ()),
+    "node-without-memory": (
+        dict(topology="node=0,cpus=0,mem=1G;node=1,cpus=1;node=2,mem=1G"), "0:256M,1:256M,2:256M",
+        [0, 2], [r"guestmem_pool: guestmemfs=: node 1 has no memory, allowed are 0,2: this part is ignored"]),
+    "first-node-without-memory": (
+        dict(topology="node=0,cpus=0;node=1,cpus=1,mem=2G"), "512M", [1], ()),
+    "uneven-nodes": (
+        dict(topology="node=0,cpus=0,mem=3G;node=1,cpus=1,mem=768M;dist=0,1,40"),
+        "0:1G,1:128M", [0, 1], ()),
+    "hole-below-4G": (
+        dict(topology="node=0,cpus=0,mem=3G;node=1,cpus=1,mem=1G;hole=2G"),
+        "0:2G,1:256M", [0, 1], ()),
+    "small-hole": (
+        dict(topology="node=0,cpus=0-1,mem=4G;hole=1G"), "0:3G", [0], ()),
+}
+
+SCRIPT = r"""
+check_kho
+check_places $POOLS
+# Where a kexec finds them is where they were.
+grep guestmemfs /proc/iomem > /tmp/iomem
+[ "$VM_BOOT" != 1 ] || cp /tmp/iomem "$VM_SCRATCH/iomem"
+cmp /tmp/iomem "$VM_SCRATCH/iomem" || die "pools have moved: $(cat /tmp/iomem)"
+
+for node in $POOLS; do
+    mount_node $node
+    dir=$(at_node $node)
+    total=$(total_blocks $dir)
+    equal $((total << 21)) "$(pool_bytes $node)" "blocks of node $node"
+    if [ "$VM_BOOT" = 1 ]; then
+        memfile fill $dir/first 10M $node
+        # All of the rest, in all extents.
+        truncate -s $(((total - 5) * 2))M $dir/rest
+        memfile fill $dir/rest $(((total - 5) * 2))M $((node + 100))
+    fi
+    equal "$(free_blocks $dir)" 0 "free blocks of node $node"
+    memfile where $dir/first $node
+    memfile where $dir/rest $node > /tmp/where || die "$(cat /tmp/where)"
+    echo "node $node: $(wc -l < /tmp/where) pieces"
+    memfile check $dir/first $node
+    memfile check $dir/rest $((node + 100))
+done
+if [ "$VM_BOOT" = 2 ]; then
+    for node in $POOLS; do
+        dir=$(at_node $node)
+        rm $dir/rest
+        equal "$(free_blocks $dir)" $(($(total_blocks $dir) - 5)) "free blocks of node $node"
+        truncate -s 4M $dir/new
+        memfile zero $dir/new
+        memfile check $dir/first $node
+    done
+fi
+[ "$VM_BOOT" = 2 ] || vm-kexec
+"""
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shape(vm, shape):
+    machine, param, pools, expect = SHAPES[shape]
+    run = vm(f"POOLS='{' '.join(map(str, pools))}'\n{SCRIPT}", append=f"guestmemfs={param}",
+             boots=2, expect=expect, **machine)
+    if shape == "small-hole":
+        # Below and above: no single extent has 3 of these 4 GiB.
+        assert any(re.search(r" in [2-9] extents,", l) for l in run.boots[0]), run.boots[0]
+
+
+def test_large_file_is_aligned_to_a_gigabyte(vm):
+    vm(r"""
+    check_places 0
+    mount_node 0
+    cd /mnt/node0
+    # What comes first must not break the gigabyte.
+    truncate -s 2M small
+    truncate -s 1G large
+    memfile where large 0 > /tmp/where
+    cat /tmp/where
+    equal "$(wc -l < /tmp/where)" 1 'pieces'
+    start=$(sed 's/.* at 0x\([0-9a-f]*\)-.*/\1/' /tmp/where)
+    equal $((0x$start % (1 << 30))) 0 "alignment of $start"
+    """, topology="node=0,cpus=0-1,mem=4G;hole=1G", append="guestmemfs=0:2G", boots=1)
