@@ -249,3 +249,37 @@ def test_other_node_is_unharmed(groups, index):
     for boot in (2, 3):
         seen = group.seen[boot, 0]
         assert seen == {"kept": "yes", "state": "rw", "data": "intact", "said": ""}, f"boot {boot}"
+
+
+def test_two_pools_that_claim_the_same_memory(vm):
+    """Nobody can say whose it is: neither is used, and others are."""
+    vm(r"""
+    check_kho
+    for node in 0 1 2; do
+        mkdir -p /mnt/node$node
+        if [ "$VM_BOOT" = 1 ]; then
+            mount_node $node
+            memfile fill /mnt/node$node/file 8M $node
+        fi
+    done
+    if [ "$VM_BOOT" = 1 ]; then
+        pool_ranges 2 > "$VM_SCRATCH/ranges"
+        read -r mine _ < <(pool_ranges 1)
+        read -r other _ < <(pool_ranges 2)
+        for byte in $(seq 0 7); do
+            differ=$(((0x$mine ^ 0x$other) >> (8 * byte) & 255))
+            [ $differ = 0 ] || damage 1 both $((1024 + byte)) $differ fix
+        done
+        vm-kexec
+    fi
+    mount_node 0
+    memfile check /mnt/node0/file 0
+    for node in 1 2; do
+        said=$(fails fsmount guestmemfs /mnt/node$node ro node=$node)
+        echo "$node: $said"
+    done
+    read -r start _ < "$VM_SCRATCH/ranges"
+    grep -q "$start-.*: guestmemfs node" /proc/iomem || die "its memory is not kept: $(cat /proc/iomem)"
+    [ "$VM_BOOT" = 3 ] || vm-kexec
+    """, nodes=3, mem="1G", append="guestmemfs=0:128M,1:128M,2:128M", boots=3,
+       expect=[r"guestmem(_pool|fs): "])
