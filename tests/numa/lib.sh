@@ -120,3 +120,16 @@ check_kho() {
 	dmesg | grep -qiE 'disabling kexec handover|KHO: .*fail' && die "KHO: $(dmesg | grep -i kho)"
 	return 0
 }
+
+# kexec_without_handover: into the next kernel by the old system call, which
+# knows nothing of handover. To the pools that is as if the power had failed.
+kexec_without_handover() {
+	ctl=$(cat /run/vm/ctldir)
+	user=$(sed 's/.* vm\.append//' /proc/cmdline)
+	kexec -c -l "/run/vm/host$(cat "$ctl/next-kernel")" \
+		--initrd="/run/vm/host$(cat "$ctl/initramfs")" \
+		--command-line="$(cat "$ctl/cmdline") vm.boot=$((VM_BOOT + 1)) vm.append$user" ||
+		die "the next kernel cannot be loaded"
+	kexec -e
+	die "the next kernel cannot be executed"
+}

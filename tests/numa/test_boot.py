@@ -103,7 +103,7 @@ def test_node_that_is_too_small_for_any(vm):
     ("600M", (256, 256), (0, 1)),
     # To the nearest section, without a word: firmware keeps some pages.
     ("30%", (256, 256), ()),
-    ("0:25%,1:400M", (256, 384), (1,)),
+    ("0:25%,1:300M", (256, 256), (1,)),
 ], ids=["all", "all-rounded", "percent", "mixed"])
 def test_sizes(vm, value, sizes, rounded):
     expect = [LINE + rf"node {n}: \d+ bytes asked for are rounded down to {sizes[n]} MiB, "
