@@ -86,25 +86,28 @@ bool gmpool_start_afresh(void)
 	return fresh;
 }
 
-/* The node that all of a range is on; NUMA_NO_NODE if there is none such. */
-static int __init range_node(u64 base, u64 size)
+/*
+ * Is a range memory of this kernel, all of it? @nid gets the node that it is
+ * on, NUMA_NO_NODE if there is no one such.
+ */
+static bool __init is_memory(u64 base, u64 size, int *nid)
 {
 	u64 start_pfn = PHYS_PFN(base);
 	u64 end_pfn = PHYS_PFN(base + size);
 	unsigned long start, end;
-	int found = NUMA_NO_NODE;
 	u64 covered = 0;
-	int i, nid;
+	int i, node;
 
-	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, &nid) {
+	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, &node) {
 		if (start >= end_pfn || end <= start_pfn)
 			continue;
-		if (covered && nid != found)
-			return NUMA_NO_NODE;
-		found = nid;
+		*nid = !covered || *nid == node ? node : NUMA_NO_NODE;
 		covered += min_t(u64, end, end_pfn) - max_t(u64, start, start_pfn);
 	}
-	return covered == end_pfn - start_pfn ? found : NUMA_NO_NODE;
+	if (covered == end_pfn - start_pfn)
+		return true;
+	*nid = NUMA_NO_NODE;
+	return false;
 }
 
 /* Bytes of memory on a node. */
@@ -156,6 +159,7 @@ static void __init set_extents(struct gmpool *pool,
 {
 	u32 i;
 
+	pool->total_blocks = 0;
 	for (i = 0; i < nr; i++) {
 		pool->extents[i].base = extents[i].base;
 		pool->extents[i].size = extents[i].size;
@@ -167,16 +171,21 @@ static void __init set_extents(struct gmpool *pool,
 
 /*
  * Is this memory that is still nobody's? Then take it. On a KHO boot only KHO's
- * scratch areas can be in use now.
+ * scratch areas can be in use now, and the super blocks of pools.
  */
-static const char *__init take_extent(const struct gmpool_extent_ser *extent,
-				      phys_addr_t blob)
+static const char *__init take_extent(const struct gmpool_extent_ser *extent)
 {
 	struct memblock_region *region;
 	u64 end = extent->base + extent->size;
+	struct gmpool *pool;
+	int nid;
 
-	if (blob + GMPOOL_BLOB_SIZE > extent->base && blob < end)
-		return "holds its own super block";
+	if (!is_memory(extent->base, extent->size, &nid))
+		return "is no memory of this kernel";
+	list_for_each_entry(pool, &gmpool_list, list)
+		if (pool->blob + GMPOOL_BLOB_SIZE > extent->base &&
+		    pool->blob < end)
+			return "holds the super block of a pool";
 	if (memblock_is_region_reserved(extent->base, extent->size))
 		return "is in use by this kernel";
 	for_each_mem_region(region) {
@@ -189,13 +198,27 @@ static const char *__init take_extent(const struct gmpool_extent_ser *extent,
 	return NULL;
 }
 
-static void __init retrieve_pool(u32 key, phys_addr_t blob, size_t size)
+/* The node that all of a pool is on, or NUMA_NO_NODE. */
+static int __init pool_node(const struct gmpool_super_ser *super)
+{
+	int nid = NUMA_NO_NODE, other;
+	u32 i;
+
+	for (i = 0; i < super->nr_extents; i++) {
+		if (!is_memory(super->extents[i].base, super->extents[i].size,
+			       &other) || (i && other != nid))
+			return NUMA_NO_NODE;
+		nid = other;
+	}
+	return nid;
+}
+
+static void __init find_pool(u32 key, phys_addr_t blob, size_t size)
 {
 	const struct gmpool_super_ser *super;
-	const char *error, *reason;
 	struct gmpool *pool;
-	int nid, other;
-	u32 i, taken = 0;
+	const char *error;
+	int nid;
 
 	if (size != GMPOOL_BLOB_SIZE || !IS_ALIGNED(blob, GMPOOL_BLOB_SIZE) ||
 	    !memblock_is_region_memory(blob, GMPOOL_BLOB_SIZE)) {
@@ -214,41 +237,75 @@ static void __init retrieve_pool(u32 key, phys_addr_t blob, size_t size)
 		return;
 	}
 
-	nid = range_node(super->extents[0].base, super->extents[0].size);
-	for (i = 1; i < super->nr_extents; i++) {
-		other = range_node(super->extents[i].base, super->extents[i].size);
-		if (other != nid)
-			nid = NUMA_NO_NODE;
-	}
+	nid = pool_node(super);
 	pool = add_pool(nid == NUMA_NO_NODE ? (int)key : nid, key);
-	if (!pool)
-		pr_err("node %u: no memory to describe its pool\n", key);
-	else
-		pool->blob = blob;
-
-	for (i = 0; i < super->nr_extents; i++) {
-		reason = take_extent(&super->extents[i], blob);
-		if (!reason) {
-			picked[taken++] = super->extents[i];
-			continue;
-		}
-		pr_err("node %u: extent at %#llx of %llu bytes %s\n", key,
-		       super->extents[i].base, super->extents[i].size, reason);
-		if (pool)
-			gmpool_fail(pool, "its memory is not free");
-	}
-	if (!pool)
+	if (!pool) {
+		pr_err("node %u: no memory to describe its pool: it is lost\n",
+		       key);
+		node_set(key, lost);
 		return;
-
-	/* What is in use by the kernel must not be taken away from it later. */
-	set_extents(pool, picked, taken);
+	}
+	pool->blob = blob;
+	set_extents(pool, super->extents, super->nr_extents);
 	if (error)
 		gmpool_fail(pool, "super block is damaged (%s)", error);
 	else if (nid == NUMA_NO_NODE)
 		gmpool_fail(pool, "its memory is not on one node");
-	else if (nid != key)
+}
+
+static bool __init overlap(const struct gmpool *a, const struct gmpool *b)
+{
+	u32 i, j;
+
+	for (i = 0; i < a->nr_extents; i++)
+		for (j = 0; j < b->nr_extents; j++)
+			if (a->extents[i].base <
+			    b->extents[j].base + b->extents[j].size &&
+			    b->extents[j].base <
+			    a->extents[i].base + a->extents[i].size)
+				return true;
+	return false;
+}
+
+/*
+ * Two pools that claim the same memory: whose it is cannot be known. And what
+ * was two nodes may be one now: then the first pool there serves it.
+ */
+static void __init compare_pools(struct gmpool *a, struct gmpool *b)
+{
+	if (overlap(a, b)) {
+		gmpool_fail(a, "the pool of node %u claims the same memory",
+			    b->key);
+		gmpool_fail(b, "the pool of node %u claims the same memory",
+			    a->key);
+	}
+	if (a->nid == b->nid && a->state != GMPOOL_FAILED)
+		gmpool_fail(b, "node %d has another pool", a->nid);
+}
+
+static void __init take_pool(struct gmpool *pool)
+{
+	const char *error;
+	u32 i, taken = 0;
+
+	for (i = 0; i < pool->nr_extents; i++) {
+		picked[taken].base = pool->extents[i].base;
+		picked[taken].size = pool->extents[i].size;
+		error = take_extent(&picked[taken]);
+		if (!error) {
+			taken++;
+			continue;
+		}
+		pr_err("node %u: extent at %#llx of %llu bytes %s\n", pool->key,
+		       pool->extents[i].base, pool->extents[i].size, error);
+		gmpool_fail(pool, "its memory is not free");
+	}
+	/* What the kernel uses itself must not be taken away from it later. */
+	set_extents(pool, picked, taken);
+
+	if (pool->state != GMPOOL_FAILED && pool->nid != pool->key)
 		pr_notice("node %u of the kernel before is node %d now: its pool follows the memory\n",
-			  key, nid);
+			  pool->key, pool->nid);
 }
 
 /**
@@ -277,19 +334,16 @@ void __init guestmem_pool_retrieve_early(void)
 	for (key = 0; key < MAX_NUMNODES; key++) {
 		snprintf(name, sizeof(name), GMPOOL_SUBTREE_FMT, key);
 		if (!kho_retrieve_subtree(name, &phys, &size))
-			retrieve_pool(key, phys, size);
+			find_pool(key, phys, size);
 	}
 
-	/* What was two nodes may be one now; the first pool there serves it. */
 	list_for_each_entry(pool, &gmpool_list, list) {
-		if (pool->state == GMPOOL_FAILED)
-			continue;
 		other = pool;
 		list_for_each_entry_continue(other, &gmpool_list, list)
-			if (other->nid == pool->nid)
-				gmpool_fail(other, "node %d has another pool",
-					    pool->nid);
+			compare_pools(pool, other);
 	}
+	list_for_each_entry(pool, &gmpool_list, list)
+		take_pool(pool);
 }
 
 /*
