@@ -440,26 +440,32 @@ static void random_layouts(struct kunit *test)
 	KUNIT_EXPECT_GT(test, picked, 1000);
 }
 
-/* k >= base + 3 * (kernel + k * sizeof(struct page) / PAGE_SIZE) */
-static bool enough(u64 k, u64 kernel, u64 base)
+/*
+ * k >= base + (1 + scale / 100) * (kernel + k * sizeof(struct page) / PAGE_SIZE)
+ */
+static bool enough(u64 k, u64 kernel, u64 base, u32 scale)
 {
 	u64 pages = k / PAGE_SIZE;
 
 	/* Nothing is lost: what is kept is whole pages. */
-	return k >= base + 3 * (kernel + pages * sizeof(struct page));
+	return 100 * k >= 100 * base +
+			  (100 + scale) * (kernel + pages * sizeof(struct page));
 }
 
-static void expect_keep(struct kunit *test, u64 kernel, u64 base,
+static void expect_keep(struct kunit *test, u64 kernel, u64 base, u32 scale,
 			u64 granularity)
 {
-	u64 k = gmpool_layout_keep(kernel, base, granularity);
+	u64 k = gmpool_layout_keep(kernel, base, scale, granularity);
 
 	KUNIT_ASSERT_EQ(test, k % granularity, 0);
-	KUNIT_ASSERT_TRUE_MSG(test, enough(k, kernel, base),
-			      "keep %llu of kernel %llu base %llu", k, kernel, base);
+	KUNIT_ASSERT_TRUE_MSG(test, enough(k, kernel, base, scale),
+			      "keep %llu of kernel %llu base %llu scale %u",
+			      k, kernel, base, scale);
 	if (k)
-		KUNIT_ASSERT_FALSE_MSG(test, enough(k - granularity, kernel, base),
-				       "keep %llu of kernel %llu base %llu", k, kernel, base);
+		KUNIT_ASSERT_FALSE_MSG(test,
+				       enough(k - granularity, kernel, base, scale),
+				       "keep %llu of kernel %llu base %llu scale %u",
+				       k, kernel, base, scale);
 }
 
 static void keep(struct kunit *test)
@@ -469,22 +475,26 @@ static void keep(struct kunit *test)
 		SZ_128M + 1, SZ_256M, SZ_1G, 100ULL * SZ_1G,
 	};
 	static const u64 granularities[] = { SZ_4K, SZ_2M, SZ_128M, SZ_1G };
+	static const u32 scales[] = { 0, 1, 50, 100, 200, GMPOOL_MAX_SCALE };
 	struct rnd_state rnd;
-	unsigned int i, j, k;
+	unsigned int i, j, k, s;
 
-	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, 0, SECTION), 0);
-	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, 1, SECTION), SECTION);
+	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, 0, 200, SECTION), 0);
+	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, 1, 200, SECTION), SECTION);
 	/* Of a kept gigabyte, three times its memory map is not base. */
 	KUNIT_EXPECT_EQ(test,
 			gmpool_layout_keep(0, SZ_1G - 3 * sizeof(struct page) * (SZ_1G / PAGE_SIZE),
-					   SECTION),
+					   200, SECTION),
 			SZ_1G);
-	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, SZ_1G, SECTION), SZ_1G + SECTION);
+	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, SZ_1G, 200, SECTION),
+			SZ_1G + SECTION);
 
 	for (i = 0; i < ARRAY_SIZE(values); i++)
 		for (j = 0; j < ARRAY_SIZE(values); j++)
 			for (k = 0; k < ARRAY_SIZE(granularities); k++)
-				expect_keep(test, values[i], values[j], granularities[k]);
+				for (s = 0; s < ARRAY_SIZE(scales); s++)
+					expect_keep(test, values[i], values[j],
+						    scales[s], granularities[k]);
 
 	gmpool_test_seed(test, &rnd, seed);
 	for (i = 0; i < 10000; i++) {
@@ -494,6 +504,7 @@ static void keep(struct kunit *test)
 		kernel <<= gmpool_test_random(&rnd, 0, 8);
 		base <<= gmpool_test_random(&rnd, 0, 8);
 		expect_keep(test, kernel, base,
+			    scales[gmpool_test_random(&rnd, 0, ARRAY_SIZE(scales) - 1)],
 			    granularities[gmpool_test_random(&rnd, 0, 3)]);
 	}
 }

@@ -161,22 +161,27 @@ int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
  * gmpool_layout_keep - what must stay of a node outside its pool
  * @kernel_bytes: bytes the kernel has allocated there for good so far
  * @base: bytes for what it will need beside memory maps
- * @granularity: of the result, in bytes
+ * @scale: what KHO sets aside for each byte that the kernel allocates early,
+ *	in percent, at most GMPOOL_MAX_SCALE
+ * @granularity: of the result, in bytes, a multiple of PAGE_SIZE
  *
- * KHO sets aside twice what the kernel allocates early on a node as scratch
- * (scratch_scale in kernel/liveupdate/kexec_handover.c), and if it cannot, it
- * turns itself off for the whole machine. What is kept needs struct pages,
- * which are such an allocation too. So with k kept bytes::
+ * KHO's scratch area on a node is sized by what is allocated there
+ * (scratch_size_node() in kernel/liveupdate/kexec_handover.c), and if there is
+ * no room for it, KHO turns itself off for the whole machine. What is kept
+ * needs struct pages, which are such an allocation too. So with k kept bytes::
  *
- *   k >= base + 3 * (kernel_bytes + k * sizeof(struct page) / PAGE_SIZE)
+ *   k >= base + (1 + scale / 100) *
+ *	  (kernel_bytes + k * sizeof(struct page) / PAGE_SIZE)
  *
  * Return: the least such k, rounded up, in bytes.
  */
-u64 gmpool_layout_keep(u64 kernel_bytes, u64 base, u64 granularity)
+u64 gmpool_layout_keep(u64 kernel_bytes, u64 base, u32 scale, u64 granularity)
 {
-	u64 fixed = base + 3 * kernel_bytes;
-	u64 keep = mul_u64_u64_div_u64(fixed, PAGE_SIZE,
-				       PAGE_SIZE - 3 * sizeof(struct page));
+	u32 percent = 100 + scale;
+	u64 fixed = base + DIV_ROUND_UP_ULL(kernel_bytes * percent, 100);
+	u64 keep = mul_u64_u64_div_u64(fixed, 100 * PAGE_SIZE,
+				       100 * PAGE_SIZE -
+				       percent * sizeof(struct page));
 
 	return DIV64_U64_ROUND_UP(keep, granularity) * granularity;
 }

@@ -10,6 +10,9 @@
 /* What one PUD leaf of x86-64 maps. Extents start on it where they can. */
 #define GMPOOL_GIANT_SIZE	BIT_ULL(30)
 
+/* Largest scale that gmpool_layout_keep() can count with, in percent. */
+#define GMPOOL_MAX_SCALE	5000
+
 /* Free ranges of one node that are looked at: the largest of them count. */
 #define GMPOOL_MAX_RANGES	256
 
@@ -17,6 +20,6 @@ u64 gmpool_layout_size(const struct gmpool_extent_ser *ranges, u32 nr_ranges);
 int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 		       u64 size, struct gmpool_extent_ser *extents,
 		       u32 *nr_extents);
-u64 gmpool_layout_keep(u64 kernel_bytes, u64 base, u64 granularity);
+u64 gmpool_layout_keep(u64 kernel_bytes, u64 base, u32 scale, u64 granularity);
 
 #endif /* _GMPOOL_LAYOUT_H */

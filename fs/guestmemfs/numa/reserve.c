@@ -54,6 +54,14 @@ static nodemask_t lost __initdata;
 static bool fresh __ro_after_init;
 
 /*
+ * How KHO sizes its scratch areas: in percent of what is allocated early, or if
+ * that is 0, in bytes.
+ */
+static u32 scratch_scale __initdata = 200;
+static u64 scratch_global __initdata;
+static u64 scratch_node __initdata;
+
+/*
  * Only recorded here: the nodes are not known yet. If it is given more than
  * once, all of it counts.
  */
@@ -68,6 +76,39 @@ static int __init guestmemfs_setup(char *s)
 	return 0;
 }
 early_param("guestmemfs", guestmemfs_setup);
+
+/*
+ * KHO parses this too, and says what is wrong with it. See
+ * kho_parse_scratch_size().
+ */
+static int __init kho_scratch_setup(char *s)
+{
+	u64 low, global, node;
+	u32 scale;
+	char *p;
+
+	if (!s)
+		return 0;
+	if (sscanf(s, "%u%%", &scale) == 1 && strchr(s, '%')) {
+		scratch_scale = min(scale, GMPOOL_MAX_SCALE);
+		return 0;
+	}
+
+	low = memparse(s, &p);
+	if (*p != ',')
+		return 0;
+	global = memparse(p + 1, &p);
+	if (*p != ',')
+		return 0;
+	node = memparse(p + 1, &p);
+	if (*p || !(low + global + node))
+		return 0;
+	scratch_scale = 0;
+	scratch_global = global;
+	scratch_node = node;
+	return 0;
+}
+early_param("kho_scratch", kho_scratch_setup);
 
 static void __init report_arg(void *ctx, const char *token, int len,
 			      enum gmpool_arg_error error)
@@ -508,9 +549,9 @@ static u64 __init asked_on(int nid)
 
 /*
  * KHO's scratch area for allocations on no particular node is in one piece on
- * one node: on the largest. It is twice as large as all that the kernel has
- * allocated early, the memory maps of what the pools leave of all nodes among
- * that. A kernel that was started with KHO has it already.
+ * one node: on the largest. It is sized by all that the kernel has allocated
+ * early, the memory maps of what the pools leave of all nodes among that. A
+ * kernel that was started with KHO has it already.
  */
 static u64 __init keep_for_all(int nid)
 {
@@ -531,7 +572,9 @@ static u64 __init keep_for_all(int nid)
 		    (total == node_size(largest) && other < largest))
 			largest = other;
 	}
-	return nid == largest ? 2 * bytes : 0;
+	if (nid != largest)
+		return 0;
+	return scratch_global + div_u64(bytes * scratch_scale, 100);
 }
 
 static void __init reserve_pool(int nid, u64 asked)
@@ -539,8 +582,8 @@ static void __init reserve_pool(int nid, u64 asked)
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
 	u64 total = node_size(nid);
 	u64 keep = gmpool_layout_keep(kernel_bytes(nid),
-				      KEEP_NODE + keep_for_all(nid),
-				      GMPOOL_GRANULARITY);
+				      KEEP_NODE + scratch_node + keep_for_all(nid),
+				      scratch_scale, GMPOOL_GRANULARITY);
 	u32 nr_ranges = find_ranges(nid);
 	u64 allowed = largest_pool(nid, gmpool_layout_size(ranges, nr_ranges),
 				   keep);
