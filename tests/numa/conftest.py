@@ -32,8 +32,16 @@ OURS = re.compile(r"guestmem(?:_pool|fs): .*")
 KERNEL_START = re.compile(r"\] Linux version \d")
 
 
-def debug():
-    return os.environ.get("DEBUG", "0") not in ("", "0")
+# How much larger nodes of up to 2 GiB are made for the debug kernel: KASAN has an
+# eighth of all memory, and KHO wants twice that for scratch.
+DEBUG = os.environ.get("DEBUG", "0") not in ("", "0")
+SCALE = 2 if DEBUG else 1
+
+
+def scaled(size):
+    """A node's memory for the kernel that is tested, from that for the normal one."""
+    mib = int(size[:-1]) * {"M": 1, "G": 1024}[size[-1]]
+    return f"{mib * SCALE}M" if mib <= 2048 else size
 
 
 class Run:
@@ -74,6 +82,10 @@ def check_log(run, expect):
 
 def boot(script, tmp_path, *, nodes=None, mem=None, cpus=None, topology=None, append="",
          expect=(), options=(), boots=None):
+    if mem is not None:
+        mem = scaled(mem)
+    if topology is not None:
+        topology = re.sub(r"(?<=mem=)\w+", lambda m: scaled(m.group()), topology)
     log = tmp_path / "kernel.log"
     scratch = tmp_path / "scratch"
     cmd = [os.path.join(TOP, "scripts", "vm"), "--log", str(log), "--scratch", str(scratch),

@@ -5,6 +5,8 @@ import re
 
 import pytest
 
+from conftest import SCALE
+
 LINE = r"guestmem_pool: "
 
 
@@ -51,7 +53,7 @@ def test_values_that_are_none(vm):
 
 
 def test_too_large_says_what_would_be_accepted(vm):
-    asked = {0: "1G", 1: "2000M"}
+    asked = {0: "90%", 1: "95%"}
     run = vm("check_kho; fails grep guestmemfs /proc/iomem", nodes=2, mem="1G", boots=1,
              append="guestmemfs=" + ",".join(f"{n}:{s}" for n, s in asked.items()),
              expect=[LINE + rf"node {n}: a pool of \d+ MiB is too large, "
@@ -102,8 +104,8 @@ def test_node_that_is_too_small_for_any(vm):
     ("512M", (256, 256), ()),
     ("600M", (256, 256), (0, 1)),
     # To the nearest section, without a word: firmware keeps some pages.
-    ("30%", (256, 256), ()),
-    ("0:25%,1:300M", (256, 256), (1,)),
+    ("25%", (256 * SCALE, 256 * SCALE), ()),
+    ("0:25%,1:300M", (256 * SCALE, 256), (1,)),
 ], ids=["all", "all-rounded", "percent", "mixed"])
 def test_sizes(vm, value, sizes, rounded):
     expect = [LINE + rf"node {n}: \d+ bytes asked for are rounded down to {sizes[n]} MiB, "

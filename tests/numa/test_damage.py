@@ -197,7 +197,7 @@ def groups(shared_vm):
             damages += f"{node} {where} {byte} {mask}{' fix' if fix else ''}\n"
         # The hole below 4 GiB, and what firmware keeps, is in the first node.
         nodes = "node=0,cpus=0-1,mem=2560M;" + ";".join(
-            f"node={n},mem=384M" for n in range(1, len(names) + 1))
+            f"node={n},mem=640M" for n in range(1, len(names) + 1))
         # Not for the kernel to be on a small node, which has no room for a pool then.
         param = "nokaslr guestmemfs=0:128M," + ",".join(f"{n}:128M" for n in range(1, len(names) + 1))
         try:
@@ -283,3 +283,50 @@ def test_two_pools_that_claim_the_same_memory(vm):
     [ "$VM_BOOT" = 3 ] || vm-kexec
     """, nodes=3, mem="1G", append="guestmemfs=0:128M,1:128M,2:128M", boots=3,
        expect=[r"guestmem(_pool|fs): "])
+
+
+def test_fresh_start_after_damage(vm):
+    """guestmemfs=fresh gives the memory of pools that cannot be used back."""
+    vm(r"""
+    check_kho
+    case $VM_BOOT in
+    1)
+        mount_node 0
+        memfile fill /mnt/node0/file 8M 1
+        damage 0 meta0 0 1
+        damage 1 both 0 1
+        vm-kexec
+        ;;
+    2)
+        fails mount -t guestmemfs -o node=0 none /mnt
+        fails mount -t guestmemfs -o node=1 none /mnt
+        vm-kexec --cmdline guestmemfs=fresh,0:256M,1:512M
+        ;;
+    3)
+        for node in 0 1; do
+            mount_node $node
+            cd "$(at_node $node)"
+            equal "$(ls)" '' 'files'
+            truncate -s $(($(free_blocks .) * 2))M all
+            memfile zero all
+        done
+        cd /
+        vm-kexec --cmdline guestmemfs=0:256M,1:512M
+        ;;
+    4)
+        for node in 0 1; do
+            mount_node $node
+            memfile zero "$(at_node $node)/all"
+        done
+        ;;
+    esac
+    """, nodes=2, mem="4G", append="guestmemfs=0:256M,1:512M", boots=4, expect=[
+        r"guestmem_pool: node 0: metadata block 0 is damaged \(magic number\)",
+        r"guestmem_pool: node 1: handed-over super block and its copy are damaged",
+        r"guestmem_pool: node 1: no new pool is made in the place of the lost one before "
+        r"guestmemfs=fresh or a cold boot",
+        r"guestmemfs: the pool of node 0 is not used: metadata block 0 is damaged",
+        r"guestmemfs: node 1 has no pool; nodes with a pool: 0",
+        r"guestmem_pool: guestmemfs=fresh: pools that were handed over are thrown away",
+        r"guestmem_pool: node 0: pool of 128 blocks thrown away",
+    ])

@@ -5,12 +5,14 @@ import re
 
 import pytest
 
+from conftest import DEBUG
+
 # name: machine, boot parameter, nodes that have a pool then, what is said
 SHAPES = {
     "one-node": (dict(nodes=1, mem="1G"), "0:256M", [0], ()),
     "two-nodes": (dict(nodes=2, mem="1G"), "0:256M,1:256M", [0, 1], ()),
-    "four-nodes": (dict(nodes=4, mem="768M"), "0:128M,1:256M,2:128M,3:256M", [0, 1, 2, 3], ()),
-    "eight-nodes": (dict(nodes=8, mem="768M", cpus=2), "1G", list(range(8)), ()),
+    "four-nodes": (dict(nodes=4, mem="1G"), "0:128M,1:256M,2:128M,3:256M", [0, 1, 2, 3], ()),
+    "eight-nodes": (dict(nodes=8, mem="1G", cpus=2), "1G", list(range(8)), ()),
     "node-without-cpus": (
         dict(topology="node=0,cpus=0-1,mem=1G;node=1,mem=1G"), "0:128M,1:256M", [0, 1], ()),
     "first-node-without-cpus": (
@@ -21,13 +23,13 @@ SHAPES = {
     "first-node-without-memory": (
         dict(topology="node=0,cpus=0;node=1,cpus=1,mem=2G"), "512M", [1], ()),
     "uneven-nodes": (
-        dict(topology="node=0,cpus=0,mem=3G;node=1,cpus=1,mem=768M;dist=0,1,40"),
+        dict(topology="node=0,cpus=0,mem=3G;node=1,cpus=1,mem=1G;dist=0,1,40"),
         "0:1G,1:128M", [0, 1], ()),
     "hole-below-4G": (
         dict(topology="node=0,cpus=0,mem=3G;node=1,cpus=1,mem=1G;hole=2G"),
         "0:2G,1:256M", [0, 1], ()),
     "small-hole": (
-        dict(topology="node=0,cpus=0-1,mem=4G;hole=1G"), "0:3G", [0], ()),
+        dict(topology="node=0,cpus=0-1,mem=4G;hole=1G"), "0:1G" if DEBUG else "0:3G", [0], ()),
 }
 
 SCRIPT = r"""
@@ -75,7 +77,7 @@ def test_shape(vm, shape):
     machine, param, pools, expect = SHAPES[shape]
     run = vm(f"POOLS='{' '.join(map(str, pools))}'\n{SCRIPT}", append=f"guestmemfs={param}",
              boots=2, expect=expect, **machine)
-    if shape == "small-hole":
+    if shape == "small-hole" and not DEBUG:
         # Below and above: no single extent has 3 of these 4 GiB.
         assert any(re.search(r" in [2-9] extents,", l) for l in run.boots[0]), run.boots[0]
 
