@@ -530,6 +530,8 @@ static void freeze(struct gmpool *pool)
 	pool->super->state = GMPOOL_STATE_SEALED;
 	gmpool_sync_super(pool);
 	gmpool_debugfs_damage(pool);
+	/* It stays locked, but not on behalf of this task, which goes on. */
+	percpu_rwsem_release(&pool->freeze, _THIS_IP_);
 }
 
 /*
