@@ -1,8 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
 """Pool memory is out of everybody's reach, and costs the kernel nothing."""
 
-import re
-
 # Asks for pool memory wherever user space can ask for memory by its address.
 LOOK = r"""
 cat > /tmp/look.py <<'END'
