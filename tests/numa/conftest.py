@@ -32,16 +32,33 @@ OURS = re.compile(r"guestmem(?:_pool|fs): .*")
 KERNEL_START = re.compile(r"\] Linux version \d")
 
 
-# How much larger nodes of up to 2 GiB are made for the debug kernel: KASAN has an
-# eighth of all memory, and KHO wants twice that for scratch.
 DEBUG = os.environ.get("DEBUG", "0") not in ("", "0")
-SCALE = 2 if DEBUG else 1
+# MiB that the first node has more for the debug kernel.
+MORE = 2048 if DEBUG else 0
 
 
-def scaled(size):
-    """A node's memory for the kernel that is tested, from that for the normal one."""
-    mib = int(size[:-1]) * {"M": 1, "G": 1024}[size[-1]]
-    return f"{mib * SCALE}M" if mib <= 2048 else size
+def mebibytes(size):
+    return int(size[:-1]) * {"M": 1, "G": 1024}[size[-1]]
+
+
+def machine(nodes, mem, cpus, topology):
+    """Options of scripts/vm for a machine that is described for the normal kernel.
+
+    The debug kernel has less room for pools: KASAN takes an eighth of all memory,
+    and KHO as much again for scratch. What is below 4 GiB is not enough for both and
+    a pool, so the first node has more above.
+    """
+    if not DEBUG:
+        options = {"nodes": nodes, "mem": mem, "cpus": cpus, "topology": topology}
+        return [f"--{name}={value}" for name, value in options.items() if value is not None]
+    if topology is None:
+        cpus = cpus or max(2, nodes)
+        where = [[c for c in range(cpus) if c * nodes // max(cpus, nodes) == n]
+                 for n in range(nodes)]
+        topology = ";".join(f"node={n}" + (",cpus=" + "+".join(map(str, c)) if c else "") +
+                            f",mem={mem}" for n, c in enumerate(where))
+    topology = re.sub(r"(?<=mem=)\w+", lambda m: f"{mebibytes(m.group()) + MORE}M", topology, count=1)
+    return ["--topology", topology]
 
 
 class Run:
@@ -82,17 +99,10 @@ def check_log(run, expect):
 
 def boot(script, tmp_path, *, nodes=None, mem=None, cpus=None, topology=None, append="",
          expect=(), options=(), boots=None):
-    if mem is not None:
-        mem = scaled(mem)
-    if topology is not None:
-        topology = re.sub(r"(?<=mem=)\w+", lambda m: scaled(m.group()), topology)
     log = tmp_path / "kernel.log"
     scratch = tmp_path / "scratch"
     cmd = [os.path.join(TOP, "scripts", "vm"), "--log", str(log), "--scratch", str(scratch),
-           "--append", append]
-    for name, value in (("nodes", nodes), ("mem", mem), ("cpus", cpus), ("topology", topology)):
-        if value is not None:
-            cmd += [f"--{name}", str(value)]
+           "--append", append, *machine(nodes, mem, cpus, topology)]
     setup = f"PATH=$PATH:{BIN}; . {HERE}/lib.sh; set -eu\n"
     cmd += [*options, "--", "bash", "-c", setup + script]
     done = subprocess.run(cmd, cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

@@ -110,7 +110,7 @@ def test_kexec_in_the_middle_of_work(vm):
     sleep 0.$((VM_BOOT * 37 % 100))
     equal "$(pgrep -c memfile)" 8 'programs at work'
     vm-kexec
-    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=4, options=["--cpus", "2"])
+    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=4)
 
 
 def test_file_without_name_is_freed_by_next_kernel(vm):
