@@ -344,7 +344,7 @@ static void __init take_pool(struct gmpool *pool)
 	/* What the kernel uses itself must not be taken away from it later. */
 	set_extents(pool, picked, taken);
 
-	if (pool->state != GMPOOL_FAILED && pool->nid != pool->key)
+	if (pool->nid != pool->key)
 		pr_notice("node %u of the kernel before is node %d now: its pool follows the memory\n",
 			  pool->key, pool->nid);
 }
