@@ -293,3 +293,53 @@ def test_nodes_become_one_and_two_again(vm):
         LINE + "node 0: node 0 has another pool: this pool is not used, its memory is kept and handed on",
         LINE + "guestmemfs=: node 1 does not exist, allowed are 0: this part is ignored",
     ])
+
+
+def test_nodes_are_renumbered(vm):
+    """Pools follow their memory to the numbers that their nodes have now."""
+    run = vm(r"""
+    check_kho
+    # node_of START: the node whose pool begins there
+    node_of() {
+        sed -n "s/^ *$1-.* : guestmemfs node\([0-9]*\)$/\1/p" /proc/iomem
+    }
+    case $VM_BOOT in
+    1)
+        for node in 0 1; do
+            mount_node $node
+            memfile fill "$(at_node $node)/file" 40M $node
+            pool_ranges $node > "$VM_SCRATCH/$node"
+        done
+        # Each node becomes two.
+        vm-kexec --cmdline 'nokaslr numa=fake=2U'
+        ;;
+    2)
+        equal "$(cat /sys/devices/system/node/online)" 0-3 'nodes'
+        for old in 0 1; do
+            read -r start _ < "$VM_SCRATCH/$old"
+            node=$(node_of "$start")
+            echo "moved$old=$node"
+            mount_node "$node"
+            memfile check "$(at_node "$node")/file" $old
+            memfile fill "$(at_node "$node")/second" 4M $((old + 10))
+        done
+        vm-kexec --cmdline 'nokaslr guestmemfs=0:256M,1:256M'
+        ;;
+    3)
+        for node in 0 1; do
+            mount_node $node
+            read -r start _ < "$VM_SCRATCH/$node"
+            equal "$(node_of "$start")" $node 'node'
+            memfile check "$(at_node $node)/file" $node
+            memfile check "$(at_node $node)/second" $((node + 10))
+        done
+        ;;
+    esac
+    """, nodes=2, mem="1G", append="nokaslr guestmemfs=0:256M,1:256M", boots=3, expect=[
+        LINE + r"node \d of the kernel before is node \d now: its pool follows the memory"])
+    moved = [run.value("moved0"), run.value("moved1")]
+    assert moved != ["0", "1"], "no node has another number, so nothing was tested"
+    for old, new in enumerate(moved):
+        if str(old) != new:
+            assert (f"guestmem_pool: node {old} of the kernel before is node {new} now: "
+                    "its pool follows the memory") in run.boots[1]

@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The means of the other tests say no where they have to."""
+
+import pytest
+
+
+def test_programs_say_no(vm):
+    vm(r"""
+    mount_node 0
+    mount_node 1
+    cd /mnt/node0
+    memfile fill file 6000000 5
+    memfile check file 5
+    has "$(fails memfile check file 6)" 'wrong at byte 0:' 'another pattern'
+    truncate -s 8M file
+    has "$(fails memfile check file 5)" 'wrong at byte 6000000:' 'a file that has grown'
+    has "$(fails memfile zero file)" 'not zero at byte 0:' 'a file with data'
+    fallocate -p -o 0 -l 4M file
+    has "$(fails memfile zero file)" 'not zero at byte 4194304:' 'a file with data behind a hole'
+    has "$(fails memfile stored file)" 'block at 0 has' 'a file that nobody stored to'
+
+    before=$(memfile sum file)
+    memfile where file 0
+    has "$(fails memfile where file 1)" 'not in the pool of node 1' 'blocks on another node'
+    fallocate -p -o 2M -l 2M file
+    has "$(fails memfile where file 0)" 'only 6291456 of 8388608 bytes have blocks' 'a file with a hole'
+    equal "$before" "$(memfile sum file)" 'checksum'
+    truncate -s 7999999 file
+    [ "$before" != "$(memfile sum file)" ] || die 'one checksum for two contents'
+
+    # refuse COMMAND...: it ends the script
+    refuse() {
+        if (set -e; "$@") > /tmp/said 2>&1; then
+            die "nothing is said against: $*"
+        fi
+        grep -q '^FAILED: ' /tmp/said || die "not that: $(cat /tmp/said)"
+    }
+    check_places 0 1
+    wrong_place() {
+        pool_ranges() { echo "0 7ffffff"; }
+        check_places 1
+    }
+    refuse wrong_place
+    refuse check_places 7
+    refuse mount_node 7
+    refuse equal 1 2 numbers
+    refuse between 1 4 3 numbers
+    refuse has 'some text' '^text' words
+    refuse fails true
+    """,
+       nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=1,
+       expect=[r"guestmemfs: node 7 has no pool"])
+
+
+@pytest.mark.parametrize("script,append,expect,why", [
+    ("exit 3", "", (), r"status 3"),
+    ("equal 1 2 numbers; true", "", (), r"FAILED: numbers: '1', should be '2'"),
+    ("false; true", "", (), r"status 1"),
+    ("true", "guestmemfs=0:junk", (), r"(?s)unexpected in the kernel's log.*junk"),
+    ("true", "", ["guestmemfs: something"], r"not in the kernel's log: guestmemfs: something"),
+    ("echo WARNING > /sys/kernel/debug/provoke-crash/DIRECT", "", (), r"status 120"),
+    ("true", "boots=2", (), r"1 boots, should be 2"),
+], ids=["status", "check", "command", "unexpected-line", "missing-line", "warning", "boots"])
+def test_machine_says_no(vm, script, append, expect, why):
+    with pytest.raises((AssertionError, pytest.fail.Exception), match=why):
+        vm(script, nodes=1, mem="512M", append=append, expect=expect,
+           boots=2 if append == "boots=2" else 1)
