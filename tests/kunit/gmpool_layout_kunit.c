@@ -440,6 +440,138 @@ static void random_layouts(struct kunit *test)
 	KUNIT_EXPECT_GT(test, picked, 1000);
 }
 
+#define MAX_AREAS	3
+
+/**
+ * struct room_case - areas beside a pool
+ * @name: for the log
+ * @left: what the pool leaves, in sections
+ * @areas: sizes in sections
+ * @image: size in sections
+ * @room: what gmpool_layout_room() must return
+ */
+struct room_case {
+	const char *name;
+	struct piece left[MAX_PIECES];
+	u32 areas[MAX_AREAS];
+	u32 image;
+	bool room;
+};
+
+/* Areas are letters here, and the image is IIII where it is most in the way. */
+static const struct room_case room_cases[] = {
+	/*  |....AAAA|BB|  */
+	{ "exact fit", {{ 4, 10 }}, { 2, 4 }, 0, true },
+
+	/*  |....-AAA|BB|  then nothing is left for C  */
+	{ "one too many", {{ 4, 10 }}, { 2, 3, 2 }, 0, false },
+
+	/*  |--..--..--|  */
+	{ "enough, but in pieces", {{ 0, 2 }, { 4, 6 }, { 8, 10 }}, { 3 }, 0, false },
+
+	/*  |.BBBB...--|AA......|  */
+	{ "further down where it fits", {{ 1, 5 }, { 8, 12 }}, { 2, 4 }, 0, true },
+
+	/*  |..BB....|.AAA|  */
+	{ "the highest that has room for the first", {{ 2, 4 }, { 9, 12 }}, { 3, 2 },
+	  0, true },
+
+	/*  |..------|..BA|  B takes what only C could use  */
+	{ "in the order of allocation", {{ 2, 5 }, { 8, 12 }}, { 2, 1, 4 }, 0, false },
+
+	/*  |---III--|  */
+	{ "an image in the middle", {{ 0, 8 }}, { 4 }, 3, false },
+
+	/*  |----III-|----....|  */
+	{ "beside an image", {{ 0, 11 }}, { 4 }, 3, true },
+
+	/*  |---III--|...AAAA.|  */
+	{ "an image, and another piece", {{ 0, 8 }, { 11, 15 }}, { 4 }, 3, true },
+
+	/*  |---III--|...IIII.|  the image is in one of them  */
+	{ "an image, and one piece for each", {{ 0, 8 }, { 11, 15 }}, { 4, 4 }, 3,
+	  false },
+
+	/*  |--......|  */
+	{ "an image larger than all pieces", {{ 0, 2 }}, { 2 }, 3, true },
+
+	/*  |II......|  */
+	{ "an image that fills the piece", {{ 0, 2 }}, { 1 }, 2, false },
+
+	/*  |AAI-....|  nowhere is it in the way of two  */
+	{ "an image at the start of memory", {{ 0, 4 }}, { 2 }, 1, true },
+
+	{ "nothing left", { }, { 1 }, 0, false },
+	{ "nothing wanted", { }, { }, 4, true },
+};
+
+KUNIT_ARRAY_PARAM_DESC(room, room_cases, name);
+
+static void room(struct kunit *test)
+{
+	const struct room_case *c = test->param_value;
+	struct gmpool_extent_ser *left = alloc_pieces(test, MAX_PIECES);
+	struct gmpool_extent_ser *work = alloc_pieces(test, MAX_PIECES + 1);
+	u64 areas[MAX_AREAS];
+	u32 nr_left, nr_areas;
+
+	for (nr_left = 0; c->left[nr_left].end; nr_left++)
+		set_piece(&left[nr_left], c->left[nr_left].start, c->left[nr_left].end);
+	for (nr_areas = 0; nr_areas < MAX_AREAS && c->areas[nr_areas]; nr_areas++)
+		areas[nr_areas] = c->areas[nr_areas] * SECTION;
+	KUNIT_EXPECT_EQ(test,
+			gmpool_layout_room(left, nr_left, areas, nr_areas,
+					   c->image * SECTION, SECTION, work),
+			c->room);
+}
+
+/* Edges of pieces are anywhere; areas are not. */
+static void room_is_aligned(struct kunit *test)
+{
+	struct gmpool_extent_ser *left = alloc_pieces(test, 1);
+	struct gmpool_extent_ser *work = alloc_pieces(test, 2);
+	u64 area = 3 * SECTION;
+
+	left->base = SECTION - SZ_4K;
+	left->size = 4 * SECTION;
+	KUNIT_EXPECT_TRUE(test, gmpool_layout_room(left, 1, &area, 1, 0, SECTION, work));
+	left->base = SECTION + SZ_4K;
+	left->size = 4 * SECTION - 2 * SZ_4K;
+	KUNIT_EXPECT_FALSE(test, gmpool_layout_room(left, 1, &area, 1, 0, SECTION, work));
+}
+
+/*
+ *  ranges   |.-------|--------|....----|--------|
+ *  extents  |.......#|##......|....##..|.......#|
+ *  left     |.------.|..------|......--|-------.|
+ */
+static void without(struct kunit *test)
+{
+	static const struct piece expected[] = { { 1, 7 }, { 10, 16 }, { 22, 31 } };
+	struct gmpool_extent_ser *ranges = alloc_pieces(test, 2);
+	struct gmpool_extent_ser *extents = alloc_pieces(test, 3);
+	struct gmpool_extent_ser *left = alloc_pieces(test, 5);
+	u32 nr, i;
+
+	set_piece(&ranges[0], 1, 16);
+	set_piece(&ranges[1], 20, 32);
+	set_piece(&extents[0], 7, 10);
+	set_piece(&extents[1], 20, 22);
+	set_piece(&extents[2], 31, 32);
+	nr = gmpool_layout_without(ranges, 2, extents, 3, left);
+	KUNIT_ASSERT_EQ(test, nr, ARRAY_SIZE(expected));
+	for (i = 0; i < nr; i++) {
+		KUNIT_EXPECT_EQ(test, left[i].base, expected[i].start * SECTION);
+		KUNIT_EXPECT_EQ(test, left[i].base + left[i].size,
+				expected[i].end * SECTION);
+	}
+
+	nr = gmpool_layout_without(ranges, 2, extents, 0, left);
+	KUNIT_ASSERT_EQ(test, nr, 2);
+	KUNIT_EXPECT_MEMEQ(test, left, ranges, 2 * sizeof(*ranges));
+	KUNIT_EXPECT_EQ(test, gmpool_layout_without(ranges, 2, ranges, 2, left), 0);
+}
+
 /*
  * k >= base + (1 + scale / 100) * (kernel + k * sizeof(struct page) / PAGE_SIZE)
  */
@@ -517,6 +649,9 @@ static struct kunit_case layout_test_cases[] = {
 	KUNIT_CASE(pieces_apart),
 	KUNIT_CASE(size_is_sum),
 	KUNIT_CASE(random_layouts),
+	KUNIT_CASE_PARAM(room, room_gen_params),
+	KUNIT_CASE(room_is_aligned),
+	KUNIT_CASE(without),
 	KUNIT_CASE(keep),
 	{}
 };

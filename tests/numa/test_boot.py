@@ -94,7 +94,7 @@ def test_node_that_is_too_small_for_any(vm):
     check_kho
     equal "$(pool_bytes 0)" $((256 << 20)) 'node 0'
     equal "$(pool_bytes 1)" 0 'node 1'
-    """, topology="node=0,cpus=0,mem=1G;node=1,cpus=1,mem=128M", boots=1,
+    """, topology="node=0,cpus=0,mem=1G;node=1,cpus=1,mem=384M", boots=1,
        append="guestmemfs=0:256M,1:64M",
        expect=[LINE + r"node 1: has \d+ MiB and the kernel needs \d+ MiB there, "
                "nothing can be set aside: no pool is made"])

@@ -157,6 +157,129 @@ int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 	return want ? -ENOSPC : 0;
 }
 
+/* Cut @size bytes out of the piece at @start; at its edges, @work stays as long. */
+static u32 cut(struct gmpool_extent_ser *work, u32 nr, u32 piece, u64 start,
+	       u64 size)
+{
+	u64 end = work[piece].base + work[piece].size;
+
+	memmove(&work[piece + 1], &work[piece], (nr - piece) * sizeof(*work));
+	work[piece].size = start - work[piece].base;
+	work[piece + 1].base = start + size;
+	work[piece + 1].size = end - start - size;
+	return nr + 1;
+}
+
+/* As memblock does it: each area from the top, where it fits first. */
+static bool place(struct gmpool_extent_ser *work, u32 nr, const u64 *areas,
+		  u32 nr_areas, u64 align)
+{
+	u64 base;
+	u32 i, a;
+
+	for (a = 0; a < nr_areas; a++) {
+		for (i = nr; i-- > 0;) {
+			base = work[i].base + work[i].size;
+			if (base < areas[a])
+				continue;
+			base = round_down(base - areas[a], align);
+			if (base >= work[i].base)
+				break;
+		}
+		if (i == U32_MAX)
+			return false;
+		work[i].size = base - work[i].base;
+	}
+	return true;
+}
+
+/**
+ * gmpool_layout_room - is there room for areas in what a pool leaves
+ * @left: free memory beside the pool, by rising address, without overlap
+ * @nr_left: how many
+ * @areas: sizes in bytes of what must be in one piece each, in the order in
+ *	which they will be allocated
+ * @nr_areas: how many
+ * @image: bytes of an image that takes its place first, which nobody knows; 0
+ *	for none
+ * @align: of the areas and of the image, in bytes, a power of two
+ * @work: @nr_left + 1 entries to work with
+ *
+ * Enough memory is not enough: it has to be in one piece, and the image can lie
+ * in its middle. An area goes as far up as it can, so an image below all of them
+ * is in the way of none, and no deeper place of it in a piece has to be tried.
+ *
+ * Return: true if all areas find a place wherever the image is.
+ */
+bool gmpool_layout_room(const struct gmpool_extent_ser *left, u32 nr_left,
+			const u64 *areas, u32 nr_areas, u64 image, u64 align,
+			struct gmpool_extent_ser *work)
+{
+	u64 deepest = image + align, start, end;
+	u32 i, nr;
+
+	for (i = 0; i < nr_areas; i++)
+		deepest += round_up(areas[i], align);
+
+	memcpy(work, left, nr_left * sizeof(*work));
+	if (!place(work, nr_left, areas, nr_areas, align))
+		return false;
+	if (!image)
+		return true;
+
+	for (i = 0; i < nr_left; i++) {
+		end = left[i].base + left[i].size;
+		if (left[i].size < image)
+			continue;
+		start = round_down(end - image, align);
+		for (; start >= left[i].base && end - start <= deepest;
+		     start -= align) {
+			memcpy(work, left, nr_left * sizeof(*work));
+			nr = cut(work, nr_left, i, start, image);
+			if (!place(work, nr, areas, nr_areas, align))
+				return false;
+			if (start < align)
+				break;
+		}
+	}
+	return true;
+}
+
+/**
+ * gmpool_layout_without - what is left of free memory
+ * @ranges: the free memory, by rising address, without overlap
+ * @nr_ranges: how many
+ * @extents: what is taken of it, by rising address, each within one range
+ * @nr_extents: how many
+ * @left: @nr_ranges + @nr_extents entries, filled by rising address
+ *
+ * Return: how many entries of @left are used.
+ */
+u32 gmpool_layout_without(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
+			  const struct gmpool_extent_ser *extents,
+			  u32 nr_extents, struct gmpool_extent_ser *left)
+{
+	u32 i, e = 0, nr = 0;
+
+	for (i = 0; i < nr_ranges; i++) {
+		u64 start = ranges[i].base;
+		u64 end = start + ranges[i].size;
+
+		for (; e < nr_extents && extents[e].base < end; e++) {
+			if (extents[e].base > start) {
+				left[nr].base = start;
+				left[nr++].size = extents[e].base - start;
+			}
+			start = extents[e].base + extents[e].size;
+		}
+		if (start < end) {
+			left[nr].base = start;
+			left[nr++].size = end - start;
+		}
+	}
+	return nr;
+}
+
 /**
  * gmpool_layout_keep - what must stay of a node outside its pool
  * @kernel_bytes: bytes the kernel has allocated there for good so far

@@ -20,6 +20,12 @@ u64 gmpool_layout_size(const struct gmpool_extent_ser *ranges, u32 nr_ranges);
 int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 		       u64 size, struct gmpool_extent_ser *extents,
 		       u32 *nr_extents);
+bool gmpool_layout_room(const struct gmpool_extent_ser *left, u32 nr_left,
+			const u64 *areas, u32 nr_areas, u64 image, u64 align,
+			struct gmpool_extent_ser *work);
+u32 gmpool_layout_without(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
+			  const struct gmpool_extent_ser *extents,
+			  u32 nr_extents, struct gmpool_extent_ser *left);
 u64 gmpool_layout_keep(u64 kernel_bytes, u64 base, u32 scale, u64 granularity);
 
 #endif /* _GMPOOL_LAYOUT_H */

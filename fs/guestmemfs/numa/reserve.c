@@ -42,13 +42,21 @@ LIST_HEAD(gmpool_list);
 /* What the kernel allocates early once for all nodes, swiotlb's buffer mostly. */
 #define KEEP_MACHINE	(SZ_64M + SZ_16M)
 
+/* Of KHO's scratch areas: SCRATCH_ALIGNMENT_BYTES in kexec_handover.c. */
+#define SCRATCH_ALIGN	((u64)PAGE_SIZE * MAX_ORDER_NR_PAGES)
+
 /* Free memory below 4 GiB that stays: DMA zones, swiotlb, KHO's low scratch. */
 #define KEEP_LOW	SZ_256M
 
 static char guestmemfs_param[COMMAND_LINE_SIZE] __initdata;
 static struct gmpool_cmdline cmdline __initdata;
+static struct gmpool_extent_ser pieces[GMPOOL_MAX_RANGES] __initdata;
 static struct gmpool_extent_ser ranges[GMPOOL_MAX_RANGES] __initdata;
 static struct gmpool_extent_ser picked[GMPOOL_MAX_EXTENTS] __initdata;
+static struct gmpool_extent_ser left_over[GMPOOL_MAX_RANGES + GMPOOL_MAX_EXTENTS] __initdata;
+static struct gmpool_extent_ser work[ARRAY_SIZE(left_over) + 1] __initdata;
+static u32 nr_pieces __initdata;
+static u32 nr_ranges __initdata;
 static nodemask_t with_memory __initdata;
 static nodemask_t lost __initdata;
 static bool fresh __ro_after_init;
@@ -58,8 +66,10 @@ static bool fresh __ro_after_init;
  * that is 0, in bytes.
  */
 static u32 scratch_scale __initdata = 200;
+static u64 scratch_low __initdata;
 static u64 scratch_global __initdata;
 static u64 scratch_node __initdata;
+static bool scratch_wanted __initdata;
 
 /*
  * Only recorded here: the nodes are not known yet. If it is given more than
@@ -104,6 +114,7 @@ static int __init kho_scratch_setup(char *s)
 	if (*p || !(low + global + node))
 		return 0;
 	scratch_scale = 0;
+	scratch_low = low;
 	scratch_global = global;
 	scratch_node = node;
 	return 0;
@@ -417,9 +428,20 @@ static u64 __init kernel_bytes(int nid)
 	return nid == image_node() ? bytes : bytes + image_size();
 }
 
+/* What KHO sets aside when the kernel has allocated so much. */
+static u64 __init scratch_for(u64 bytes)
+{
+	return div_u64(bytes * scratch_scale, 100);
+}
+
+static u64 __init memmap_size(u64 bytes)
+{
+	return bytes / PAGE_SIZE * sizeof(struct page);
+}
+
 /*
  * Where the memory below 4 GiB starts that a pool may take. Behind what is kept
- * there is what is allocated, and twice that for KHO's scratch area.
+ * there is what is allocated, and KHO's scratch area.
  */
 static u64 __init low_limit(void)
 {
@@ -430,7 +452,7 @@ static u64 __init low_limit(void)
 
 	if (__pa_symbol(_text) >= SZ_4G)
 		kernel += image_size();
-	keep = PHYS_PFN(KEEP_LOW + 3 * kernel);
+	keep = PHYS_PFN(KEEP_LOW + kernel + scratch_low + scratch_for(kernel));
 
 	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, NULL) {
 		if (start >= PHYS_PFN(SZ_4G))
@@ -443,16 +465,19 @@ static u64 __init low_limit(void)
 	return SZ_4G;
 }
 
-static u32 __init append_range(u32 nr, u64 base, u64 size)
+static u32 __init append(struct gmpool_extent_ser *list, u32 nr, u64 start,
+			 u64 end)
 {
-	if (nr && ranges[nr - 1].base + ranges[nr - 1].size == base) {
-		ranges[nr - 1].size += size;
+	struct gmpool_extent_ser *last = nr ? &list[nr - 1] : NULL;
+
+	if (last && last->base + last->size >= start) {
+		last->size = max(last->base + last->size, end) - last->base;
 		return nr;
 	}
 	if (nr == GMPOOL_MAX_RANGES)
 		return nr;
-	ranges[nr].base = base;
-	ranges[nr].size = size;
+	list[nr].base = start;
+	list[nr].size = end - start;
 	return nr + 1;
 }
 
@@ -462,67 +487,51 @@ static enum memblock_flags __init free_flags(void)
 	return is_kho_boot() ? MEMBLOCK_KHO_SCRATCH : MEMBLOCK_NONE;
 }
 
-static bool __init is_free(int nid, u64 from, u64 to)
+/*
+ * The free memory of a node; with @image, also what only the image keeps from
+ * being free. Sets nr_pieces.
+ */
+static void __init find_pieces(int nid, bool image)
 {
+	u64 image_start = round_down(__pa_symbol(_text), PMD_SIZE);
+	u64 image_end = round_up(__pa_symbol(_end), PMD_SIZE);
 	phys_addr_t start, end;
 	u64 i;
 
-	if (from >= to)
-		return true;
-	for_each_free_mem_range(i, nid, free_flags(), &start, &end, NULL)
-		if (from >= start && to <= end)
-			return true;
-	return false;
-}
-
-/* Sections of a node that only the image keeps from being free. */
-static u64 __init image_in_the_way(int nid)
-{
-	u64 start = __pa_symbol(_text), end = __pa_symbol(_end);
-	u64 base = round_down(start, GMPOOL_GRANULARITY);
-	u64 limit = low_limit();
-	u64 nr = 0;
-
 	if (nid != image_node())
-		return 0;
-	for (; base < end; base += GMPOOL_GRANULARITY)
-		if (base >= limit && is_free(nid, base, start) &&
-		    is_free(nid, max(base, end), base + GMPOOL_GRANULARITY))
-			nr++;
-	return nr;
-}
-
-/* The free memory of a node in whole sections, less KHO's scratch areas. */
-static u32 __init find_ranges(int nid)
-{
-	u64 limit = low_limit();
-	phys_addr_t start, end;
-	u64 i, base;
-	u32 nr = 0;
-
+		image = false;
+	nr_pieces = 0;
 	for_each_free_mem_range(i, nid, free_flags(), &start, &end, NULL) {
-		base = round_up(max_t(u64, start, limit), GMPOOL_GRANULARITY);
-		for (; base + GMPOOL_GRANULARITY <= end;
-		     base += GMPOOL_GRANULARITY)
-			if (!kho_scratch_overlap(base, GMPOOL_GRANULARITY))
-				nr = append_range(nr, base, GMPOOL_GRANULARITY);
+		if (image && start > image_start) {
+			nr_pieces = append(pieces, nr_pieces, image_start, image_end);
+			image = false;
+		}
+		nr_pieces = append(pieces, nr_pieces, start, end);
 	}
-	return nr;
+	if (image)
+		nr_pieces = append(pieces, nr_pieces, image_start, image_end);
 }
 
 /*
- * The largest pool that a node can have, when @free bytes are in free sections
- * and @keep must stay.
+ * What of the pieces a pool can have: whole sections, less KHO's scratch areas.
+ * Sets nr_ranges.
  */
-static u64 __init largest_pool(int nid, u64 free, u64 keep)
+static void __init find_ranges(void)
 {
-	u64 total = node_size(nid);
-	u64 image = image_sections() * GMPOOL_GRANULARITY;
+	u64 limit = low_limit();
+	u64 base, end;
+	u32 i;
 
-	free += image_in_the_way(nid) * GMPOOL_GRANULARITY;
-	if (free <= image || total <= keep)
-		return 0;
-	return round_down(min(free - image, total - keep), GMPOOL_GRANULARITY);
+	nr_ranges = 0;
+	for (i = 0; i < nr_pieces; i++) {
+		base = round_up(max(pieces[i].base, limit), GMPOOL_GRANULARITY);
+		end = pieces[i].base + pieces[i].size;
+		for (; base + GMPOOL_GRANULARITY <= end;
+		     base += GMPOOL_GRANULARITY)
+			if (!kho_scratch_overlap(base, GMPOOL_GRANULARITY))
+				nr_ranges = append(ranges, nr_ranges, base,
+						   base + GMPOOL_GRANULARITY);
+	}
 }
 
 /* Bytes that the command line asks for on a node. */
@@ -548,33 +557,103 @@ static u64 __init asked_on(int nid)
 }
 
 /*
- * KHO's scratch area for allocations on no particular node is in one piece on
- * one node: on the largest. It is sized by all that the kernel has allocated
- * early, the memory maps of what the pools leave of all nodes among that. A
- * kernel that was started with KHO has it already.
+ * KHO's scratch area for allocations on no particular node is in one piece, on
+ * the highest node that has room for it. The largest shall have it: of several,
+ * the highest of them.
  */
-static u64 __init keep_for_all(int nid)
+static int __init node_for_all(void)
+{
+	int largest = NUMA_NO_NODE;
+	unsigned long start, end;
+	int i, nid;
+
+	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, &nid)
+		if (largest == NUMA_NO_NODE ||
+		    node_size(nid) >= node_size(largest))
+			largest = nid;
+	return largest;
+}
+
+static u64 __init last_pfn(int nid)
+{
+	unsigned long start, end, last = 0;
+	int i;
+
+	for_each_mem_pfn_range(i, nid, &start, &end, NULL)
+		last = max(last, end);
+	return last;
+}
+
+/*
+ * The size of this area if it can come to be on a node, 0 else: what is above
+ * the largest node would get it first. It is sized by all that the kernel has
+ * allocated early, the memory maps of what the pools leave of all nodes among
+ * that.
+ */
+static u64 __init scratch_for_all(int nid)
 {
 	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE,
 						NUMA_NO_NODE) + KEEP_MACHINE;
 	u64 total, asked;
-	int largest = nid;
 	int other;
 
-	if (is_kho_boot())
+	if (last_pfn(nid) < last_pfn(node_for_all()))
 		return 0;
 	for_each_node_mask(other, with_memory) {
 		total = node_size(other);
 		asked = asked_on(other);
-		bytes += SZ_1M + (total - min(asked, total)) / PAGE_SIZE *
-				 sizeof(struct page);
-		if (total > node_size(largest) ||
-		    (total == node_size(largest) && other < largest))
-			largest = other;
+		bytes += SZ_1M + memmap_size(total - min(asked, total));
 	}
-	if (nid != largest)
+	return scratch_global + scratch_for(bytes);
+}
+
+/*
+ * Is there room for KHO's areas, each in one piece, beside a pool of @size
+ * bytes? pieces and ranges are those without the image: it can be anywhere in
+ * what is left, or have been in the way of the pool, which then took others.
+ */
+static bool __init leaves_room(int nid, u64 size)
+{
+	u64 areas[3], in_the_way = image_sections() * GMPOOL_GRANULARITY;
+	u32 nr, nr_left, nr_areas = 0;
+	u64 left = node_size(nid) - size;
+
+	areas[nr_areas++] = memmap_size(left);
+	areas[nr_areas++] = scratch_for_all(nid);
+	areas[nr_areas++] = scratch_node +
+			    scratch_for(kernel_bytes(nid) + memmap_size(left));
+
+	if (gmpool_layout_pick(ranges, nr_ranges, size, picked, &nr))
+		return false;
+	nr_left = gmpool_layout_without(pieces, nr_pieces, picked, nr, left_over);
+	if (!gmpool_layout_room(left_over, nr_left, areas, nr_areas,
+				image_size(), SCRATCH_ALIGN, work))
+		return false;
+
+	if (gmpool_layout_pick(ranges, nr_ranges, size + in_the_way, picked, &nr))
+		return false;
+	nr_left = gmpool_layout_without(pieces, nr_pieces, picked, nr, left_over);
+	return gmpool_layout_room(left_over, nr_left, areas, nr_areas, 0,
+				  SCRATCH_ALIGN, work);
+}
+
+/* The largest pool that a node can have when @keep bytes must stay. */
+static u64 __init largest_pool(int nid, u64 keep)
+{
+	u64 total = node_size(nid);
+	u64 image = image_sections() * GMPOOL_GRANULARITY;
+	u64 free, size;
+
+	find_pieces(nid, true);
+	find_ranges();
+	free = gmpool_layout_size(ranges, nr_ranges);
+	if (free <= image || total <= keep)
 		return 0;
-	return scratch_global + div_u64(bytes * scratch_scale, 100);
+	size = round_down(min(free - image, total - keep), GMPOOL_GRANULARITY);
+	if (scratch_wanted)
+		while (size && !leaves_room(nid, size))
+			size -= GMPOOL_GRANULARITY;
+	return size;
 }
 
 static void __init reserve_pool(int nid, u64 asked)
@@ -582,11 +661,9 @@ static void __init reserve_pool(int nid, u64 asked)
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
 	u64 total = node_size(nid);
 	u64 keep = gmpool_layout_keep(kernel_bytes(nid),
-				      KEEP_NODE + scratch_node + keep_for_all(nid),
+				      KEEP_NODE + scratch_node + scratch_for_all(nid),
 				      scratch_scale, GMPOOL_GRANULARITY);
-	u32 nr_ranges = find_ranges(nid);
-	u64 allowed = largest_pool(nid, gmpool_layout_size(ranges, nr_ranges),
-				   keep);
+	u64 allowed = largest_pool(nid, keep);
 	struct gmpool *pool;
 	u32 nr, i;
 	int err;
@@ -613,6 +690,8 @@ static void __init reserve_pool(int nid, u64 asked)
 		pr_notice("node %d: %llu bytes asked for are rounded down to %llu MiB, a multiple of %llu MiB\n",
 			  nid, asked, MIB(size), MIB(GMPOOL_GRANULARITY));
 
+	find_pieces(nid, false);
+	find_ranges();
 	err = gmpool_layout_pick(ranges, nr_ranges, size, picked, &nr);
 	if (err) {
 		pr_warn("node %d: free memory is in too many pieces for a pool of %llu MiB: no pool is made\n",
@@ -675,6 +754,15 @@ void __init guestmem_pool_reserve(void)
 		if (guestmemfs_param[0])
 			pr_info("guestmemfs= is ignored in a kdump kernel\n");
 		return;
+	}
+
+	/* A kernel that was started with KHO has its scratch areas already. */
+	scratch_wanted = kho_is_enabled() && !is_kho_boot();
+	if (!scratch_wanted) {
+		scratch_scale = 0;
+		scratch_low = 0;
+		scratch_global = 0;
+		scratch_node = 0;
 	}
 
 	for_each_online_node(nid)
