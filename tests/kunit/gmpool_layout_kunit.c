@@ -447,6 +447,7 @@ static void random_layouts(struct kunit *test)
  * @name: for the log
  * @left: what the pool leaves, in sections
  * @areas: sizes in sections
+ * @optional: the first of them is
  * @image: size in sections
  * @room: what gmpool_layout_room() must return
  */
@@ -456,6 +457,7 @@ struct room_case {
 	u32 areas[MAX_AREAS];
 	u32 image;
 	bool room;
+	bool optional;
 };
 
 /* Areas are letters here, and the image is IIII where it is most in the way. */
@@ -501,6 +503,16 @@ static const struct room_case room_cases[] = {
 	/*  |AAI-....|  nowhere is it in the way of two  */
 	{ "an image at the start of memory", {{ 0, 4 }}, { 2 }, 1, true },
 
+	/*  |----BBBB|  A, with 5, is elsewhere  */
+	{ "an optional area that does not fit", {{ 4, 8 }}, { 5, 4 }, 0, true, true },
+
+	/*  |....-AAA|  it fits, and is in the way of B  */
+	{ "an optional area that fits", {{ 4, 8 }}, { 3, 2 }, 0, false, true },
+
+	/*  |---I-BBB|----....|  */
+	{ "an optional area that fits beside an image", {{ 0, 12 }}, { 6, 3 }, 1, true,
+	  true },
+
 	{ "nothing left", { }, { 1 }, 0, false },
 	{ "nothing wanted", { }, { }, 4, true },
 };
@@ -512,13 +524,14 @@ static void room(struct kunit *test)
 	const struct room_case *c = test->param_value;
 	struct gmpool_extent_ser *left = alloc_pieces(test, MAX_PIECES);
 	struct gmpool_extent_ser *work = alloc_pieces(test, MAX_PIECES + 1);
-	u64 areas[MAX_AREAS];
+	struct gmpool_area areas[MAX_AREAS] = {};
 	u32 nr_left, nr_areas;
 
 	for (nr_left = 0; c->left[nr_left].end; nr_left++)
 		set_piece(&left[nr_left], c->left[nr_left].start, c->left[nr_left].end);
 	for (nr_areas = 0; nr_areas < MAX_AREAS && c->areas[nr_areas]; nr_areas++)
-		areas[nr_areas] = c->areas[nr_areas] * SECTION;
+		areas[nr_areas].size = c->areas[nr_areas] * SECTION;
+	areas[0].optional = c->optional;
 	KUNIT_EXPECT_EQ(test,
 			gmpool_layout_room(left, nr_left, areas, nr_areas,
 					   c->image * SECTION, SECTION, work),
@@ -530,7 +543,7 @@ static void room_is_aligned(struct kunit *test)
 {
 	struct gmpool_extent_ser *left = alloc_pieces(test, 1);
 	struct gmpool_extent_ser *work = alloc_pieces(test, 2);
-	u64 area = 3 * SECTION;
+	struct gmpool_area area = { .size = 3 * SECTION };
 
 	left->base = SECTION - SZ_4K;
 	left->size = 4 * SECTION;

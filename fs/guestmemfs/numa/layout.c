@@ -171,8 +171,8 @@ static u32 cut(struct gmpool_extent_ser *work, u32 nr, u32 piece, u64 start,
 }
 
 /* As memblock does it: each area from the top, where it fits first. */
-static bool place(struct gmpool_extent_ser *work, u32 nr, const u64 *areas,
-		  u32 nr_areas, u64 align)
+static bool place(struct gmpool_extent_ser *work, u32 nr,
+		  const struct gmpool_area *areas, u32 nr_areas, u64 align)
 {
 	u64 base;
 	u32 i, a;
@@ -180,15 +180,16 @@ static bool place(struct gmpool_extent_ser *work, u32 nr, const u64 *areas,
 	for (a = 0; a < nr_areas; a++) {
 		for (i = nr; i-- > 0;) {
 			base = work[i].base + work[i].size;
-			if (base < areas[a])
+			if (base < areas[a].size)
 				continue;
-			base = round_down(base - areas[a], align);
+			base = round_down(base - areas[a].size, align);
 			if (base >= work[i].base)
 				break;
 		}
-		if (i == U32_MAX)
+		if (i != U32_MAX)
+			work[i].size = base - work[i].base;
+		else if (!areas[a].optional)
 			return false;
-		work[i].size = base - work[i].base;
 	}
 	return true;
 }
@@ -197,8 +198,8 @@ static bool place(struct gmpool_extent_ser *work, u32 nr, const u64 *areas,
  * gmpool_layout_room - is there room for areas in what a pool leaves
  * @left: free memory beside the pool, by rising address, without overlap
  * @nr_left: how many
- * @areas: sizes in bytes of what must be in one piece each, in the order in
- *	which they will be allocated
+ * @areas: what must be in one piece each, in the order in which they will be
+ *	allocated
  * @nr_areas: how many
  * @image: bytes of an image that takes its place first, which nobody knows; 0
  *	for none
@@ -212,14 +213,14 @@ static bool place(struct gmpool_extent_ser *work, u32 nr, const u64 *areas,
  * Return: true if all areas find a place wherever the image is.
  */
 bool gmpool_layout_room(const struct gmpool_extent_ser *left, u32 nr_left,
-			const u64 *areas, u32 nr_areas, u64 image, u64 align,
-			struct gmpool_extent_ser *work)
+			const struct gmpool_area *areas, u32 nr_areas,
+			u64 image, u64 align, struct gmpool_extent_ser *work)
 {
 	u64 deepest = image + align, start, end;
 	u32 i, nr;
 
 	for (i = 0; i < nr_areas; i++)
-		deepest += round_up(areas[i], align);
+		deepest += round_up(areas[i].size, align);
 
 	memcpy(work, left, nr_left * sizeof(*work));
 	if (!place(work, nr_left, areas, nr_areas, align))

@@ -16,13 +16,23 @@
 /* Free ranges of one node that are looked at: the largest of them count. */
 #define GMPOOL_MAX_RANGES	256
 
+/**
+ * struct gmpool_area - what will be allocated on a node
+ * @size: bytes
+ * @optional: if there is no room for it, it goes elsewhere
+ */
+struct gmpool_area {
+	u64 size;
+	bool optional;
+};
+
 u64 gmpool_layout_size(const struct gmpool_extent_ser *ranges, u32 nr_ranges);
 int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 		       u64 size, struct gmpool_extent_ser *extents,
 		       u32 *nr_extents);
 bool gmpool_layout_room(const struct gmpool_extent_ser *left, u32 nr_left,
-			const u64 *areas, u32 nr_areas, u64 image, u64 align,
-			struct gmpool_extent_ser *work);
+			const struct gmpool_area *areas, u32 nr_areas,
+			u64 image, u64 align, struct gmpool_extent_ser *work);
 u32 gmpool_layout_without(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 			  const struct gmpool_extent_ser *extents,
 			  u32 nr_extents, struct gmpool_extent_ser *left);

@@ -585,20 +585,16 @@ static u64 __init last_pfn(int nid)
 }
 
 /*
- * The size of this area if it can come to be on a node, 0 else: what is above
- * the largest node would get it first. It is sized by all that the kernel has
- * allocated early, the memory maps of what the pools leave of all nodes among
- * that.
+ * The size of this area. It is sized by all that the kernel has allocated
+ * early, the memory maps of what the pools leave of all nodes among that.
  */
-static u64 __init scratch_for_all(int nid)
+static u64 __init scratch_for_all(void)
 {
 	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE,
 						NUMA_NO_NODE) + KEEP_MACHINE;
 	u64 total, asked;
 	int other;
 
-	if (last_pfn(nid) < last_pfn(node_for_all()))
-		return 0;
 	for_each_node_mask(other, with_memory) {
 		total = node_size(other);
 		asked = asked_on(other);
@@ -614,14 +610,20 @@ static u64 __init scratch_for_all(int nid)
  */
 static bool __init leaves_room(int nid, u64 size)
 {
-	u64 areas[3], in_the_way = image_sections() * GMPOOL_GRANULARITY;
+	u64 in_the_way = image_sections() * GMPOOL_GRANULARITY;
 	u32 nr, nr_left, nr_areas = 0;
 	u64 left = node_size(nid) - size;
+	struct gmpool_area areas[3] = {};
+	int largest = node_for_all();
 
-	areas[nr_areas++] = memmap_size(left);
-	areas[nr_areas++] = scratch_for_all(nid);
-	areas[nr_areas++] = scratch_node +
-			    scratch_for(kernel_bytes(nid) + memmap_size(left));
+	areas[nr_areas++].size = memmap_size(left);
+	/* It gets no further down than to the largest node. */
+	if (last_pfn(nid) >= last_pfn(largest)) {
+		areas[nr_areas].size = scratch_for_all();
+		areas[nr_areas++].optional = nid != largest;
+	}
+	areas[nr_areas++].size = scratch_node + scratch_for(kernel_bytes(nid) +
+							    memmap_size(left));
 
 	if (gmpool_layout_pick(ranges, nr_ranges, size, picked, &nr))
 		return false;
@@ -637,8 +639,12 @@ static bool __init leaves_room(int nid, u64 size)
 				  SCRATCH_ALIGN, work);
 }
 
-/* The largest pool that a node can have when @keep bytes must stay. */
-static u64 __init largest_pool(int nid, u64 keep)
+/*
+ * The largest pool that a node can have when @keep bytes must stay. If one of
+ * @asked bytes cannot be, then no larger than that: what leaves more can have
+ * room for what would have gone elsewhere, and so be refused as well.
+ */
+static u64 __init largest_pool(int nid, u64 asked, u64 keep)
 {
 	u64 total = node_size(nid);
 	u64 image = image_sections() * GMPOOL_GRANULARITY;
@@ -650,9 +656,12 @@ static u64 __init largest_pool(int nid, u64 keep)
 	if (free <= image || total <= keep)
 		return 0;
 	size = round_down(min(free - image, total - keep), GMPOOL_GRANULARITY);
-	if (scratch_wanted)
-		while (size && !leaves_room(nid, size))
-			size -= GMPOOL_GRANULARITY;
+	if (!scratch_wanted)
+		return size;
+	if (asked && asked <= size && !leaves_room(nid, asked))
+		size = asked;
+	while (size && !leaves_room(nid, size))
+		size -= GMPOOL_GRANULARITY;
 	return size;
 }
 
@@ -660,10 +669,11 @@ static void __init reserve_pool(int nid, u64 asked)
 {
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
 	u64 total = node_size(nid);
+	u64 for_all = nid == node_for_all() ? scratch_for_all() : 0;
 	u64 keep = gmpool_layout_keep(kernel_bytes(nid),
-				      KEEP_NODE + scratch_node + scratch_for_all(nid),
+				      KEEP_NODE + scratch_node + for_all,
 				      scratch_scale, GMPOOL_GRANULARITY);
-	u64 allowed = largest_pool(nid, keep);
+	u64 allowed = largest_pool(nid, size, keep);
 	struct gmpool *pool;
 	u32 nr, i;
 	int err;
