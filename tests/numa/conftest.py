@@ -33,8 +33,8 @@ KERNEL_START = re.compile(r"\] Linux version \d")
 
 
 DEBUG = os.environ.get("DEBUG", "0") not in ("", "0")
-# MiB that the first node has more for the debug kernel.
-MORE = 2048 if DEBUG else 0
+# MiB that each node has more for the debug kernel, and the first once more.
+MORE = 1536
 
 
 def mebibytes(size):
@@ -45,8 +45,7 @@ def machine(nodes, mem, cpus, topology):
     """Options of scripts/vm for a machine that is described for the normal kernel.
 
     The debug kernel has less room for pools: KASAN takes an eighth of all memory,
-    and KHO as much again for scratch. What is below 4 GiB is not enough for both and
-    a pool, so the first node has more above.
+    and KHO as much again for scratch. A node that is too small for a pool stays so.
     """
     if not DEBUG:
         options = {"nodes": nodes, "mem": mem, "cpus": cpus, "topology": topology}
@@ -57,7 +56,15 @@ def machine(nodes, mem, cpus, topology):
                  for n in range(nodes)]
         topology = ";".join(f"node={n}" + (",cpus=" + "+".join(map(str, c)) if c else "") +
                             f",mem={mem}" for n, c in enumerate(where))
-    topology = re.sub(r"(?<=mem=)\w+", lambda m: f"{mebibytes(m.group()) + MORE}M", topology, count=1)
+    more = 2 * MORE
+
+    def larger(match):
+        nonlocal more
+        mem, add = mebibytes(match.group()), more
+        more = MORE
+        return f"{mem + add if mem >= 1024 else mem}M"
+
+    topology = re.sub(r"(?<=mem=)\w+", larger, topology)
     return ["--topology", topology]
 
 
