@@ -2,8 +2,8 @@
 /**
  * DOC: Files of guestmemfs
  *
- * A file is blocks of 2 MiB that are reached by mmap(). There is no page
- * cache: faults map pool memory by pfn, a whole block where the VMA allows it.
+ * A file is blocks of 2 MiB that are reached by mmap() (mmap.c). There is no
+ * page cache: faults map pool memory by pfn.
  *
  * Blocks are given to a file when its size grows, so that what was promised
  * can be used; not when they are touched. Holes come from punching alone. They
@@ -27,7 +27,6 @@
 #include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
-#include <linux/pagemap.h>
 #include <linux/slab.h>
 
 #include <uapi/linux/falloc.h>
@@ -200,11 +199,21 @@ static void fill_end(struct gmpool *pool, struct gmfs_fill *fill)
 	kvfree(fill->pieces);
 }
 
-/*
- * Fill holes within the size of a file, for a mapping. The file may be
- * truncated meanwhile, for this does not hold its i_rwsem.
+/**
+ * gmfs_fill_mapped - fill holes within the size of a file, for a mapping
+ * @inode: the file
+ * @first: first block of the range, in blocks of the file
+ * @end: behind its last
+ *
+ * The file may be truncated meanwhile, for this does not need its i_rwsem: then
+ * less is filled.
+ *
+ * Context: process context, may sleep; takes gmfs_inode.fill_lock and the
+ * invalidate_lock.
+ *
+ * Return: 0; -ENOSPC; -EROFS; -EINTR if the task is being killed; -ENOMEM.
  */
-static int fill_mapped(struct inode *inode, u64 first, u64 end)
+int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
 	struct gmfs_fill fill = {};
@@ -439,70 +448,17 @@ static long gmfs_fallocate(struct file *file, int mode, loff_t offset,
 	return err;
 }
 
-/* Map the page or the block at @vmf. Without a block for that, it returns 0. */
-static vm_fault_t map_block(struct vm_fault *vmf, struct inode *inode,
-			    unsigned int order)
-{
-	struct gmpool *pool = GMFS_SB(inode->i_sb)->pool;
-	u64 block = vmf->pgoff / GMFS_BLOCK_PAGES;
-	struct gmpool_run run;
-	unsigned long pfn;
-
-	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
-
-	if (block >= blocks_up(i_size_read(inode)))
-		return VM_FAULT_SIGBUS;
-	if (!gmfs_extent_find(GMFS_I(inode)->gi, block, &run))
-		return 0;
-
-	pfn = gmpool_pfn(pool, run.start);
-	if (order == PMD_ORDER)
-		return vmf_insert_pfn_pmd(vmf, pfn,
-					  vmf->flags & FAULT_FLAG_WRITE);
-	return vmf_insert_pfn(vmf->vma, vmf->address,
-			      pfn + vmf->pgoff % GMFS_BLOCK_PAGES);
-}
-
-static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
-{
-	struct inode *inode = file_inode(vmf->vma->vm_file);
-	u64 block = vmf->pgoff / GMFS_BLOCK_PAGES;
-	vm_fault_t ret;
-	int err;
-
-	BUILD_BUG_ON(PMD_SHIFT != GMPOOL_BLOCK_SHIFT);
-
-	if (order && (order != PMD_ORDER ||
-		      !thp_vma_suitable_order(vmf->vma, vmf->address, order)))
-		return VM_FAULT_FALLBACK;
-
-	for (;;) {
-		filemap_invalidate_lock_shared(inode->i_mapping);
-		ret = map_block(vmf, inode, order);
-		filemap_invalidate_unlock_shared(inode->i_mapping);
-		if (ret)
-			return ret;
-
-		/* A hole that was punched since it was mapped. */
-		err = fill_mapped(inode, block, block + 1);
-		if (err == -EINTR)
-			return VM_FAULT_NOPAGE;
-		if (err)
-			return vmf_error(err);
-	}
-}
-
-static vm_fault_t gmfs_fault(struct vm_fault *vmf)
-{
-	return gmfs_huge_fault(vmf, 0);
-}
-
-static const struct vm_operations_struct gmfs_vm_ops = {
-	.fault		= gmfs_fault,
-	.huge_fault	= gmfs_huge_fault,
-};
-
-static bool has_hole(struct inode *inode, u64 first, u64 end)
+/**
+ * gmfs_has_hole - is memory missing in a part of a file
+ * @inode: the file
+ * @first: first block of the range, in blocks of the file
+ * @end: behind its last
+ *
+ * Context: process context, may sleep; takes the invalidate_lock.
+ *
+ * Return: true if there is a hole in the range.
+ */
+bool gmfs_has_hole(struct inode *inode, u64 first, u64 end)
 {
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
 	struct gmpool_run run;
@@ -515,33 +471,6 @@ static bool has_hole(struct inode *inode, u64 first, u64 end)
 	}
 	filemap_invalidate_unlock_shared(inode->i_mapping);
 	return hole;
-}
-
-static int gmfs_mmap_prepare(struct vm_area_desc *desc)
-{
-	struct inode *inode = file_inode(desc->file);
-	u64 start = (u64)desc->pgoff << PAGE_SHIFT;
-	u64 first = blocks_down(start);
-	u64 end = min(blocks_up(start + vma_desc_size(desc)),
-		      blocks_up(i_size_read(inode)));
-	int err;
-
-	/* A shared mapping of a file that is open for reading lacks VMA_SHARED. */
-	if (!vma_desc_test(desc, VMA_MAYSHARE_BIT))
-		return -EINVAL;
-
-	/* Better now than SIGBUS later. It stays so if the mmap() fails. */
-	if (has_hole(inode, first, end)) {
-		err = fill_mapped(inode, first, end);
-		if (err)
-			return err;
-	}
-
-	file_accessed(desc->file);
-	vma_desc_set_flags(desc, VMA_PFNMAP_BIT, VMA_DONTEXPAND_BIT,
-			   VMA_DONTDUMP_BIT);
-	desc->vm_ops = &gmfs_vm_ops;
-	return 0;
 }
 
 /*
@@ -608,7 +537,7 @@ const struct file_operations gmfs_file_fops = {
 	.open			= generic_file_open,
 	.llseek			= generic_file_llseek,
 	.mmap_prepare		= gmfs_mmap_prepare,
-	.get_unmapped_area	= thp_get_unmapped_area,
+	.get_unmapped_area	= gmfs_get_unmapped_area,
 	.fallocate		= gmfs_fallocate,
 	.fsync			= noop_fsync,
 	.setlease		= generic_setlease,

@@ -7,6 +7,7 @@
 
 #include <linux/fs.h>
 #include <linux/guestmem_pool.h>
+#include <linux/mempolicy.h>
 #include <linux/mutex.h>
 
 #include "image.h"
@@ -17,11 +18,28 @@
 #define GMFS_BLOCK_PAGES	(GMPOOL_BLOCK_SIZE >> PAGE_SHIFT)
 
 /**
+ * enum gmfs_leaf - what maps memory
+ * @GMFS_LEAF_PTE: a page
+ * @GMFS_LEAF_PMD: a block
+ * @GMFS_LEAF_PUD: a gigabyte
+ * @GMFS_LEAVES: how many there are
+ */
+enum gmfs_leaf {
+	GMFS_LEAF_PTE,
+	GMFS_LEAF_PMD,
+	GMFS_LEAF_PUD,
+	GMFS_LEAVES,
+};
+
+/**
  * struct gmfs_fs - the file system of a pool, mounted or not
  * @list: in the list of all
  * @pool: where its blocks are
  * @image: its records
  * @read_only: never to be changed by this kernel
+ * @prefault: a new mapping is filled at once; a mount option
+ * @policy: what mappings report: the memory is on this node
+ * @faults: how many were served with which leaf, since boot
  *
  * Made at boot, and there as long as the kernel is.
  */
@@ -30,6 +48,9 @@ struct gmfs_fs {
 	struct gmpool *pool;
 	struct gmfs_image image;
 	bool read_only;
+	bool prefault;
+	struct mempolicy policy;
+	atomic64_t faults[GMFS_LEAVES];
 };
 
 /**
@@ -88,9 +109,18 @@ extern const struct file_operations gmfs_file_fops;
 
 int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 		const struct iattr *attr);
+int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end);
+bool gmfs_has_hole(struct inode *inode, u64 first, u64 end);
+
+/* In mmap.c */
+int gmfs_mmap_prepare(struct vm_area_desc *desc);
+unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
+				     unsigned long len, unsigned long pgoff,
+				     unsigned long flags);
 
 /* In super.c */
 int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf);
 int gmfs_show_options(struct seq_file *seq, struct dentry *root);
+int gmfs_show_stats(struct seq_file *seq, struct dentry *root);
 
 #endif /* _GUESTMEMFS_H */

@@ -324,4 +324,5 @@ const struct super_operations gmfs_super_ops = {
 	.evict_inode	= gmfs_evict_inode,
 	.statfs		= gmfs_statfs,
 	.show_options	= gmfs_show_options,
+	.show_stats	= gmfs_show_stats,
 };

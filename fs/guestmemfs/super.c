@@ -49,18 +49,24 @@ static LIST_HEAD(gmfs_list);
  * struct gmfs_mount - options of a mount
  * @node: number of the node
  * @has_node: it was given
+ * @prefault: fill new mappings at once
+ * @has_prefault: it was given, or its opposite
  */
 struct gmfs_mount {
 	u32 node;
 	bool has_node;
+	bool prefault;
+	bool has_prefault;
 };
 
 enum {
 	OPT_NODE,
+	OPT_PREFAULT,
 };
 
 static const struct fs_parameter_spec gmfs_parameters[] = {
 	fsparam_u32("node", OPT_NODE),
+	fsparam_flag_no("prefault", OPT_PREFAULT),
 	{}
 };
 
@@ -117,15 +123,44 @@ int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf)
  */
 int gmfs_show_options(struct seq_file *seq, struct dentry *root)
 {
-	seq_printf(seq, ",node=%d", gmpool_nid(GMFS_SB(root->d_sb)->pool));
+	struct gmfs_fs *fs = GMFS_SB(root->d_sb);
+
+	seq_printf(seq, ",node=%d", gmpool_nid(fs->pool));
+	if (READ_ONCE(fs->prefault))
+		seq_puts(seq, ",prefault");
+	return 0;
+}
+
+/**
+ * gmfs_show_stats - what /proc/PID/mountstats says of a mount
+ * @seq: where it goes
+ * @root: dentry of the mount's root
+ *
+ * Return: 0.
+ */
+int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
+{
+	static const char * const names[] = {
+		[GMFS_LEAF_PTE] = "pte",
+		[GMFS_LEAF_PMD] = "pmd",
+		[GMFS_LEAF_PUD] = "pud",
+	};
+	struct gmfs_fs *fs = GMFS_SB(root->d_sb);
+	unsigned int i;
+
+	for (i = 0; i < GMFS_LEAVES; i++)
+		seq_printf(seq, " faults_%s=%lld", names[i],
+			   atomic64_read(&fs->faults[i]));
 	return 0;
 }
 
 static int gmfs_fill_super(struct super_block *sb, struct fs_context *fc)
 {
+	struct gmfs_mount *mnt = fc->fs_private;
 	struct gmfs_fs *fs = GMFS_SB(sb);
 	struct inode *root;
 
+	WRITE_ONCE(fs->prefault, mnt->prefault);
 	sb->s_magic = GUESTMEMFS_MAGIC;
 	sb->s_blocksize = GMPOOL_BLOCK_SIZE;
 	sb->s_blocksize_bits = GMPOOL_BLOCK_SHIFT;
@@ -152,6 +187,10 @@ static int gmfs_parse_param(struct fs_context *fc, struct fs_parameter *param)
 	case OPT_NODE:
 		mnt->node = result.uint_32;
 		mnt->has_node = true;
+		return 0;
+	case OPT_PREFAULT:
+		mnt->prefault = !result.negated;
+		mnt->has_prefault = true;
 		return 0;
 	default:
 		return opt;
@@ -201,6 +240,25 @@ static int check_read_only(struct fs_context *fc, const struct gmfs_fs *fs)
 	return -EROFS;
 }
 
+/* All mounts of a node share the super block, and what it is mounted with. */
+static int check_shared(struct fs_context *fc, const struct gmfs_fs *fs)
+{
+	struct gmfs_mount *mnt = fc->fs_private;
+
+	if (!(fc->sb_flags & SB_RDONLY) && sb_rdonly(fc->root->d_sb)) {
+		errorfc(fc, "node %d is mounted read-only elsewhere",
+			gmpool_nid(fs->pool));
+		return -EBUSY;
+	}
+	if (mnt->has_prefault && mnt->prefault != READ_ONCE(fs->prefault)) {
+		errorfc(fc, "node %d is mounted %s prefault elsewhere: use mount -o remount",
+			gmpool_nid(fs->pool),
+			mnt->prefault ? "without" : "with");
+		return -EBUSY;
+	}
+	return 0;
+}
+
 static int gmfs_get_tree(struct fs_context *fc)
 {
 	struct gmpool *pool;
@@ -218,24 +276,25 @@ static int gmfs_get_tree(struct fs_context *fc)
 	err = get_tree_keyed(fc, gmfs_fill_super, fs);
 	if (err)
 		return err;
-	if (!(fc->sb_flags & SB_RDONLY) && sb_rdonly(fc->root->d_sb)) {
-		errorfc(fc, "node %d is mounted read-only elsewhere",
-			gmpool_nid(pool));
+	err = check_shared(fc, fs);
+	if (err)
 		fc_drop_locked(fc);
-		return -EBUSY;
-	}
-	return 0;
+	return err;
 }
 
 static int gmfs_reconfigure(struct fs_context *fc)
 {
 	struct gmfs_fs *fs = GMFS_SB(fc->root->d_sb);
 	struct gmfs_mount *mnt = fc->fs_private;
+	int err;
 
 	if (mnt->has_node && mnt->node != gmpool_nid(fs->pool))
 		return invalfc(fc, "node= cannot be changed from %d",
 			       gmpool_nid(fs->pool));
-	return check_read_only(fc, fs);
+	err = check_read_only(fc, fs);
+	if (!err && mnt->has_prefault)
+		WRITE_ONCE(fs->prefault, mnt->prefault);
+	return err;
 }
 
 static void gmfs_free_fc(struct fs_context *fc)
@@ -351,6 +410,11 @@ static void __init gmfs_start(struct gmpool *pool)
 		return;
 	}
 	fs->pool = pool;
+	/* Only ever looked at. */
+	atomic_set(&fs->policy.refcnt, 1);
+	fs->policy.mode = MPOL_BIND;
+	fs->policy.home_node = NUMA_NO_NODE;
+	node_set(gmpool_nid(pool), fs->policy.nodes);
 	gmfs_image_init(&fs->image, gmpool_metadata(pool),
 			gmpool_total_blocks(pool), gmfs_contiguous, pool);
 

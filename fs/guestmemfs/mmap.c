@@ -1,0 +1,333 @@
+// SPDX-License-Identifier: GPL-2.0
+/**
+ * DOC: Mappings of guestmemfs
+ *
+ * Faults map pool memory by pfn, with the largest leaf that fits: a gigabyte
+ * where file, memory and mapping are aligned for it, else a block of 2 MiB, and
+ * pages only where the address of the mapping does not match its offset, or
+ * where a VMA ends within a block.
+ *
+ * Gigabyte leaves are known to few parts of the kernel. Splitting a VMA within
+ * one, or moving it to an address that is not aligned for it, takes the leaf for
+ * a table of PMDs and follows guest memory as page table entries. So both are
+ * told here in advance, and the leaf goes before: may_split() and open(). Faults
+ * bring back what is possible then.
+ *
+ * An entry that is there is never replaced by another: what could map a range
+ * differently (a hole that is filled, a file that is cut) takes the
+ * invalidate_lock for write, and unmaps the range first. Faults hold it for read.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/compat.h>
+#include <linux/fs.h>
+#include <linux/mempolicy.h>
+#include <linux/mm.h>
+#include <linux/mman.h>
+#include <linux/pagemap.h>
+#include <linux/sched.h>
+
+#include "guestmemfs.h"
+
+/* Once: the first program shows that there are such. */
+static void note_unaligned(const struct gmfs_fs *fs,
+			   const struct vm_area_struct *vma)
+{
+	if (vma->vm_end - vma->vm_start < PMD_SIZE ||
+	    IS_ALIGNED((vma->vm_start >> PAGE_SHIFT) - vma->vm_pgoff,
+		       GMFS_BLOCK_PAGES))
+		return;
+	pr_notice_once("node %d: %s[%d] maps a file at an address that does not match its offset by 2 MiB: it gets pages of 4 KiB, which is slow; QEMU's memory-backend-file needs align=2M or align=1G\n",
+		       gmpool_nid(fs->pool), current->comm,
+		       task_pid_nr(current));
+}
+
+/*
+ * The first pfn of the leaf of @order that would map @pgoff, if the file has
+ * memory for it, all of it in one piece and aligned. Returns 0; VM_FAULT_FALLBACK
+ * if it takes a smaller leaf; VM_FAULT_SIGBUS behind the end of the file; or
+ * VM_FAULT_RETRY if there is a hole.
+ */
+static vm_fault_t leaf_pfn(struct inode *inode, pgoff_t pgoff,
+			   unsigned int order, unsigned long *pfn)
+{
+	u64 first = round_down(pgoff, BIT_ULL(order)) / GMFS_BLOCK_PAGES;
+	u64 count = DIV_ROUND_UP_ULL(BIT_ULL(order), GMFS_BLOCK_PAGES);
+	u64 end = DIV_ROUND_UP_ULL(i_size_read(inode), GMPOOL_BLOCK_SIZE);
+	struct gmpool_run run;
+
+	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
+
+	if (pgoff / GMFS_BLOCK_PAGES >= end)
+		return VM_FAULT_SIGBUS;
+	if (!gmfs_extent_find(GMFS_I(inode)->gi, first, &run))
+		return count > 1 ? VM_FAULT_FALLBACK : VM_FAULT_RETRY;
+	*pfn = gmpool_pfn(GMFS_SB(inode->i_sb)->pool, run.start);
+	if (run.count < count || first + count > end ||
+	    (count > 1 && !IS_ALIGNED(*pfn, BIT(order))))
+		return VM_FAULT_FALLBACK;
+	return 0;
+}
+
+/*
+ * The kernel warns of a write fault for a leaf where a table has come to be
+ * meanwhile. A new entry is writable anyway if the VMA is; to make an old one
+ * writable is all that it takes the flag for.
+ */
+static vm_fault_t insert_leaf(struct vm_fault *vmf, unsigned int order,
+			      unsigned long pfn)
+{
+	bool write = vmf->flags & FAULT_FLAG_WRITE;
+
+	switch (order) {
+	case PUD_ORDER:
+		return vmf_insert_pfn_pud(vmf, pfn, write &&
+					  pud_leaf(READ_ONCE(*vmf->pud)));
+	case PMD_ORDER:
+		return vmf_insert_pfn_pmd(vmf, pfn, write &&
+					  pmd_leaf(READ_ONCE(*vmf->pmd)));
+	default:
+		return vmf_insert_pfn(vmf->vma, vmf->address,
+				      pfn + vmf->pgoff % GMFS_BLOCK_PAGES);
+	}
+}
+
+static vm_fault_t map_leaf(struct vm_fault *vmf, struct inode *inode,
+			   unsigned int order)
+{
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	unsigned long pfn;
+	vm_fault_t ret;
+
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	ret = leaf_pfn(inode, vmf->pgoff, order, &pfn);
+	if (!ret) {
+		ret = insert_leaf(vmf, order, pfn);
+		atomic64_inc(&fs->faults[order == PUD_ORDER ? GMFS_LEAF_PUD :
+					 order ? GMFS_LEAF_PMD : GMFS_LEAF_PTE]);
+	}
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	return ret;
+}
+
+static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
+{
+	struct inode *inode = file_inode(vmf->vma->vm_file);
+	u64 block = vmf->pgoff / GMFS_BLOCK_PAGES;
+	vm_fault_t ret;
+	int err;
+
+	BUILD_BUG_ON(PMD_SHIFT != GMPOOL_BLOCK_SHIFT);
+
+	if (order && ((order != PMD_ORDER && order != PUD_ORDER) ||
+		      !thp_vma_suitable_order(vmf->vma, vmf->address, order)))
+		return VM_FAULT_FALLBACK;
+	if (!order)
+		note_unaligned(GMFS_SB(inode->i_sb), vmf->vma);
+
+	while ((ret = map_leaf(vmf, inode, order)) == VM_FAULT_RETRY) {
+		/* A hole that was punched since it was mapped. */
+		err = gmfs_fill_mapped(inode, block, block + 1);
+		if (err == -EINTR)
+			return VM_FAULT_NOPAGE;
+		if (err)
+			return vmf_error(err);
+	}
+	return ret;
+}
+
+static vm_fault_t gmfs_fault(struct vm_fault *vmf)
+{
+	return gmfs_huge_fault(vmf, 0);
+}
+
+/*
+ * A split within what a gigabyte leaf maps: the leaf goes, and no fault brings
+ * it back before the VMA is split.
+ */
+static int gmfs_may_split(struct vm_area_struct *vma, unsigned long addr)
+{
+	if (IS_ALIGNED(addr, PUD_SIZE) ||
+	    !thp_vma_suitable_order(vma, addr, PUD_ORDER))
+		return 0;
+	vma_start_write(vma);
+	zap_special_vma_range(vma, round_down(addr, PUD_SIZE), PUD_SIZE);
+	return 0;
+}
+
+/*
+ * Also called for the copy of a VMA that mremap() is about to move page tables
+ * to. Gigabyte leaves cannot go where they are not aligned. The VMA that they
+ * are in is not known here, so the range goes from all.
+ */
+static void gmfs_vm_open(struct vm_area_struct *vma)
+{
+	loff_t start = (loff_t)vma->vm_pgoff << PAGE_SHIFT;
+
+	if (vma->vm_mm != current->mm || IS_ALIGNED(vma->vm_start - start, PUD_SIZE))
+		return;
+	unmap_mapping_range(vma->vm_file->f_mapping, start,
+			    vma->vm_end - vma->vm_start, 1);
+}
+
+static bool policy_agrees(const struct mempolicy *policy, int nid)
+{
+	if (!policy)
+		return true;
+	switch (policy->mode) {
+	case MPOL_BIND:
+	case MPOL_PREFERRED:
+	case MPOL_PREFERRED_MANY:
+		return node_isset(nid, policy->nodes);
+	case MPOL_INTERLEAVE:
+	case MPOL_WEIGHTED_INTERLEAVE:
+		return node_isset(nid, policy->nodes) &&
+		       nodes_weight(policy->nodes) == 1;
+	default:
+		return true;
+	}
+}
+
+/* The memory is where it is. Better said than ignored. */
+static int gmfs_set_policy(struct vm_area_struct *vma, struct mempolicy *new)
+{
+	struct gmfs_fs *fs = GMFS_SB(file_inode(vma->vm_file)->i_sb);
+
+	return policy_agrees(new, gmpool_nid(fs->pool)) ? 0 : -EINVAL;
+}
+
+static struct mempolicy *gmfs_get_policy(struct vm_area_struct *vma,
+					 unsigned long addr, pgoff_t *ilx)
+{
+	*ilx = 0;
+	return &GMFS_SB(file_inode(vma->vm_file)->i_sb)->policy;
+}
+
+/* Map all that the file has in a new VMA, so that no fault comes later. */
+static int prefault(struct vm_area_struct *vma, struct inode *inode)
+{
+	unsigned int flags = vma->vm_flags & VM_WRITE ? FAULT_FLAG_WRITE : 0;
+	unsigned long addr, pfn, size;
+	vm_fault_t ret;
+	pgoff_t pgoff;
+
+	if (!(vma->vm_flags & (VM_READ | VM_WRITE)))
+		return 0;
+	for (addr = vma->vm_start; addr < vma->vm_end; addr += size) {
+		pgoff = linear_page_index(vma, addr);
+		filemap_invalidate_lock_shared(inode->i_mapping);
+		size = PUD_SIZE;
+		ret = VM_FAULT_FALLBACK;
+		if (thp_vma_suitable_order(vma, addr, PUD_ORDER))
+			ret = leaf_pfn(inode, pgoff, PUD_ORDER, &pfn);
+		if (ret) {
+			size = thp_vma_suitable_order(vma, addr, PMD_ORDER) ?
+				       PMD_SIZE : PAGE_SIZE;
+			ret = leaf_pfn(inode, pgoff, 0, &pfn);
+		}
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+		if (ret == VM_FAULT_SIGBUS)
+			return 0;
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		ret = handle_mm_fault(vma, addr, flags, NULL);
+		if (ret & VM_FAULT_ERROR)
+			return vm_fault_to_errno(ret, 0);
+		cond_resched();
+	}
+	return 0;
+}
+
+static int gmfs_mapped(unsigned long start, unsigned long end, pgoff_t pgoff,
+		       const struct file *file, void **vm_private_data)
+{
+	struct vm_area_struct *vma;
+
+	if (!READ_ONCE(GMFS_SB(file_inode(file)->i_sb)->prefault))
+		return 0;
+	vma = vma_lookup(current->mm, start);
+	if (WARN_ON_ONCE(!vma))
+		return -EINVAL;
+	return prefault(vma, file_inode(file));
+}
+
+static const struct vm_operations_struct gmfs_vm_ops = {
+	.open		= gmfs_vm_open,
+	.mapped		= gmfs_mapped,
+	.may_split	= gmfs_may_split,
+	.fault		= gmfs_fault,
+	.huge_fault	= gmfs_huge_fault,
+	.set_policy	= gmfs_set_policy,
+	.get_policy	= gmfs_get_policy,
+};
+
+/**
+ * gmfs_mmap_prepare - map a file
+ * @desc: what is asked for
+ *
+ * Context: process context, may sleep; mmap_lock is held for write.
+ *
+ * Return: 0; -EINVAL for a private mapping; -ENOSPC, -ENOMEM or -EINTR if a
+ * hole in the range cannot be filled, -EROFS if it may not.
+ */
+int gmfs_mmap_prepare(struct vm_area_desc *desc)
+{
+	struct inode *inode = file_inode(desc->file);
+	u64 start = (u64)desc->pgoff << PAGE_SHIFT;
+	u64 first = start >> GMPOOL_BLOCK_SHIFT;
+	u64 end = DIV_ROUND_UP_ULL(min(start + vma_desc_size(desc),
+				       (u64)i_size_read(inode)),
+				   GMPOOL_BLOCK_SIZE);
+	int err;
+
+	/* A shared mapping of a file that is open for reading lacks VMA_SHARED. */
+	if (!vma_desc_test(desc, VMA_MAYSHARE_BIT))
+		return -EINVAL;
+
+	/* Better now than SIGBUS later. It stays so if the mmap() fails. */
+	if (gmfs_has_hole(inode, first, end)) {
+		err = gmfs_fill_mapped(inode, first, end);
+		if (err)
+			return err;
+	}
+
+	file_accessed(desc->file);
+	vma_desc_set_flags(desc, VMA_PFNMAP_BIT, VMA_DONTEXPAND_BIT,
+			   VMA_DONTDUMP_BIT);
+	desc->vm_ops = &gmfs_vm_ops;
+	return 0;
+}
+
+/**
+ * gmfs_get_unmapped_area - find an address for a mapping
+ * @file: file that is mapped
+ * @addr: where the caller would like it, or 0
+ * @len: bytes
+ * @pgoff: offset in the file, in pages
+ * @flags: as for mmap()
+ *
+ * One that matches the offset, by a gigabyte if the mapping has a whole one, else
+ * by 2 MiB, so that leaves of that size are possible. A hint that can be followed
+ * is followed.
+ *
+ * Context: process context, mmap_lock is held for write.
+ *
+ * Return: the address, or an error.
+ */
+unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
+				     unsigned long len, unsigned long pgoff,
+				     unsigned long flags)
+{
+	u64 start = (u64)pgoff << PAGE_SHIFT;
+	unsigned long found;
+
+	if (!addr && !(flags & MAP_FIXED) && !in_compat_syscall() &&
+	    round_up(start, PUD_SIZE) + PUD_SIZE <= start + len) {
+		found = mm_get_unmapped_area(file, 0, len + PUD_SIZE - PAGE_SIZE,
+					     pgoff, flags);
+		if (!IS_ERR_VALUE(found))
+			return found + ((start - found) & ~PUD_MASK);
+	}
+	return thp_get_unmapped_area(file, addr, len, pgoff, flags);
+}

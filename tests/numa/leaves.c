@@ -1,0 +1,245 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Which leaves map a file, and what operations on the mapping do to gigabyte
+ * leaves. Runs in a directory of guestmemfs, which GMFS_DIR names, on a pool
+ * whose memory has a gigabyte that is aligned and free. GMFS_NODE is its node.
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+
+#include <linux/mempolicy.h>
+
+#include "kselftest_harness.h"
+
+#define PAGE	4096UL
+#define BLOCK	(2UL << 20)
+#define GIANT	(512 * BLOCK)
+
+struct faults {
+	long pte, pmd, pud;
+};
+
+/* Faults that were served so far, by the leaf that they made. */
+static struct faults faults(void)
+{
+	struct faults f = { -1, -1, -1 };
+	char line[512], *at;
+	FILE *stats = fopen("/proc/self/mountstats", "r");
+
+	while (stats && fgets(line, sizeof(line), stats)) {
+		at = strstr(line, "fstype guestmemfs");
+		if (at && strstr(line, getenv("GMFS_DIR")))
+			sscanf(at, "fstype guestmemfs faults_pte=%ld faults_pmd=%ld faults_pud=%ld",
+			       &f.pte, &f.pmd, &f.pud);
+	}
+	if (stats)
+		fclose(stats);
+	return f;
+}
+
+/* What @do_this adds to them. */
+#define EXPECT_FAULTS(ptes, pmds, puds, do_this)		\
+	do {							\
+		struct faults before = faults(), after;		\
+		ASSERT_NE(-1, before.pud);			\
+		do_this;					\
+		after = faults();				\
+		EXPECT_EQ(ptes, after.pte - before.pte);	\
+		EXPECT_EQ(pmds, after.pmd - before.pmd);	\
+		EXPECT_EQ(puds, after.pud - before.pud);	\
+	} while (0)
+
+FIXTURE(leaves) {
+	int fd;
+	volatile char *p;
+};
+
+FIXTURE_SETUP(leaves)
+{
+	ASSERT_EQ(0, chdir(getenv("GMFS_DIR")));
+	self->fd = open("file", O_RDWR | O_CREAT | O_EXCL, 0600);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, ftruncate(self->fd, GIANT));
+	self->p = mmap(NULL, GIANT, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, self->p);
+}
+
+FIXTURE_TEARDOWN(leaves)
+{
+	close(self->fd);
+	unlink("file");
+}
+
+/* An address at which @len bytes can be mapped, @skew past a gigabyte. */
+static char *place(unsigned long len, unsigned long skew)
+{
+	char *p = mmap(NULL, len + 2 * GIANT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned long up = ((unsigned long)p + GIANT - 1) & ~(GIANT - 1);
+
+	return p == MAP_FAILED ? NULL : (char *)(up + skew);
+}
+
+static void *move(volatile char *from, unsigned long skew)
+{
+	return mremap((void *)from, GIANT, GIANT, MREMAP_MAYMOVE | MREMAP_FIXED,
+		      place(GIANT, skew));
+}
+
+TEST_F(leaves, gigabyte)
+{
+	EXPECT_EQ(0, (unsigned long)self->p % GIANT);
+	EXPECT_FAULTS(0, 0, 1, { self->p[0] = 1; self->p[GIANT - 1] = 2; });
+	EXPECT_EQ(1, self->p[0]);
+}
+
+/* The last 2 MiB are none: one leaf each. */
+TEST_F(leaves, gigabyte_and_blocks)
+{
+	volatile char *p;
+
+	ASSERT_EQ(0, ftruncate(self->fd, GIANT - BLOCK));
+	p = mmap(NULL, GIANT - BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	EXPECT_FAULTS(0, 2, 0, { p[0] = 1; p[BLOCK] = 1; });
+	/* The file ends before the gigabyte does. */
+	EXPECT_FAULTS(0, 1, 0, self->p[0] = 1);
+}
+
+TEST_F(leaves, address_off_by_a_block)
+{
+	char *at = place(GIANT, BLOCK);
+	volatile char *p = mmap(at, GIANT, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+				self->fd, 0);
+
+	ASSERT_EQ(at, p);
+	EXPECT_FAULTS(0, 2, 0, { p[0] = 1; p[BLOCK] = 1; });
+}
+
+TEST_F(leaves, address_off_by_a_page)
+{
+	char *at = place(GIANT, PAGE);
+	volatile char *p = mmap(at, GIANT, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+				self->fd, 0);
+
+	ASSERT_EQ(at, p);
+	EXPECT_FAULTS(2, 0, 0, { p[0] = 1; p[PAGE] = 1; });
+}
+
+TEST_F(leaves, mprotect_of_a_block)
+{
+	EXPECT_FAULTS(0, 0, 1, self->p[0] = 1);
+	ASSERT_EQ(0, mprotect((void *)&self->p[BLOCK], BLOCK, PROT_READ));
+	EXPECT_FAULTS(0, 3, 0, {
+		self->p[0]++;
+		EXPECT_EQ(0, self->p[BLOCK]);
+		self->p[2 * BLOCK] = 3;
+	});
+	EXPECT_EQ(2, self->p[0]);
+}
+
+TEST_F(leaves, munmap_of_a_page)
+{
+	EXPECT_FAULTS(0, 0, 1, self->p[PAGE] = 1);
+	ASSERT_EQ(0, munmap((void *)self->p, PAGE));
+	/* Pages where the VMA cuts a block, and blocks elsewhere. */
+	EXPECT_FAULTS(1, 1, 0, { EXPECT_EQ(1, self->p[PAGE]); self->p[BLOCK] = 1; });
+}
+
+TEST_F(leaves, mprotect_of_all)
+{
+	EXPECT_FAULTS(0, 0, 1, self->p[0] = 1);
+	ASSERT_EQ(0, mprotect((void *)self->p, GIANT, PROT_READ));
+	ASSERT_EQ(0, mprotect((void *)self->p, GIANT, PROT_READ | PROT_WRITE));
+	self->p[0]++;
+	EXPECT_EQ(2, self->p[0]);
+	/* It is one leaf still. */
+	EXPECT_FAULTS(0, 0, 0, EXPECT_EQ(0, self->p[GIANT - 1]));
+}
+
+TEST_F(leaves, mremap)
+{
+	EXPECT_FAULTS(0, 0, 1, self->p[5] = 1);
+	self->p = move(self->p, BLOCK);
+	ASSERT_NE(MAP_FAILED, self->p);
+	EXPECT_FAULTS(0, 1, 0, EXPECT_EQ(1, self->p[5]));
+	self->p = move(self->p, PAGE);
+	ASSERT_NE(MAP_FAILED, self->p);
+	EXPECT_FAULTS(1, 0, 0, EXPECT_EQ(1, self->p[5]));
+}
+
+TEST_F(leaves, mremap_by_gigabytes)
+{
+	EXPECT_FAULTS(0, 0, 1, self->p[5] = 1);
+	self->p = move(self->p, 0);
+	ASSERT_NE(MAP_FAILED, self->p);
+	/* It may have gone with it, and if not, it comes back as what it was. */
+	EXPECT_FAULTS(0, 0, after.pud - before.pud, EXPECT_EQ(1, self->p[5]));
+}
+
+TEST_F(leaves, mremap_of_a_part)
+{
+	char *to = place(GIANT, 3 * BLOCK), *r;
+
+	EXPECT_FAULTS(0, 0, 1, { self->p[0] = 1; self->p[4 * BLOCK] = 2; });
+	r = mremap((void *)&self->p[4 * BLOCK], BLOCK, BLOCK, MREMAP_MAYMOVE | MREMAP_FIXED, to);
+	ASSERT_EQ(to, r);
+	EXPECT_EQ(2, r[0]);
+	EXPECT_EQ(1, self->p[0]);
+}
+
+TEST_F(leaves, fork)
+{
+	int status;
+	pid_t pid;
+
+	EXPECT_FAULTS(0, 0, 1, self->p[0] = 1);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		munmap((void *)&self->p[BLOCK], PAGE);
+		self->p[1] = 2;
+		_exit(self->p[0] != 1);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(2, self->p[1]);
+}
+
+TEST_F(leaves, punch_and_truncate)
+{
+	EXPECT_FAULTS(0, 0, 1, { self->p[0] = 1; self->p[BLOCK] = 2; });
+	ASSERT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, BLOCK));
+	EXPECT_EQ(0, self->p[0]);
+	EXPECT_EQ(2, self->p[BLOCK]);
+	ASSERT_EQ(0, ftruncate(self->fd, GIANT / 2));
+	EXPECT_EQ(2, self->p[BLOCK]);
+}
+
+TEST_F(leaves, numa_policy)
+{
+	unsigned long node = atoi(getenv("GMFS_NODE"));
+	unsigned long here = 1UL << node, elsewhere = 1UL << !node, both = 3, mask = 0;
+	int mode = -1;
+
+	ASSERT_EQ(0, syscall(SYS_get_mempolicy, &mode, &mask, 64, self->p, MPOL_F_ADDR));
+	EXPECT_EQ(MPOL_BIND, mode);
+	EXPECT_EQ(here, mask);
+
+	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIANT, MPOL_BIND, &here, 64, 0));
+	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIANT, MPOL_BIND, &both, 64, MPOL_MF_STRICT));
+	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIANT, MPOL_PREFERRED, &here, 64, 0));
+	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIANT, MPOL_DEFAULT, NULL, 0, 0));
+	EXPECT_EQ(-1, syscall(SYS_mbind, self->p, GIANT, MPOL_BIND, &elsewhere, 64, 0));
+	EXPECT_EQ(EINVAL, errno);
+	EXPECT_EQ(-1, syscall(SYS_mbind, self->p, GIANT, MPOL_PREFERRED, &elsewhere, 64, 0));
+	EXPECT_EQ(-1, syscall(SYS_mbind, self->p, GIANT, MPOL_INTERLEAVE, &both, 64, 0));
+	EXPECT_EQ(EINVAL, errno);
+	/* Of a part too, which splits the leaf. */
+	EXPECT_FAULTS(0, 0, 1, self->p[0] = 1);
+	EXPECT_EQ(0, syscall(SYS_mbind, self->p + BLOCK, BLOCK, MPOL_BIND, &here, 64, 0));
+	EXPECT_FAULTS(0, 1, 0, EXPECT_EQ(1, self->p[0]));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Leaves of 1 GiB, 2 MiB and 4 KiB, and what operations on mappings do to them."""
+
+import os
+import re
+
+import pytest
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+with open(os.path.join(HERE, "leaves.c"), encoding="utf-8") as source:
+    CASES = re.findall(r"^TEST_F\(leaves, (\w+)\)", source.read(), re.MULTILINE)
+
+# Said once, whichever program is the first.
+SLOW = (r"guestmemfs: node 1: leaves\[\d+\] maps a file at an address that does not match its "
+        r"offset by 2 MiB: .* memory-backend-file needs align=2M or align=1G$")
+MACHINE = dict(nodes=2, mem="3G", append="guestmemfs=1:1G", boots=1)
+
+
+@pytest.fixture(scope="module")
+def results(shared_vm):
+    run = shared_vm("mount_node 1; GMFS_DIR=/mnt/node1 GMFS_NODE=1 leaves || true",
+                    expect=[SLOW], **MACHINE)
+    assert sum(bool(re.search(SLOW, l)) for l in run.boots[0]) == 1
+    return run.out
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_leaves(results, case):
+    assert re.search(rf"^ok \d+ leaves\.{case}$", results, re.MULTILINE), results
+
+
+def test_prefault(vm):
+    """Mapped at once with the option, and not without; a mount cannot change it for others."""
+    run = vm(r"""
+    mount_node 1
+    cd /mnt/node1
+    truncate -s 1G file
+    has "$(fails fsmount guestmemfs /tmp node=1 prefault)" 'mounted without prefault elsewhere' 'second mount'
+    fails grep -q prefault /proc/mounts
+    stats() { sed -n 's/.*fstype guestmemfs.*faults_pud=//p' /proc/self/mountstats; }
+    memfile zero file
+    equal "$(stats)" 1 'leaves made by faults'
+    mount -o remount,prefault /mnt/node1
+    grep -q 'guestmemfs .*node=1,prefault' /proc/mounts
+    python3 -c 'import mmap; f = open("file", "r+"); mmap.mmap(f.fileno(), 1 << 30)'
+    equal "$(stats)" 2 'leaves made by mmap'
+    mount -o remount,noprefault /mnt/node1
+    fails grep -q prefault /proc/mounts
+    """, **MACHINE)
+    assert run
