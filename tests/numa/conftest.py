@@ -28,6 +28,9 @@ ROUTINE = re.compile(
     r"guestmem_pool: node \d+: damaging \S+$|"
     r"guestmemfs: node \d+: (new|handed-over) file system, \d+ of \d+ blocks free$|"
     r"guestmemfs: node \d+: \d+ files that were deleted while open are freed$")
+# Once per boot, of the first mapping that has no choice but pages.
+SLOW_MAPPING = (r"guestmemfs: node \d+: \w+\[\d+\] maps a file at an address that does not match "
+                r"its offset by 2 MiB: .* memory-backend-file needs align=2M or align=1G$")
 OURS = re.compile(r"guestmem(?:_pool|fs): .*")
 KERNEL_START = re.compile(r"\] Linux version \d")
 

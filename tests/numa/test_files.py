@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+from conftest import SLOW_MAPPING
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 with open(os.path.join(HERE, "files.c"), encoding="utf-8") as source:
@@ -31,7 +33,8 @@ rmdir work
 
 @pytest.fixture(scope="module")
 def results(shared_vm):
-    run = shared_vm(SCRIPT, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=2)
+    run = shared_vm(SCRIPT, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=2,
+                    expect=[SLOW_MAPPING])
     found = {}
     for part in re.findall(r"^== (\d)\n(.*?)^== end", run.out, re.MULTILINE | re.DOTALL):
         text = ""

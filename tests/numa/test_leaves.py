@@ -6,22 +6,21 @@ import re
 
 import pytest
 
+from conftest import SLOW_MAPPING
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 with open(os.path.join(HERE, "leaves.c"), encoding="utf-8") as source:
     CASES = re.findall(r"^TEST_F\(leaves, (\w+)\)", source.read(), re.MULTILINE)
 
-# Said once, whichever program is the first.
-SLOW = (r"guestmemfs: node 1: leaves\[\d+\] maps a file at an address that does not match its "
-        r"offset by 2 MiB: .* memory-backend-file needs align=2M or align=1G$")
 MACHINE = dict(nodes=2, mem="3G", append="guestmemfs=1:1G", boots=1)
 
 
 @pytest.fixture(scope="module")
 def results(shared_vm):
     run = shared_vm("mount_node 1; GMFS_DIR=/mnt/node1 GMFS_NODE=1 leaves || true",
-                    expect=[SLOW], **MACHINE)
-    assert sum(bool(re.search(SLOW, l)) for l in run.boots[0]) == 1
+                    expect=[SLOW_MAPPING], **MACHINE)
+    assert sum(bool(re.search(SLOW_MAPPING, l)) for l in run.boots[0]) == 1
     return run.out
 
 
@@ -32,7 +31,7 @@ def test_leaves(results, case):
 
 def test_prefault(vm):
     """Mapped at once with the option, and not without; a mount cannot change it for others."""
-    run = vm(r"""
+    vm(r"""
     mount_node 1
     cd /mnt/node1
     truncate -s 1G file
@@ -48,4 +47,3 @@ def test_prefault(vm):
     mount -o remount,noprefault /mnt/node1
     fails grep -q prefault /proc/mounts
     """, **MACHINE)
-    assert run
