@@ -55,16 +55,6 @@ struct gmfs_fill {
 	size_t room;
 };
 
-static u64 blocks_up(u64 bytes)
-{
-	return DIV_ROUND_UP_ULL(bytes, GMPOOL_BLOCK_SIZE);
-}
-
-static u64 blocks_down(u64 bytes)
-{
-	return bytes >> GMPOOL_BLOCK_SHIFT;
-}
-
 static int fill_add(struct gmfs_fill *fill, u64 file_block,
 		    const struct gmpool_run *run)
 {
@@ -234,7 +224,7 @@ int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end)
 		filemap_invalidate_lock(inode->i_mapping);
 		flags = gmpool_op_begin(fs->pool);
 		err = fill_commit(inode, &fill,
-				  min(end, blocks_up(i_size_read(inode))));
+				  min(end, gmfs_blocks_up(i_size_read(inode))));
 		gmpool_op_end(fs->pool, flags);
 		filemap_invalidate_unlock(inode->i_mapping);
 	}
@@ -253,7 +243,7 @@ static int zero_range(struct inode *inode, u64 start, u64 end)
 	rwsem_assert_held_write(&inode->i_mapping->invalidate_lock);
 
 	if (start >= end ||
-	    !gmfs_extent_find(GMFS_I(inode)->gi, blocks_down(start), &run))
+	    !gmfs_extent_find(GMFS_I(inode)->gi, gmfs_blocks_down(start), &run))
 		return 0;
 	return gmpool_zero(GMFS_SB(inode->i_sb)->pool, run.start,
 			   start % GMPOOL_BLOCK_SIZE, end - start);
@@ -324,7 +314,7 @@ static int shrink(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
 		  const struct iattr *attr)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
-	u64 first = blocks_up(size);
+	u64 first = gmfs_blocks_up(size);
 	u64 old_size = i_size_read(inode);
 	unsigned int flags;
 	LIST_HEAD(none);
@@ -374,15 +364,15 @@ int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 	if (size != old_size)
 		all.ia_valid |= ATTR_MTIME | ATTR_CTIME;
 	if (size > old_size)
-		return extend(idmap, inode, blocks_down(old_size),
-			      blocks_up(size), size, &all);
+		return extend(idmap, inode, gmfs_blocks_down(old_size),
+			      gmfs_blocks_up(size), size, &all);
 	return shrink(idmap, inode, size, &all);
 }
 
 static int punch(struct inode *inode, u64 start, u64 end)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
-	u64 first = blocks_up(start), last = blocks_down(end);
+	u64 first = gmfs_blocks_up(start), last = gmfs_blocks_down(end);
 	u64 head_end = min(end, first << GMPOOL_BLOCK_SHIFT);
 	u64 tail_start = max(head_end, last << GMPOOL_BLOCK_SHIFT);
 	unsigned int flags;
@@ -423,7 +413,7 @@ static int allocate(struct inode *inode, u64 start, u64 end, bool keep_size)
 			return err;
 		size = end;
 	}
-	return extend(&nop_mnt_idmap, inode, blocks_down(start), blocks_up(end),
+	return extend(&nop_mnt_idmap, inode, gmfs_blocks_down(start), gmfs_blocks_up(end),
 		      size, NULL);
 }
 
@@ -484,7 +474,7 @@ static int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 	struct gmpool *pool = GMFS_SB(inode->i_sb)->pool;
 	bool hide = !capable(CAP_SYS_ADMIN);
 	u64 logical = 0, phys = 0, size = 0;
-	u64 block = blocks_down(start);
+	u64 block = gmfs_blocks_down(start);
 	struct gmpool_run run;
 	bool mapped;
 	u64 end;
@@ -495,7 +485,7 @@ static int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 		return err;
 
 	/* One behind, to know which is the last. */
-	end = blocks_up(start + len);
+	end = gmfs_blocks_up(start + len);
 	for (; block < GMFS_MAX_BLOCKS; block += run.count) {
 		filemap_invalidate_lock_shared(inode->i_mapping);
 		mapped = gmfs_extent_find(GMFS_I(inode)->gi, block, &run);

@@ -76,6 +76,17 @@ static inline struct gmfs_inode *GMFS_I(struct inode *inode)
 	return container_of(inode, struct gmfs_inode, vfs_inode);
 }
 
+/* Blocks that some bytes of a file reach into, and that they fill. */
+static inline u64 gmfs_blocks_up(u64 bytes)
+{
+	return DIV_ROUND_UP_ULL(bytes, GMPOOL_BLOCK_SIZE);
+}
+
+static inline u64 gmfs_blocks_down(u64 bytes)
+{
+	return bytes >> GMPOOL_BLOCK_SHIFT;
+}
+
 /* The VFS counts blocks of 512 bytes. */
 static inline void gmfs_update_blocks(struct inode *inode)
 {

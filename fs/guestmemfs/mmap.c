@@ -13,9 +13,9 @@
  * told here in advance, and the leaf goes before: may_split() and open(). Faults
  * bring back what is possible then.
  *
- * An entry that is there is never replaced by another: what could map a range
- * differently (a hole that is filled, a file that is cut) takes the
- * invalidate_lock for write, and unmaps the range first. Faults hold it for read.
+ * An entry that is there is never replaced by another: what takes memory from a
+ * file holds the invalidate_lock for write, and unmaps the range first. Faults
+ * hold it for read.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -54,7 +54,7 @@ static vm_fault_t leaf_pfn(struct inode *inode, pgoff_t pgoff,
 {
 	u64 first = round_down(pgoff, BIT_ULL(order)) / GMFS_BLOCK_PAGES;
 	u64 count = DIV_ROUND_UP_ULL(BIT_ULL(order), GMFS_BLOCK_PAGES);
-	u64 end = DIV_ROUND_UP_ULL(i_size_read(inode), GMPOOL_BLOCK_SIZE);
+	u64 end = gmfs_blocks_up(i_size_read(inode));
 	struct gmpool_run run;
 
 	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
@@ -275,10 +275,9 @@ int gmfs_mmap_prepare(struct vm_area_desc *desc)
 {
 	struct inode *inode = file_inode(desc->file);
 	u64 start = (u64)desc->pgoff << PAGE_SHIFT;
-	u64 first = start >> GMPOOL_BLOCK_SHIFT;
-	u64 end = DIV_ROUND_UP_ULL(min(start + vma_desc_size(desc),
-				       (u64)i_size_read(inode)),
-				   GMPOOL_BLOCK_SIZE);
+	u64 first = gmfs_blocks_down(start);
+	u64 end = min(gmfs_blocks_up(start + vma_desc_size(desc)),
+		      gmfs_blocks_up(i_size_read(inode)));
 	int err;
 
 	/* A shared mapping of a file that is open for reading lacks VMA_SHARED. */

@@ -81,6 +81,13 @@ static char *place(unsigned long len, unsigned long skew)
 	return p == MAP_FAILED ? NULL : (char *)(up + skew);
 }
 
+/* Another mapping of the file, at an address that is @skew past a gigabyte. */
+static void *map_off(int fd, unsigned long skew)
+{
+	return mmap(place(GIANT, skew), GIANT, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+		    fd, 0);
+}
+
 static void *move(volatile char *from, unsigned long skew)
 {
 	return mremap((void *)from, GIANT, GIANT, MREMAP_MAYMOVE | MREMAP_FIXED,
@@ -109,21 +116,17 @@ TEST_F(leaves, gigabyte_and_blocks)
 
 TEST_F(leaves, address_off_by_a_block)
 {
-	char *at = place(GIANT, BLOCK);
-	volatile char *p = mmap(at, GIANT, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-				self->fd, 0);
+	volatile char *p = map_off(self->fd, BLOCK);
 
-	ASSERT_EQ(at, p);
+	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_FAULTS(0, 2, 0, { p[0] = 1; p[BLOCK] = 1; });
 }
 
 TEST_F(leaves, address_off_by_a_page)
 {
-	char *at = place(GIANT, PAGE);
-	volatile char *p = mmap(at, GIANT, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
-				self->fd, 0);
+	volatile char *p = map_off(self->fd, PAGE);
 
-	ASSERT_EQ(at, p);
+	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_FAULTS(2, 0, 0, { p[0] = 1; p[PAGE] = 1; });
 }
 
