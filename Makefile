@@ -46,7 +46,7 @@ run: kernel
 .PHONY: shell
 shell: kernel
 	@scripts/deps vm
-	@scripts/vm --nodes 2 --mem 2G --append 'guestmemfs=0:1G,1:1G' --interactive
+	@scripts/vm --nodes 2 --mem $(if $(DEBUG),5G,2G) --append 'guestmemfs=0:1G,1:1G' --interactive
 
 ## make test        all tests; the last line is "N passed, N failed"
 .PHONY: test
