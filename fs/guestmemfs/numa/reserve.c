@@ -193,8 +193,13 @@ static struct gmpool *__init add_pool(int nid, u32 key)
 {
 	struct gmpool *pool, *next;
 
-	/* Low, where it does not break a gigabyte that a pool could have. */
+	/*
+	 * Low, where it does not break a gigabyte that a pool could have. But
+	 * on a KHO boot that is one scratch area, which others may have filled.
+	 */
 	pool = memblock_alloc_low(sizeof(*pool), SMP_CACHE_BYTES);
+	if (!pool)
+		pool = memblock_alloc(sizeof(*pool), SMP_CACHE_BYTES);
 	if (!pool)
 		return NULL;
 	pool->nid = nid;
