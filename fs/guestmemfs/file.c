@@ -75,6 +75,24 @@ static int fill_add(struct gmfs_fill *fill, u64 file_block,
 	return 0;
 }
 
+/*
+ * Claim the next blocks for a hole. A file that has a gigabyte to go from where
+ * the next one starts gets what is before apart, so that the rest can be aligned
+ * as in the file, and leaves a goal where it could not be.
+ */
+static int claim_next(struct gmpool *pool, u64 file_block, u64 count, u64 goal,
+		      struct gmpool_run *run)
+{
+	u64 head = round_up(file_block, GMFS_GIANT_BLOCKS) - file_block;
+
+	if (head && count >= head + GMFS_GIANT_BLOCKS)
+		count = head;
+	else if (!head && count >= GMFS_GIANT_BLOCKS && goal != GMPOOL_NO_GOAL &&
+		 !IS_ALIGNED(gmpool_pfn(pool, goal), PUD_SIZE >> PAGE_SHIFT))
+		goal = GMPOOL_NO_GOAL;
+	return gmpool_claim(pool, count, goal, run);
+}
+
 static int fill_claim_hole(struct gmpool *pool, struct gmfs_fill *fill,
 			   u64 file_block, u64 count, u64 goal)
 {
@@ -86,7 +104,7 @@ static int fill_claim_hole(struct gmpool *pool, struct gmfs_fill *fill,
 		return -ENOSPC;
 
 	while (count) {
-		err = gmpool_claim(pool, count, goal, &run);
+		err = claim_next(pool, file_block, count, goal, &run);
 		if (err)
 			return err;
 		err = fill_add(fill, file_block, &run);
@@ -236,7 +254,7 @@ out_sb:
 }
 
 /* Zero a range within one block of a file, if it is no hole. */
-static int zero_range(struct inode *inode, u64 start, u64 end)
+static void zero_range(struct inode *inode, u64 start, u64 end)
 {
 	struct gmpool_run run;
 
@@ -244,9 +262,9 @@ static int zero_range(struct inode *inode, u64 start, u64 end)
 
 	if (start >= end ||
 	    !gmfs_extent_find(GMFS_I(inode)->gi, gmfs_blocks_down(start), &run))
-		return 0;
-	return gmpool_zero(GMFS_SB(inode->i_sb)->pool, run.start,
-			   start % GMPOOL_BLOCK_SIZE, end - start);
+		return;
+	gmpool_zero(GMFS_SB(inode->i_sb)->pool, run.start,
+		    start % GMPOOL_BLOCK_SIZE, end - start);
 }
 
 /* Take the blocks of a range, which is not mapped, from a file. */
@@ -294,11 +312,10 @@ static int extend(struct mnt_idmap *idmap, struct inode *inode, u64 first,
 	filemap_invalidate_lock(inode->i_mapping);
 	old_size = i_size_read(inode);
 	flags = gmpool_op_begin(fs->pool);
-	if (size > old_size)
-		err = zero_range(inode, old_size,
-				 round_up(old_size, GMPOOL_BLOCK_SIZE));
-	if (!err)
-		err = fill_commit(inode, &fill, end);
+	err = fill_commit(inode, &fill, end);
+	if (!err && size > old_size)
+		zero_range(inode, old_size,
+			   round_up(old_size, GMPOOL_BLOCK_SIZE));
 	if (!err)
 		set_size(idmap, inode, size, attr);
 	gmpool_op_end(fs->pool, flags);
@@ -310,15 +327,14 @@ out_end:
 	return err;
 }
 
-static int shrink(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
-		  const struct iattr *attr)
+static void shrink(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
+		   const struct iattr *attr)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
 	u64 first = gmfs_blocks_up(size);
 	u64 old_size = i_size_read(inode);
 	unsigned int flags;
 	LIST_HEAD(none);
-	int err;
 
 	filemap_invalidate_lock(inode->i_mapping);
 	i_size_write(inode, size);
@@ -327,17 +343,11 @@ static int shrink(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
 
 	/* Zeroing less than a block is short enough to be in the operation. */
 	flags = gmpool_op_begin(fs->pool);
-	err = zero_range(inode, size,
-			 min(old_size, first << GMPOOL_BLOCK_SHIFT));
-	if (err) {
-		i_size_write(inode, old_size);
-	} else {
-		free_range(inode, &none, first, GMFS_MAX_BLOCKS);
-		set_size(idmap, inode, size, attr);
-	}
+	zero_range(inode, size, min(old_size, first << GMPOOL_BLOCK_SHIFT));
+	free_range(inode, &none, first, GMFS_MAX_BLOCKS);
+	set_size(idmap, inode, size, attr);
 	gmpool_op_end(fs->pool, flags);
 	filemap_invalidate_unlock(inode->i_mapping);
-	return err;
 }
 
 /**
@@ -366,7 +376,8 @@ int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 	if (size > old_size)
 		return extend(idmap, inode, gmfs_blocks_down(old_size),
 			      gmfs_blocks_up(size), size, &all);
-	return shrink(idmap, inode, size, &all);
+	shrink(idmap, inode, size, &all);
+	return 0;
 }
 
 static int punch(struct inode *inode, u64 start, u64 end)
@@ -389,10 +400,9 @@ static int punch(struct inode *inode, u64 start, u64 end)
 	err = gmfs_extent_reserve(&fs->image, &rsv, 1);
 	if (err)
 		goto out_unlock;
-	err = zero_range(inode, start, head_end);
-	if (!err)
-		err = zero_range(inode, tail_start, end);
-	if (!err && first < last)
+	zero_range(inode, start, head_end);
+	zero_range(inode, tail_start, end);
+	if (first < last)
 		free_range(inode, &rsv, first, last);
 	gmfs_extent_unreserve(&fs->image, &rsv);
 

@@ -16,6 +16,7 @@
 #define GUESTMEMFS_MAGIC	0x474d4653
 
 #define GMFS_BLOCK_PAGES	(GMPOOL_BLOCK_SIZE >> PAGE_SHIFT)
+#define GMFS_GIANT_BLOCKS	(PUD_SIZE >> GMPOOL_BLOCK_SHIFT)
 
 /**
  * enum gmfs_leaf - what maps memory

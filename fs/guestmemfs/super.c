@@ -151,6 +151,7 @@ int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
 	for (i = 0; i < GMFS_LEAVES; i++)
 		seq_printf(seq, " faults_%s=%lld", names[i],
 			   atomic64_read(&fs->faults[i]));
+	seq_printf(seq, " dirty_blocks=%llu", gmpool_dirty_blocks(fs->pool));
 	return 0;
 }
 
@@ -436,10 +437,10 @@ static void __init gmfs_start(struct gmpool *pool)
 	if (!fs->read_only)
 		gmfs_free_orphans(fs);
 	list_add_tail(&fs->list, &gmfs_list);
-	pr_info("node %d: %s file system, %llu of %llu blocks free%s\n",
+	pr_info("node %d: %s file system, %llu of %llu blocks free, %llu of them dirty%s\n",
 		gmpool_nid(pool), root ? "handed-over" : "new",
 		gmpool_free_blocks(pool), gmpool_total_blocks(pool),
-		fs->read_only ? ", read-only" : "");
+		gmpool_dirty_blocks(pool), fs->read_only ? ", read-only" : "");
 }
 
 static int __init gmfs_init(void)

@@ -42,6 +42,7 @@ struct gmpool *gmpool_next(struct gmpool *pool);
 int gmpool_nid(const struct gmpool *pool);
 u64 gmpool_total_blocks(const struct gmpool *pool);
 u64 gmpool_free_blocks(struct gmpool *pool);
+u64 gmpool_dirty_blocks(struct gmpool *pool);
 const u8 *gmpool_uuid(const struct gmpool *pool);
 bool gmpool_read_only(const struct gmpool *pool);
 bool gmpool_usable(const struct gmpool *pool);
@@ -59,7 +60,7 @@ int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *run);
 void gmpool_commit(struct gmpool *pool, const struct gmpool_run *run);
 void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run);
 void gmpool_free(struct gmpool *pool, const struct gmpool_run *run);
-int gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len);
+void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len);
 unsigned long gmpool_pfn(const struct gmpool *pool, u64 block);
 
 /* A user's own records. */

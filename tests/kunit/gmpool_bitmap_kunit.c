@@ -838,6 +838,88 @@ static void large_pool(struct kunit *test)
 	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, SZ_2M - GIANT, GIANT - 1);
 }
 
+static void take_free(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 0, 300 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
+	struct gmpool_run all = { 0, 300 };
+	struct gmpool_run run = { 100, 100 };
+
+	take(test, map, 90, 20);
+	take(test, map, 150, 1);
+	gmpool_bitmap_take_free(map, &run);
+	assert_counters(test, map, 190);
+	expect_found(test, map, 300, GMPOOL_NO_GOAL, 200, 100);
+	gmpool_bitmap_take_free(map, &run);
+	assert_counters(test, map, 190);
+	gmpool_bitmap_take_free(map, &all);
+	assert_counters(test, map, 0);
+}
+
+static void expect_chosen(struct kunit *test, const struct gmpool_bitmap *map,
+			  const struct gmpool_bitmap *clean, u64 want, u64 goal,
+			  u64 start, u64 count)
+{
+	struct gmpool_run run = { ~0ULL, ~0ULL };
+
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, want, goal, &run), 0);
+	KUNIT_EXPECT_EQ_MSG(test, run.start, start, "%llu wanted", want);
+	KUNIT_EXPECT_EQ_MSG(test, run.count, count, "%llu wanted", want);
+}
+
+static void clean_preferred(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { GIANT, 4 * GIANT } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
+	struct gmpool_bitmap *clean = make_pool(test, blocks, 1);
+
+	/* Nothing is clean: as if it were not asked. */
+	take(test, clean, 0, 4 * GIANT);
+	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 0, GIANT);
+	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 4 * GIANT - 10, 10);
+
+	/* One giant is. It is as good as longer runs, the rest comes later. */
+	put(test, clean, 2 * GIANT, GIANT);
+	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 2 * GIANT, GIANT);
+	expect_chosen(test, map, clean, GIANT + 88, GMPOOL_NO_GOAL, 2 * GIANT, GIANT);
+	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIANT - 10, 10);
+	/* Where the file goes on is better still. */
+	expect_chosen(test, map, clean, GIANT, GIANT, GIANT, GIANT);
+	expect_chosen(test, map, clean, 10, 7, 7, 10);
+
+	/* For what is small, it is not broken while another one is. */
+	take(test, map, 4 * GIANT - 1, 1);
+	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIANT, 10);
+	expect_chosen(test, map, clean, GIANT - 1, GMPOOL_NO_GOAL, 3 * GIANT, GIANT - 1);
+	/* Nor if it lacks a clean block: all of it is free. */
+	take(test, clean, 2 * GIANT + 5, 1);
+	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIANT, 10);
+	/* It is no giant of clean blocks any more. */
+	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 0, GIANT);
+
+	/* In the broken one clean blocks do, if there are enough. */
+	put(test, clean, 3 * GIANT + 50, 20);
+	expect_chosen(test, map, clean, 20, GMPOOL_NO_GOAL, 3 * GIANT + 50, 20);
+	expect_chosen(test, map, clean, 21, GMPOOL_NO_GOAL, 3 * GIANT, 21);
+}
+
+/* A giant counts where memory has one, not where a clean run starts. */
+static void clean_giants_aligned(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 3, 1 }, { GIANT - 10, 3 * GIANT } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 2);
+	struct gmpool_bitmap *clean = make_pool(test, blocks, 2);
+
+	take(test, clean, 0, 3 * GIANT + 1);
+	put(test, clean, GIANT, GIANT + 10);
+	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 11, GIANT);
+	put(test, clean, GIANT + GIANT + 10, 1);
+	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 11 + GIANT, GIANT);
+	/* What is before the first giant breaks none. */
+	put(test, clean, 4, 7);
+	expect_chosen(test, map, clean, 7, GMPOOL_NO_GOAL, 4, 7);
+}
+
 static struct kunit_case bitmap_test_cases[] = {
 	KUNIT_CASE(init_and_destroy),
 	KUNIT_CASE(contiguity),
@@ -853,6 +935,9 @@ static struct kunit_case bitmap_test_cases[] = {
 	KUNIT_CASE(out_of_range),
 	KUNIT_CASE(random_walk),
 	KUNIT_CASE(large_pool),
+	KUNIT_CASE(take_free),
+	KUNIT_CASE(clean_preferred),
+	KUNIT_CASE(clean_giants_aligned),
 	{}
 };
 

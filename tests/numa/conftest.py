@@ -26,7 +26,7 @@ ROUTINE = re.compile(
     r"guestmem_pool: node \d+: pool of \d+ MiB in \d+ extents?, from 0x[0-9a-f]+(, handed over)?$|"
     r"guestmem_pool: node \d+: \d+ blocks handed over by kernel \S+ after \d+ earlier kexecs$|"
     r"guestmem_pool: node \d+: damaging \S+$|"
-    r"guestmemfs: node \d+: (new|handed-over) file system, \d+ of \d+ blocks free$|"
+    r"guestmemfs: node \d+: (new|handed-over) file system, \d+ of \d+ blocks free, \d+ of them dirty$|"
     r"guestmemfs: node \d+: \d+ files that were deleted while open are freed$")
 # Once per boot, of the first mapping that has no choice but pages.
 SLOW_MAPPING = (r"guestmemfs: node \d+: \w+\[\d+\] maps a file at an address that does not match "
@@ -36,8 +36,10 @@ KERNEL_START = re.compile(r"\] Linux version \d")
 
 
 DEBUG = os.environ.get("DEBUG", "0") not in ("", "0")
-# MiB that each node has more for the debug kernel, and the first once more.
+# MiB that each node has more for the debug kernel, and the first once more; and
+# one that is smaller than 1 GiB.
 MORE = 1536
+MORE_IF_SMALL = 512
 
 
 def mebibytes(size):
@@ -65,7 +67,9 @@ def machine(nodes, mem, cpus, topology):
         nonlocal more
         mem, add = mebibytes(match.group()), more
         more = MORE
-        return f"{mem + add if mem >= 1024 else mem}M"
+        if mem < 1024:
+            add = MORE_IF_SMALL if mem >= 512 else 0
+        return f"{mem + add}M"
 
     topology = re.sub(r"(?<=mem=)\w+", larger, topology)
     return ["--topology", topology]

@@ -56,6 +56,25 @@ total_blocks() {
 	stat -f -c %b "$1"
 }
 
+# mount_stat N NAME: what /proc/self/mountstats says of the node's mount
+mount_stat() {
+	sed -n "s:^device none mounted on /mnt/node$1 .* $2=\([0-9]*\).*:\1:p" /proc/self/mountstats
+}
+
+# hold_scrub N Y|N: whether the node's thread leaves dirty blocks as they are
+hold_scrub() {
+	echo "$2" > "/sys/kernel/debug/guestmem_pool/node$1/hold_scrub"
+}
+
+# wait_clean N: until no free block of the node is dirty, for two minutes at most
+wait_clean() {
+	for _ in $(seq 1200); do
+		[ "$(mount_stat "$1" dirty_blocks)" != 0 ] || return 0
+		sleep 0.1
+	done
+	die "node $1 has $(mount_stat "$1" dirty_blocks) dirty blocks after two minutes"
+}
+
 # pool_ranges N: "START END" in hexadecimal for each extent
 pool_ranges() {
 	sed -n "s/^ *\([0-9a-f]*\)-\([0-9a-f]*\) : guestmemfs node$1\$/\1 \2/p" /proc/iomem

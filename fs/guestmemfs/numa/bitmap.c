@@ -211,6 +211,85 @@ int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 	return run->count ? 0 : -ENOSPC;
 }
 
+/* What makes a block's number in the pool one in units of physical memory. */
+static u64 phys_shift(const struct gmpool_extent *extent)
+{
+	return (extent->base >> GMPOOL_BLOCK_SHIFT) - extent->first;
+}
+
+static bool starts_giant(const struct gmpool_bitmap *map, u64 block)
+{
+	return IS_ALIGNED(block + phys_shift(extent_of(map, block)),
+			  GMPOOL_GIANT_BLOCKS);
+}
+
+/* Is the giant around @block free, so that a part of @run would break it? */
+static bool in_free_giant(const struct gmpool_bitmap *map, u64 block,
+			  const struct gmpool_run *run)
+{
+	const struct gmpool_extent *extent = extent_of(map, block);
+	u64 shift = phys_shift(extent);
+	u64 giant = round_down(block + shift, GMPOOL_GIANT_BLOCKS);
+	u64 end = giant + GMPOOL_GIANT_BLOCKS;
+
+	if (giant < extent->first + shift ||
+	    end > extent->first + shift + (extent->size >> GMPOOL_BLOCK_SHIFT))
+		return false;
+	giant -= shift;
+	end -= shift;
+	if (run->start <= giant && run->start + run->count >= end)
+		return false;
+	return find_next_bit(map->taken, end, giant) >= end;
+}
+
+static bool breaks_giant(const struct gmpool_bitmap *map,
+			 const struct gmpool_run *run)
+{
+	return in_free_giant(map, run->start, run) ||
+	       in_free_giant(map, run->start + run->count - 1, run);
+}
+
+/**
+ * gmpool_bitmap_choose - find free blocks that lie together, clean ones if they
+ *	are as good
+ * @map: which blocks are taken
+ * @clean: of the same pool; free are those that are free in @map and known to
+ *	be zero
+ * @want: as for gmpool_bitmap_find()
+ * @goal: as for gmpool_bitmap_find(); a file that goes on where it ends matters
+ *	more than what is clean
+ * @run: what was found, as by gmpool_bitmap_find()
+ *
+ * Clean blocks are as good if they do as many gigabyte leaves, or hold all in
+ * one piece that is smaller than that, and break none that @map keeps whole.
+ *
+ * Context: the caller holds what guards the maps.
+ *
+ * Return: 0, or -ENOSPC if no block is free.
+ */
+int gmpool_bitmap_choose(const struct gmpool_bitmap *map,
+			 const struct gmpool_bitmap *clean, u64 want, u64 goal,
+			 struct gmpool_run *run)
+{
+	struct gmpool_run found;
+	int err;
+
+	err = gmpool_bitmap_find(map, want, goal, run);
+	if (err || run->start == goal ||
+	    gmpool_bitmap_find(clean, want, GMPOOL_NO_GOAL, &found))
+		return err;
+
+	if (found.count < min(run->count, (u64)GMPOOL_GIANT_BLOCKS))
+		return 0;
+	if (run->count >= GMPOOL_GIANT_BLOCKS &&
+	    starts_giant(map, run->start) && !starts_giant(map, found.start))
+		return 0;
+	if (breaks_giant(map, &found) && !breaks_giant(map, run))
+		return 0;
+	*run = found;
+	return 0;
+}
+
 static bool run_valid(const struct gmpool_bitmap *map,
 		      const struct gmpool_run *run)
 {
@@ -247,6 +326,29 @@ int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run)
 	}
 	map->nr_free -= run->count;
 	return 0;
+}
+
+/**
+ * gmpool_bitmap_take_free - take those blocks of a run that are free
+ * @map: where
+ * @run: which, within the pool
+ *
+ * Context: the caller holds what guards @map.
+ */
+void gmpool_bitmap_take_free(struct gmpool_bitmap *map,
+			     const struct gmpool_run *run)
+{
+	u64 end = run->start + run->count;
+	struct gmpool_run part;
+
+	for (part.start = run->start; ; part.start += part.count) {
+		part.start = find_next_zero_bit(map->taken, end, part.start);
+		if (part.start >= end)
+			return;
+		part.count = find_next_bit(map->taken, end, part.start) -
+			     part.start;
+		gmpool_bitmap_take(map, &part);
+	}
 }
 
 /**

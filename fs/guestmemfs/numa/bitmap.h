@@ -41,7 +41,12 @@ int gmpool_bitmap_init(struct gmpool_bitmap *map,
 void gmpool_bitmap_destroy(struct gmpool_bitmap *map);
 int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 		       struct gmpool_run *run);
+int gmpool_bitmap_choose(const struct gmpool_bitmap *map,
+			 const struct gmpool_bitmap *clean, u64 want, u64 goal,
+			 struct gmpool_run *run);
 int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run);
+void gmpool_bitmap_take_free(struct gmpool_bitmap *map,
+			     const struct gmpool_run *run);
 int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run);
 
 #endif /* _GMPOOL_BITMAP_H */

@@ -5,6 +5,9 @@
  * /sys/kernel/debug/guestmem_pool/node<N>/reach says for each extent whether
  * the kernel has a mapping or struct pages of it.
  *
+ * While /sys/kernel/debug/guestmem_pool/node<N>/hold_scrub is Y, the pool's
+ * thread zeroes nothing, so that a test can have dirty blocks.
+ *
  * Damaging the state of a pool on purpose: each line written to
  * /sys/kernel/debug/guestmem_pool/node<N>/damage is kept and carried out when
  * the pool has been sealed for kexec:
@@ -191,6 +194,7 @@ static int __init gmpool_debugfs_init(void)
 		snprintf(name, sizeof(name), "node%d", pool->nid);
 		dir = debugfs_create_dir(name, top);
 		debugfs_create_file("damage", 0200, dir, pool, &damage_fops);
+		debugfs_create_bool("hold_scrub", 0600, dir, &pool->scrub_hold);
 		debugfs_create_file("reach", 0400, dir, pool, &reach_fops);
 	}
 	return 0;

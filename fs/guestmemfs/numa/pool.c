@@ -8,13 +8,21 @@
  *
  * Life of a block::
  *
- *   free, dirty --claim--> claimed --scrub--> claimed, zero --commit--> used
- *       ^                     |                   |                      |
- *       |<-----unclaim--------+<------------------+                      |
- *       +<-------------------------------free----------------------------+
+ *   free, dirty --claim--> claimed, dirty
+ *    |  ^   ^                 |  |
+ *    |  |   +-----unclaim-----+  |
+ *  scrub|                      scrub
+ *    |  |                        |
+ *    v  |                        v
+ *   free, zero <--unclaim-- claimed, zero --commit--> used
+ *       |  |                     ^                     |
+ *       |  +--------claim--------+                     |
+ *       +- - - - (dirty again) <--------free-----------+
  *
- * Only "used" and "dirty" are handed over. A claim is known to this kernel
- * alone: scrubbing takes long, and a kexec does not wait for it.
+ * Blocks are scrubbed while they are free, by the pool's thread, or else by who
+ * claims them (scrub.c). Only "used" and "dirty" are handed over. A claim is
+ * known to this kernel alone: scrubbing takes long, and a kexec does not wait
+ * for it.
  *
  * Freezing: every change of handed-over state, the pool's own or a user's, is
  * made between gmpool_op_begin() and gmpool_op_end(). At kexec the pool waits
@@ -28,7 +36,8 @@
  *   never over scrubbing or anything that waits for user space
  * - a user's own locks
  * - gmpool_meta.lock (mutex): giving out of metadata blocks
- * - gmpool.lock (spinlock): which blocks are claimed, used and dirty
+ * - gmpool.lock (spinlock): which blocks are claimed, used, dirty, and being
+ *   scrubbed while free
  *
  * Memory allocated within an operation must not lead back here through
  * reclaim: gmpool_op_begin() starts a scope in which it cannot.
@@ -42,7 +51,6 @@
 #include <linux/mm.h>
 #include <linux/reboot.h>
 #include <linux/sched/mm.h>
-#include <linux/sched/signal.h>
 
 #include "format.h"
 #include "pool.h"
@@ -128,6 +136,18 @@ u64 gmpool_free_blocks(struct gmpool *pool)
 {
 	guard(spinlock)(&pool->lock);
 	return pool->blocks.nr_free;
+}
+
+/**
+ * gmpool_dirty_blocks - what of a pool is not ready to be given out
+ * @pool: a pool that has not failed
+ *
+ * Return: blocks that are free, but have to be zeroed first.
+ */
+u64 gmpool_dirty_blocks(struct gmpool *pool)
+{
+	guard(spinlock)(&pool->lock);
+	return pool->blocks.nr_free - pool->clean.nr_free;
 }
 
 /**
@@ -237,12 +257,119 @@ static void change_bits(struct gmpool *pool, struct gmpool_bitmap_ser **maps,
 	}
 }
 
-static bool is_dirty(struct gmpool *pool, u64 block)
+/* A part of a run that one block of a handed-over bitmap has. */
+struct part {
+	const unsigned long *bits;
+	u64 first;
+	u32 start;
+	u32 end;
+};
+
+static bool next_part(struct gmpool *pool, struct gmpool_bitmap_ser **maps,
+		      const struct gmpool_run *run, u64 *done, struct part *part)
+{
+	u64 block = run->start + *done;
+	u32 nr;
+
+	if (*done == run->count)
+		return false;
+	part->bits = (unsigned long *)maps[block / GMPOOL_BITMAP_BITS]->bits;
+	part->start = block % GMPOOL_BITMAP_BITS;
+	part->first = block - part->start;
+	nr = min_t(u64, run->count - *done, GMPOOL_BITMAP_BITS - part->start);
+	part->end = part->start + nr;
+	*done += nr;
+	return true;
+}
+
+/* Blocks of @run, all free, count as clean if they are. */
+static void put_clean(struct gmpool *pool, const struct gmpool_run *run)
+{
+	struct gmpool_run clean;
+	struct part part;
+	u64 done = 0;
+	u32 start;
+	u32 end;
+
+	lockdep_assert_held(&pool->lock);
+
+	while (next_part(pool, pool->dirty, run, &done, &part)) {
+		for (start = part.start; ; start = end) {
+			start = find_next_zero_bit(part.bits, part.end, start);
+			if (start >= part.end)
+				break;
+			end = find_next_bit(part.bits, part.end, start);
+			clean.start = part.first + start;
+			clean.count = end - start;
+			WARN_ON_ONCE(gmpool_bitmap_put(&pool->clean, &clean));
+		}
+	}
+}
+
+/**
+ * gmpool_count_dirty - how many blocks have to be scrubbed
+ * @pool: the pool
+ * @run: blocks that are not used
+ *
+ * Context: any; takes gmpool.lock.
+ *
+ * Return: blocks of @run that are not known to be zero.
+ */
+u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_run *run)
+{
+	struct part part;
+	u64 done = 0;
+	u64 nr = 0;
+	u32 start;
+
+	guard(spinlock)(&pool->lock);
+
+	while (next_part(pool, pool->dirty, run, &done, &part)) {
+		for (start = part.start; ; start++, nr++) {
+			start = find_next_bit(part.bits, part.end, start);
+			if (start >= part.end)
+				break;
+		}
+	}
+	return nr;
+}
+
+/**
+ * gmpool_is_dirty - does a block have to be scrubbed
+ * @pool: the pool
+ * @block: a block that is not used
+ *
+ * Context: any; takes gmpool.lock.
+ *
+ * Return: true if it is not known to be zero.
+ */
+bool gmpool_is_dirty(struct gmpool *pool, u64 block)
 {
 	struct gmpool_bitmap_ser *map = pool->dirty[block / GMPOOL_BITMAP_BITS];
 
 	guard(spinlock)(&pool->lock);
 	return test_bit(block % GMPOOL_BITMAP_BITS, (unsigned long *)map->bits);
+}
+
+/**
+ * gmpool_scrubbed - a block has been zeroed
+ * @pool: the pool
+ * @block: a block that was dirty, free or claimed by the caller
+ *
+ * Context: process context, not within an operation; takes gmpool.lock.
+ */
+void gmpool_scrubbed(struct gmpool *pool, u64 block)
+{
+	struct gmpool_run run = { .start = block, .count = 1 };
+	unsigned int flags;
+
+	flags = gmpool_op_begin(pool);
+	scoped_guard(spinlock, &pool->lock) {
+		change_bits(pool, pool->dirty, &run, false);
+		if (!test_bit(block, pool->blocks.taken))
+			put_clean(pool, &run);
+	}
+	gmpool_op_end(pool, flags);
 }
 
 /**
@@ -253,8 +380,8 @@ static bool is_dirty(struct gmpool *pool, u64 block)
  * @goal: block that would be best, GMPOOL_NO_GOAL if any
  * @run: filled: contiguous blocks, at most @want
  *
- * A claim is not handed over. It ends with gmpool_commit() or
- * gmpool_unclaim().
+ * Blocks that are zero already are preferred where they do as well. A claim is
+ * not handed over. It ends with gmpool_commit() or gmpool_unclaim().
  *
  * Context: process context; takes gmpool.lock.
  *
@@ -270,9 +397,11 @@ int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 
 	guard(spinlock)(&pool->lock);
 
-	err = gmpool_bitmap_find(&pool->blocks, want, goal, run);
+	err = gmpool_bitmap_choose(&pool->blocks, &pool->clean, want, goal, run);
 	if (!err)
 		err = gmpool_bitmap_take(&pool->blocks, run);
+	if (!err)
+		gmpool_bitmap_take_free(&pool->clean, run);
 	return err;
 }
 
@@ -285,36 +414,12 @@ int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
  */
 void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run)
 {
-	guard(spinlock)(&pool->lock);
-	WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run));
-}
-
-/**
- * gmpool_scrub - make claimed blocks read as zeroes
- * @pool: the pool
- * @run: from gmpool_claim()
- *
- * Blocks that are known to be zero cost nothing.
- *
- * Context: process context, sleeps; not within an operation.
- *
- * Return: 0; -EINTR if the task is being killed; -ENOMEM.
- */
-int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *run)
-{
-	u64 block;
-	int err;
-
-	for (block = run->start; block < run->start + run->count; block++) {
-		if (!is_dirty(pool, block))
-			continue;
-		if (fatal_signal_pending(current))
-			return -EINTR;
-		err = gmpool_zero(pool, block, 0, GMPOOL_BLOCK_SIZE);
-		if (err)
-			return err;
+	scoped_guard(spinlock, &pool->lock) {
+		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run)))
+			return;
+		put_clean(pool, run);
 	}
-	return 0;
+	wake_up(&pool->scrub_work);
 }
 
 /**
@@ -331,7 +436,6 @@ void gmpool_commit(struct gmpool *pool, const struct gmpool_run *run)
 	percpu_rwsem_assert_held(&pool->freeze);
 	guard(spinlock)(&pool->lock);
 	change_bits(pool, pool->used, run, true);
-	change_bits(pool, pool->dirty, run, false);
 }
 
 /**
@@ -344,11 +448,13 @@ void gmpool_commit(struct gmpool *pool, const struct gmpool_run *run)
 void gmpool_free(struct gmpool *pool, const struct gmpool_run *run)
 {
 	percpu_rwsem_assert_held(&pool->freeze);
-	guard(spinlock)(&pool->lock);
-	if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run)))
-		return;
-	change_bits(pool, pool->used, run, false);
-	change_bits(pool, pool->dirty, run, true);
+	scoped_guard(spinlock, &pool->lock) {
+		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run)))
+			return;
+		change_bits(pool, pool->used, run, false);
+		change_bits(pool, pool->dirty, run, true);
+	}
+	wake_up(&pool->scrub_work);
 }
 
 /**
@@ -360,14 +466,10 @@ void gmpool_free(struct gmpool *pool, const struct gmpool_run *run)
  *
  * Context: process context, sleeps. Within an operation too, where what is
  * zeroed belongs to the change: it is less than a block then, which is short.
- *
- * Return: 0, or -ENOMEM.
  */
-int gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len)
+void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len)
 {
-	if (!len)
-		return 0;
-	return gmpool_zero_phys(PFN_PHYS(gmpool_pfn(pool, block)) + offset, len);
+	gmpool_zero_phys(PFN_PHYS(gmpool_pfn(pool, block)) + offset, len, false);
 }
 
 /**
@@ -499,15 +601,19 @@ void gmpool_sync_super(struct gmpool *pool)
  */
 int gmpool_init_blocks(struct gmpool *pool)
 {
-	struct gmpool_run run;
+	struct gmpool_run run = { .count = pool->total_blocks };
 	u32 start, end;
 	u64 first;
 	int err;
 
 	err = gmpool_bitmap_init(&pool->blocks, pool->extents,
 				 pool->nr_extents);
+	if (!err)
+		err = gmpool_bitmap_init(&pool->clean, pool->extents,
+					 pool->nr_extents);
 	if (err)
 		return err;
+	gmpool_bitmap_take(&pool->clean, &run);
 
 	for (first = 0; first < pool->total_blocks; first += GMPOOL_BITMAP_BITS) {
 		struct gmpool_bitmap_ser *map;
@@ -520,7 +626,18 @@ int gmpool_init_blocks(struct gmpool *pool)
 			gmpool_bitmap_take(&pool->blocks, &run);
 		}
 	}
-	return 0;
+
+	guard(spinlock)(&pool->lock);
+	for (run.start = 0; ; run.start += run.count) {
+		run.start = find_next_zero_bit(pool->blocks.taken,
+					       pool->total_blocks, run.start);
+		if (run.start >= pool->total_blocks)
+			return 0;
+		run.count = find_next_bit(pool->blocks.taken,
+					  pool->total_blocks, run.start) -
+			    run.start;
+		put_clean(pool, &run);
+	}
 }
 
 static void freeze(struct gmpool *pool)
@@ -558,12 +675,14 @@ static struct notifier_block gmpool_reboot_nb = {
 	.priority = INT_MIN,
 };
 
-static void __init init_pool(struct gmpool *pool)
+static void __init init_pool(struct gmpool *pool, int err)
 {
-	int err;
 
 	spin_lock_init(&pool->lock);
-	err = percpu_init_rwsem(&pool->freeze);
+	init_waitqueue_head(&pool->scrub_work);
+	init_waitqueue_head(&pool->scrub_done);
+	if (!err)
+		err = percpu_init_rwsem(&pool->freeze);
 	if (!err && pool->state != GMPOOL_FAILED) {
 		if (pool->key == GMPOOL_NO_KEY)
 			err = gmpool_create_metadata(pool);
@@ -585,6 +704,7 @@ static void __init init_pool(struct gmpool *pool)
 static int __init gmpool_init(void)
 {
 	struct gmpool *pool;
+	int err;
 	u32 key;
 
 	if (gmpool_start_afresh())
@@ -594,9 +714,12 @@ static int __init gmpool_init(void)
 	if (list_empty(&gmpool_list))
 		return 0;
 
+	err = gmpool_zero_init();
+	if (!err)
+		err = gmpool_scrub_init();
 	/* Those in use have their node's number for a name, others what is left. */
 	list_for_each_entry(pool, &gmpool_list, list) {
-		init_pool(pool);
+		init_pool(pool, err);
 		if (pool->super)
 			gmpool_publish(pool);
 	}

@@ -8,6 +8,7 @@
 #include <linux/percpu-rwsem.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 
 #include <linux/kho/abi/guestmemfs.h>
 
@@ -53,8 +54,13 @@ enum gmpool_state {
  * @meta: metadata blocks
  * @freeze: held for read over each change of handed-over state, and for write
  *	from the moment the pool is frozen for kexec
- * @lock: guards @blocks and the contents of @used and @dirty
+ * @lock: guards @blocks, @clean, @scrubbing and the contents of @used and @dirty
  * @blocks: blocks that are used, or claimed by who is about to use them
+ * @clean: which blocks are free and known to be zero: those are free in it too
+ * @scrubbing: free blocks that the pool's thread is zeroing
+ * @scrub_hold: the thread is to pause; for tests
+ * @scrub_work: where the thread waits for something to do
+ * @scrub_done: where others wait for the end of @scrubbing
  * @used: bitmap of blocks that have an owner, as handed over
  * @dirty: bitmap of free blocks that are not known to be zero, as handed over
  *
@@ -77,8 +83,13 @@ struct gmpool {
 	struct gmpool_meta meta;
 
 	struct percpu_rw_semaphore freeze;
-	spinlock_t lock;	/* guards blocks, used, dirty */
+	spinlock_t lock;	/* guards blocks, clean, scrubbing, used, dirty */
 	struct gmpool_bitmap blocks;
+	struct gmpool_bitmap clean;
+	struct gmpool_run scrubbing;
+	bool scrub_hold;
+	wait_queue_head_t scrub_work;
+	wait_queue_head_t scrub_done;
 	struct gmpool_bitmap_ser **used;
 	struct gmpool_bitmap_ser **dirty;
 };
@@ -89,11 +100,18 @@ extern struct list_head gmpool_list;
 /* In reserve.c */
 bool gmpool_start_afresh(void);
 
-/* In seclude.c */
-int gmpool_zero_phys(phys_addr_t phys, u64 len);
+/* In scrub.c */
+int gmpool_scrub_init(void);
+
+/* In zero.c */
+int gmpool_zero_init(void);
+void gmpool_zero_phys(phys_addr_t phys, u64 len, bool idle);
 
 /* In pool.c */
 int gmpool_init_blocks(struct gmpool *pool);
+u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_run *run);
+bool gmpool_is_dirty(struct gmpool *pool, u64 block);
+void gmpool_scrubbed(struct gmpool *pool, u64 block);
 void gmpool_sync_super(struct gmpool *pool);
 
 /* In handover.c */

@@ -19,10 +19,8 @@
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
 #include <linux/init.h>
-#include <linux/io.h>
 #include <linux/ioport.h>
 #include <linux/mm.h>
-#include <linux/sched.h>
 #include <linux/set_memory.h>
 #include <linux/slab.h>
 
@@ -123,24 +121,3 @@ static int __init gmpool_seclude(void)
 	return 0;
 }
 core_initcall(gmpool_seclude);
-
-/**
- * gmpool_zero_phys - zero a part of a pool's memory
- * @phys: physical address
- * @len: bytes, at most GMPOOL_BLOCK_SIZE
- *
- * Context: process context, may sleep.
- *
- * Return: 0, or -ENOMEM.
- */
-int gmpool_zero_phys(phys_addr_t phys, u64 len)
-{
-	void *p = memremap(phys, len, MEMREMAP_WB);
-
-	if (!p)
-		return -ENOMEM;
-	memset(p, 0, len);
-	memunmap(p);
-	cond_resched();
-	return 0;
-}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Zeroing blocks before anybody can have them.
+ *
+ * Each pool has a thread on the CPUs of its node, or on the nearest, that zeroes
+ * free blocks when it finds dirty ones: after boot and when files are deleted.
+ * It does not claim them, so what is free does not seem to be less meanwhile.
+ * Who claims the very block that it is at waits for it.
+ *
+ * A claim that has dirty blocks is scrubbed by who made it, with help from other
+ * CPUs of the node if it is large.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/bitmap.h>
+#include <linux/init.h>
+#include <linux/kthread.h>
+#include <linux/nodemask.h>
+#include <linux/sched.h>
+#include <linux/sched/signal.h>
+#include <linux/slab.h>
+#include <linux/topology.h>
+#include <linux/workqueue.h>
+
+#include "pool.h"
+
+/* Blocks that are worth waking another CPU for: 64 MiB. */
+#define BLOCKS_PER_HELPER	32
+
+static struct workqueue_struct *scrub_wq;
+
+/**
+ * struct scrub_job - scrubbing of a claim by several CPUs
+ * @pool: the pool
+ * @next: the next block that somebody has to look at
+ * @end: behind the last
+ * @stop: leave the rest
+ */
+struct scrub_job {
+	struct gmpool *pool;
+	atomic64_t next;
+	u64 end;
+	bool stop;
+};
+
+struct scrub_helper {
+	struct work_struct work;
+	struct scrub_job *job;
+};
+
+/* Where work for a pool is done: on its node, if that has CPUs. */
+static int scrub_nid(const struct gmpool *pool)
+{
+	return numa_nearest_node(pool->nid, N_CPU);
+}
+
+static void scrub_block(struct gmpool *pool, u64 block, bool idle)
+{
+	gmpool_zero_phys(PFN_PHYS(gmpool_pfn(pool, block)), GMPOOL_BLOCK_SIZE,
+			 idle);
+	gmpool_scrubbed(pool, block);
+}
+
+/* Returns false when all blocks are somebody's, or when it was stopped. */
+static bool scrub_next(struct scrub_job *job)
+{
+	u64 block = atomic64_fetch_inc(&job->next);
+
+	if (block >= job->end || READ_ONCE(job->stop))
+		return false;
+	if (gmpool_is_dirty(job->pool, block))
+		scrub_block(job->pool, block, false);
+	return true;
+}
+
+static void scrub_help(struct work_struct *work)
+{
+	struct scrub_helper *helper = container_of(work, struct scrub_helper,
+						   work);
+
+	while (scrub_next(helper->job))
+		;
+}
+
+/* Without memory for helpers it goes on alone. */
+static struct scrub_helper *call_helpers(struct scrub_job *job, u64 dirty,
+					 unsigned int *nr)
+{
+	int nid = scrub_nid(job->pool);
+	struct scrub_helper *helpers;
+	unsigned int i;
+
+	*nr = min_t(u64, dirty / BLOCKS_PER_HELPER, nr_cpus_node(nid));
+	*nr = max(*nr, 1U) - 1;
+	helpers = *nr ? kzalloc_objs(*helpers, *nr) : NULL;
+	if (!helpers)
+		*nr = 0;
+	for (i = 0; i < *nr; i++) {
+		helpers[i].job = job;
+		INIT_WORK(&helpers[i].work, scrub_help);
+		queue_work_node(nid, scrub_wq, &helpers[i].work);
+	}
+	return helpers;
+}
+
+static bool is_scrubbing(struct gmpool *pool, const struct gmpool_run *run)
+{
+	const struct gmpool_run *now = &pool->scrubbing;
+
+	guard(spinlock)(&pool->lock);
+	return now->count && now->start < run->start + run->count &&
+	       run->start < now->start + now->count;
+}
+
+/**
+ * gmpool_scrub - make claimed blocks read as zeroes
+ * @pool: the pool
+ * @run: from gmpool_claim()
+ *
+ * Blocks that are known to be zero cost nothing. What was done before an error
+ * is not lost.
+ *
+ * Context: process context, sleeps; not within an operation.
+ *
+ * Return: 0; -EINTR if the task is being killed.
+ */
+int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *run)
+{
+	struct scrub_job job = {
+		.pool = pool,
+		.next = ATOMIC64_INIT(run->start),
+		.end = run->start + run->count,
+	};
+	struct scrub_helper *helpers;
+	unsigned int nr, i;
+	int err = 0;
+	u64 dirty;
+
+	/* The thread chooses among free blocks: it will not come back. */
+	wait_event(pool->scrub_done, !is_scrubbing(pool, run));
+	dirty = gmpool_count_dirty(pool, run);
+	if (!dirty)
+		return 0;
+
+	helpers = call_helpers(&job, dirty, &nr);
+	while (!err && scrub_next(&job))
+		if (fatal_signal_pending(current))
+			err = -EINTR;
+	if (err)
+		WRITE_ONCE(job.stop, true);
+	for (i = 0; i < nr; i++)
+		cancel_work_sync(&helpers[i].work);
+	kfree(helpers);
+	return err;
+}
+
+/* The next free block that is dirty, from @from on. */
+static bool choose_block(struct gmpool *pool, u64 from, u64 *block)
+{
+	const unsigned long *unclean = pool->clean.taken;
+	const unsigned long *taken = pool->blocks.taken;
+	u64 total = pool->total_blocks;
+
+	guard(spinlock)(&pool->lock);
+
+	if (pool->clean.nr_free == pool->blocks.nr_free ||
+	    READ_ONCE(pool->scrub_hold))
+		return false;
+	*block = find_next_andnot_bit(unclean, taken, total, from);
+	if (*block >= total)
+		*block = find_next_andnot_bit(unclean, taken, total, 0);
+	pool->scrubbing.start = *block;
+	pool->scrubbing.count = 1;
+	return true;
+}
+
+static int scrub_thread(void *data)
+{
+	struct gmpool *pool = data;
+	u64 block = 0;
+
+	set_user_nice(current, MAX_NICE);
+	for (;;) {
+		wait_event_idle(pool->scrub_work,
+				choose_block(pool, block, &block));
+		scrub_block(pool, block, true);
+		scoped_guard(spinlock, &pool->lock)
+			pool->scrubbing.count = 0;
+		wake_up_all(&pool->scrub_done);
+	}
+	return 0;
+}
+
+static void __init create_thread(struct gmpool *pool)
+{
+	struct task_struct *task;
+
+	task = kthread_create_on_node(scrub_thread, pool, scrub_nid(pool),
+				      "gmpool_scrub/%d", pool->nid);
+	if (IS_ERR(task)) {
+		pr_warn("node %d: no thread for zeroing (%pe): it is done when memory is allocated\n",
+			pool->nid, task);
+		return;
+	}
+	wake_up_process(task);
+}
+
+/* When it is known which pools are in use: others are not touched. */
+static int __init gmpool_scrub_start(void)
+{
+	struct gmpool *pool;
+
+	list_for_each_entry(pool, &gmpool_list, list)
+		if (pool->state == GMPOOL_ACTIVE)
+			create_thread(pool);
+	return 0;
+}
+late_initcall(gmpool_scrub_start);
+
+/**
+ * gmpool_scrub_init - prepare for scrubbing by claimers
+ *
+ * Context: boot, once there is a pool.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int __init gmpool_scrub_init(void)
+{
+	scrub_wq = alloc_workqueue("gmpool_scrub", WQ_UNBOUND, 0);
+	return scrub_wq ? 0 : -ENOMEM;
+}

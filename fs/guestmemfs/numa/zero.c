@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Zeroing memory that no part of the kernel can reach.
+ *
+ * The direct map has no pool memory, and a mapping in vmalloc space would show
+ * it to all CPUs, with stale translations until the next flush of everything.
+ * So each CPU has an mm of its own, with room for one block, as text_poke() has
+ * for patching: no other CPU ever loads it, and to take the mapping away again
+ * costs no IPI.
+ */
+
+#include <linux/cpuhotplug.h>
+#include <linux/init.h>
+#include <linux/mm.h>
+#include <linux/percpu.h>
+#include <linux/pgtable.h>
+#include <linux/sched/mm.h>
+#include <linux/sizes.h>
+#include <linux/string.h>
+
+#include <asm/mmu_context.h>
+#include <asm/tlbflush.h>
+
+#include "pool.h"
+
+/* Where a block is mapped: any place in the user half. */
+#define WINDOW_ADDR	SZ_1G
+
+/*
+ * Nothing else can run on the CPU meanwhile, so it must not take long: some 25
+ * us at 10 GB/s.
+ */
+#define WINDOW_STEP	SZ_256K
+
+/**
+ * struct gmpool_window - what a CPU sees of a block
+ * @mm: has the window, and nothing else
+ * @pmd: the entry for the window
+ */
+struct gmpool_window {
+	struct mm_struct *mm;
+	pmd_t *pmd;
+};
+
+/* Set once, when the CPU comes up first; used with preemption off. */
+static DEFINE_PER_CPU(struct gmpool_window, gmpool_windows);
+
+static pmd_t *alloc_window_pmd(struct mm_struct *mm)
+{
+	p4d_t *p4d;
+	pud_t *pud;
+
+	p4d = p4d_alloc(mm, pgd_offset(mm, WINDOW_ADDR), WINDOW_ADDR);
+	if (!p4d)
+		return NULL;
+	pud = pud_alloc(mm, p4d, WINDOW_ADDR);
+	return pud ? pmd_alloc(mm, pud, WINDOW_ADDR) : NULL;
+}
+
+static int open_window(unsigned int cpu)
+{
+	struct gmpool_window *window = per_cpu_ptr(&gmpool_windows, cpu);
+
+	/* They stay, half made or whole: it may come up again. */
+	if (!window->mm) {
+		window->mm = mm_alloc();
+		if (!window->mm)
+			return -ENOMEM;
+		set_notrack_mm(window->mm);
+	}
+	if (!window->pmd)
+		window->pmd = alloc_window_pmd(window->mm);
+	return window->pmd ? 0 : -ENOMEM;
+}
+
+/**
+ * gmpool_zero_init - make it possible for all CPUs to zero pool memory
+ *
+ * Context: boot, once there is a pool.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int __init gmpool_zero_init(void)
+{
+	int err;
+
+	err = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "mm/guestmem_pool:online",
+				open_window, NULL);
+	return min(err, 0);
+}
+
+/* Past the caches, which have better things to hold than zeroes. */
+static void zero_around_caches(void *p, size_t len)
+{
+	void *end = p + len;
+
+	for (; p < end; p += 64)
+		asm volatile("movnti %1, 0(%0)\n\t"
+			     "movnti %1, 8(%0)\n\t"
+			     "movnti %1, 16(%0)\n\t"
+			     "movnti %1, 24(%0)\n\t"
+			     "movnti %1, 32(%0)\n\t"
+			     "movnti %1, 40(%0)\n\t"
+			     "movnti %1, 48(%0)\n\t"
+			     "movnti %1, 56(%0)"
+			     : : "r" (p), "r" (0UL) : "memory");
+	/* Such stores are ordered with no others. */
+	asm volatile("sfence" : : : "memory");
+}
+
+/* KASAN knows of no memory at this address: only what it does not instrument. */
+static void zero_mapped(void *p, size_t len, bool idle)
+{
+	if (!PAGE_ALIGNED(p) || !PAGE_ALIGNED(len))
+		__memset(p, 0, len);
+	else if (idle)
+		zero_around_caches(p, len);
+	else
+		clear_pages(p, len >> PAGE_SHIFT);
+}
+
+static void zero_step(phys_addr_t phys, size_t len, bool idle)
+{
+	/* Not global: it would outlive the mm in the TLB. */
+	pgprot_t prot = __pgprot(pgprot_val(PAGE_KERNEL_LARGE) & ~_PAGE_GLOBAL);
+	struct gmpool_window *window;
+	struct mm_struct *prev;
+
+	guard(preempt)();
+
+	window = this_cpu_ptr(&gmpool_windows);
+	set_pmd(window->pmd, pfn_pmd(PHYS_PFN(phys & PMD_MASK), prot));
+	prev = use_temporary_mm(window->mm);
+	zero_mapped((void *)(WINDOW_ADDR + (phys & ~PMD_MASK)), len, idle);
+	unuse_temporary_mm(prev);
+	pmd_clear(window->pmd);
+	flush_tlb_mm_range(window->mm, WINDOW_ADDR, WINDOW_ADDR + PMD_SIZE,
+			   PMD_SHIFT, false);
+}
+
+/**
+ * gmpool_zero_phys - zero a part of a pool's memory
+ * @phys: physical address
+ * @len: bytes, not beyond the end of the block that @phys is in
+ * @idle: nobody waits for the memory: keep it out of the caches
+ *
+ * Context: process context, may sleep.
+ */
+void gmpool_zero_phys(phys_addr_t phys, u64 len, bool idle)
+{
+	u64 step;
+
+	for (; len; phys += step, len -= step) {
+		step = min(len, WINDOW_STEP - phys % WINDOW_STEP);
+		zero_step(phys, step, idle);
+		cond_resched();
+	}
+}
