@@ -180,6 +180,32 @@ bool gmfs_extent_find(const struct gmfs_ino *gi, u64 file_block,
 }
 
 /**
+ * gmfs_extent_of - which part of a file has a block of the pool
+ * @gi: the file
+ * @pool_block: the block
+ * @file_block: filled: the same, in blocks of the file
+ *
+ * Looks at all extents: it is for rare events.
+ *
+ * Context: the caller keeps the file's extents from changing.
+ *
+ * Return: true if the file has it.
+ */
+bool gmfs_extent_of(const struct gmfs_ino *gi, u64 pool_block, u64 *file_block)
+{
+	const struct gmfs_extent *ext = NULL;
+
+	while ((ext = extent_after(gi, ext))) {
+		if (pool_block < ext->rec->pool_block || pool_block >= pool_end(ext))
+			continue;
+		*file_block = ext->rec->file_block + pool_block -
+			      ext->rec->pool_block;
+		return true;
+	}
+	return false;
+}
+
+/**
  * gmfs_extent_goal - where a hole is best filled from
  * @gi: file
  * @file_block: place in the file, in a hole

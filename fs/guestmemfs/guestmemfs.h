@@ -40,6 +40,7 @@ enum gmfs_leaf {
  * @read_only: never to be changed by this kernel
  * @prefault: a new mapping is filled at once; a mount option
  * @policy: what mappings report: the memory is on this node
+ * @user: what the pool knows of it
  * @faults: how many were served with which leaf, since boot
  *
  * Made at boot, and there as long as the kernel is.
@@ -51,6 +52,7 @@ struct gmfs_fs {
 	bool read_only;
 	bool prefault;
 	struct mempolicy policy;
+	struct gmpool_user user;
 	atomic64_t faults[GMFS_LEAVES];
 };
 
@@ -130,7 +132,14 @@ unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
 				     unsigned long len, unsigned long pgoff,
 				     unsigned long flags);
 
+/* In failure.c */
+struct address_space *gmfs_get_failed(struct gmpool_user *user, u64 block,
+				      pgoff_t *pgoff);
+void gmfs_put_failed(struct address_space *mapping);
+
 /* In super.c */
+extern struct file_system_type gmfs_type;
+
 int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf);
 int gmfs_show_options(struct seq_file *seq, struct dentry *root);
 int gmfs_show_stats(struct seq_file *seq, struct dentry *root);

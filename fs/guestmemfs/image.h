@@ -229,6 +229,7 @@ int gmfs_extent_reserve(struct gmfs_image *img, struct list_head *rsv, u64 nr);
 void gmfs_extent_unreserve(struct gmfs_image *img, struct list_head *rsv);
 bool gmfs_extent_find(const struct gmfs_ino *gi, u64 file_block,
 		      struct gmpool_run *run);
+bool gmfs_extent_of(const struct gmfs_ino *gi, u64 pool_block, u64 *file_block);
 u64 gmfs_extent_goal(const struct gmfs_ino *gi, u64 file_block);
 int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_ino *gi,
 		       struct list_head *rsv, u64 file_block,

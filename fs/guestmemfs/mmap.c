@@ -46,8 +46,9 @@ static void note_unaligned(const struct gmfs_fs *fs,
 /*
  * The first pfn of the leaf of @order that would map @pgoff, if the file has
  * memory for it, all of it in one piece and aligned. Returns 0; VM_FAULT_FALLBACK
- * if it takes a smaller leaf; VM_FAULT_SIGBUS behind the end of the file; or
- * VM_FAULT_RETRY if there is a hole.
+ * if it takes a smaller leaf; VM_FAULT_SIGBUS behind the end of the file;
+ * VM_FAULT_HWPOISON for a page that has failed; or VM_FAULT_RETRY if there is a
+ * hole.
  */
 static vm_fault_t leaf_pfn(struct inode *inode, pgoff_t pgoff,
 			   unsigned int order, unsigned long *pfn)
@@ -55,7 +56,9 @@ static vm_fault_t leaf_pfn(struct inode *inode, pgoff_t pgoff,
 	u64 first = round_down(pgoff, BIT_ULL(order)) / GMFS_BLOCK_PAGES;
 	u64 count = DIV_ROUND_UP_ULL(BIT_ULL(order), GMFS_BLOCK_PAGES);
 	u64 end = gmfs_blocks_up(i_size_read(inode));
+	struct gmpool *pool = GMFS_SB(inode->i_sb)->pool;
 	struct gmpool_run run;
+	u64 page;
 
 	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
 
@@ -63,11 +66,16 @@ static vm_fault_t leaf_pfn(struct inode *inode, pgoff_t pgoff,
 		return VM_FAULT_SIGBUS;
 	if (!gmfs_extent_find(GMFS_I(inode)->gi, first, &run))
 		return count > 1 ? VM_FAULT_FALLBACK : VM_FAULT_RETRY;
-	*pfn = gmpool_pfn(GMFS_SB(inode->i_sb)->pool, run.start);
+	*pfn = gmpool_pfn(pool, run.start);
 	if (run.count < count || first + count > end ||
 	    (count > 1 && !IS_ALIGNED(*pfn, BIT(order))))
 		return VM_FAULT_FALLBACK;
-	return 0;
+	page = run.start * GMFS_BLOCK_PAGES;
+	if (order)
+		return gmpool_has_poison(pool, page, BIT(order)) ?
+			       VM_FAULT_FALLBACK : 0;
+	return gmpool_has_poison(pool, page + pgoff % GMFS_BLOCK_PAGES, 1) ?
+		       VM_FAULT_HWPOISON : 0;
 }
 
 /*
@@ -207,8 +215,10 @@ static struct mempolicy *gmfs_get_policy(struct vm_area_struct *vma,
 /* Map all that the file has in a new VMA, so that no fault comes later. */
 static int prefault(struct vm_area_struct *vma, struct inode *inode)
 {
+	static const unsigned int orders[] = { PUD_ORDER, PMD_ORDER, 0 };
 	unsigned int flags = vma->vm_flags & VM_WRITE ? FAULT_FLAG_WRITE : 0;
 	unsigned long addr, pfn, size;
+	unsigned int i;
 	vm_fault_t ret;
 	pgoff_t pgoff;
 
@@ -217,18 +227,19 @@ static int prefault(struct vm_area_struct *vma, struct inode *inode)
 	for (addr = vma->vm_start; addr < vma->vm_end; addr += size) {
 		pgoff = linear_page_index(vma, addr);
 		filemap_invalidate_lock_shared(inode->i_mapping);
-		size = PUD_SIZE;
 		ret = VM_FAULT_FALLBACK;
-		if (thp_vma_suitable_order(vma, addr, PUD_ORDER))
-			ret = leaf_pfn(inode, pgoff, PUD_ORDER, &pfn);
-		if (ret) {
-			size = thp_vma_suitable_order(vma, addr, PMD_ORDER) ?
-				       PMD_SIZE : PAGE_SIZE;
-			ret = leaf_pfn(inode, pgoff, 0, &pfn);
+		for (i = 0; ret == VM_FAULT_FALLBACK && i < ARRAY_SIZE(orders); i++) {
+			size = PAGE_SIZE << orders[i];
+			if (!orders[i] ||
+			    thp_vma_suitable_order(vma, addr, orders[i]))
+				ret = leaf_pfn(inode, pgoff, orders[i], &pfn);
 		}
 		filemap_invalidate_unlock_shared(inode->i_mapping);
 		if (ret == VM_FAULT_SIGBUS)
 			return 0;
+		/* Refused when it is touched. */
+		if (ret == VM_FAULT_HWPOISON)
+			continue;
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		ret = handle_mm_fault(vma, addr, flags, NULL);

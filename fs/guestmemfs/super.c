@@ -152,6 +152,8 @@ int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
 		seq_printf(seq, " faults_%s=%lld", names[i],
 			   atomic64_read(&fs->faults[i]));
 	seq_printf(seq, " dirty_blocks=%llu", gmpool_dirty_blocks(fs->pool));
+	seq_printf(seq, " poisoned_pages=%llu",
+		   gmpool_poisoned_pages(fs->pool));
 	return 0;
 }
 
@@ -321,7 +323,7 @@ static int gmfs_init_fs_context(struct fs_context *fc)
 	return 0;
 }
 
-static struct file_system_type gmfs_type = {
+struct file_system_type gmfs_type = {
 	.name			= "guestmemfs",
 	.init_fs_context	= gmfs_init_fs_context,
 	.parameters		= gmfs_parameters,
@@ -436,6 +438,9 @@ static void __init gmfs_start(struct gmpool *pool)
 	fs->read_only = gmpool_read_only(pool) || fs->image.read_only;
 	if (!fs->read_only)
 		gmfs_free_orphans(fs);
+	fs->user.get_mapping = gmfs_get_failed;
+	fs->user.put_mapping = gmfs_put_failed;
+	gmpool_set_user(pool, &fs->user);
 	list_add_tail(&fs->list, &gmfs_list);
 	pr_info("node %d: %s file system, %llu of %llu blocks free, %llu of them dirty%s\n",
 		gmpool_nid(pool), root ? "handed-over" : "new",

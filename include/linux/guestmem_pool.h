@@ -14,6 +14,7 @@
 #include <linux/compiler.h>
 #include <linux/types.h>
 
+struct address_space;
 struct gmpool;
 struct gmpool_meta;
 
@@ -25,6 +26,20 @@ struct gmpool_meta;
 struct gmpool_run {
 	u64 start;
 	u64 count;
+};
+
+/**
+ * struct gmpool_user - how the pool tells its user of failed memory
+ * @get_mapping: a page of @block has failed: unmap the block, and say which file
+ *	has it, with a reference, and where in the file it starts, in pages;
+ *	NULL if no file that could be mapped has it. From now on
+ *	gmpool_has_poison() is true for the page. May sleep.
+ * @put_mapping: drop the reference
+ */
+struct gmpool_user {
+	struct address_space *(*get_mapping)(struct gmpool_user *user, u64 block,
+					     pgoff_t *pgoff);
+	void (*put_mapping)(struct address_space *mapping);
 };
 
 /* No wish where a run of blocks should be. */
@@ -62,6 +77,11 @@ void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run);
 void gmpool_free(struct gmpool *pool, const struct gmpool_run *run);
 void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len);
 unsigned long gmpool_pfn(const struct gmpool *pool, u64 block);
+
+/* Memory that has failed. */
+void gmpool_set_user(struct gmpool *pool, struct gmpool_user *user);
+bool gmpool_has_poison(struct gmpool *pool, u64 page, u64 nr);
+u64 gmpool_poisoned_pages(const struct gmpool *pool);
 
 /* A user's own records. */
 struct gmpool_meta *gmpool_metadata(struct gmpool *pool);

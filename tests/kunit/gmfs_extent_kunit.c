@@ -99,6 +99,32 @@ static void extent_merge(struct kunit *test)
 	EXPECT(test, the_file(test), { 5, 95, 25 });
 }
 
+/* The other way round: from the pool to the file. */
+static void extent_of(struct kunit *test)
+{
+	static const struct {
+		u64 at;
+		bool mapped;
+		u64 file_block;
+	} cases[] = {
+		{ 0 }, { 49 }, { 50, true, 20 }, { 54, true, 24 }, { 55 }, { 99 },
+		{ 100, true, 10 }, { 101, true, 11 }, { 104, true, 14 }, { 105 },
+	};
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi = new_file(test);
+	u64 file_block, i;
+
+	KUNIT_EXPECT_FALSE(test, gmfs_extent_of(gi, 0, &file_block));
+	gmfs_fixture_map(fx, gi, 10, 100, 5);
+	gmfs_fixture_map(fx, gi, 20, 50, 5);
+	for (i = 0; i < ARRAY_SIZE(cases); i++) {
+		KUNIT_EXPECT_EQ_MSG(test, gmfs_extent_of(gi, cases[i].at, &file_block),
+				    cases[i].mapped, "block %llu", cases[i].at);
+		if (cases[i].mapped)
+			KUNIT_EXPECT_EQ(test, file_block, cases[i].file_block);
+	}
+}
+
 /* Neighbours in the file or in the pool alone are not merged. */
 static void extent_no_merge(struct kunit *test)
 {
@@ -498,6 +524,7 @@ static void extent_random(struct kunit *test)
 
 static struct kunit_case extent_cases[] = {
 	KUNIT_CASE(extent_merge),
+	KUNIT_CASE(extent_of),
 	KUNIT_CASE(extent_no_merge),
 	KUNIT_CASE(extent_seam),
 	KUNIT_CASE(extent_overflow),

@@ -143,7 +143,7 @@ static inline void gmfs_fixture_seal(struct gmfs_fixture *fx)
 	gmpool_meta_seal(&fx->meta);
 	for (mbn = 0; mbn < fx->meta.nr; mbn++) {
 		wrong = gmpool_meta_check(gmpool_meta_block(&fx->meta, mbn),
-					  fx->meta.uuid, mbn);
+					  fx->meta.uuid, mbn, false);
 		KUNIT_ASSERT_NULL_MSG(fx->test, wrong, "metadata block %u: %s",
 				      mbn, wrong ?: "");
 	}

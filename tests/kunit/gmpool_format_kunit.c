@@ -36,6 +36,7 @@ struct field {
 #define TABLE		((struct gmpool_table_ser *)NULL)
 #define META		((struct gmpool_meta_ser *)NULL)
 #define BITMAP		((struct gmpool_bitmap_ser *)NULL)
+#define POISON		((struct gmpool_poison_ser *)NULL)
 #define FS_SUPER	((struct gmfs_super_ser *)NULL)
 #define FS_INODE	((struct gmfs_inode_ser *)NULL)
 #define FS_DIRENT	((struct gmfs_dirent_ser *)NULL)
@@ -130,6 +131,13 @@ static const struct golden_member bitmap_members[] = {
 	{}
 };
 
+static const struct golden_member poison_members[] = {
+	MEMBER(POISON->hdr, 0, 64),
+	MEMBER(POISON->nr, 64, 8),
+	MEMBER(POISON->pages, 72, 4024),
+	{}
+};
+
 static const struct golden_member fs_super_members[] = {
 	MEMBER(FS_SUPER->hdr, 0, 64),
 	MEMBER(FS_SUPER->version, 64, 4),
@@ -205,6 +213,7 @@ static const struct golden_struct golden_structs[] = {
 	STRUCT(gmpool_table_ser, 4096, table_members),
 	STRUCT(gmpool_meta_ser, 64, meta_members),
 	STRUCT(gmpool_bitmap_ser, 4096, bitmap_members),
+	STRUCT(gmpool_poison_ser, 4096, poison_members),
 	STRUCT(gmfs_super_ser, 4096, fs_super_members),
 	STRUCT(gmfs_inode_ser, 256, fs_inode_members),
 	STRUCT(gmfs_dirent_ser, 32, fs_dirent_members),
@@ -406,7 +415,8 @@ static const struct damage super_damages[] = {
 	{ "compat bit 0", FIELD(SUPER->feature_compat), 1 },
 	{ "compat bit 63", FIELD(SUPER->feature_compat), BIT_ULL(63) },
 	{ "compat all", FIELD(SUPER->feature_compat), U64_MAX },
-	{ "ro_compat bit 0", FIELD(SUPER->feature_ro_compat), 1, .read_only = true },
+	{ "ro_compat bit 0", FIELD(SUPER->feature_ro_compat), 1 },
+	{ "ro_compat bit 1", FIELD(SUPER->feature_ro_compat), 2, .read_only = true },
 	{ "ro_compat bit 32", FIELD(SUPER->feature_ro_compat), BIT_ULL(32), .read_only = true },
 	{ "ro_compat bit 63", FIELD(SUPER->feature_ro_compat), BIT_ULL(63), .read_only = true },
 	{ "incompat bit 0", FIELD(SUPER->feature_incompat), 1, NULL, E_FEATURE },
@@ -576,7 +586,7 @@ static void super_damaged_in_places(struct kunit *test)
 
 	/* Read-only and unknown: not usable, and not an excuse for it. */
 	super = make_super(test);
-	super->feature_ro_compat = 1;
+	super->feature_ro_compat = 2;
 	super->feature_incompat = 1;
 	gmpool_super_update(super);
 	KUNIT_EXPECT_STREQ(test, gmpool_super_usable(super, &read_only), E_FEATURE);
@@ -1052,6 +1062,62 @@ static void bitmaps_check(struct kunit *test)
 			   E_BOTH);
 }
 
+/* Whether there can be metadata blocks that this kernel does not know. */
+static void super_newer(struct kunit *test)
+{
+	struct gmpool_super_ser *super = make_super(test);
+
+	KUNIT_EXPECT_FALSE(test, gmpool_super_newer(super));
+	super->feature_ro_compat = GMPOOL_FEATURE_RO_COMPAT_POISON;
+	KUNIT_EXPECT_FALSE(test, gmpool_super_newer(super));
+	super->feature_ro_compat |= 2;
+	KUNIT_EXPECT_TRUE(test, gmpool_super_newer(super));
+	super->feature_ro_compat = 0;
+	super->feature_compat = 1;
+	KUNIT_EXPECT_TRUE(test, gmpool_super_newer(super));
+	/* Not used at all then. */
+	super->feature_compat = 0;
+	super->feature_incompat = 1;
+	KUNIT_EXPECT_FALSE(test, gmpool_super_newer(super));
+}
+
+static void poison_check(struct kunit *test)
+{
+	struct gmpool_super_ser *super = make_super(test);
+	const u64 nr_blocks = 64, nr_pages = nr_blocks * 512;
+	struct gmpool_poison_ser *list;
+	const char *error;
+	u64 i;
+
+	list = kunit_kzalloc(test, sizeof(*list), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, list);
+	/* The header is another's business. */
+	memset(&list->hdr, 0xff, sizeof(list->hdr));
+	KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super, nr_blocks),
+			   "pages have failed, but the pool lacks the feature");
+	super->feature_ro_compat = GMPOOL_FEATURE_RO_COMPAT_POISON;
+	KUNIT_EXPECT_NULL(test, gmpool_poison_check(list, super, nr_blocks));
+
+	for (i = 0; i < GMPOOL_POISON_PAGES; i++) {
+		list->pages[i] = nr_pages - 1 - i;
+		KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super, nr_blocks),
+				   "a list of pages that have failed goes on past its end");
+		list->nr++;
+		KUNIT_EXPECT_NULL(test, gmpool_poison_check(list, super, nr_blocks));
+		list->pages[i] = nr_pages;
+		error = gmpool_poison_check(list, super, nr_blocks);
+		KUNIT_EXPECT_STREQ(test, error,
+				   "a page has failed that is not within the pool");
+		list->pages[i] = nr_pages - 1 - i;
+	}
+	list->nr++;
+	KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super, nr_blocks),
+			   "too many pages in a list of those that have failed");
+	list->nr = U64_MAX;
+	KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super, nr_blocks),
+			   "too many pages in a list of those that have failed");
+}
+
 static struct kunit_case format_test_cases[] = {
 	KUNIT_CASE_PARAM(golden_layout, golden_gen_params),
 	KUNIT_CASE(golden_values),
@@ -1069,6 +1135,8 @@ static struct kunit_case format_test_cases[] = {
 	KUNIT_CASE(table_and_super_differ),
 	KUNIT_CASE(table_flipped),
 	KUNIT_CASE_PARAM(bitmaps_check, bitmaps_gen_params),
+	KUNIT_CASE(super_newer),
+	KUNIT_CASE(poison_check),
 	{}
 };
 

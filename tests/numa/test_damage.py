@@ -37,7 +37,7 @@ CASES = {
     "super-block-size": ("super", 84, 1, True, HELD, r"super block is damaged \(block size\)"),
     "super-version": ("both", 12, 2, True, HELD, r"format version is not known"),
     "super-compat": ("both", 24, 1, True, FINE, None),
-    "super-ro-compat": ("both", 32, 1, True, READ, None),
+    "super-ro-compat": ("both", 32, 0x80, True, READ, None),
     "super-incompat": ("both", 47, 0x80, True, HELD, r"features that are not known"),
     "super-state": ("both", 20, 3, True, HELD, r"was not frozen by the kernel before"),
     "super-uuid": ("both", 50, 1, True, HELD, r"chunk table 0 is damaged \(UUID\)"),

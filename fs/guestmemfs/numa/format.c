@@ -171,6 +171,18 @@ const char *gmpool_super_usable(const struct gmpool_super_ser *super,
 }
 
 /**
+ * gmpool_super_newer - does a pool have features that are not known here
+ * @super: has passed gmpool_super_check()
+ *
+ * Return: true if it can have metadata blocks of unknown types.
+ */
+bool gmpool_super_newer(const struct gmpool_super_ser *super)
+{
+	return super->feature_compat & ~GMPOOL_FEATURE_COMPAT_ALL ||
+	       super->feature_ro_compat & ~GMPOOL_FEATURE_RO_COMPAT_ALL;
+}
+
+/**
  * gmpool_table_csum - checksum of a chunk table
  * @table: the table
  *
@@ -264,5 +276,36 @@ const char *gmpool_bitmaps_check(struct gmpool_bitmap_ser **used,
 				  GMPOOL_BITMAP_BITS, bits) < GMPOOL_BITMAP_BITS)
 			return "a bit is set past the last block";
 	}
+	return NULL;
+}
+
+/**
+ * gmpool_poison_check - validate a list of pages that have failed
+ * @list: has passed gmpool_meta_check()
+ * @super: the pool's super block
+ * @nr_blocks: blocks of the pool
+ *
+ * That no page is there twice is left to who puts them into one set.
+ *
+ * Return: NULL, or what is wrong, for the log.
+ */
+const char *gmpool_poison_check(const struct gmpool_poison_ser *list,
+				const struct gmpool_super_ser *super,
+				u64 nr_blocks)
+{
+	u64 i;
+
+	if (!(super->feature_ro_compat & GMPOOL_FEATURE_RO_COMPAT_POISON))
+		return "pages have failed, but the pool lacks the feature";
+	if (list->nr > GMPOOL_POISON_PAGES)
+		return "too many pages in a list of those that have failed";
+	for (i = 0; i < list->nr; i++) {
+		if (list->pages[i] >> (GMPOOL_BLOCK_SHIFT - GMPOOL_POISON_SHIFT) >=
+		    nr_blocks)
+			return "a page has failed that is not within the pool";
+	}
+	if (memchr_inv(&list->pages[i], 0,
+		       sizeof(list->pages) - i * sizeof(list->pages[0])))
+		return "a list of pages that have failed goes on past its end";
 	return NULL;
 }

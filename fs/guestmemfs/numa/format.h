@@ -15,6 +15,7 @@ const struct gmpool_super_ser *gmpool_super_pick(const void *blob,
 						 const char **first_error);
 const char *gmpool_super_usable(const struct gmpool_super_ser *super,
 				bool *read_only);
+bool gmpool_super_newer(const struct gmpool_super_ser *super);
 u32 gmpool_table_csum(const struct gmpool_table_ser *table);
 const char *gmpool_table_check(const struct gmpool_table_ser *table,
 			       const struct gmpool_super_ser *super, u32 index,
@@ -22,5 +23,8 @@ const char *gmpool_table_check(const struct gmpool_table_ser *table,
 const char *gmpool_bitmaps_check(struct gmpool_bitmap_ser **used,
 				 struct gmpool_bitmap_ser **dirty,
 				 u64 nr_blocks);
+const char *gmpool_poison_check(const struct gmpool_poison_ser *list,
+				const struct gmpool_super_ser *super,
+				u64 nr_blocks);
 
 #endif /* _GMPOOL_FORMAT_H */

@@ -255,6 +255,7 @@ static const char *check_table(struct gmpool *pool,
 /* Content is checked before KHO is asked for the pages: it would warn. */
 static int check_chunk(struct gmpool *pool, const struct gmpool_chunk_ser *chunk)
 {
+	bool newer = gmpool_super_newer(pool->super);
 	const char *error;
 	void *mem;
 	u32 i;
@@ -267,7 +268,8 @@ static int check_chunk(struct gmpool *pool, const struct gmpool_chunk_ser *chunk
 	}
 	for (i = 0; i < chunk->nr; i++) {
 		error = gmpool_meta_check(mem + ((u64)i << GMPOOL_META_SHIFT),
-					  pool->super->uuid, chunk->first + i);
+					  pool->super->uuid, chunk->first + i,
+					  newer);
 		if (error) {
 			gmpool_fail(pool, "metadata block %u is damaged (%s)",
 				    chunk->first + i, error);
@@ -374,6 +376,36 @@ static int retrieve_bitmaps(struct gmpool *pool)
 	return -EUCLEAN;
 }
 
+static int retrieve_poison(struct gmpool *pool)
+{
+	struct gmpool_poison_ser *list = NULL;
+	const char *error;
+	int err;
+	u64 i;
+
+	while ((list = (void *)gmpool_meta_next(&pool->meta, GMPOOL_META_POISON,
+						(void *)list))) {
+		error = gmpool_poison_check(list, pool->super, pool->total_blocks);
+		if (error) {
+			gmpool_fail(pool, "%s", error);
+			return -EUCLEAN;
+		}
+		for (i = 0; i < list->nr; i++) {
+			err = gmpool_add_poison(pool, list->pages[i]);
+			if (err == -EBUSY) {
+				gmpool_fail(pool, "a page has failed twice");
+				return -EUCLEAN;
+			}
+			if (err)
+				return err;
+		}
+	}
+	if (pool->nr_poisoned)
+		pr_notice("node %d: %llu pages have hardware errors and are not used\n",
+			  pool->nid, pool->nr_poisoned);
+	return 0;
+}
+
 static const char *check_roots(struct gmpool *pool)
 {
 	struct gmpool_super_ser *super = pool->super;
@@ -435,6 +467,8 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 	err = restore_metadata(pool);
 	if (!err)
 		err = retrieve_bitmaps(pool);
+	if (!err)
+		err = retrieve_poison(pool);
 	if (err)
 		goto err_hold;
 

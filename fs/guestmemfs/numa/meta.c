@@ -243,10 +243,12 @@ u32 gmpool_meta_csum(const void *block)
  * @block: GMPOOL_META_SIZE bytes, trusted in nothing
  * @uuid: the pool's
  * @mbn: the number that the block has by its place
+ * @newer: the pool has features that this kernel does not know
  *
  * Return: NULL if all is right, else what is wrong, for the log.
  */
-const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn)
+const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn,
+			      bool newer)
 {
 	const struct gmpool_meta_ser *hdr = block;
 	bool bitmap;
@@ -265,6 +267,7 @@ const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn)
 		bitmap = true;
 		break;
 	case GMPOOL_META_FREE:
+	case GMPOOL_META_POISON:
 	case GMFS_META_SUPER:
 	case GMFS_META_INODES:
 	case GMFS_META_DIRENTS:
@@ -272,7 +275,8 @@ const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn)
 		bitmap = false;
 		break;
 	default:
-		return "type";
+		/* What is in it is for others to know. */
+		return newer ? NULL : "type";
 	}
 	if (!bitmap && hdr->index)
 		return "index";

@@ -51,7 +51,8 @@ struct gmpool_meta_ser *gmpool_meta_block(struct gmpool_meta *meta, u32 mbn);
 struct gmpool_meta_ser *gmpool_meta_next(struct gmpool_meta *meta, u16 type,
 					 struct gmpool_meta_ser *prev);
 u32 gmpool_meta_csum(const void *block);
-const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn);
+const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn,
+			      bool newer);
 void gmpool_meta_seal(struct gmpool_meta *meta);
 
 #endif /* _GMPOOL_META_H */

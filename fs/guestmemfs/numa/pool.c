@@ -418,6 +418,7 @@ void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run)
 		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run)))
 			return;
 		put_clean(pool, run);
+		gmpool_withhold(pool, run);
 	}
 	wake_up(&pool->scrub_work);
 }
@@ -453,6 +454,7 @@ void gmpool_free(struct gmpool *pool, const struct gmpool_run *run)
 			return;
 		change_bits(pool, pool->used, run, false);
 		change_bits(pool, pool->dirty, run, true);
+		gmpool_withhold(pool, run);
 	}
 	wake_up(&pool->scrub_work);
 }
@@ -469,7 +471,20 @@ void gmpool_free(struct gmpool *pool, const struct gmpool_run *run)
  */
 void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len)
 {
-	gmpool_zero_phys(PFN_PHYS(gmpool_pfn(pool, block)) + offset, len, false);
+	phys_addr_t phys = PFN_PHYS(gmpool_pfn(pool, block));
+	u64 page = block * GMPOOL_BLOCK_PAGES;
+	u64 end = offset + len, step;
+
+	if (!gmpool_has_poison(pool, page, GMPOOL_BLOCK_PAGES)) {
+		gmpool_zero_phys(phys + offset, len, false);
+		return;
+	}
+	/* Nobody reads a page that has failed, and to write it could fail too. */
+	for (; offset < end; offset += step) {
+		step = min(end - offset, PAGE_SIZE - offset % PAGE_SIZE);
+		if (!gmpool_has_poison(pool, page + (offset >> PAGE_SHIFT), 1))
+			gmpool_zero_phys(phys + offset, step, false);
+	}
 }
 
 /**
@@ -566,13 +581,17 @@ int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn)
  */
 u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
 {
+	const struct gmpool_bitmap_ser *map;
 	unsigned long bits, differ;
 	u64 block;
 
+	BUILD_BUG_ON(GMPOOL_BITMAP_BITS % BITS_PER_LONG);
+
 	for (block = 0; block < pool->total_blocks; block += BITS_PER_LONG) {
+		map = pool->used[block / GMPOOL_BITMAP_BITS];
 		bits = min(pool->total_blocks - block, (u64)BITS_PER_LONG);
 		differ = used[BIT_WORD(block)] ^
-			 pool->blocks.taken[BIT_WORD(block)];
+			 map->bits[BIT_WORD(block % GMPOOL_BITMAP_BITS)];
 		differ &= BITMAP_LAST_WORD_MASK(bits);
 		if (differ)
 			return block + __ffs(differ);
@@ -632,12 +651,16 @@ int gmpool_init_blocks(struct gmpool *pool)
 		run.start = find_next_zero_bit(pool->blocks.taken,
 					       pool->total_blocks, run.start);
 		if (run.start >= pool->total_blocks)
-			return 0;
+			break;
 		run.count = find_next_bit(pool->blocks.taken,
 					  pool->total_blocks, run.start) -
 			    run.start;
 		put_clean(pool, &run);
 	}
+	run.start = 0;
+	run.count = pool->total_blocks;
+	gmpool_withhold(pool, &run);
+	return 0;
 }
 
 static void freeze(struct gmpool *pool)
@@ -679,6 +702,7 @@ static void __init init_pool(struct gmpool *pool, int err)
 {
 
 	spin_lock_init(&pool->lock);
+	xa_init(&pool->poison);
 	init_waitqueue_head(&pool->scrub_work);
 	init_waitqueue_head(&pool->scrub_done);
 	if (!err)

@@ -9,6 +9,7 @@
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/xarray.h>
 
 #include <linux/kho/abi/guestmemfs.h>
 
@@ -20,6 +21,8 @@
  * has, so extents are made of whole ones.
  */
 #define GMPOOL_GRANULARITY	BIT_ULL(SECTION_SIZE_BITS)
+
+#define GMPOOL_BLOCK_PAGES	(GMPOOL_BLOCK_SIZE >> PAGE_SHIFT)
 
 #define GMPOOL_NO_KEY		U32_MAX
 
@@ -63,6 +66,9 @@ enum gmpool_state {
  * @scrub_done: where others wait for the end of @scrubbing
  * @used: bitmap of blocks that have an owner, as handed over
  * @dirty: bitmap of free blocks that are not known to be zero, as handed over
+ * @poison: pages of the pool that have failed
+ * @nr_poisoned: how many
+ * @user: is told of pages that fail, or NULL
  *
  * Fields without a lock are set before other CPUs can know of the pool.
  */
@@ -90,6 +96,10 @@ struct gmpool {
 	bool scrub_hold;
 	wait_queue_head_t scrub_work;
 	wait_queue_head_t scrub_done;
+
+	struct xarray poison;
+	u64 nr_poisoned;
+	struct gmpool_user *user;
 	struct gmpool_bitmap_ser **used;
 	struct gmpool_bitmap_ser **dirty;
 };
@@ -99,6 +109,10 @@ extern struct list_head gmpool_list;
 
 /* In reserve.c */
 bool gmpool_start_afresh(void);
+
+/* In poison.c */
+int gmpool_add_poison(struct gmpool *pool, u64 page);
+void gmpool_withhold(struct gmpool *pool, const struct gmpool_run *run);
 
 /* In scrub.c */
 int gmpool_scrub_init(void);

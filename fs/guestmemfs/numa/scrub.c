@@ -123,7 +123,8 @@ static bool is_scrubbing(struct gmpool *pool, const struct gmpool_run *run)
  *
  * Context: process context, sleeps; not within an operation.
  *
- * Return: 0; -EINTR if the task is being killed.
+ * Return: 0; -EINTR if the task is being killed; -EHWPOISON if a page of @run has
+ * failed since it was claimed: then it must not be used.
  */
 int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *run)
 {
@@ -152,6 +153,9 @@ int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *run)
 	for (i = 0; i < nr; i++)
 		cancel_work_sync(&helpers[i].work);
 	kfree(helpers);
+	if (!err && gmpool_has_poison(pool, run->start * GMPOOL_BLOCK_PAGES,
+				      run->count * GMPOOL_BLOCK_PAGES))
+		err = -EHWPOISON;
 	return err;
 }
 

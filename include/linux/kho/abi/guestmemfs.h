@@ -42,6 +42,9 @@
  * - An unknown bit in feature_compat is ignored.
  * - An unknown bit in feature_ro_compat leaves the pool readable: its files
  *   can be mounted read-only and mapped, its metadata is not changed.
+ * - With an unknown bit in one of these two, a metadata block of an unknown type
+ *   is ignored; else it is damage. So a new type of block, guestmemfs' too,
+ *   comes with a bit in the pool's super block.
  * - An unknown bit in feature_incompat, or another version, means that the
  *   pool is kept as above, unused.
  */
@@ -94,9 +97,15 @@ enum gmpool_state_ser {
 	GMPOOL_STATE_SEALED	= 2,
 };
 
-/* Feature bits that this header describes; none are needed so far. */
+/*
+ * There are blocks of GMPOOL_META_POISON: pages with hardware errors, that must
+ * not be given out. Set with the first of them.
+ */
+#define GMPOOL_FEATURE_RO_COMPAT_POISON	_BITULL(0)
+
+/* Feature bits that this header describes. */
 #define GMPOOL_FEATURE_COMPAT_ALL	0ULL
-#define GMPOOL_FEATURE_RO_COMPAT_ALL	0ULL
+#define GMPOOL_FEATURE_RO_COMPAT_ALL	GMPOOL_FEATURE_RO_COMPAT_POISON
 #define GMPOOL_FEATURE_INCOMPAT_ALL	0ULL
 
 /**
@@ -228,6 +237,7 @@ struct gmpool_table_ser {
  * @GMPOOL_META_USED: bitmap, bit set = pool block belongs to an owner
  * @GMPOOL_META_DIRTY: bitmap, bit set = pool block is free and not known to be
  *	zero; it is zeroed before anybody gets it
+ * @GMPOOL_META_POISON: one struct gmpool_poison_ser
  * @GMFS_META_SUPER: one struct gmfs_super_ser
  * @GMFS_META_INODES: struct gmfs_inode_ser at each multiple of its size, but
  *	the first, which is the header's
@@ -240,6 +250,7 @@ enum gmpool_meta_type_ser {
 	GMPOOL_META_FREE	= 0,
 	GMPOOL_META_USED	= 1,
 	GMPOOL_META_DIRTY	= 2,
+	GMPOOL_META_POISON	= 3,
 	GMFS_META_SUPER		= 16,
 	GMFS_META_INODES	= 17,
 	GMFS_META_DIRENTS	= 18,
@@ -281,6 +292,26 @@ struct gmpool_meta_ser {
 struct gmpool_bitmap_ser {
 	struct gmpool_meta_ser hdr;
 	__u64 bits[GMPOOL_BITMAP_WORDS];
+};
+
+#define GMPOOL_POISON_PAGES	503
+#define GMPOOL_POISON_SHIFT	12
+
+/**
+ * struct gmpool_poison_ser - pages of a pool that have failed
+ * @hdr: header
+ * @nr: used entries of @pages
+ * @pages: numbers of pages of 4 KiB, counted from the start of the pool's first
+ *	block; no page is in it twice, nor in two of these blocks. The rest is
+ *	zero.
+ *
+ * A page stays in it for good. A block with such a page is not given out: if it
+ * has an owner now, then that keeps it, and a free one is not free.
+ */
+struct gmpool_poison_ser {
+	struct gmpool_meta_ser hdr;
+	__u64 nr;
+	__u64 pages[GMPOOL_POISON_PAGES];
 };
 
 #define GMFS_VERSION			1
@@ -429,6 +460,8 @@ static_assert(sizeof(struct gmpool_meta_ser) == 64);
 static_assert(offsetof(struct gmpool_meta_ser, mbn) == 24);
 static_assert(offsetof(struct gmpool_meta_ser, index) == 32);
 static_assert(sizeof(struct gmpool_bitmap_ser) == GMPOOL_META_SIZE);
+static_assert(sizeof(struct gmpool_poison_ser) == GMPOOL_META_SIZE);
+static_assert(offsetof(struct gmpool_poison_ser, pages) == 72);
 static_assert(sizeof(struct gmfs_super_ser) == GMPOOL_META_SIZE);
 static_assert(offsetof(struct gmfs_super_ser, root_ino) == 96);
 static_assert(sizeof(struct gmfs_inode_ser) == 256);

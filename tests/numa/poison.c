@@ -1,0 +1,266 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory errors in a file that is mapped. Runs in a directory of guestmemfs,
+ * which GMFS_DIR names; a page fails when its address is written to
+ * hard_offline_page in sysfs, which is what a machine check does.
+ *
+ * Blocks that have failed are lost for good: each test costs some.
+ */
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdint.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/statfs.h>
+#include <sys/wait.h>
+
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+
+#include "kselftest_harness.h"
+
+#define PAGE	4096UL
+#define BLOCK	(2UL << 20)
+#define BLOCKS	8
+#define SIZE	(BLOCKS * BLOCK)
+
+static sigjmp_buf back;
+static siginfo_t bus;
+
+static void on_bus(int sig, siginfo_t *info, void *context)
+{
+	(void)sig;
+	(void)context;
+	bus = *info;
+	siglongjmp(back, 1);
+}
+
+/* What a read of @p brings: 0, or the si_code of the SIGBUS. */
+static int touch(volatile char *p)
+{
+	bus.si_code = 0;
+	if (!sigsetjmp(back, 1))
+		(void)*p;
+	return bus.si_code;
+}
+
+static uint64_t phys_of(int fd, uint64_t offset)
+{
+	union {
+		struct fiemap map;
+		char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
+	} u = {};
+	struct fiemap_extent *ext = u.map.fm_extents;
+
+	u.map.fm_start = offset;
+	u.map.fm_length = 1;
+	u.map.fm_extent_count = 1;
+	if (ioctl(fd, FS_IOC_FIEMAP, &u) || u.map.fm_mapped_extents != 1)
+		return 0;
+	return ext->fe_physical + offset - ext->fe_logical;
+}
+
+static int fail_phys(uint64_t phys)
+{
+	int fd = open("/sys/devices/system/memory/hard_offline_page", O_WRONLY);
+	char text[32];
+	int len = snprintf(text, sizeof(text), "%#llx", (unsigned long long)phys);
+	int err = write(fd, text, len) == len ? 0 : errno;
+
+	close(fd);
+	return err;
+}
+
+static long free_blocks(void)
+{
+	struct statfs st;
+
+	return statfs(".", &st) ? -1 : (long)st.f_bfree;
+}
+
+FIXTURE(poison) {
+	int fd;
+	volatile char *p;
+};
+
+FIXTURE_SETUP(poison)
+{
+	struct sigaction action = { .sa_sigaction = on_bus, .sa_flags = SA_SIGINFO };
+	int i;
+
+	sigaction(SIGBUS, &action, NULL);
+	ASSERT_EQ(0, chdir(getenv("GMFS_DIR")));
+	self->fd = open("file", O_RDWR | O_CREAT | O_EXCL, 0600);
+	ASSERT_LE(0, self->fd);
+	ASSERT_EQ(0, ftruncate(self->fd, SIZE));
+	self->p = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_NE(MAP_FAILED, self->p);
+	for (i = 0; i < BLOCKS; i++)
+		self->p[i * BLOCK] = i + 1;
+}
+
+FIXTURE_TEARDOWN(poison)
+{
+	close(self->fd);
+	unlink("file");
+}
+
+/* Who causes the error hears of it at once, and of the very page. */
+TEST_F(poison, signal_and_address)
+{
+	volatile char *bad = self->p + 3 * BLOCK + 5 * PAGE;
+	int i;
+
+	bus.si_code = 0;
+	if (!sigsetjmp(back, 1))
+		fail_phys(phys_of(self->fd, 3 * BLOCK + 5 * PAGE));
+	EXPECT_EQ(BUS_MCEERR_AR, bus.si_code);
+	EXPECT_EQ((void *)bad, bus.si_addr);
+	EXPECT_EQ(12, bus.si_addr_lsb);
+
+	/* And again each time that it is touched. */
+	EXPECT_EQ(BUS_MCEERR_AR, touch(bad + 100));
+	EXPECT_EQ((unsigned long)bad, (unsigned long)bus.si_addr & -PAGE);
+	EXPECT_EQ(12, bus.si_addr_lsb);
+
+	/* All other pages are as they were. */
+	for (i = 0; i < BLOCKS; i++)
+		EXPECT_EQ(i + 1, self->p[i * BLOCK]);
+	EXPECT_EQ(0, touch(bad - PAGE));
+	EXPECT_EQ(0, touch(bad + PAGE));
+	bad[PAGE] = 77;
+	EXPECT_EQ(77, bad[PAGE]);
+}
+
+/* Another process hears of it when it touches the page, or early if it asks. */
+TEST_F(poison, other_process)
+{
+	int early, status, ready[2], done[2];
+	pid_t pid;
+	char c;
+
+	for (early = 0; early < 2; early++) {
+		uint64_t at = (4 + early) * BLOCK;
+
+		ASSERT_EQ(0, pipe(ready));
+		ASSERT_EQ(0, pipe(done));
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			volatile int code = 0;
+
+			if (early)
+				prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0);
+			touch(self->p + at);
+			bus.si_code = 0;
+			if (!sigsetjmp(back, 1)) {
+				if (write(ready[1], "", 1) != 1 || read(done[0], &c, 1) != 1)
+					_exit(100);
+			}
+			code = bus.si_code;
+			if (early && code != BUS_MCEERR_AO)
+				_exit(10 + code);
+			if (early && bus.si_addr != (void *)(self->p + at))
+				_exit(101);
+			_exit(touch(self->p + at));
+		}
+		ASSERT_EQ(1, read(ready[0], &c, 1));
+		/* This one maps it too, and causes it. */
+		munmap((void *)(self->p + at), BLOCK);
+		EXPECT_EQ(0, fail_phys(phys_of(self->fd, at)));
+		ASSERT_EQ(1, write(done[1], "", 1));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFEXITED(status));
+		EXPECT_EQ(BUS_MCEERR_AR, WEXITSTATUS(status));
+		close(ready[0]);
+		close(ready[1]);
+		close(done[0]);
+		close(done[1]);
+	}
+}
+
+/* A block that has failed does not become free with the others. */
+TEST_F(poison, not_given_out_again)
+{
+	long free = free_blocks();
+
+	if (!sigsetjmp(back, 1))
+		fail_phys(phys_of(self->fd, 2 * BLOCK));
+	EXPECT_EQ(free, free_blocks());
+	/* Twice is once. */
+	if (!sigsetjmp(back, 1))
+		fail_phys(phys_of(self->fd, 2 * BLOCK));
+	EXPECT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, BLOCK,
+			       2 * BLOCK));
+	EXPECT_EQ(free + 1, free_blocks());
+	/* The hole gets other blocks, and the same page is good again. */
+	EXPECT_EQ(0, touch(self->p + 2 * BLOCK));
+	EXPECT_EQ(0, self->p[2 * BLOCK]);
+	EXPECT_EQ(0, ftruncate(self->fd, 0));
+	EXPECT_EQ(free + 7, free_blocks());
+}
+
+/* A free block is taken away, and nobody is signalled. */
+TEST_F(poison, free_block)
+{
+	uint64_t phys = phys_of(self->fd, 7 * BLOCK);
+	long free;
+
+	ASSERT_EQ(0, ftruncate(self->fd, 7 * BLOCK));
+	free = free_blocks();
+	EXPECT_EQ(0, fail_phys(phys + 9 * PAGE));
+	EXPECT_EQ(free - 1, free_blocks());
+	EXPECT_EQ(0, fail_phys(phys + 10 * PAGE));
+	EXPECT_EQ(free - 1, free_blocks());
+	EXPECT_EQ(0, ftruncate(self->fd, (7 + free - 1) * BLOCK));
+	EXPECT_EQ(0, free_blocks());
+	EXPECT_EQ(-1, ftruncate(self->fd, (7 + free) * BLOCK));
+	EXPECT_EQ(ENOSPC, errno);
+}
+
+/* What the kernel itself writes into a file leaves the page out. */
+TEST_F(poison, truncate_within)
+{
+	volatile char *block = self->p + BLOCK;
+
+	block[4 * PAGE] = 1;
+	block[6 * PAGE] = 1;
+	if (!sigsetjmp(back, 1))
+		fail_phys(phys_of(self->fd, BLOCK + 5 * PAGE));
+	EXPECT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			       BLOCK + 4 * PAGE, 3 * PAGE));
+	EXPECT_EQ(0, block[4 * PAGE]);
+	EXPECT_EQ(0, block[6 * PAGE]);
+	EXPECT_EQ(BUS_MCEERR_AR, touch(block + 5 * PAGE));
+}
+
+/* A gigabyte leaf: all but the page goes on, by smaller leaves. */
+TEST(gigabyte)
+{
+	struct sigaction action = { .sa_sigaction = on_bus, .sa_flags = SA_SIGINFO };
+	unsigned long giant = 512 * BLOCK;
+	volatile char *p;
+	int fd;
+
+	sigaction(SIGBUS, &action, NULL);
+	ASSERT_EQ(0, chdir(getenv("GMFS_DIR")));
+	fd = open("giant", O_RDWR | O_CREAT | O_EXCL, 0600);
+	ASSERT_LE(0, fd);
+	ASSERT_EQ(0, ftruncate(fd, giant));
+	p = mmap(NULL, giant, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	p[giant - 1] = 55;
+	p[100 * BLOCK] = 66;
+	if (!sigsetjmp(back, 1))
+		fail_phys(phys_of(fd, 100 * BLOCK + PAGE));
+	EXPECT_EQ((void *)(p + 100 * BLOCK + PAGE), bus.si_addr);
+	EXPECT_EQ(BUS_MCEERR_AR, touch(p + 100 * BLOCK + PAGE));
+	EXPECT_EQ(55, p[giant - 1]);
+	EXPECT_EQ(66, p[100 * BLOCK]);
+	close(fd);
+	unlink("giant");
+}
+
+TEST_HARNESS_MAIN
