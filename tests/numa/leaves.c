@@ -43,9 +43,9 @@ static struct faults faults(void)
 #define EXPECT_FAULTS(ptes, pmds, puds, do_this)		\
 	do {							\
 		struct faults before = faults(), after;		\
-		ASSERT_NE(-1, before.pud);			\
 		do_this;					\
 		after = faults();				\
+		ASSERT_NE(-1, before.pud);			\
 		EXPECT_EQ(ptes, after.pte - before.pte);	\
 		EXPECT_EQ(pmds, after.pmd - before.pmd);	\
 		EXPECT_EQ(puds, after.pud - before.pud);	\

@@ -137,7 +137,8 @@ TEST_F(poison, signal_and_address)
 /* Another process hears of it when it touches the page, or early if it asks. */
 TEST_F(poison, other_process)
 {
-	int early, status, ready[2], done[2];
+	int status, ready[2], done[2];
+	volatile int early;
 	pid_t pid;
 	char c;
 

@@ -325,8 +325,9 @@ static bool __init overlap(const struct gmpool *a, const struct gmpool *b)
 }
 
 /*
- * Two pools that claim the same memory: whose it is cannot be known. And what
- * was two nodes may be one now: then the first pool there serves it.
+ * Two pools that claim the same memory: whose it is cannot be known, nor what
+ * the other one had, so no new pool may stand in for either. And what was two
+ * nodes may be one now: then the first pool there serves it.
  */
 static void __init compare_pools(struct gmpool *a, struct gmpool *b)
 {
@@ -335,6 +336,8 @@ static void __init compare_pools(struct gmpool *a, struct gmpool *b)
 			    b->key);
 		gmpool_fail(b, "the pool of node %u claims the same memory",
 			    a->key);
+		node_set(a->key, lost);
+		node_set(b->key, lost);
 	}
 	if (a->nid == b->nid && a->state != GMPOOL_FAILED)
 		gmpool_fail(b, "node %d has another pool", a->nid);
