@@ -60,6 +60,12 @@ kunit: kernel
 	@scripts/deps vm
 	@scripts/kunit
 
+## make bench-fault what memory for a guest costs, beside hugetlbfs and memfd
+.PHONY: bench-fault
+bench-fault: kernel
+	@scripts/deps vm
+	@scripts/bench-fault
+
 ## make lint        checkpatch, sparse, kernel-doc, shellcheck and others
 .PHONY: lint
 lint:

@@ -387,7 +387,8 @@ static void take_over_chunks(struct kunit *test)
 	gmpool_meta_seal(&before->meta);
 
 	for (i = 0; i < 4; i++)
-		KUNIT_ASSERT_NULL(test, gmpool_meta_check(mem + i * GMPOOL_META_SIZE, uuid, i, false));
+		KUNIT_ASSERT_NULL(test, gmpool_meta_check(mem + i * GMPOOL_META_SIZE, uuid, i,
+							  false));
 	KUNIT_ASSERT_EQ(test, gmpool_meta_add_chunk(&after->meta, mem, 0, 4, false), 0);
 	KUNIT_EXPECT_EQ(test, after->meta.nr, 4);
 	KUNIT_EXPECT_EQ(test, after->meta.nr_free, 2);

@@ -36,6 +36,8 @@ KERNEL_START = re.compile(r"\] Linux version \d")
 
 
 DEBUG = os.environ.get("DEBUG", "0") not in ("", "0")
+KERNEL = os.path.join(TOP, "build", "kernel-debug" if DEBUG else "kernel",
+                      "arch/x86/boot/bzImage")
 # MiB that each node has more for the debug kernel, and the first once more; and
 # one that is smaller than 1 GiB.
 MORE = 1536

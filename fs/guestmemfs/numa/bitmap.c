@@ -279,7 +279,7 @@ int gmpool_bitmap_choose(const struct gmpool_bitmap *map,
 	    gmpool_bitmap_find(clean, want, GMPOOL_NO_GOAL, &found))
 		return err;
 
-	if (found.count < min(run->count, (u64)GMPOOL_GIANT_BLOCKS))
+	if (found.count < run->count && found.count < GMPOOL_GIANT_BLOCKS)
 		return 0;
 	if (run->count >= GMPOOL_GIANT_BLOCKS &&
 	    starts_giant(map, run->start) && !starts_giant(map, found.start))

@@ -700,7 +700,6 @@ static struct notifier_block gmpool_reboot_nb = {
 
 static void __init init_pool(struct gmpool *pool, int err)
 {
-
 	spin_lock_init(&pool->lock);
 	xa_init(&pool->poison);
 	init_waitqueue_head(&pool->scrub_work);

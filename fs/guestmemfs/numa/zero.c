@@ -12,13 +12,13 @@
 #include <linux/cpuhotplug.h>
 #include <linux/init.h>
 #include <linux/mm.h>
+#include <linux/mmu_context.h>
 #include <linux/percpu.h>
 #include <linux/pgtable.h>
 #include <linux/sched/mm.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
 
-#include <asm/mmu_context.h>
 #include <asm/tlbflush.h>
 
 #include "pool.h"
@@ -27,22 +27,24 @@
 #define WINDOW_ADDR	SZ_1G
 
 /*
- * Nothing else can run on the CPU meanwhile, so it must not take long: some 25
+ * Nothing else can run on the CPU meanwhile, so it must not take long: some 50
  * us at 10 GB/s.
  */
-#define WINDOW_STEP	SZ_256K
+#define WINDOW_STEP	SZ_512K
 
 /**
  * struct gmpool_window - what a CPU sees of a block
  * @mm: has the window, and nothing else
  * @pmd: the entry for the window
+ * @block: physical address of the block that is in it, or 0
  */
 struct gmpool_window {
 	struct mm_struct *mm;
 	pmd_t *pmd;
+	phys_addr_t block;
 };
 
-/* Set once, when the CPU comes up first; used with preemption off. */
+/* Made once, when the CPU comes up first; used with preemption off. */
 static DEFINE_PER_CPU(struct gmpool_window, gmpool_windows);
 
 static pmd_t *alloc_window_pmd(struct mm_struct *mm)
@@ -119,23 +121,44 @@ static void zero_mapped(void *p, size_t len, bool idle)
 		clear_pages(p, len >> PAGE_SHIFT);
 }
 
-static void zero_step(phys_addr_t phys, size_t len, bool idle)
+static void show_block(struct gmpool_window *window, phys_addr_t block)
 {
 	/* Not global: it would outlive the mm in the TLB. */
 	pgprot_t prot = __pgprot(pgprot_val(PAGE_KERNEL_LARGE) & ~_PAGE_GLOBAL);
+
+	if (window->block == block)
+		return;
+	set_pmd(window->pmd, pfn_pmd(PHYS_PFN(block), prot));
+	/* The CPU forgets the block before, once it loads the mm again. */
+	flush_tlb_mm_range(window->mm, WINDOW_ADDR, WINDOW_ADDR + PMD_SIZE,
+			   PMD_SHIFT, false);
+	window->block = block;
+}
+
+static void hide_block(phys_addr_t block)
+{
+	struct gmpool_window *window;
+
+	guard(preempt)();
+	window = this_cpu_ptr(&gmpool_windows);
+	/* Another task may have come in between. */
+	if (window->block != block)
+		return;
+	pmd_clear(window->pmd);
+	window->block = 0;
+}
+
+static void zero_step(phys_addr_t phys, size_t len, bool idle)
+{
 	struct gmpool_window *window;
 	struct mm_struct *prev;
 
 	guard(preempt)();
-
 	window = this_cpu_ptr(&gmpool_windows);
-	set_pmd(window->pmd, pfn_pmd(PHYS_PFN(phys & PMD_MASK), prot));
+	show_block(window, phys & PMD_MASK);
 	prev = use_temporary_mm(window->mm);
 	zero_mapped((void *)(WINDOW_ADDR + (phys & ~PMD_MASK)), len, idle);
 	unuse_temporary_mm(prev);
-	pmd_clear(window->pmd);
-	flush_tlb_mm_range(window->mm, WINDOW_ADDR, WINDOW_ADDR + PMD_SIZE,
-			   PMD_SHIFT, false);
 }
 
 /**
@@ -148,11 +171,15 @@ static void zero_step(phys_addr_t phys, size_t len, bool idle)
  */
 void gmpool_zero_phys(phys_addr_t phys, u64 len, bool idle)
 {
+	phys_addr_t block = phys & PMD_MASK;
 	u64 step;
 
+	/* One CPU, so that its window can be emptied in the end. */
+	guard(migrate)();
 	for (; len; phys += step, len -= step) {
 		step = min(len, WINDOW_STEP - phys % WINDOW_STEP);
 		zero_step(phys, step, idle);
 		cond_resched();
 	}
+	hide_block(block);
 }
