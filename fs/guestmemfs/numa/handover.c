@@ -22,6 +22,7 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
+#include <linux/uaccess.h>
 #include <linux/utsname.h>
 #include <linux/uuid.h>
 
@@ -239,16 +240,30 @@ static void *handed_over(u64 phys, u64 size)
 	return phys_to_virt(phys);
 }
 
+/*
+ * A copy of a block of handed-over memory, good until the next one, or NULL. The
+ * address can be a wrong one, and what is there be free: KASAN would not have it
+ * read in its place, for that is what it is there for.
+ */
+static const void *peek(u64 phys)
+{
+	static u8 copy[GMPOOL_META_SIZE] __aligned(8);
+
+	if (!handed_over(phys, GMPOOL_META_SIZE) ||
+	    copy_from_kernel_nofault(copy, phys_to_virt(phys), sizeof(copy)))
+		return NULL;
+	return copy;
+}
+
 static const char *check_table(struct gmpool *pool,
 			       const struct gmpool_super_ser *super, u32 index,
 			       u32 *nr_meta)
 {
-	struct gmpool_table_ser *table;
+	const struct gmpool_table_ser *table = peek(super->tables[index]);
 
-	table = handed_over(super->tables[index], GMPOOL_META_SIZE);
 	if (!table)
 		return "address";
-	pool->tables[index] = table;
+	pool->tables[index] = phys_to_virt(super->tables[index]);
 	return gmpool_table_check(table, super, index, nr_meta);
 }
 
@@ -257,19 +272,18 @@ static int check_chunk(struct gmpool *pool, const struct gmpool_chunk_ser *chunk
 {
 	bool newer = gmpool_super_newer(pool->super);
 	const char *error;
-	void *mem;
+	const void *block;
 	u32 i;
 
-	mem = handed_over(chunk->phys, (u64)chunk->nr << GMPOOL_META_SHIFT);
-	if (!mem) {
-		gmpool_fail(pool, "metadata block %u has a bad address",
-			    chunk->first);
-		return -EUCLEAN;
-	}
 	for (i = 0; i < chunk->nr; i++) {
-		error = gmpool_meta_check(mem + ((u64)i << GMPOOL_META_SHIFT),
-					  pool->super->uuid, chunk->first + i,
-					  newer);
+		block = peek(chunk->phys + ((u64)i << GMPOOL_META_SHIFT));
+		if (!block) {
+			gmpool_fail(pool, "metadata block %u has a bad address",
+				    chunk->first + i);
+			return -EUCLEAN;
+		}
+		error = gmpool_meta_check(block, pool->super->uuid,
+					  chunk->first + i, newer);
 		if (error) {
 			gmpool_fail(pool, "metadata block %u is damaged (%s)",
 				    chunk->first + i, error);
@@ -497,12 +511,12 @@ static void hold_pages(u64 phys, u64 size)
 static void walk_pieces(const struct gmpool_super_ser *super,
 			void (*fn)(u64 phys, u64 size))
 {
-	struct gmpool_table_ser *table;
+	const struct gmpool_table_ser *table;
 	u32 nr_meta = 0;
 	u32 t, c;
 
 	for (t = 0; t < super->nr_tables; t++) {
-		table = handed_over(super->tables[t], GMPOOL_META_SIZE);
+		table = peek(super->tables[t]);
 		if (!table || gmpool_table_check(table, super, t, &nr_meta))
 			return;
 		for (c = 0; c < table->nr; c++) {
