@@ -48,11 +48,13 @@ struct gmfs_piece {
  * @pieces: by rising file block
  * @nr: of them
  * @room: for so many
+ * @charges: who has been charged for them
  */
 struct gmfs_fill {
 	struct gmfs_piece *pieces;
 	size_t nr;
 	size_t room;
+	struct gmfs_charge *charges;
 };
 
 static int fill_add(struct gmfs_fill *fill, u64 file_block,
@@ -93,15 +95,19 @@ static int claim_next(struct gmpool *pool, u64 file_block, u64 count, u64 goal,
 	return gmpool_claim(pool, count, goal, run);
 }
 
-static int fill_claim_hole(struct gmpool *pool, struct gmfs_fill *fill,
+static int fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
 			   u64 file_block, u64 count, u64 goal)
 {
+	struct gmpool *pool = fs->pool;
 	struct gmpool_run run;
 	int err;
 
 	/* Do not take all there is from others only to give it back. */
 	if (count > gmpool_free_blocks(pool))
 		return -ENOSPC;
+	err = gmfs_charge(fs, &fill->charges, count);
+	if (err)
+		return err;
 
 	while (count) {
 		err = claim_next(pool, file_block, count, goal, &run);
@@ -123,7 +129,6 @@ static int fill_claim_hole(struct gmpool *pool, struct gmfs_fill *fill,
 static int fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 		      u64 end)
 {
-	struct gmpool *pool = GMFS_SB(inode->i_sb)->pool;
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
 	struct gmpool_run run;
 	bool mapped;
@@ -140,8 +145,8 @@ static int fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 
 		run.count = min(run.count, end - first);
 		if (!mapped) {
-			err = fill_claim_hole(pool, fill, first, run.count,
-					      goal);
+			err = fill_claim_hole(GMFS_SB(inode->i_sb), fill, first,
+					      run.count, goal);
 			if (err)
 				return err;
 		}
@@ -169,6 +174,7 @@ static int fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
 	LIST_HEAD(rsv);
+	u64 extra = 0;
 	size_t i;
 	int err;
 
@@ -193,6 +199,11 @@ static int fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
 		piece->run.count -= run.count;
 	}
 	gmfs_extent_unreserve(&fs->image, &rsv);
+
+	for (i = 0; i < fill->nr; i++)
+		extra += fill->pieces[i].run.count;
+	gmfs_uncharge(&fill->charges, extra);
+	gmfs_charge_move(&fill->charges, &gi->file.charges);
 	gmfs_update_blocks(inode);
 	return err;
 }
@@ -204,6 +215,7 @@ static void fill_end(struct gmpool *pool, struct gmfs_fill *fill)
 	for (i = 0; i < fill->nr; i++)
 		if (fill->pieces[i].run.count)
 			gmpool_unclaim(pool, &fill->pieces[i].run);
+	gmfs_uncharge(&fill->charges, U64_MAX);
 	kvfree(fill->pieces);
 }
 
@@ -219,7 +231,8 @@ static void fill_end(struct gmpool *pool, struct gmfs_fill *fill)
  * Context: process context, may sleep; takes gmfs_inode.fill_lock and the
  * invalidate_lock.
  *
- * Return: 0; -ENOSPC; -EROFS; -EINTR if the task is being killed; -ENOMEM.
+ * Return: 0; -ENOSPC; -EDQUOT if its cgroup may not have so much; -EROFS;
+ * -EINTR if the task is being killed; -ENOMEM.
  */
 int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end)
 {
@@ -275,8 +288,10 @@ static void free_range(struct inode *inode, struct list_head *rsv, u64 first,
 	struct gmpool_run run;
 
 	while (gmfs_extent_cut(&fs->image, GMFS_I(inode)->gi, rsv, first, end,
-			       &run) > 0)
+			       &run) > 0) {
+		gmfs_uncharge(&GMFS_I(inode)->gi->file.charges, run.count);
 		gmpool_free(fs->pool, &run);
+	}
 	gmfs_update_blocks(inode);
 }
 
@@ -361,8 +376,8 @@ static void shrink(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
  *
  * Context: process context, may sleep; the inode's i_rwsem is held.
  *
- * Return: 0; -ENOSPC; -EINTR if the task is being killed; -ENOMEM. Nothing has
- * changed then.
+ * Return: 0; -ENOSPC; -EDQUOT if the task's cgroup may not have so much; -EINTR
+ * if the task is being killed; -ENOMEM. Nothing has changed then.
  */
 int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 		const struct iattr *attr)
@@ -525,6 +540,13 @@ static int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 	return min(err, 0);
 }
 
+static int gmfs_open(struct inode *inode, struct file *file)
+{
+	if (file->f_mode & FMODE_WRITE)
+		gmfs_charge_open(inode);
+	return generic_file_open(inode, file);
+}
+
 const struct inode_operations gmfs_file_iops = {
 	.fiemap		= gmfs_fiemap,
 	.setattr	= gmfs_setattr,
@@ -534,7 +556,7 @@ const struct inode_operations gmfs_file_iops = {
 
 /* Without read and write methods, read() and write() fail with EINVAL. */
 const struct file_operations gmfs_file_fops = {
-	.open			= generic_file_open,
+	.open			= gmfs_open,
 	.llseek			= generic_file_llseek,
 	.mmap_prepare		= gmfs_mmap_prepare,
 	.get_unmapped_area	= gmfs_get_unmapped_area,

@@ -41,6 +41,7 @@ enum gmfs_leaf {
  * @prefault: a new mapping is filled at once; a mount option
  * @policy: what mappings report: the memory is on this node
  * @user: what the pool knows of it
+ * @region: the pool as the dmem controller knows it, or NULL
  * @faults: how many were served with which leaf, since boot
  *
  * Made at boot, and there as long as the kernel is.
@@ -53,6 +54,7 @@ struct gmfs_fs {
 	bool prefault;
 	struct mempolicy policy;
 	struct gmpool_user user;
+	struct dmem_cgroup_region *region;
 	atomic64_t faults[GMFS_LEAVES];
 };
 
@@ -136,6 +138,13 @@ unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
 struct address_space *gmfs_get_failed(struct gmpool_user *user, u64 block,
 				      pgoff_t *pgoff);
 void gmfs_put_failed(struct address_space *mapping);
+
+/* In charge.c */
+int gmfs_charge(struct gmfs_fs *fs, struct gmfs_charge **charges, u64 blocks);
+void gmfs_uncharge(struct gmfs_charge **charges, u64 blocks);
+void gmfs_charge_move(struct gmfs_charge **from, struct gmfs_charge **to);
+void gmfs_charge_open(struct inode *inode);
+void gmfs_charge_register(struct gmfs_fs *fs);
 
 /* In super.c */
 extern struct file_system_type gmfs_type;

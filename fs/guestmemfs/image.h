@@ -133,6 +133,7 @@ struct gmfs_image {
  * @file: of a regular file
  * @file.extents: struct gmfs_extent by file block
  * @file.blocks: sum of the extents
+ * @file.charges: to whom they are charged; charge.c knows
  */
 struct gmfs_ino {
 	u64 ino;
@@ -149,6 +150,7 @@ struct gmfs_ino {
 		struct {
 			struct rb_root extents;
 			u64 blocks;
+			struct gmfs_charge *charges;
 		} file;
 	};
 };

@@ -210,10 +210,12 @@ void gmfs_release(struct gmfs_fs *fs, struct gmfs_ino *gi)
 	LIST_HEAD(none);
 
 	flags = gmpool_op_begin(fs->pool);
-	if (S_ISREG(gi->rec->mode))
+	if (S_ISREG(gi->rec->mode)) {
+		gmfs_uncharge(&gi->file.charges, U64_MAX);
 		while (gmfs_extent_cut(&fs->image, gi, &none, 0,
 				       GMFS_MAX_BLOCKS, &run) > 0)
 			gmpool_free(fs->pool, &run);
+	}
 	gmfs_ino_free(&fs->image, gi);
 	gmpool_op_end(fs->pool, flags);
 }

@@ -30,6 +30,7 @@ static void ino_init(struct gmfs_ino *gi)
 	} else {
 		gi->file.extents = RB_ROOT;
 		gi->file.blocks = 0;
+		gi->file.charges = NULL;
 	}
 }
 

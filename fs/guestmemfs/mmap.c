@@ -279,8 +279,8 @@ static const struct vm_operations_struct gmfs_vm_ops = {
  *
  * Context: process context, may sleep; mmap_lock is held for write.
  *
- * Return: 0; -EINVAL for a private mapping; -ENOSPC, -ENOMEM or -EINTR if a
- * hole in the range cannot be filled, -EROFS if it may not.
+ * Return: 0; -EINVAL for a private mapping; -ENOSPC, -EDQUOT, -ENOMEM or -EINTR
+ * if a hole in the range cannot be filled, -EROFS if it may not.
  */
 int gmfs_mmap_prepare(struct vm_area_desc *desc)
 {

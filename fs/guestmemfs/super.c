@@ -18,8 +18,8 @@
  * - mm->mmap_lock or a VMA's: in mmap() and faults
  * - inode->i_rwsem: attributes and size of the inode; a directory's entries
  * - gmfs_inode.fill_lock: filling holes of the file, from finding them on
- * - mapping->invalidate_lock: extents of the file, and its size against
- *   faults; a fault takes it shared
+ * - mapping->invalidate_lock: extents and charges of the file, and its size
+ *   against faults; a fault takes it shared
  * - gmpool_op_begin(): an operation that the next kernel sees whole or not at
  *   all. Not held over zeroing of new blocks, nor over user memory.
  * - gmfs_image.lock: which slots of metadata blocks are in use
@@ -441,6 +441,7 @@ static void __init gmfs_start(struct gmpool *pool)
 	fs->user.get_mapping = gmfs_get_failed;
 	fs->user.put_mapping = gmfs_put_failed;
 	gmpool_set_user(pool, &fs->user);
+	gmfs_charge_register(fs);
 	list_add_tail(&fs->list, &gmfs_list);
 	pr_info("node %d: %s file system, %llu of %llu blocks free, %llu of them dirty%s\n",
 		gmpool_nid(pool), root ? "handed-over" : "new",

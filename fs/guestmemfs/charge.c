@@ -1,0 +1,213 @@
+// SPDX-License-Identifier: GPL-2.0
+/**
+ * DOC: Limits of control groups
+ *
+ * Each pool is a region of the dmem controller. A block is charged to the cgroup
+ * of the task that has it allocated, until it is freed. As with other memory,
+ * the charge stays where it is when the task moves to another cgroup.
+ *
+ * Blocks do not say to whom they are charged: a file knows how many it has of
+ * each cgroup, and gives back what was charged last first. Hardly any file is
+ * ever extended from more than one.
+ *
+ * Charges are of this kernel, they are not handed over. What the previous
+ * kernel left belongs to the root cgroup, and goes to the first that opens the
+ * file for writing: that of the virtual machine that goes on.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/cgroup_dmem.h>
+#include <linux/fs.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+
+#include "guestmemfs.h"
+
+/**
+ * struct gmfs_charge - what a file has of one cgroup
+ * @next: charged before this
+ * @state: the cgroup's state of the region, with a reference
+ * @blocks: charged to it, never 0
+ * @inherited: by the previous kernel's file, so it is the root cgroup's
+ */
+struct gmfs_charge {
+	struct gmfs_charge *next;
+	struct dmem_cgroup_pool_state *state;
+	u64 blocks;
+	bool inherited;
+};
+
+static void charge_push(struct gmfs_charge **charges, struct gmfs_charge *new)
+{
+	struct gmfs_charge *c;
+
+	for (c = *charges; c; c = c->next) {
+		if (c->state != new->state || c->inherited != new->inherited)
+			continue;
+		c->blocks += new->blocks;
+		dmem_cgroup_pool_state_put(new->state);
+		kfree(new);
+		return;
+	}
+	new->next = *charges;
+	*charges = new;
+}
+
+static struct gmfs_charge *charge_pop(struct gmfs_charge **charges)
+{
+	struct gmfs_charge *c = *charges;
+
+	*charges = c->next;
+	return c;
+}
+
+/**
+ * gmfs_charge - charge blocks to the current task's cgroup
+ * @fs: file system of the pool
+ * @charges: what is charged already; gets what this adds
+ * @blocks: how many
+ *
+ * Context: process context, may sleep. The caller guards @charges.
+ *
+ * Return: 0; -EDQUOT if that is more than a limit allows; -ENOMEM. Nothing is
+ * charged then.
+ */
+int gmfs_charge(struct gmfs_fs *fs, struct gmfs_charge **charges, u64 blocks)
+{
+	struct gmfs_charge *c;
+	int err;
+
+	if (!fs->region || !blocks)
+		return 0;
+	c = kzalloc_obj(*c);
+	if (!c)
+		return -ENOMEM;
+	err = dmem_cgroup_try_charge(fs->region, blocks << GMPOOL_BLOCK_SHIFT,
+				     &c->state, NULL);
+	if (err) {
+		kfree(c);
+		return err == -EAGAIN ? -EDQUOT : err;
+	}
+	c->blocks = blocks;
+	charge_push(charges, c);
+	return 0;
+}
+
+/**
+ * gmfs_uncharge - give charges back
+ * @charges: what is charged
+ * @blocks: how many; all if they are not so many
+ *
+ * Context: any that may take spinlocks. The caller guards @charges.
+ */
+void gmfs_uncharge(struct gmfs_charge **charges, u64 blocks)
+{
+	struct gmfs_charge *c;
+	u64 count;
+
+	while ((c = *charges) && blocks) {
+		count = min(blocks, c->blocks);
+		blocks -= count;
+		c->blocks -= count;
+		/* Each uncharge takes a reference with it. */
+		if (c->blocks)
+			dmem_cgroup_pool_state_get(c->state);
+		dmem_cgroup_uncharge(c->state, count << GMPOOL_BLOCK_SHIFT);
+		if (!c->blocks)
+			kfree(charge_pop(charges));
+	}
+}
+
+/**
+ * gmfs_charge_move - move charges from one place to another
+ * @from: where they are; nothing is left there
+ * @to: where they come to be
+ *
+ * Context: any that may take spinlocks. The caller guards both.
+ */
+void gmfs_charge_move(struct gmfs_charge **from, struct gmfs_charge **to)
+{
+	while (*from)
+		charge_push(to, charge_pop(from));
+}
+
+/**
+ * gmfs_charge_open - let the opener's cgroup have what the last kernel left
+ * @inode: a regular file that is opened for writing
+ *
+ * A limit that is too low for it is no reason to refuse a virtual machine its
+ * memory, which is in use in any case: then it stays with the root cgroup, and
+ * the log says so.
+ *
+ * Context: process context, may sleep; takes the invalidate_lock.
+ */
+void gmfs_charge_open(struct inode *inode)
+{
+	struct gmfs_charge **charges = &GMFS_I(inode)->gi->file.charges;
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_charge *mine = NULL, *c;
+	int err;
+
+	if (!fs->region)
+		return;
+
+	filemap_invalidate_lock(inode->i_mapping);
+	while ((c = *charges) && !c->inherited)
+		charges = &c->next;
+	if (!c)
+		goto out_unlock;
+
+	err = gmfs_charge(fs, &mine, c->blocks);
+	if (err) {
+		pr_notice_ratelimited("node %d: %llu MiB of a file stay with the root cgroup: that of %s[%d] cannot be charged (%pe)\n",
+				      gmpool_nid(fs->pool),
+				      c->blocks << (GMPOOL_BLOCK_SHIFT - 20),
+				      current->comm, task_pid_nr(current),
+				      ERR_PTR(err));
+	} else if (mine->state == c->state) {
+		gmfs_uncharge(&mine, mine->blocks);
+	} else {
+		/* All of @c, which is the first here. */
+		gmfs_uncharge(charges, c->blocks);
+		gmfs_charge_move(&mine, &GMFS_I(inode)->gi->file.charges);
+	}
+out_unlock:
+	filemap_invalidate_unlock(inode->i_mapping);
+}
+
+/**
+ * gmfs_charge_register - make the pool a region of the dmem controller
+ * @fs: file system, loaded
+ *
+ * What its files have is charged to the root cgroup. Without the controller, or
+ * without memory for it, there are no limits, as without a limit set.
+ *
+ * Context: boot, before the file system can be mounted.
+ */
+void __init gmfs_charge_register(struct gmfs_fs *fs)
+{
+	const struct dmem_cgroup_init init = {
+		.size = gmpool_total_blocks(fs->pool) << GMPOOL_BLOCK_SHIFT,
+	};
+	struct dmem_cgroup_region *region;
+	struct gmfs_ino *gi;
+	unsigned long ino;
+
+	region = dmem_cgroup_register_region(&init, "guestmemfs/node%d",
+					     gmpool_nid(fs->pool));
+	if (IS_ERR(region)) {
+		pr_warn("node %d: no cgroup can be limited (%pe)\n",
+			gmpool_nid(fs->pool), region);
+		return;
+	}
+	fs->region = region;
+
+	xa_for_each(&fs->image.inodes, ino, gi) {
+		if (!S_ISREG(gi->rec->mode) ||
+		    gmfs_charge(fs, &gi->file.charges, gi->file.blocks))
+			continue;
+		if (gi->file.charges)
+			gi->file.charges->inherited = true;
+	}
+}
