@@ -10,15 +10,12 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/statfs.h>
 #include <sys/wait.h>
 
-#include <linux/fiemap.h>
-#include <linux/fs.h>
-
+#include "fiemap.h"
 #include "kselftest_harness.h"
 
 #define PAGE	4096UL
@@ -44,22 +41,6 @@ static int touch(volatile char *p)
 	if (!sigsetjmp(back, 1))
 		(void)*p;
 	return bus.si_code;
-}
-
-static uint64_t phys_of(int fd, uint64_t offset)
-{
-	union {
-		struct fiemap map;
-		char room[sizeof(struct fiemap) + sizeof(struct fiemap_extent)];
-	} u = {};
-	struct fiemap_extent *ext = u.map.fm_extents;
-
-	u.map.fm_start = offset;
-	u.map.fm_length = 1;
-	u.map.fm_extent_count = 1;
-	if (ioctl(fd, FS_IOC_FIEMAP, &u) || u.map.fm_mapped_extents != 1)
-		return 0;
-	return ext->fe_physical + offset - ext->fe_logical;
 }
 
 static int fail_phys(uint64_t phys)

@@ -125,8 +125,11 @@ CASES = {
 
 # Node 0 is left alone. With 16 GiB and more, KASAN takes a whole GiB of one node.
 NODES = 8 if DEBUG else 32
-# What is asked of each machine:
-GROUPS = [list(CASES)[i:i + NODES - 1] for i in range(0, len(CASES), NODES - 1)]
+MACHINES = -(-len(CASES) // (NODES - 1))
+# What is asked of each machine. As many of each: a machine with few nodes has
+# less memory, and KHO would have more of each of them.
+GROUPS = [list(CASES)[i * len(CASES) // MACHINES:(i + 1) * len(CASES) // MACHINES]
+          for i in range(MACHINES)]
 
 SCRIPT = r"""
 check_kho

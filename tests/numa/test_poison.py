@@ -32,6 +32,28 @@ def test_poison(results, case):
     assert re.search(rf"^ok \d+ (poison|global)\.{case}$", results, re.MULTILINE), results
 
 
+# An Intel processor, for the kernel to believe what QEMU's monitor makes it report,
+# and a port to that monitor: QEMU talks to itself.
+CHECKS = ("-cpu max,vendor=GenuineIntel,family=6,model=106,stepping=6 "
+          "-chardev socket,id=mon,path={path},server=on,wait=off -mon chardev=mon,mode=readline "
+          "-chardev socket,id=port,path={path} -device virtserialport,chardev=port,name=monitor")
+
+
+def test_machine_checks(vm, tmp_path):
+    """Errors that a processor reports, by QEMU's command for it: found, consumed, of a free page."""
+    run = vm("""
+    mount_node 1
+    export GMFS_DIR=/mnt/node1
+    for port in /sys/class/virtio-ports/*; do
+        [ "$(cat $port/name)" != monitor ] || export GMFS_MONITOR=/dev/${port##*/}
+    done
+    mce
+    equal "$(mount_stat 1 poisoned_pages)" 3 'pages'
+    """, nodes=2, mem="1G", append="guestmemfs=1:256M", expect=[ERROR], boots=1,
+             options=["--qemu-args=" + CHECKS.format(path=tmp_path / "monitor")])
+    assert re.search("^# PASSED: 3 / 3 tests passed", run.out, re.MULTILINE), run.out
+
+
 def test_poison_survives_kexec(vm):
     """The next kernel gives the blocks to nobody, and keeps a file from its bad page alone."""
     vm(r"""
