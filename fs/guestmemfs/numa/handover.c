@@ -507,26 +507,32 @@ static void hold_pages(u64 phys, u64 size)
 		pr_err("metadata at %#llx cannot be handed on\n", phys);
 }
 
-/* Call @fn for all memory that a blob can be believed to name as metadata. */
-static void walk_pieces(const struct gmpool_super_ser *super,
+/*
+ * Call @fn for all memory that a blob can be believed to name as metadata, with
+ * @damaged for tables too of which nothing more can be believed.
+ */
+static void walk_pieces(const struct gmpool_super_ser *super, bool damaged,
 			void (*fn)(u64 phys, u64 size))
 {
 	const struct gmpool_table_ser *table;
 	u32 nr_meta = 0;
 	u32 t, c;
+	bool good;
 
 	for (t = 0; t < super->nr_tables; t++) {
 		table = peek(super->tables[t]);
-		if (!table || gmpool_table_check(table, super, t, &nr_meta))
-			return;
-		for (c = 0; c < table->nr; c++) {
+		if (!table)
+			continue;
+		good = !gmpool_table_check(table, super, t, &nr_meta);
+		for (c = 0; good && c < table->nr; c++) {
 			struct gmpool_chunk_ser chunk = table->chunks[c];
 			u64 size = (u64)chunk.nr << GMPOOL_META_SHIFT;
 
 			if (handed_over(chunk.phys, size))
 				fn(chunk.phys, size);
 		}
-		fn(super->tables[t], GMPOOL_META_SIZE);
+		if (good || damaged)
+			fn(super->tables[t], GMPOOL_META_SIZE);
 	}
 }
 
@@ -569,7 +575,7 @@ void gmpool_hold(struct gmpool *pool)
 	if (!super)
 		return;
 	hold_pages(pool->blob, GMPOOL_BLOB_SIZE);
-	walk_pieces(super, hold_pages);
+	walk_pieces(super, true, hold_pages);
 	publish_blob(pool, pool->key);
 }
 
@@ -621,6 +627,7 @@ void gmpool_discard_metadata(u32 key)
 		return;
 	pr_notice("node %u: pool of %llu blocks thrown away\n", key,
 		  super->total_blocks);
-	walk_pieces(super, free_pages_handed_over);
+	/* KHO would warn of pages that it was not handed. */
+	walk_pieces(super, false, free_pages_handed_over);
 	free_pages_handed_over(phys, size);
 }
