@@ -51,6 +51,45 @@ static struct faults faults(void)
 		EXPECT_EQ(puds, after.pud - before.pud);	\
 	} while (0)
 
+/* Bytes of a mapping by the entry of the page table that maps them. */
+static struct faults tables(volatile void *start, unsigned long len)
+{
+	unsigned long from, to, first = (unsigned long)start, end = first + len;
+	struct faults f = {};
+	char line[256], level[8], *at;
+	FILE *dump = fopen("/sys/kernel/debug/page_tables/current_kernel", "r");
+
+	if (!dump)
+		f.pte = -1;
+	while (dump && fgets(line, sizeof(line), dump)) {
+		at = strrchr(line, ' ');
+		if (!strstr(line, " USR ") || !at || sscanf(at, "%7s", level) != 1 ||
+		    sscanf(line, "0x%lx-0x%lx", &from, &to) != 2)
+			continue;
+		from = from > first ? from : first;
+		to = to < end ? to : end;
+		if (from >= to)
+			continue;
+		if (!strcmp(level, "pud"))
+			f.pud += to - from;
+		else if (!strcmp(level, "pmd"))
+			f.pmd += to - from;
+		else
+			f.pte += to - from;
+	}
+	if (dump)
+		fclose(dump);
+	return f;
+}
+
+#define EXPECT_TABLES(p, pte_bytes, pmd_bytes, pud_bytes)	\
+	do {							\
+		struct faults t = tables(p, GIANT);		\
+		EXPECT_EQ(pte_bytes, t.pte);			\
+		EXPECT_EQ(pmd_bytes, t.pmd);			\
+		EXPECT_EQ(pud_bytes, t.pud);			\
+	} while (0)
+
 FIXTURE(leaves) {
 	int fd;
 	volatile char *p;
@@ -99,6 +138,7 @@ TEST_F(leaves, gigabyte)
 	EXPECT_EQ(0, (unsigned long)self->p % GIANT);
 	EXPECT_FAULTS(0, 0, 1, { self->p[0] = 1; self->p[GIANT - 1] = 2; });
 	EXPECT_EQ(1, self->p[0]);
+	EXPECT_TABLES(self->p, 0, 0, GIANT);
 }
 
 /* The last 2 MiB are none: one leaf each. */
@@ -110,6 +150,7 @@ TEST_F(leaves, gigabyte_and_blocks)
 	p = mmap(NULL, GIANT - BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
 	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_FAULTS(0, 2, 0, { p[0] = 1; p[BLOCK] = 1; });
+	EXPECT_TABLES(p, 0, 2 * BLOCK, 0);
 	/* The file ends before the gigabyte does. */
 	EXPECT_FAULTS(0, 1, 0, self->p[0] = 1);
 }
@@ -128,6 +169,7 @@ TEST_F(leaves, address_off_by_a_page)
 
 	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_FAULTS(2, 0, 0, { p[0] = 1; p[PAGE] = 1; });
+	EXPECT_TABLES(p, 2 * PAGE, 0, 0);
 }
 
 TEST_F(leaves, mprotect_of_a_block)
@@ -140,6 +182,7 @@ TEST_F(leaves, mprotect_of_a_block)
 		self->p[2 * BLOCK] = 3;
 	});
 	EXPECT_EQ(2, self->p[0]);
+	EXPECT_TABLES(self->p, 0, 3 * BLOCK, 0);
 }
 
 TEST_F(leaves, munmap_of_a_page)
