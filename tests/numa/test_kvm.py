@@ -7,10 +7,13 @@ from conftest import KERNEL
 START = rf"""
 mount_node 1
 export QEMU_LOG=/tmp/serial
-mkdir -p /tmp/root/bin
+mkdir -p /tmp/root/bin /tmp/root/sys
 cp "$(command -v busybox)" /tmp/root/bin/
 cat > /tmp/root/init <<'INIT'
 #!/bin/busybox sh
+# What is found and not consumed waits for the guest to look, on AMD's processors.
+/bin/busybox mount -t sysfs none /sys
+echo 1 > /sys/devices/system/machinecheck/machinecheck0/check_interval
 echo 'guest is up'
 exec /bin/busybox sleep 100000
 INIT
