@@ -388,6 +388,56 @@ static int churn(const char *dir, unsigned int seed)
 	return 0;
 }
 
+/*
+ * A process punches holes into what is mapped, this one has faults fill them: a
+ * kexec comes while faults are under way.
+ */
+static int refault(const char *path)
+{
+	struct map m = map_file(path, PROT_READ | PROT_WRITE);
+	pid_t parent = getpid();
+	unsigned long n;
+	size_t i;
+
+	if (!fork()) {
+		for (i = 0; getppid() == parent; i = (i + BLOCK) % m.size)
+			try(fallocate(m.fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i, BLOCK),
+			    "punch", 0);
+		exit(0);
+	}
+	for (n = 0;; n++) {
+		if (n == 1) {
+			printf("faulting\n");
+			fflush(stdout);
+		}
+		for (i = 0; i < m.size / 8; i += BLOCK / 8) {
+			uint64_t v = m.mem[i];
+
+			if (v && v != i + 1) {
+				printf("block at %zu has %" PRIu64 "\n", i * 8, v);
+				return 1;
+			}
+			m.mem[i] = i + 1;
+		}
+	}
+	return 0;
+}
+
+/* All that is there is what was stored, or nothing. */
+static int refaulted(const char *path)
+{
+	struct map m = map_file(path, PROT_READ);
+	size_t i;
+
+	for (i = 0; i < m.size / 8; i++) {
+		if (m.mem[i] && (i % (BLOCK / 8) || m.mem[i] != i + 1)) {
+			printf("%s: %" PRIu64 " at %zu\n", path, m.mem[i], i * 8);
+			return 1;
+		}
+	}
+	return 0;
+}
+
 static void __attribute__((noreturn)) usage(void)
 {
 	fputs("usage: memfile COMMAND ARG...\n"
@@ -400,7 +450,9 @@ static void __attribute__((noreturn)) usage(void)
 	      "  faults FILE           how many page faults does it take to touch all?\n"
 	      "  store FILE            store to it for ever, in an order\n"
 	      "  stored FILE           does it look like that?\n"
-	      "  churn DIR SEED        make, change and remove files for ever\n",
+	      "  churn DIR SEED        make, change and remove files for ever\n"
+	      "  refault FILE          punch holes and fill them by faults for ever\n"
+	      "  refaulted FILE        does it look like that?\n",
 	      stderr);
 	exit(2);
 }
@@ -446,5 +498,9 @@ int main(int argc, char **argv)
 		return stored(argv[2]);
 	if (!strcmp(cmd, "churn") && argc == 4)
 		return churn(argv[2], atoi(argv[3]));
+	if (!strcmp(cmd, "refault") && argc == 3)
+		return refault(argv[2]);
+	if (!strcmp(cmd, "refaulted") && argc == 3)
+		return refaulted(argv[2]);
 	usage();
 }

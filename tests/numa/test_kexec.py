@@ -84,10 +84,11 @@ def test_kexec_in_the_middle_of_work(vm):
         if [ "$VM_BOOT" -gt 1 ]; then
             memfile check $dir/still $node
             memfile stored $dir/stored
+            memfile refaulted $dir/refault
             find $dir/churn -type f -size +0 | while read -r f; do
                 memfile sum "$f" > /dev/null
             done
-            rm -r $dir/churn $dir/stored
+            rm -r $dir/churn $dir/stored $dir/refault
             equal "$(free_blocks $dir)" $(($(total_blocks $dir) - 8)) "free blocks of node $node"
         fi
         [ "$VM_BOOT" != 1 ] || memfile fill $dir/still 16M $node
@@ -95,6 +96,8 @@ def test_kexec_in_the_middle_of_work(vm):
         mkdir $dir/churn $dir/churn/{1,2,3}
         truncate -s 32M $dir/stored
         memfile store $dir/stored > /tmp/store$node 2>&1 &
+        truncate -s 8M $dir/refault
+        memfile refault $dir/refault > /tmp/refault$node 2>&1 &
         for i in 1 2 3; do
             memfile churn $dir/churn/$i $((VM_BOOT * 10 + i)) > /tmp/churn$node$i 2>&1 &
         done
@@ -102,13 +105,14 @@ def test_kexec_in_the_middle_of_work(vm):
     [ "$VM_BOOT" = 4 ] && exit 0
     for node in 0 1; do
         wait_for /tmp/store$node storing
+        wait_for /tmp/refault$node faulting
         for i in 1 2 3; do
             wait_for /tmp/churn$node$i churning
         done
     done
     # At another point of time in each boot.
     sleep 0.$((VM_BOOT * 37 % 100))
-    equal "$(pgrep -c memfile)" 8 'programs at work'
+    equal "$(pgrep -c memfile)" 12 'programs at work'
     vm-kexec
     """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=4)
 
