@@ -63,5 +63,5 @@ def test_programs_say_no(vm):
 ], ids=["status", "check", "command", "unexpected-line", "missing-line", "warning", "boots"])
 def test_machine_says_no(vm, script, append, expect, why):
     with pytest.raises((AssertionError, pytest.fail.Exception), match=why):
-        vm(script, nodes=1, mem="512M", append=append, expect=expect,
+        vm(script, nodes=1, mem="1G", append=append, expect=expect,
            boots=2 if append == "boots=2" else 1)
