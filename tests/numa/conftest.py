@@ -58,6 +58,8 @@ def machine(nodes, mem, cpus, topology):
         options = {"nodes": nodes, "mem": mem, "cpus": cpus, "topology": topology}
         return [f"--{name}={value}" for name, value in options.items() if value is not None]
     if topology is None:
+        # What scripts/vm has if it is not told.
+        nodes, mem = nodes or 1, mem or "2G"
         cpus = cpus or max(2, nodes)
         where = [[c for c in range(cpus) if c * nodes // max(cpus, nodes) == n]
                  for n in range(nodes)]

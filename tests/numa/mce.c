@@ -10,10 +10,9 @@
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/statfs.h>
 #include <sys/wait.h>
 
-#include "fiemap.h"
+#include "blocks.h"
 #include "kselftest_harness.h"
 
 #define PAGE	4096UL
@@ -49,13 +48,6 @@ static void pin(int cpu)
 	CPU_ZERO(&set);
 	CPU_SET(cpu, &set);
 	sched_setaffinity(0, sizeof(set), &set);
-}
-
-static long free_blocks(void)
-{
-	struct statfs st;
-
-	return statfs(".", &st) ? -1 : (long)st.f_bfree;
 }
 
 /* How a child ends that does nothing but read @p. */

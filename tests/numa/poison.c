@@ -12,10 +12,9 @@
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/statfs.h>
 #include <sys/wait.h>
 
-#include "fiemap.h"
+#include "blocks.h"
 #include "kselftest_harness.h"
 
 #define PAGE	4096UL
@@ -52,13 +51,6 @@ static int fail_phys(uint64_t phys)
 
 	close(fd);
 	return err;
-}
-
-static long free_blocks(void)
-{
-	struct statfs st;
-
-	return statfs(".", &st) ? -1 : (long)st.f_bfree;
 }
 
 FIXTURE(poison) {

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-#ifndef FIEMAP_H
-#define FIEMAP_H
+#ifndef BLOCKS_H
+#define BLOCKS_H
 
 #include <stdint.h>
 #include <sys/ioctl.h>
+#include <sys/statfs.h>
 
 #include <linux/fiemap.h>
 #include <linux/fs.h>
@@ -25,4 +26,12 @@ static inline uint64_t phys_of(int fd, uint64_t offset)
 	return ext->fe_physical + offset - ext->fe_logical;
 }
 
-#endif /* FIEMAP_H */
+/* How many blocks the file system of the current directory has free, or -1. */
+static inline long free_blocks(void)
+{
+	struct statfs st;
+
+	return statfs(".", &st) ? -1 : (long)st.f_bfree;
+}
+
+#endif /* BLOCKS_H */
