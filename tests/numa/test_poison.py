@@ -1,8 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Memory that fails: who is told, what is left, and what the next kernel knows of it."""
 
+import json
 import os
 import re
+import socket
+import threading
+import time
 
 import pytest
 
@@ -33,14 +37,61 @@ def test_poison(results, case):
 
 
 # An Intel processor, for the kernel to believe what QEMU's monitor makes it report,
-# and a port to that monitor: QEMU talks to itself.
+# and a port for the guest to ask for that.
 CHECKS = ("-cpu max,vendor=GenuineIntel,family=6,model=106,stepping=6 "
-          "-chardev socket,id=mon,path={path},server=on,wait=off -mon chardev=mon,mode=readline "
-          "-chardev socket,id=port,path={path} -device virtserialport,chardev=port,name=monitor")
+          "-chardev socket,id=qmp,path={qmp},server=on,wait=off -mon chardev=qmp,mode=control "
+          "-chardev socket,id=port,path={port},server=on,wait=off "
+          "-device virtserialport,chardev=port,name=monitor")
+
+
+def connect(path):
+    """A file to talk to a socket of QEMU, which may not have started yet."""
+    for _ in range(600):
+        with socket.socket(socket.AF_UNIX) as sock:
+            try:
+                sock.connect(path)
+                return sock.makefile("rw")
+            except OSError:
+                time.sleep(0.1)
+    raise TimeoutError(path)
+
+
+def serve_monitor(qmp_path, port_path):
+    """Does what the guest asks for: each line is a mode, a processor, and a command of the monitor.
+
+    A command is done while the processor is in that mode, which takes a machine
+    that stands still to be sure of.
+    """
+    with connect(qmp_path) as qmp, connect(port_path) as port:
+        def call(name, **arguments):
+            qmp.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+            qmp.flush()
+            while True:
+                answer = json.loads(qmp.readline())
+                if "return" in answer:
+                    return answer["return"]
+                assert "error" not in answer, answer
+
+        call("qmp_capabilities")
+        for line in port:
+            mode, cpu, command = line.split(maxsplit=2)
+            while True:
+                call("stop")
+                registers = call("human-monitor-command", **{"command-line": "info registers",
+                                                             "cpu-index": int(cpu)})
+                found = mode == "any" or "CPL=3" in registers
+                if found:
+                    call("human-monitor-command", **{"command-line": command})
+                call("cont")
+                if found:
+                    break
+                time.sleep(0.01)
 
 
 def test_machine_checks(vm, tmp_path):
     """Errors that a processor reports, by QEMU's command for it: found, consumed, of a free page."""
+    paths = [str(tmp_path / name) for name in ("qmp", "port")]
+    threading.Thread(target=serve_monitor, args=paths, daemon=True).start()
     run = vm("""
     mount_node 1
     export GMFS_DIR=/mnt/node1
@@ -50,7 +101,7 @@ def test_machine_checks(vm, tmp_path):
     mce
     equal "$(mount_stat 1 poisoned_pages)" 3 'pages'
     """, nodes=2, mem="1G", append="guestmemfs=1:256M", expect=[ERROR], boots=1,
-             options=["--qemu-args=" + CHECKS.format(path=tmp_path / "monitor")])
+             options=["--qemu-args=" + CHECKS.format(qmp=paths[0], port=paths[1])])
     assert re.search("^# PASSED: 3 / 3 tests passed", run.out, re.MULTILINE), run.out
 
 
