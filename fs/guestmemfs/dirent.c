@@ -93,7 +93,7 @@ static struct gmfs_dirent *dirent_new(struct gmfs_image *img,
 	struct gmfs_dirent_ser *rec;
 	struct gmfs_dirent *de;
 
-	de = kmalloc_obj(*de);
+	de = kmalloc_obj(*de, GFP_KERNEL_ACCOUNT);
 	if (!de)
 		return ERR_PTR(-ENOMEM);
 
@@ -127,6 +127,15 @@ static void link_dec(struct gmfs_image *img, struct gmfs_ino *gi)
 {
 	gi->rec->nlink--;
 	gmfs_dirty(img, gi->rec);
+}
+
+/* Lets an entry name another inode; counts no links. */
+static void dirent_point(struct gmfs_image *img, struct gmfs_dirent *de,
+			 const struct gmfs_ino *child)
+{
+	de->rec->ino = child->ino;
+	de->rec->type = record_type(child);
+	gmfs_dirty(img, de->rec);
 }
 
 /**
@@ -292,11 +301,12 @@ int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_ino *dir,
  * gmfs_dirent_rename - give an entry another name or place
  * @img: where
  * @old_dir: directory where it is
- * @old: the entry; gone afterwards
+ * @old: the entry; gone afterwards, unless there is something to @leave
  * @new_dir: directory where it will be
  * @name: name that it will have, not terminated
  * @len: its bytes, 1 to GMFS_NAME_MAX
  * @replace: take the new name from what has it, if it is taken
+ * @leave: inode without a name that gets the old name, no directory; or NULL
  *
  * The renamed entry gets a new cookie. A directory that would come to be below
  * itself is the caller's to refuse.
@@ -311,7 +321,8 @@ int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_ino *dir,
  */
 int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_ino *old_dir,
 		       struct gmfs_dirent *old, struct gmfs_ino *new_dir,
-		       const char *name, unsigned int len, bool replace)
+		       const char *name, unsigned int len, bool replace,
+		       struct gmfs_ino *leave)
 {
 	struct gmfs_ino *child = gmfs_ino_find(img, old->rec->ino);
 	bool is_dir = S_ISDIR(child->rec->mode);
@@ -346,13 +357,60 @@ int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_ino *old_dir,
 
 	if (target)
 		dirent_remove(img, new_dir, target, victim);
-	dirent_free(img, old_dir, old);
+	if (leave) {
+		dirent_point(img, old, leave);
+		link_inc(img, leave);
+	} else {
+		dirent_free(img, old_dir, old);
+	}
 	dirent_link(new_dir, de);
 	if (is_dir && old_dir != new_dir) {
 		link_dec(img, old_dir);
 		link_inc(img, new_dir);
 		child->dir.parent = new_dir;
 	}
+	return 0;
+}
+
+/**
+ * gmfs_dirent_exchange - let two entries change places
+ * @img: where
+ * @dir1: directory
+ * @de1: an entry of it
+ * @dir2: the same directory, or another one
+ * @de2: an entry of that
+ *
+ * Each name, with its cookie, stays where it is and names the other inode. A
+ * directory that would come to be below itself is the caller's to refuse.
+ *
+ * Context: process context, within an operation. Nobody else uses the entries
+ * of the two directories or changes link counts in them.
+ *
+ * Return: 0; -EMLINK.
+ */
+int gmfs_dirent_exchange(struct gmfs_image *img, struct gmfs_ino *dir1,
+			 struct gmfs_dirent *de1, struct gmfs_ino *dir2,
+			 struct gmfs_dirent *de2)
+{
+	struct gmfs_ino *child1 = gmfs_ino_find(img, de1->rec->ino);
+	struct gmfs_ino *child2 = gmfs_ino_find(img, de2->rec->ino);
+	bool is_dir1 = S_ISDIR(child1->rec->mode);
+	bool is_dir2 = S_ISDIR(child2->rec->mode);
+	struct gmfs_ino *loses = is_dir1 ? dir1 : dir2;
+	struct gmfs_ino *gains = is_dir1 ? dir2 : dir1;
+
+	if (is_dir1 != is_dir2 && loses != gains) {
+		if (gains->rec->nlink == U32_MAX)
+			return -EMLINK;
+		link_dec(img, loses);
+		link_inc(img, gains);
+	}
+	dirent_point(img, de1, child2);
+	dirent_point(img, de2, child1);
+	if (is_dir1)
+		child1->dir.parent = dir2;
+	if (is_dir2)
+		child2->dir.parent = dir1;
 	return 0;
 }
 

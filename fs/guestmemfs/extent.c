@@ -111,7 +111,7 @@ int gmfs_extent_reserve(struct gmfs_image *img, struct list_head *rsv, u64 nr)
 	int err;
 
 	for (; nr; nr--) {
-		ext = kmalloc_obj(*ext);
+		ext = kmalloc_obj(*ext, GFP_KERNEL_ACCOUNT);
 		if (!ext) {
 			err = -ENOMEM;
 			goto err_unreserve;

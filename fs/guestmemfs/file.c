@@ -442,21 +442,49 @@ static int allocate(struct inode *inode, u64 start, u64 end, bool keep_size)
 		      size, NULL);
 }
 
+/*
+ * Zero what a range has, and fill its holes. It is done in place, so it needs no
+ * memory but for the holes. This is not part of an operation, for it takes its
+ * time, and data may be seen in any state before the system call returns.
+ */
+static int allocate_zeroed(struct inode *inode, u64 start, u64 end,
+			   bool keep_size)
+{
+	u64 next;
+	int err;
+
+	err = allocate(inode, start, end, keep_size);
+	for (; !err && start < end; start = next) {
+		next = min(end, round_down(start, GMPOOL_BLOCK_SIZE) + GMPOOL_BLOCK_SIZE);
+		filemap_invalidate_lock(inode->i_mapping);
+		zero_range(inode, start, next);
+		filemap_invalidate_unlock(inode->i_mapping);
+		if (fatal_signal_pending(current))
+			err = -EINTR;
+		cond_resched();
+	}
+	return err;
+}
+
 static long gmfs_fallocate(struct file *file, int mode, loff_t offset,
 			   loff_t len)
 {
 	struct inode *inode = file_inode(file);
 	int err;
 
-	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE))
+	bool keep_size = mode & FALLOC_FL_KEEP_SIZE;
+
+	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
+		     FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;
 
 	inode_lock(inode);
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		err = punch(inode, offset, offset + len);
+	else if (mode & FALLOC_FL_ZERO_RANGE)
+		err = allocate_zeroed(inode, offset, offset + len, keep_size);
 	else
-		err = allocate(inode, offset, offset + len,
-			       mode & FALLOC_FL_KEEP_SIZE);
+		err = allocate(inode, offset, offset + len, keep_size);
 	if (!err)
 		err = file_modified(file);
 	inode_unlock(inode);
@@ -540,6 +568,46 @@ static int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 	return min(err, 0);
 }
 
+/* The first byte from @offset on that is, or is not, in a hole. */
+static loff_t seek_extent(struct inode *inode, loff_t offset, bool hole)
+{
+	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmpool_run run;
+	loff_t size;
+	u64 block;
+
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	size = i_size_read(inode);
+	if (offset < 0 || offset >= size) {
+		offset = -ENXIO;
+		goto out_unlock;
+	}
+	block = gmfs_blocks_down(offset);
+	while (gmfs_extent_find(gi, block, &run) == hole) {
+		block += run.count;
+		offset = block << GMPOOL_BLOCK_SHIFT;
+		if (block >= gmfs_blocks_up(size)) {
+			/* Behind the end is a hole, and no data. */
+			offset = hole ? size : -ENXIO;
+			break;
+		}
+	}
+out_unlock:
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	return offset;
+}
+
+static loff_t gmfs_llseek(struct file *file, loff_t offset, int whence)
+{
+	if (whence != SEEK_DATA && whence != SEEK_HOLE)
+		return generic_file_llseek(file, offset, whence);
+
+	offset = seek_extent(file_inode(file), offset, whence == SEEK_HOLE);
+	if (offset < 0)
+		return offset;
+	return vfs_setpos(file, offset, GMFS_MAX_SIZE);
+}
+
 static int gmfs_open(struct inode *inode, struct file *file)
 {
 	if (file->f_mode & FMODE_WRITE)
@@ -552,12 +620,17 @@ const struct inode_operations gmfs_file_iops = {
 	.setattr	= gmfs_setattr,
 	.getattr	= gmfs_getattr,
 	.update_time	= gmfs_update_time,
+	.listxattr	= gmfs_listxattr,
+	.get_inode_acl	= gmfs_get_inode_acl,
+	.set_acl	= gmfs_set_acl,
+	.fileattr_get	= gmfs_fileattr_get,
+	.fileattr_set	= gmfs_fileattr_set,
 };
 
 /* Without read and write methods, read() and write() fail with EINVAL. */
 const struct file_operations gmfs_file_fops = {
 	.open			= gmfs_open,
-	.llseek			= generic_file_llseek,
+	.llseek			= gmfs_llseek,
 	.mmap_prepare		= gmfs_mmap_prepare,
 	.get_unmapped_area	= gmfs_get_unmapped_area,
 	.fallocate		= gmfs_fallocate,

@@ -9,6 +9,7 @@
 #include <linux/guestmem_pool.h>
 #include <linux/mempolicy.h>
 #include <linux/mutex.h>
+#include <linux/rwsem.h>
 
 #include "image.h"
 
@@ -63,11 +64,13 @@ struct gmfs_fs {
  * @gi: the same in the image; NULL if it could not be made
  * @fill_lock: held from looking for holes until they are filled. Zeroing the
  *	blocks lies in between, which is too long to keep faults out.
+ * @attr_lock: guards gmfs_ino.attrs
  * @vfs_inode: the VFS' part
  */
 struct gmfs_inode {
 	struct gmfs_ino *gi;
 	struct mutex fill_lock;	/* one filler of holes at a time */
+	struct rw_semaphore attr_lock;	/* guards gi->attrs */
 	struct inode vfs_inode;
 };
 
@@ -105,15 +108,21 @@ extern const struct super_operations gmfs_super_ops;
 int gmfs_inode_cache_init(void);
 struct inode *gmfs_iget(struct super_block *sb, u64 ino);
 struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
-			     umode_t mode);
+			     umode_t mode, dev_t rdev, const char *target);
+void gmfs_inherit_flags(struct inode *inode, struct inode *dir);
 void gmfs_inode_write(struct inode *inode);
 void gmfs_release(struct gmfs_fs *fs, struct gmfs_ino *gi);
+int gmfs_change(struct mnt_idmap *idmap, struct inode *inode,
+		const struct iattr *attr);
 int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct iattr *attr);
 int gmfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 		 struct kstat *stat, u32 request_mask, unsigned int flags);
 int gmfs_update_time(struct inode *inode, enum fs_update_time type,
 		     unsigned int flags);
+int gmfs_fileattr_get(struct dentry *dentry, struct file_kattr *fa);
+int gmfs_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
+		      struct file_kattr *fa);
 
 /* In namei.c */
 extern const struct inode_operations gmfs_dir_iops;
@@ -133,6 +142,22 @@ int gmfs_mmap_prepare(struct vm_area_desc *desc);
 unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
 				     unsigned long len, unsigned long pgoff,
 				     unsigned long flags);
+
+/* In xattr.c */
+extern const struct xattr_handler * const gmfs_xattr_handlers[];
+
+ssize_t gmfs_listxattr(struct dentry *dentry, char *buffer, size_t size);
+void gmfs_acl_init(struct inode *inode);
+struct posix_acl *gmfs_get_inode_acl(struct inode *inode, int type, bool rcu);
+int gmfs_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
+		 struct posix_acl *acl, int type);
+struct posix_acl *gmfs_acl_of_mode(struct inode *inode, umode_t mode);
+int gmfs_store_access_acl(struct inode *inode, struct posix_acl *acl);
+int gmfs_init_xattrs(struct inode *inode, struct inode *dir,
+		     const struct qstr *name);
+
+/* In export.c */
+extern const struct export_operations gmfs_export_ops;
 
 /* In failure.c */
 struct address_space *gmfs_get_failed(struct gmpool_user *user, u64 block,

@@ -84,7 +84,7 @@ static struct gmfs_rblock *rblock_new(struct gmfs_image *img,
 				      const struct gmfs_space *space,
 				      struct gmpool_meta_ser *hdr)
 {
-	struct gmfs_rblock *rb = kzalloc_obj(*rb);
+	struct gmfs_rblock *rb = kzalloc_obj(*rb, GFP_KERNEL_ACCOUNT);
 	int err;
 
 	if (!rb)
@@ -274,6 +274,7 @@ void gmfs_image_init(struct gmfs_image *img, struct gmpool_meta *meta,
 	space_init(&img->dirents, GMFS_META_DIRENTS, GMFS_DIRENT_SLOT);
 	space_init(&img->extents, GMFS_META_EXTENTS,
 		   sizeof(struct gmfs_extent_ser));
+	space_init(&img->attrs, GMFS_META_ATTRS, GMFS_ATTR_SLOT);
 }
 
 /**
@@ -291,6 +292,7 @@ void gmfs_image_destroy(struct gmfs_image *img)
 	unsigned long index;
 
 	xa_for_each(&img->inodes, index, gi) {
+		gmfs_attr_forget(gi);
 		if (S_ISDIR(gi->rec->mode))
 			gmfs_dirent_forget(gi);
 		else
@@ -336,7 +338,7 @@ int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now)
 		err = PTR_ERR(root);
 		goto err_super;
 	}
-	gmfs_ino_publish(img, root, S_IFDIR | 0755);
+	gmfs_ino_publish(img, root, S_IFDIR | GMFS_ROOT_MODE);
 	root->dir.parent = root;
 	rec = root->rec;
 	rec->nlink = 2;
@@ -443,6 +445,20 @@ static int root_load(struct gmfs_image *img)
 	return 0;
 }
 
+static int attrs_check(struct gmfs_image *img)
+{
+	struct gmfs_ino *gi;
+	unsigned long ino;
+	int err;
+
+	xa_for_each(&img->inodes, ino, gi) {
+		err = gmfs_attr_check(img, gi);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
 static int links_check(struct gmfs_image *img)
 {
 	struct gmfs_ino *gi;
@@ -531,6 +547,10 @@ int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used)
 		err = space_load(img, &img->dirents, gmfs_dirent_load, used);
 	if (!err)
 		err = space_load(img, &img->extents, gmfs_extent_load, used);
+	if (!err)
+		err = space_load(img, &img->attrs, gmfs_attr_load, used);
+	if (!err)
+		err = attrs_check(img);
 	if (!err)
 		err = links_check(img);
 	if (!err)

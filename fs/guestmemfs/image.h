@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The core of guestmemfs: inodes, directories and extents as records in a
- * pool's metadata blocks, with the indexes in memory that make them fast.
+ * The core of guestmemfs: inodes, directories, extents and attributes as records
+ * in a pool's metadata blocks, with the indexes in memory that make them fast.
  *
  * It knows the handed-over format and struct gmpool_meta, and nothing of the
  * VFS, of memory, or of KHO. Records lie in metadata blocks in any order and
@@ -11,14 +11,17 @@
  * Locking, to be done by the caller unless said otherwise:
  *
  * - gmfs_image.lock guards which slots of which metadata blocks are in use,
- *   and gmfs_super_ser.next_cookie. Functions here take it themselves.
+ *   gmfs_super_ser.next_cookie, and how many inodes there are and may be.
+ *   Functions here take it themselves.
  * - A directory's entries are changed by one caller at a time, and looked up
  *   by any number while nobody changes them (inode->i_rwsem).
- * - A file's extents likewise (mapping->invalidate_lock).
+ * - A file's extents likewise (mapping->invalidate_lock), and the attributes of
+ *   an inode (gmfs_inode.attr_lock).
  * - What a record of an inode says is guarded by the owner of that inode; the
  *   link count changes with the directory entry that it counts.
  * - gmfs_image.inodes is looked up under RCU. Whoever looks up a number must
- *   know that the inode cannot be freed meanwhile, by holding a name of it.
+ *   know that the inode cannot be freed meanwhile: by holding a name of it, or by
+ *   being the only one who could free it (gmfs_iget()).
  *
  * Every change of a record is made between gmpool_op_begin() and
  * gmpool_op_end(), and a function that fails has changed nothing that counts:
@@ -50,10 +53,13 @@
 /* Asked without a lock, so it is some way off what must not be passed. */
 #define GMFS_COOKIE_FULL	(GMFS_COOKIE_MAX / 2)
 
-/* Slots that the largest record takes: a name of GMFS_NAME_MAX bytes. */
-#define GMFS_RUN_MAX		5
+/* Slots that the largest record takes: a full piece of an attribute. */
+#define GMFS_RUN_MAX		(GMFS_ATTR_SLOTS - 1)
 /* Slots in a metadata block of the smallest record. */
 #define GMFS_SLOTS_MAX		(GMPOOL_META_SIZE / sizeof(struct gmfs_extent_ser))
+
+/* Permissions of a new root directory. */
+#define GMFS_ROOT_MODE		0755
 
 #define GMFS_WHY_SIZE		128
 
@@ -90,13 +96,16 @@ struct gmfs_space {
  * @total_blocks: size of the pool
  * @contiguous: asks about the pool's geometry
  * @priv: for @contiguous
- * @lock: guards @rblocks, the spaces, changes of @inodes, and
+ * @lock: guards @rblocks, the spaces, @nr_inodes, @max_inodes, and
  *	@super->next_cookie
  * @inodes: inode number to struct gmfs_ino
+ * @nr_inodes: how many there are
+ * @max_inodes: no more than these are made, or 0 for no limit
  * @rblocks: metadata block number to struct gmfs_rblock
  * @itable: blocks of inodes
  * @dirents: blocks of directory entries
  * @extents: blocks of extents
+ * @attrs: blocks of attributes
  * @read_only: has a feature that forbids changes
  * @lenient: has a feature that may use fields that are reserved here
  * @why: what gmfs_image_load() did not like
@@ -107,12 +116,15 @@ struct gmfs_image {
 	u64 total_blocks;
 	gmfs_contiguous_t contiguous;
 	void *priv;
-	struct mutex lock;	/* guards slots, cookies */
+	struct mutex lock;	/* guards slots, cookies, number of inodes */
 	struct xarray inodes;
+	u64 nr_inodes;
+	u64 max_inodes;
 	struct xarray rblocks;
 	struct gmfs_space itable;
 	struct gmfs_space dirents;
 	struct gmfs_space extents;
+	struct gmfs_space attrs;
 	bool read_only;
 	bool lenient;
 	char why[GMFS_WHY_SIZE];
@@ -124,6 +136,7 @@ struct gmfs_image {
  * @rec: its record
  * @links: found by gmfs_image_load(): names, or a directory's subdirectories
  * @visit: mark of gmfs_image_load()
+ * @attrs: struct gmfs_attr by kind and name
  * @dir: of a directory
  * @dir.names: struct gmfs_dirent by hash and name
  * @dir.cookies: the same by cookie
@@ -140,6 +153,7 @@ struct gmfs_ino {
 	struct gmfs_inode_ser *rec;
 	u64 links;
 	u8 visit;
+	struct rb_root attrs;
 	union {
 		struct {
 			struct rb_root names;
@@ -183,6 +197,26 @@ struct gmfs_extent {
 	struct gmfs_extent_ser *rec;
 };
 
+/**
+ * struct gmfs_attr - an attribute of an inode of the image
+ * @node: in gmfs_ino.attrs
+ * @id: tells its pieces from others'
+ * @size: bytes of name and value
+ * @name_len: bytes of the name, which is in the first piece
+ * @kind: enum gmfs_attr_kind_ser
+ * @nr: pieces
+ * @pieces: the records, by their offset
+ */
+struct gmfs_attr {
+	struct rb_node node;
+	u64 id;
+	u32 size;
+	u16 name_len;
+	u8 kind;
+	u8 nr;
+	struct gmfs_attr_ser *pieces[] __counted_by(nr);
+};
+
 /* In image.c */
 void gmfs_image_init(struct gmfs_image *img, struct gmpool_meta *meta,
 		     u64 total_blocks, gmfs_contiguous_t contiguous,
@@ -206,6 +240,8 @@ void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_ino *gi,
 		      umode_t mode);
 void gmfs_ino_free(struct gmfs_image *img, struct gmfs_ino *gi);
 struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino);
+int gmfs_limit_inodes(struct gmfs_image *img, u64 max);
+u64 gmfs_count_inodes(struct gmfs_image *img, u64 *max);
 int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 		  unsigned long *used);
 
@@ -220,7 +256,11 @@ int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_ino *dir,
 		       struct gmfs_dirent *de);
 int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_ino *old_dir,
 		       struct gmfs_dirent *old, struct gmfs_ino *new_dir,
-		       const char *name, unsigned int len, bool replace);
+		       const char *name, unsigned int len, bool replace,
+		       struct gmfs_ino *leave);
+int gmfs_dirent_exchange(struct gmfs_image *img, struct gmfs_ino *dir1,
+			 struct gmfs_dirent *de1, struct gmfs_ino *dir2,
+			 struct gmfs_dirent *de2);
 unsigned int gmfs_dirent_slots(unsigned int len);
 int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		     unsigned long *used);
@@ -242,5 +282,32 @@ int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_ino *gi,
 int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		     unsigned long *used);
 void gmfs_extent_forget(struct gmfs_ino *gi);
+
+/* In attr.c */
+struct gmfs_attr *gmfs_attr_find(const struct gmfs_ino *gi, u8 kind,
+				 const char *name, unsigned int len);
+struct gmfs_attr *gmfs_attr_first(const struct gmfs_ino *gi);
+struct gmfs_attr *gmfs_attr_next(const struct gmfs_attr *attr);
+void gmfs_attr_read(const struct gmfs_attr *attr, void *value);
+int gmfs_attr_set(struct gmfs_image *img, struct gmfs_ino *gi, u8 kind,
+		  const char *name, unsigned int len, const void *value,
+		  size_t size);
+void gmfs_attr_remove(struct gmfs_image *img, struct gmfs_ino *gi,
+		      struct gmfs_attr *attr);
+int gmfs_attr_load(struct gmfs_image *img, void *slot, unsigned int room,
+		   unsigned long *used);
+int gmfs_attr_check(struct gmfs_image *img, struct gmfs_ino *gi);
+void gmfs_attr_forget(struct gmfs_ino *gi);
+
+static inline const char *gmfs_attr_name(const struct gmfs_attr *attr)
+{
+	return (const char *)attr->pieces[0]->data;
+}
+
+/* Bytes of the value. */
+static inline size_t gmfs_attr_value_size(const struct gmfs_attr *attr)
+{
+	return attr->size - attr->name_len;
+}
 
 #endif /* _GUESTMEMFS_IMAGE_H */

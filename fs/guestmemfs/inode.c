@@ -6,7 +6,10 @@
  */
 
 #include <linux/fs.h>
+#include <linux/fileattr.h>
+#include <linux/kdev_t.h>
 #include <linux/mm.h>
+#include <linux/posix_acl.h>
 #include <linux/slab.h>
 
 #include "guestmemfs.h"
@@ -23,8 +26,11 @@ static struct inode *gmfs_alloc_inode(struct super_block *sb)
 	return &i->vfs_inode;
 }
 
+/* After the last path walk that may use a link's target. */
 static void gmfs_free_inode(struct inode *inode)
 {
+	if (S_ISLNK(inode->i_mode))
+		kfree(inode->i_link);
 	kmem_cache_free(gmfs_inode_cache, GMFS_I(inode));
 }
 
@@ -33,6 +39,7 @@ static void gmfs_inode_ctor(void *p)
 	struct gmfs_inode *i = p;
 
 	mutex_init(&i->fill_lock);
+	init_rwsem(&i->attr_lock);
 	inode_init_once(&i->vfs_inode);
 }
 
@@ -52,15 +59,89 @@ int __init gmfs_inode_cache_init(void)
 	return gmfs_inode_cache ? 0 : -ENOMEM;
 }
 
-static void set_ops(struct inode *inode)
+static const struct inode_operations gmfs_link_iops = {
+	.get_link	= simple_get_link,
+	.setattr	= gmfs_setattr,
+	.getattr	= gmfs_getattr,
+	.update_time	= gmfs_update_time,
+	.listxattr	= gmfs_listxattr,
+};
+
+static const struct inode_operations gmfs_special_iops = {
+	.setattr	= gmfs_setattr,
+	.getattr	= gmfs_getattr,
+	.update_time	= gmfs_update_time,
+	.listxattr	= gmfs_listxattr,
+	.get_inode_acl	= gmfs_get_inode_acl,
+	.set_acl	= gmfs_set_acl,
+};
+
+static void set_ops(struct inode *inode, dev_t rdev)
 {
-	if (S_ISDIR(inode->i_mode)) {
+	switch (inode->i_mode & S_IFMT) {
+	case S_IFDIR:
 		inode->i_op = &gmfs_dir_iops;
 		inode->i_fop = &gmfs_dir_fops;
-	} else {
+		break;
+	case S_IFREG:
 		inode->i_op = &gmfs_file_iops;
 		inode->i_fop = &gmfs_file_fops;
+		break;
+	case S_IFLNK:
+		inode->i_op = &gmfs_link_iops;
+		break;
+	default:
+		inode->i_op = &gmfs_special_iops;
+		init_special_inode(inode, inode->i_mode, rdev);
 	}
+}
+
+/* The flags that chattr() sets, as the image, the VFS and user space know them. */
+static const struct {
+	u32 image;
+	unsigned int vfs;
+	u32 user;
+	u32 statx;
+} inode_flags[] = {
+	{ GMFS_INODE_IMMUTABLE, S_IMMUTABLE, FS_IMMUTABLE_FL,
+	  STATX_ATTR_IMMUTABLE },
+	{ GMFS_INODE_APPEND, S_APPEND, FS_APPEND_FL, STATX_ATTR_APPEND },
+	{ GMFS_INODE_NODUMP, 0, FS_NODUMP_FL, STATX_ATTR_NODUMP },
+	{ GMFS_INODE_NOATIME, S_NOATIME, FS_NOATIME_FL, 0 },
+};
+
+static void set_vfs_flags(struct inode *inode, u32 flags)
+{
+	unsigned int vfs = 0, mask = 0;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(inode_flags); i++) {
+		mask |= inode_flags[i].vfs;
+		if (flags & inode_flags[i].image)
+			vfs |= inode_flags[i].vfs;
+	}
+	inode_set_flags(inode, vfs, mask);
+}
+
+/**
+ * gmfs_inherit_flags - give a new inode the flags that its directory passes on
+ * @inode: new inode, published
+ * @dir: directory
+ *
+ * Context: within an operation.
+ */
+void gmfs_inherit_flags(struct inode *inode, struct inode *dir)
+{
+	u32 flags = GMFS_I(dir)->gi->rec->flags &
+		    (GMFS_INODE_NODUMP | GMFS_INODE_NOATIME);
+
+	GMFS_I(inode)->gi->rec->flags = flags;
+	set_vfs_flags(inode, flags);
+}
+
+static dev_t record_rdev(const struct gmfs_inode_ser *rec)
+{
+	return MKDEV(GMFS_RDEV_MAJOR(rec->rdev), GMFS_RDEV_MINOR(rec->rdev));
 }
 
 /**
@@ -81,8 +162,9 @@ void gmfs_inode_write(struct inode *inode)
 	rec->mode = inode->i_mode;
 	rec->uid = i_uid_read(inode);
 	rec->gid = i_gid_read(inode);
-	if (S_ISREG(inode->i_mode))
+	if (S_ISREG(inode->i_mode) || S_ISLNK(inode->i_mode))
 		rec->size = i_size_read(inode);
+	rec->rdev = GMFS_RDEV(MAJOR(inode->i_rdev), MINOR(inode->i_rdev));
 	ts = inode_get_atime(inode);
 	rec->atime_sec = ts.tv_sec;
 	rec->atime_nsec = ts.tv_nsec;
@@ -97,9 +179,28 @@ void gmfs_inode_write(struct inode *inode)
 	gmfs_dirty(&GMFS_SB(inode->i_sb)->image, rec);
 }
 
-static void inode_read(struct inode *inode, struct gmfs_ino *gi)
+/* The target of a link, for the VFS to follow it without asking. */
+static char *read_target(const struct gmfs_ino *gi)
+{
+	const struct gmfs_attr *attr = gmfs_attr_find(gi, GMFS_ATTR_TARGET, "", 0);
+	char *target = kzalloc(gmfs_attr_value_size(attr) + 1,
+			       GFP_KERNEL_ACCOUNT);
+
+	if (target)
+		gmfs_attr_read(attr, target);
+	return target;
+}
+
+static int inode_read(struct inode *inode, struct gmfs_ino *gi)
 {
 	const struct gmfs_inode_ser *rec = gi->rec;
+	char *target = NULL;
+
+	if (S_ISLNK(rec->mode)) {
+		target = read_target(gi);
+		if (!target)
+			return -ENOMEM;
+	}
 
 	GMFS_I(inode)->gi = gi;
 	inode->i_mode = rec->mode;
@@ -110,28 +211,33 @@ static void inode_read(struct inode *inode, struct gmfs_ino *gi)
 	inode_set_atime(inode, rec->atime_sec, rec->atime_nsec);
 	inode_set_mtime(inode, rec->mtime_sec, rec->mtime_nsec);
 	inode_set_ctime(inode, rec->ctime_sec, rec->ctime_nsec);
-	if (S_ISDIR(inode->i_mode)) {
-		inode->i_size = gi->dir.nr * GMFS_DIRENT_SLOT;
-	} else {
-		inode->i_size = rec->size;
+	inode->i_size = S_ISDIR(rec->mode) ? gi->dir.nr * GMFS_DIRENT_SLOT :
+					     rec->size;
+	if (S_ISREG(rec->mode))
 		gmfs_update_blocks(inode);
-	}
-	set_ops(inode);
+	if (S_ISLNK(rec->mode))
+		inode->i_link = target;
+	set_vfs_flags(inode, rec->flags);
+	set_ops(inode, record_rdev(rec));
+	gmfs_acl_init(inode);
+	return 0;
 }
 
 /**
  * gmfs_iget - the VFS inode of a number
  * @sb: super block
- * @ino: inode number; the caller holds a name of it, or the root's
+ * @ino: inode number
  *
  * Context: process context, may sleep.
  *
- * Return: the inode, or an ERR_PTR: -ENOMEM; -ESTALE if there is none.
+ * Return: the inode, or an ERR_PTR: -ENOMEM; -ESTALE if there is none, or if it
+ * has no name and nobody has it open.
  */
 struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 {
 	struct gmfs_ino *gi;
 	struct inode *inode;
+	int err = -ESTALE;
 
 	inode = iget_locked(sb, ino);
 	if (!inode)
@@ -139,12 +245,17 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 	if (!(inode_state_read_once(inode) & I_NEW))
 		return inode;
 
+	/*
+	 * Only an inode of the VFS with this number could free or publish it,
+	 * and there is no other than this one.
+	 */
 	gi = gmfs_ino_find(&GMFS_SB(sb)->image, ino);
-	if (!gi) {
+	if (gi && gi->rec->nlink)
+		err = inode_read(inode, gi);
+	if (err) {
 		iget_failed(inode);
-		return ERR_PTR(-ESTALE);
+		return ERR_PTR(err);
 	}
-	inode_read(inode, gi);
 	unlock_new_inode(inode);
 	return inode;
 }
@@ -154,6 +265,8 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
  * @idmap: of the mount it is created through
  * @dir: directory where it will have a name
  * @mode: file type and permissions
+ * @rdev: device number of a device file, else 0
+ * @target: of a symbolic link, else NULL
  *
  * To be followed by gmfs_ino_publish(), or discard_new_inode().
  *
@@ -162,7 +275,7 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
  * Return: the inode, locked as new, or an ERR_PTR.
  */
 struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
-			     umode_t mode)
+			     umode_t mode, dev_t rdev, const char *target)
 {
 	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
 	struct gmfs_ino *gi;
@@ -185,7 +298,15 @@ struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 	inode->i_ino = gi->ino;
 	inode_init_owner(idmap, inode, dir, mode);
 	simple_inode_init_ts(inode);
-	set_ops(inode);
+	set_ops(inode, rdev);
+	if (target) {
+		inode->i_size = strlen(target);
+		inode->i_link = kstrdup(target, GFP_KERNEL_ACCOUNT);
+		if (!inode->i_link) {
+			iput(inode);
+			return ERR_PTR(-ENOMEM);
+		}
+	}
 
 	/* Whoever asks for the number before it is published must wait. */
 	err = insert_inode_locked(inode);
@@ -228,8 +349,49 @@ static void gmfs_evict_inode(struct inode *inode)
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
 	/* Without a number in its record it was reserved, but never published. */
-	if (gi && (!inode->i_nlink || !gi->rec->ino) && !fs->read_only)
-		gmfs_release(fs, gi);
+	if (!gi || (inode->i_nlink && gi->rec->ino) || fs->read_only)
+		return;
+	sb_start_intwrite(inode->i_sb);
+	gmfs_release(fs, gi);
+	sb_end_intwrite(inode->i_sb);
+}
+
+/**
+ * gmfs_change - change attributes of an inode, but not its size
+ * @idmap: of the mount
+ * @inode: inode
+ * @attr: what to change
+ *
+ * The access ACL follows the mode, in the same operation.
+ *
+ * Context: process context, may sleep; the inode's i_rwsem is held.
+ *
+ * Return: 0; -ENOSPC or -ENOMEM if the ACL could not be changed, and then
+ * nothing has.
+ */
+int gmfs_change(struct mnt_idmap *idmap, struct inode *inode,
+		const struct iattr *attr)
+{
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct posix_acl *acl = NULL;
+	unsigned int flags;
+	int err = 0;
+
+	if (attr->ia_valid & ATTR_MODE)
+		acl = gmfs_acl_of_mode(inode, attr->ia_mode);
+	if (IS_ERR(acl))
+		return PTR_ERR(acl);
+
+	flags = gmpool_op_begin(fs->pool);
+	if (acl)
+		err = gmfs_store_access_acl(inode, acl);
+	if (!err) {
+		setattr_copy(idmap, inode, attr);
+		gmfs_inode_write(inode);
+	}
+	gmpool_op_end(fs->pool, flags);
+	posix_acl_release(acl);
+	return err;
 }
 
 /**
@@ -246,8 +408,6 @@ int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct iattr *attr)
 {
 	struct inode *inode = d_inode(dentry);
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
-	unsigned int flags;
 	int err;
 
 	err = setattr_prepare(idmap, dentry, attr);
@@ -255,12 +415,7 @@ int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 		return err;
 	if (attr->ia_valid & ATTR_SIZE)
 		return gmfs_resize(idmap, inode, attr);
-
-	flags = gmpool_op_begin(fs->pool);
-	setattr_copy(idmap, inode, attr);
-	gmfs_inode_write(inode);
-	gmpool_op_end(fs->pool, flags);
-	return 0;
+	return gmfs_change(idmap, inode, attr);
 }
 
 /**
@@ -278,10 +433,16 @@ int gmfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 {
 	struct inode *inode = d_inode(path->dentry);
 	const struct gmfs_inode_ser *rec = GMFS_I(inode)->gi->rec;
+	size_t i;
 
+	for (i = 0; i < ARRAY_SIZE(inode_flags); i++) {
+		stat->attributes_mask |= inode_flags[i].statx;
+		if (rec->flags & inode_flags[i].image)
+			stat->attributes |= inode_flags[i].statx;
+	}
 	generic_fillattr(idmap, request_mask, inode, stat);
-	/* A hint for buffers, and those for directories need not be so large. */
-	if (S_ISDIR(inode->i_mode))
+	/* A hint for buffers, and those for others than files need not be so large. */
+	if (!S_ISREG(inode->i_mode))
 		stat->blksize = PAGE_SIZE;
 	if (request_mask & STATX_BTIME) {
 		stat->result_mask |= STATX_BTIME;
@@ -320,10 +481,76 @@ int gmfs_update_time(struct inode *inode, enum fs_update_time type,
 	return 0;
 }
 
+/**
+ * gmfs_fileattr_get - flags of an inode, for lsattr
+ * @dentry: a dentry of the inode
+ * @fa: filled
+ *
+ * Return: 0.
+ */
+int gmfs_fileattr_get(struct dentry *dentry, struct file_kattr *fa)
+{
+	u32 flags = GMFS_I(d_inode(dentry))->gi->rec->flags;
+	u32 user = 0;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(inode_flags); i++)
+		if (flags & inode_flags[i].image)
+			user |= inode_flags[i].user;
+	fileattr_fill_flags(fa, user);
+	return 0;
+}
+
+/**
+ * gmfs_fileattr_set - change flags of an inode, for chattr
+ * @idmap: of the mount
+ * @dentry: a dentry of the inode
+ * @fa: the flags
+ *
+ * Context: process context, may sleep; the inode's i_rwsem is held.
+ *
+ * Return: 0; -EOPNOTSUPP for flags that are not supported.
+ */
+int gmfs_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
+		      struct file_kattr *fa)
+{
+	struct inode *inode = d_inode(dentry);
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	u32 user = 0, flags = 0;
+	unsigned int op;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(inode_flags); i++) {
+		user |= inode_flags[i].user;
+		if (fa->flags & inode_flags[i].user)
+			flags |= inode_flags[i].image;
+	}
+	if (fileattr_has_fsx(fa) || fa->flags & ~user)
+		return -EOPNOTSUPP;
+
+	op = gmpool_op_begin(fs->pool);
+	GMFS_I(inode)->gi->rec->flags = flags;
+	set_vfs_flags(inode, flags);
+	inode_set_ctime_current(inode);
+	gmfs_inode_write(inode);
+	gmpool_op_end(fs->pool, op);
+	return 0;
+}
+
+/*
+ * A frozen file system has no operation under way, and nothing is ever to be
+ * written back. Stores to mappings go on: they are the guests'.
+ */
+static int gmfs_freeze(struct super_block *sb)
+{
+	return 0;
+}
+
 const struct super_operations gmfs_super_ops = {
 	.alloc_inode	= gmfs_alloc_inode,
 	.free_inode	= gmfs_free_inode,
 	.evict_inode	= gmfs_evict_inode,
+	.freeze_fs	= gmfs_freeze,
 	.statfs		= gmfs_statfs,
 	.show_options	= gmfs_show_options,
 	.show_stats	= gmfs_show_stats,

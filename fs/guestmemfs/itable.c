@@ -22,6 +22,7 @@ static u64 record_ino(struct gmfs_inode_ser *rec)
 
 static void ino_init(struct gmfs_ino *gi)
 {
+	gi->attrs = RB_ROOT;
 	if (S_ISDIR(gi->rec->mode)) {
 		gi->dir.names = RB_ROOT;
 		gi->dir.cookies = RB_ROOT;
@@ -34,6 +35,24 @@ static void ino_init(struct gmfs_ino *gi)
 	}
 }
 
+/* Counts one more inode: 0, or -ENOSPC if there must not be one. */
+static int count_inode(struct gmfs_image *img)
+{
+	guard(mutex)(&img->lock);
+
+	if (img->max_inodes && img->nr_inodes >= img->max_inodes)
+		return -ENOSPC;
+	img->nr_inodes++;
+	return 0;
+}
+
+static void uncount_inode(struct gmfs_image *img)
+{
+	guard(mutex)(&img->lock);
+
+	img->nr_inodes--;
+}
+
 /**
  * gmfs_ino_reserve - get a number and the room for a new inode
  * @img: where
@@ -44,7 +63,7 @@ static void ino_init(struct gmfs_ino *gi)
  * Context: process context, may sleep, within an operation; takes @img->lock.
  *
  * Return: the inode, of which only @ino may be used, or an ERR_PTR: -ENOSPC if
- * there is no more room for metadata, -ENOMEM.
+ * there are as many as there may be, or no more room for metadata; -ENOMEM.
  */
 struct gmfs_ino *gmfs_ino_reserve(struct gmfs_image *img)
 {
@@ -55,9 +74,14 @@ struct gmfs_ino *gmfs_ino_reserve(struct gmfs_image *img)
 	if (gmfs_cookie_next(img) >= GMFS_COOKIE_FULL)
 		return ERR_PTR(-ENOSPC);
 
-	gi = kzalloc_obj(*gi);
-	if (!gi)
-		return ERR_PTR(-ENOMEM);
+	err = count_inode(img);
+	if (err)
+		return ERR_PTR(err);
+	gi = kzalloc_obj(*gi, GFP_KERNEL_ACCOUNT);
+	if (!gi) {
+		err = -ENOMEM;
+		goto err_uncount;
+	}
 
 	rec = gmfs_slot_alloc(img, &img->itable, 1);
 	if (IS_ERR(rec)) {
@@ -76,6 +100,8 @@ err_slot:
 	gmfs_slot_free(img, &img->itable, rec, 1);
 err_free:
 	kfree(gi);
+err_uncount:
+	uncount_inode(img);
 	return ERR_PTR(err);
 }
 
@@ -111,16 +137,57 @@ void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_ino *gi,
 /**
  * gmfs_ino_free - give an inode's number and record back
  * @img: where
- * @gi: inode without a name, without entries and extents, published or not;
- *	gone afterwards
+ * @gi: inode without a name, and without entries and extents, published or not;
+ *	gone afterwards, with its attributes
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  */
 void gmfs_ino_free(struct gmfs_image *img, struct gmfs_ino *gi)
 {
+	struct gmfs_attr *attr;
+
+	while ((attr = gmfs_attr_first(gi)))
+		gmfs_attr_remove(img, gi, attr);
 	xa_erase(&img->inodes, gi->ino);
 	gmfs_slot_free(img, &img->itable, gi->rec, 1);
 	kfree(gi);
+	uncount_inode(img);
+}
+
+/**
+ * gmfs_limit_inodes - limit how many inodes there may be
+ * @img: where
+ * @max: how many, or 0 for no limit
+ *
+ * Context: process context, may sleep; takes @img->lock.
+ *
+ * Return: 0; -EINVAL if there are more than that already.
+ */
+int gmfs_limit_inodes(struct gmfs_image *img, u64 max)
+{
+	guard(mutex)(&img->lock);
+
+	if (max && img->nr_inodes > max)
+		return -EINVAL;
+	img->max_inodes = max;
+	return 0;
+}
+
+/**
+ * gmfs_count_inodes - say how many inodes there are and may be
+ * @img: where
+ * @max: filled: the limit, or 0
+ *
+ * Context: process context, may sleep; takes @img->lock.
+ *
+ * Return: how many there are.
+ */
+u64 gmfs_count_inodes(struct gmfs_image *img, u64 *max)
+{
+	guard(mutex)(&img->lock);
+
+	*max = img->max_inodes;
+	return img->nr_inodes;
 }
 
 /**
@@ -138,6 +205,39 @@ struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino)
 	return xa_load(&img->inodes, ino);
 }
 
+static bool mode_ok(u32 mode)
+{
+	if (mode & ~(u32)(S_IFMT | S_IALLUGO))
+		return false;
+	switch (mode & S_IFMT) {
+	case S_IFREG:
+	case S_IFDIR:
+	case S_IFLNK:
+	case S_IFCHR:
+	case S_IFBLK:
+	case S_IFIFO:
+	case S_IFSOCK:
+		return true;
+	default:
+		return false;
+	}
+}
+
+static bool rdev_ok(const struct gmfs_inode_ser *rec)
+{
+	if (!S_ISCHR(rec->mode) && !S_ISBLK(rec->mode))
+		return !rec->rdev;
+	return !(GMFS_RDEV_MAJOR(rec->rdev) >> GMFS_RDEV_MAJOR_BITS) &&
+	       !(GMFS_RDEV_MINOR(rec->rdev) >> GMFS_RDEV_MINOR_BITS);
+}
+
+static u64 size_max(u32 mode)
+{
+	if (S_ISREG(mode))
+		return GMFS_MAX_SIZE;
+	return S_ISLNK(mode) ? GMFS_TARGET_MAX : 0;
+}
+
 static int ino_check(struct gmfs_image *img, const struct gmfs_inode_ser *rec,
 		     u64 ino)
 {
@@ -146,17 +246,16 @@ static int ino_check(struct gmfs_image *img, const struct gmfs_inode_ser *rec,
 	if (rec->ino != ino)
 		return gmfs_image_bad(img, "inode %llu: has the number %llu",
 				      ino, rec->ino);
-	if (rec->mode & ~(u32)(S_IFMT | S_IALLUGO) ||
-	    (!S_ISREG(rec->mode) && !S_ISDIR(rec->mode)))
+	if (!mode_ok(rec->mode))
 		return gmfs_image_bad(img, "inode %llu: mode 0%o is no file type",
 				      ino, rec->mode);
 	if (rec->uid == U32_MAX || rec->gid == U32_MAX)
 		return gmfs_image_bad(img, "inode %llu: owner %u:%u", ino,
 				      rec->uid, rec->gid);
-	if (rec->size > (S_ISREG(rec->mode) ? GMFS_MAX_SIZE : 0))
+	if (rec->size > size_max(rec->mode))
 		return gmfs_image_bad(img, "inode %llu: size %llu", ino,
 				      rec->size);
-	if (rec->rdev)
+	if (!rdev_ok(rec))
 		return gmfs_image_bad(img, "inode %llu: device number %#llx",
 				      ino, rec->rdev);
 	if (rec->atime_nsec >= nsec_end || rec->mtime_nsec >= nsec_end ||
@@ -165,7 +264,10 @@ static int ino_check(struct gmfs_image *img, const struct gmfs_inode_ser *rec,
 				      ino);
 	if (img->lenient)
 		return 0;
-	if (rec->flags || rec->reserved0 ||
+	if (rec->flags & ~(u32)GMFS_INODE_FLAGS_ALL)
+		return gmfs_image_bad(img, "inode %llu: flags %#x", ino,
+				      rec->flags);
+	if (rec->reserved0 ||
 	    memchr_inv(rec->reserved1, 0, sizeof(rec->reserved1)))
 		return gmfs_image_bad(img, "inode %llu: reserved field", ino);
 	return 0;
@@ -209,5 +311,6 @@ int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 		kfree(gi);
 		return err;
 	}
+	img->nr_inodes++;
 	return 1;
 }

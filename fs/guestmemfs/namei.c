@@ -9,7 +9,6 @@
 
 #include <linux/filelock.h>
 #include <linux/fs.h>
-#include <linux/security.h>
 
 #include "guestmemfs.h"
 
@@ -45,48 +44,72 @@ static struct dentry *gmfs_lookup(struct inode *dir, struct dentry *dentry,
 	return d_splice_alias(inode, dentry);
 }
 
+/* Let a new inode exist, with what it has but for a name; within an operation. */
 static int publish(struct inode *inode, struct inode *dir,
-		   const struct dentry *dentry)
+		   const struct qstr *name)
 {
-	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
-	struct gmfs_ino *gi = GMFS_I(inode)->gi;
 	struct timespec64 now = inode_get_ctime(inode);
-	unsigned int flags;
+	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmfs_image *img = &GMFS_SB(dir->i_sb)->image;
 	int err;
 
-	flags = gmpool_op_begin(fs->pool);
-	gmfs_ino_publish(&fs->image, gi, inode->i_mode);
-	err = gmfs_dirent_insert(&fs->image, GMFS_I(dir)->gi, gi,
-				 dentry->d_name.name, dentry->d_name.len);
-	if (err) {
-		GMFS_I(inode)->gi = NULL;
-		gmfs_ino_free(&fs->image, gi);
-	} else {
-		gi->rec->btime_sec = now.tv_sec;
-		gi->rec->btime_nsec = now.tv_nsec;
-		inode->i_generation = gi->rec->generation;
-		sync_inode(inode);
-		inode_set_mtime_to_ts(dir, inode_set_ctime_current(dir));
-		sync_inode(dir);
-	}
-	gmpool_op_end(fs->pool, flags);
+	gmfs_ino_publish(img, gi, inode->i_mode);
+	gi->rec->btime_sec = now.tv_sec;
+	gi->rec->btime_nsec = now.tv_nsec;
+	inode->i_generation = gi->rec->generation;
+	gmfs_inherit_flags(inode, dir);
+
+	err = gmfs_init_xattrs(inode, dir, name);
+	if (!err && S_ISLNK(inode->i_mode))
+		err = gmfs_attr_set(img, gi, GMFS_ATTR_TARGET, "", 0,
+				    inode->i_link, inode->i_size);
+	if (!err)
+		gmfs_inode_write(inode);
 	return err;
 }
 
-static int make(struct mnt_idmap *idmap, struct inode *dir,
-		struct dentry *dentry, umode_t mode)
+/* Take back what publish() has done; within the same operation. */
+static void abandon(struct inode *inode)
 {
+	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+
+	GMFS_I(inode)->gi = NULL;
+	gmfs_ino_free(&GMFS_SB(inode->i_sb)->image, gi);
+}
+
+static void dir_changed(struct inode *dir)
+{
+	inode_set_mtime_to_ts(dir, inode_set_ctime_current(dir));
+	sync_inode(dir);
+}
+
+static int make(struct mnt_idmap *idmap, struct inode *dir,
+		struct dentry *dentry, umode_t mode, dev_t rdev,
+		const char *target)
+{
+	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
 	struct inode *inode;
+	unsigned int flags;
 	int err;
 
-	inode = gmfs_new_inode(idmap, dir, mode);
+	inode = gmfs_new_inode(idmap, dir, mode, rdev, target);
 	if (IS_ERR(inode))
 		return PTR_ERR(inode);
 
-	err = security_inode_init_security(inode, dir, &dentry->d_name, NULL,
-					   NULL);
+	flags = gmpool_op_begin(fs->pool);
+	err = publish(inode, dir, &dentry->d_name);
 	if (!err)
-		err = publish(inode, dir, dentry);
+		err = gmfs_dirent_insert(&fs->image, GMFS_I(dir)->gi,
+					 GMFS_I(inode)->gi, dentry->d_name.name,
+					 dentry->d_name.len);
+	if (err) {
+		abandon(inode);
+	} else {
+		sync_inode(inode);
+		dir_changed(dir);
+	}
+	gmpool_op_end(fs->pool, flags);
+
 	if (err) {
 		discard_new_inode(inode);
 		return err;
@@ -98,13 +121,79 @@ static int make(struct mnt_idmap *idmap, struct inode *dir,
 static int gmfs_create(struct mnt_idmap *idmap, struct inode *dir,
 		       struct dentry *dentry, umode_t mode)
 {
-	return make(idmap, dir, dentry, mode | S_IFREG);
+	return make(idmap, dir, dentry, mode | S_IFREG, 0, NULL);
+}
+
+static int gmfs_mknod(struct mnt_idmap *idmap, struct inode *dir,
+		      struct dentry *dentry, umode_t mode, dev_t rdev)
+{
+	return make(idmap, dir, dentry, mode, rdev, NULL);
+}
+
+static int gmfs_symlink(struct mnt_idmap *idmap, struct inode *dir,
+			struct dentry *dentry, const char *target)
+{
+	if (strlen(target) > GMFS_TARGET_MAX)
+		return -ENAMETOOLONG;
+	return make(idmap, dir, dentry, S_IFLNK | 0777, 0, target);
+}
+
+static int gmfs_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
+			struct file *file, umode_t mode)
+{
+	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
+	struct inode *inode;
+	unsigned int flags;
+	int err;
+
+	inode = gmfs_new_inode(idmap, dir, mode, 0, NULL);
+	if (IS_ERR(inode))
+		return finish_open_simple(file, PTR_ERR(inode));
+
+	flags = gmpool_op_begin(fs->pool);
+	err = publish(inode, dir, NULL);
+	if (err)
+		abandon(inode);
+	gmpool_op_end(fs->pool, flags);
+
+	if (err) {
+		discard_new_inode(inode);
+	} else {
+		d_tmpfile(file, inode);
+		unlock_new_inode(inode);
+	}
+	return finish_open_simple(file, err);
+}
+
+static int gmfs_link(struct dentry *old_dentry, struct inode *dir,
+		     struct dentry *dentry)
+{
+	struct inode *inode = d_inode(old_dentry);
+	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
+	unsigned int flags;
+	int err;
+
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_dirent_insert(&fs->image, GMFS_I(dir)->gi, GMFS_I(inode)->gi,
+				 dentry->d_name.name, dentry->d_name.len);
+	if (!err) {
+		inode_set_ctime_current(inode);
+		sync_inode(inode);
+		dir_changed(dir);
+	}
+	gmpool_op_end(fs->pool, flags);
+	if (err)
+		return err;
+
+	ihold(inode);
+	d_instantiate(dentry, inode);
+	return 0;
 }
 
 static struct dentry *gmfs_mkdir(struct mnt_idmap *idmap, struct inode *dir,
 				 struct dentry *dentry, umode_t mode)
 {
-	return ERR_PTR(make(idmap, dir, dentry, mode | S_IFDIR));
+	return ERR_PTR(make(idmap, dir, dentry, mode | S_IFDIR, 0, NULL));
 }
 
 /* Both unlink() and rmdir(): the image knows what is what. */
@@ -122,46 +211,88 @@ static int gmfs_remove(struct inode *dir, struct dentry *dentry)
 	flags = gmpool_op_begin(fs->pool);
 	err = gmfs_dirent_remove(&fs->image, GMFS_I(dir)->gi, de);
 	if (!err) {
-		inode_set_mtime_to_ts(dir, inode_set_ctime_current(dir));
+		dir_changed(dir);
 		inode_set_ctime_to_ts(inode, inode_get_ctime(dir));
 		sync_inode(inode);
-		sync_inode(dir);
 	}
 	gmpool_op_end(fs->pool, flags);
 	return err;
+}
+
+/* Change names by what the VFS has found out and locked, within an operation. */
+static int change_names(struct inode *old_dir, struct dentry *old_dentry,
+			struct inode *new_dir, struct dentry *new_dentry,
+			unsigned int rename_flags, struct inode *whiteout)
+{
+	struct gmfs_image *img = &GMFS_SB(old_dir->i_sb)->image;
+	struct gmfs_dirent *old = find_dirent(old_dir, old_dentry);
+	struct gmfs_dirent *new;
+
+	if (!old)
+		return -ENOENT;
+	if (!(rename_flags & RENAME_EXCHANGE))
+		return gmfs_dirent_rename(img, GMFS_I(old_dir)->gi, old,
+					  GMFS_I(new_dir)->gi,
+					  new_dentry->d_name.name,
+					  new_dentry->d_name.len,
+					  !(rename_flags & RENAME_NOREPLACE),
+					  whiteout ? GMFS_I(whiteout)->gi : NULL);
+	new = find_dirent(new_dir, new_dentry);
+	if (!new)
+		return -ENOENT;
+	return gmfs_dirent_exchange(img, GMFS_I(old_dir)->gi, old,
+				    GMFS_I(new_dir)->gi, new);
 }
 
 static int gmfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 		       struct dentry *old_dentry, struct inode *new_dir,
 		       struct dentry *new_dentry, unsigned int rename_flags)
 {
-	struct gmfs_dirent *de = find_dirent(old_dir, old_dentry);
 	struct gmfs_fs *fs = GMFS_SB(old_dir->i_sb);
-	struct inode *victim = d_inode(new_dentry);
+	struct inode *target = d_inode(new_dentry);
+	struct inode *whiteout = NULL;
 	unsigned int flags;
-	int err;
+	int err = 0;
 
-	if (rename_flags & ~RENAME_NOREPLACE)
+	if (rename_flags & ~(RENAME_NOREPLACE | RENAME_EXCHANGE |
+			     RENAME_WHITEOUT))
 		return -EINVAL;
-	if (!de)
-		return -ENOENT;
+	if (rename_flags & RENAME_WHITEOUT) {
+		whiteout = gmfs_new_inode(idmap, old_dir,
+					  S_IFCHR | WHITEOUT_MODE, WHITEOUT_DEV,
+					  NULL);
+		if (IS_ERR(whiteout))
+			return PTR_ERR(whiteout);
+	}
 
 	flags = gmpool_op_begin(fs->pool);
-	err = gmfs_dirent_rename(&fs->image, GMFS_I(old_dir)->gi, de,
-				 GMFS_I(new_dir)->gi, new_dentry->d_name.name,
-				 new_dentry->d_name.len,
-				 !(rename_flags & RENAME_NOREPLACE));
+	if (whiteout)
+		err = publish(whiteout, old_dir, &old_dentry->d_name);
+	if (!err)
+		err = change_names(old_dir, old_dentry, new_dir, new_dentry,
+				   rename_flags, whiteout);
 	if (!err) {
 		simple_rename_timestamp(old_dir, old_dentry, new_dir,
 					new_dentry);
 		sync_inode(d_inode(old_dentry));
-		if (victim)
-			sync_inode(victim);
+		if (target)
+			sync_inode(target);
+		if (whiteout)
+			sync_inode(whiteout);
 		sync_inode(old_dir);
 		if (new_dir != old_dir)
 			sync_inode(new_dir);
+	} else if (whiteout) {
+		abandon(whiteout);
 	}
 	gmpool_op_end(fs->pool, flags);
+
+	if (whiteout && err) {
+		discard_new_inode(whiteout);
+	} else if (whiteout) {
+		unlock_new_inode(whiteout);
+		iput(whiteout);
+	}
 	return err;
 }
 
@@ -229,10 +360,19 @@ const struct inode_operations gmfs_dir_iops = {
 	.unlink		= gmfs_remove,
 	.mkdir		= gmfs_mkdir,
 	.rmdir		= gmfs_remove,
+	.link		= gmfs_link,
+	.symlink	= gmfs_symlink,
+	.mknod		= gmfs_mknod,
+	.tmpfile	= gmfs_tmpfile,
 	.rename		= gmfs_rename,
 	.setattr	= gmfs_setattr,
 	.getattr	= gmfs_getattr,
 	.update_time	= gmfs_update_time,
+	.listxattr	= gmfs_listxattr,
+	.get_inode_acl	= gmfs_get_inode_acl,
+	.set_acl	= gmfs_set_acl,
+	.fileattr_get	= gmfs_fileattr_get,
+	.fileattr_set	= gmfs_fileattr_set,
 };
 
 const struct file_operations gmfs_dir_fops = {

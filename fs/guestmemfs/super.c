@@ -22,7 +22,9 @@
  *   against faults; a fault takes it shared
  * - gmpool_op_begin(): an operation that the next kernel sees whole or not at
  *   all. Not held over zeroing of new blocks, nor over user memory.
- * - gmfs_image.lock: which slots of metadata blocks are in use
+ * - gmfs_inode.attr_lock: extended attributes and ACLs of the inode
+ * - gmfs_image.lock: which slots of metadata blocks are in use, and how many
+ *   inodes there may be
  * - gmpool_meta.lock, and the pool's own
  * - inode->i_lock: the record of the inode's attributes
  *
@@ -51,22 +53,36 @@ static LIST_HEAD(gmfs_list);
  * @has_node: it was given
  * @prefault: fill new mappings at once
  * @has_prefault: it was given, or its opposite
+ * @root: what the root directory gets: mode and owner, those that were given
+ * @max_inodes: there shall not be more, 0 is no limit
+ * @has_max_inodes: it was given
  */
 struct gmfs_mount {
 	u32 node;
 	bool has_node;
 	bool prefault;
 	bool has_prefault;
+	struct iattr root;
+	u64 max_inodes;
+	bool has_max_inodes;
 };
 
 enum {
 	OPT_NODE,
 	OPT_PREFAULT,
+	OPT_MODE,
+	OPT_UID,
+	OPT_GID,
+	OPT_NR_INODES,
 };
 
 static const struct fs_parameter_spec gmfs_parameters[] = {
 	fsparam_u32("node", OPT_NODE),
 	fsparam_flag_no("prefault", OPT_PREFAULT),
+	fsparam_u32oct("mode", OPT_MODE),
+	fsparam_uid("uid", OPT_UID),
+	fsparam_gid("gid", OPT_GID),
+	fsparam_string("nr_inodes", OPT_NR_INODES),
 	{}
 };
 
@@ -94,16 +110,23 @@ static struct gmfs_fs *find_fs(const struct gmpool *pool)
  * @dentry: any of its dentries
  * @buf: filled
  *
- * There is no table of inodes that could be full before memory is, so there
- * are no numbers to give for that, as on a tmpfs with nr_inodes=0.
+ * Without nr_inodes=, there is no table of inodes that could be full before
+ * memory is, so there are no numbers to give for that, as on tmpfs.
  *
  * Return: 0.
  */
 int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf)
 {
 	struct super_block *sb = dentry->d_sb;
-	struct gmpool *pool = GMFS_SB(sb)->pool;
+	struct gmfs_fs *fs = GMFS_SB(sb);
+	struct gmpool *pool = fs->pool;
+	u64 inodes, max;
 
+	inodes = gmfs_count_inodes(&fs->image, &max);
+	if (max) {
+		buf->f_files = max;
+		buf->f_ffree = max - inodes;
+	}
 	buf->f_type = GUESTMEMFS_MAGIC;
 	buf->f_bsize = GMPOOL_BLOCK_SIZE;
 	buf->f_blocks = gmpool_total_blocks(pool);
@@ -123,11 +146,25 @@ int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf)
  */
 int gmfs_show_options(struct seq_file *seq, struct dentry *root)
 {
+	const struct inode *top = d_inode(root->d_sb->s_root);
 	struct gmfs_fs *fs = GMFS_SB(root->d_sb);
+	u64 max;
 
 	seq_printf(seq, ",node=%d", gmpool_nid(fs->pool));
 	if (READ_ONCE(fs->prefault))
 		seq_puts(seq, ",prefault");
+	gmfs_count_inodes(&fs->image, &max);
+	if (max)
+		seq_printf(seq, ",nr_inodes=%llu", max);
+	/* What it is now: it may have been changed, and it stays. */
+	if ((top->i_mode & S_IALLUGO) != GMFS_ROOT_MODE)
+		seq_printf(seq, ",mode=%03o", top->i_mode & S_IALLUGO);
+	if (!uid_eq(top->i_uid, GLOBAL_ROOT_UID))
+		seq_printf(seq, ",uid=%u",
+			   from_kuid_munged(&init_user_ns, top->i_uid));
+	if (!gid_eq(top->i_gid, GLOBAL_ROOT_GID))
+		seq_printf(seq, ",gid=%u",
+			   from_kgid_munged(&init_user_ns, top->i_gid));
 	return 0;
 }
 
@@ -157,12 +194,51 @@ int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
 	return 0;
 }
 
+static int limit_inodes(struct fs_context *fc, struct gmfs_fs *fs)
+{
+	struct gmfs_mount *mnt = fc->fs_private;
+	u64 max;
+	int err;
+
+	err = gmfs_limit_inodes(&fs->image, mnt->max_inodes);
+	if (err)
+		errorfc(fc, "nr_inodes=%llu is too low: node %d has %llu inodes",
+			mnt->max_inodes, gmpool_nid(fs->pool),
+			gmfs_count_inodes(&fs->image, &max));
+	return err;
+}
+
+/* Change the root directory as the mount options ask for. */
+static int set_root(struct fs_context *fc, struct inode *root)
+{
+	struct gmfs_mount *mnt = fc->fs_private;
+	int err;
+
+	if (!mnt->root.ia_valid)
+		return 0;
+	if (sb_rdonly(root->i_sb)) {
+		errorfc(fc, "mode=, uid= and gid= change the file system, and it is mounted read-only");
+		return -EROFS;
+	}
+	mnt->root.ia_mode |= S_IFDIR;
+	mnt->root.ia_valid |= ATTR_CTIME;
+	mnt->root.ia_ctime = current_time(root);
+	inode_lock(root);
+	err = gmfs_change(&nop_mnt_idmap, root, &mnt->root);
+	inode_unlock(root);
+	return err;
+}
+
 static int gmfs_fill_super(struct super_block *sb, struct fs_context *fc)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
 	struct gmfs_fs *fs = GMFS_SB(sb);
 	struct inode *root;
+	int err;
 
+	err = limit_inodes(fc, fs);
+	if (err)
+		return err;
 	WRITE_ONCE(fs->prefault, mnt->prefault);
 	sb->s_magic = GUESTMEMFS_MAGIC;
 	sb->s_blocksize = GMPOOL_BLOCK_SIZE;
@@ -170,19 +246,25 @@ static int gmfs_fill_super(struct super_block *sb, struct fs_context *fc)
 	sb->s_maxbytes = GMFS_MAX_SIZE;
 	sb->s_time_gran = 1;
 	sb->s_op = &gmfs_super_ops;
+	sb->s_xattr = gmfs_xattr_handlers;
+	sb->s_export_op = &gmfs_export_ops;
+	sb->s_flags |= SB_POSIXACL;
 	super_set_uuid(sb, gmpool_uuid(fs->pool), GMPOOL_UUID_SIZE);
 
 	root = gmfs_iget(sb, fs->image.super->root_ino);
 	if (IS_ERR(root))
 		return PTR_ERR(root);
 	sb->s_root = d_make_root(root);
-	return sb->s_root ? 0 : -ENOMEM;
+	if (!sb->s_root)
+		return -ENOMEM;
+	return set_root(fc, root);
 }
 
 static int gmfs_parse_param(struct fs_context *fc, struct fs_parameter *param)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
 	struct fs_parse_result result;
+	char *rest;
 	int opt;
 
 	opt = fs_parse(fc, gmfs_parameters, param, &result);
@@ -194,6 +276,28 @@ static int gmfs_parse_param(struct fs_context *fc, struct fs_parameter *param)
 	case OPT_PREFAULT:
 		mnt->prefault = !result.negated;
 		mnt->has_prefault = true;
+		return 0;
+	case OPT_MODE:
+		if (result.uint_32 & ~S_IALLUGO)
+			return invalfc(fc, "mode=%s is not one of 0 to 7777",
+				       param->string);
+		mnt->root.ia_mode = result.uint_32;
+		mnt->root.ia_valid |= ATTR_MODE;
+		return 0;
+	case OPT_UID:
+		mnt->root.ia_vfsuid = VFSUIDT_INIT(result.uid);
+		mnt->root.ia_valid |= ATTR_UID;
+		return 0;
+	case OPT_GID:
+		mnt->root.ia_vfsgid = VFSGIDT_INIT(result.gid);
+		mnt->root.ia_valid |= ATTR_GID;
+		return 0;
+	case OPT_NR_INODES:
+		mnt->max_inodes = memparse(param->string, &rest);
+		if (*rest || rest == param->string)
+			return invalfc(fc, "nr_inodes=%s is no number; it may end in k, m or g, and 0 is no limit",
+				       param->string);
+		mnt->has_max_inodes = true;
 		return 0;
 	default:
 		return opt;
@@ -243,10 +347,21 @@ static int check_read_only(struct fs_context *fc, const struct gmfs_fs *fs)
 	return -EROFS;
 }
 
+static bool root_differs(const struct inode *root, const struct iattr *attr)
+{
+	return (attr->ia_valid & ATTR_MODE &&
+		attr->ia_mode != (root->i_mode & S_IALLUGO)) ||
+	       (attr->ia_valid & ATTR_UID &&
+		!vfsuid_eq_kuid(attr->ia_vfsuid, root->i_uid)) ||
+	       (attr->ia_valid & ATTR_GID &&
+		!vfsgid_eq_kgid(attr->ia_vfsgid, root->i_gid));
+}
+
 /* All mounts of a node share the super block, and what it is mounted with. */
-static int check_shared(struct fs_context *fc, const struct gmfs_fs *fs)
+static int check_shared(struct fs_context *fc, struct gmfs_fs *fs)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
+	u64 max;
 
 	if (!(fc->sb_flags & SB_RDONLY) && sb_rdonly(fc->root->d_sb)) {
 		errorfc(fc, "node %d is mounted read-only elsewhere",
@@ -257,6 +372,17 @@ static int check_shared(struct fs_context *fc, const struct gmfs_fs *fs)
 		errorfc(fc, "node %d is mounted %s prefault elsewhere: use mount -o remount",
 			gmpool_nid(fs->pool),
 			mnt->prefault ? "without" : "with");
+		return -EBUSY;
+	}
+	gmfs_count_inodes(&fs->image, &max);
+	if (mnt->has_max_inodes && mnt->max_inodes != max) {
+		errorfc(fc, "node %d is mounted with nr_inodes=%llu elsewhere: use mount -o remount",
+			gmpool_nid(fs->pool), max);
+		return -EBUSY;
+	}
+	if (root_differs(d_inode(fc->root), &mnt->root)) {
+		errorfc(fc, "node %d is mounted elsewhere, with another mode or owner of its root: use chmod and chown",
+			gmpool_nid(fs->pool));
 		return -EBUSY;
 	}
 	return 0;
@@ -295,6 +421,8 @@ static int gmfs_reconfigure(struct fs_context *fc)
 		return invalfc(fc, "node= cannot be changed from %d",
 			       gmpool_nid(fs->pool));
 	err = check_read_only(fc, fs);
+	if (!err && mnt->has_max_inodes)
+		err = limit_inodes(fc, fs);
 	if (!err && mnt->has_prefault)
 		WRITE_ONCE(fs->prefault, mnt->prefault);
 	return err;

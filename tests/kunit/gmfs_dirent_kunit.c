@@ -52,7 +52,8 @@ static int rename(struct gmfs_fixture *fx, struct gmfs_ino *old_dir,
 		  bool replace)
 {
 	return gmfs_dirent_rename(&fx->img, old_dir, find(old_dir, old),
-				  new_dir, new, strlen(new), replace);
+				  new_dir, new, strlen(new), replace,
+				  NULL);
 }
 
 static void dirent_insert_remove(struct kunit *test)
@@ -438,7 +439,7 @@ static void dirent_exhaustion(struct kunit *test)
 	digest = gmfs_fixture_digest(&fx->img);
 	KUNIT_EXPECT_EQ(test, -ENOSPC,
 			gmfs_dirent_rename(&fx->img, root, find(root, "1"), dir,
-					   name, 255, true));
+					   name, 255, true, NULL));
 	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(&fx->img));
 	gmfs_fixture_reload(fx);
 

@@ -31,13 +31,16 @@
 
 #define BLOB_ORDER	1
 
-/* Zeroed memory near the pool that is there again after kexec, or NULL. */
+/*
+ * Zeroed memory near the pool that is there again after kexec, or NULL. It is
+ * charged to the cgroup of who is the first to need it.
+ */
 static void *alloc_preserved(struct gmpool *pool, unsigned int order, gfp_t gfp)
 {
 	struct folio *folio;
 
-	folio = __folio_alloc_node(GFP_KERNEL | __GFP_ZERO | gfp, order,
-				   pool->nid);
+	folio = __folio_alloc_node(GFP_KERNEL_ACCOUNT | __GFP_ZERO | gfp,
+				   order, pool->nid);
 	if (!folio)
 		return NULL;
 	if (kho_is_enabled() && kho_preserve_folio(folio)) {

@@ -272,6 +272,7 @@ const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn,
 	case GMFS_META_INODES:
 	case GMFS_META_DIRENTS:
 	case GMFS_META_EXTENTS:
+	case GMFS_META_ATTRS:
 		bitmap = false;
 		break;
 	default:

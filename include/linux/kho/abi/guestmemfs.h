@@ -243,6 +243,7 @@ struct gmpool_table_ser {
  *	the first, which is the header's
  * @GMFS_META_DIRENTS: struct gmfs_dirent_ser in slots of GMFS_DIRENT_SLOT
  * @GMFS_META_EXTENTS: struct gmfs_extent_ser from the end of the header on
+ * @GMFS_META_ATTRS: struct gmfs_attr_ser in slots of GMFS_ATTR_SLOT
  *
  * Types below 16 are the pool's, 16 to 31 guestmemfs'.
  */
@@ -255,6 +256,7 @@ enum gmpool_meta_type_ser {
 	GMFS_META_INODES	= 17,
 	GMFS_META_DIRENTS	= 18,
 	GMFS_META_EXTENTS	= 19,
+	GMFS_META_ATTRS		= 20,
 };
 
 /**
@@ -330,7 +332,8 @@ struct gmpool_poison_ser {
  * @feature_ro_compat: as in struct gmpool_super_ser
  * @feature_incompat: as in struct gmpool_super_ser
  * @root_ino: inode number of the root directory
- * @next_cookie: greater than every directory entry's cookie
+ * @next_cookie: greater than every directory entry's cookie and every
+ *	attribute's id
  * @reserved1: zero
  */
 struct gmfs_super_ser {
@@ -354,10 +357,10 @@ struct gmfs_super_ser {
  * @gid: group, in the initial user namespace
  * @nlink: as st_nlink; 0 in a file or an empty directory that is in use and
  *	has no name any more, and that the next kernel frees
- * @flags: zero
+ * @flags: GMFS_INODE_*
  * @reserved0: zero
- * @size: bytes of a file, 0 in a directory
- * @rdev: device number of a device file
+ * @size: bytes of a file, or of a symbolic link's target; else 0
+ * @rdev: GMFS_RDEV() of a device file, else 0
  * @atime_sec: access time, seconds since the epoch
  * @mtime_sec: modification time
  * @ctime_sec: change time
@@ -389,6 +392,20 @@ struct gmfs_inode_ser {
 	__u32 btime_nsec;
 	__u8 reserved1[152];
 };
+
+/* Flags of an inode, as chattr(1) sets them: +i, +a, +d, +A. */
+#define GMFS_INODE_IMMUTABLE	_BITUL(0)
+#define GMFS_INODE_APPEND	_BITUL(1)
+#define GMFS_INODE_NODUMP	_BITUL(2)
+#define GMFS_INODE_NOATIME	_BITUL(3)
+#define GMFS_INODE_FLAGS_ALL	(_BITUL(4) - 1)
+
+/* A device number: Linux has 12 bits of major number and 20 of minor number. */
+#define GMFS_RDEV(major, minor)	((__u64)(major) << 32 | (minor))
+#define GMFS_RDEV_MAJOR(rdev)	((__u32)((rdev) >> 32))
+#define GMFS_RDEV_MINOR(rdev)	((__u32)(rdev))
+#define GMFS_RDEV_MAJOR_BITS	12
+#define GMFS_RDEV_MINOR_BITS	20
 
 #define GMFS_INODES_PER_BLOCK	16	/* slot 0 is the header's */
 
@@ -444,6 +461,56 @@ struct gmfs_extent_ser {
 
 #define GMFS_EXTENTS_PER_BLOCK	126
 
+#define GMFS_ATTR_SLOT		64	/* bytes */
+#define GMFS_ATTR_SLOTS		64	/* a block's; slot 0 is the header's */
+#define GMFS_ATTR_NAME_MAX	255
+#define GMFS_ATTR_VALUE_MAX	65536
+#define GMFS_TARGET_MAX		4095
+
+/**
+ * enum gmfs_attr_kind_ser - what an attribute is
+ * @GMFS_ATTR_XATTR: an extended attribute: its full name, as "user.mime_type",
+ *	and its value. The value of one that the kernel itself gives a meaning
+ *	to is what getxattr(2) returns in the initial user namespace. ACLs are
+ *	"system.posix_acl_access" and "system.posix_acl_default".
+ * @GMFS_ATTR_TARGET: the target of a symbolic link, which has just one
+ */
+enum gmfs_attr_kind_ser {
+	GMFS_ATTR_XATTR		= 1,
+	GMFS_ATTR_TARGET	= 2,
+};
+
+/**
+ * struct gmfs_attr_ser - a piece of an attribute of an inode
+ * @ino: inode number, 0 in a free slot
+ * @id: the same in all pieces of the attribute; never used again in this pool
+ * @size: bytes of the attribute, that is of its name and its value
+ * @offset: of @data in these bytes, a multiple of GMFS_ATTR_PIECE
+ * @len: bytes of @data: up to the end of the attribute, or GMFS_ATTR_PIECE
+ * @kind: enum gmfs_attr_kind_ser
+ * @nr_slots: slots that this piece takes, which is what @len needs
+ * @name_len: bytes of the name: 1 to GMFS_ATTR_NAME_MAX, without a NUL; a
+ *	target has none
+ * @reserved: zero
+ * @data: the bytes; zeroes fill the last slot
+ *
+ * The order of the pieces is free, as that of all records.
+ */
+struct gmfs_attr_ser {
+	__u64 ino;
+	__u64 id;
+	__u32 size;
+	__u32 offset;
+	__u16 len;
+	__u8 kind;
+	__u8 nr_slots;
+	__u16 name_len;
+	__u16 reserved;
+	__u8 data[];
+};
+
+#define GMFS_ATTR_PIECE		4000	/* bytes of data that a whole block has room for */
+
 static_assert(sizeof(struct gmpool_super_ser) == GMPOOL_META_SIZE);
 static_assert(offsetof(struct gmpool_super_ser, csum) == 8);
 static_assert(offsetof(struct gmpool_super_ser, feature_compat) == 24);
@@ -472,6 +539,10 @@ static_assert(sizeof(struct gmfs_inode_ser) * GMFS_INODES_PER_BLOCK == GMPOOL_ME
 static_assert(offsetof(struct gmfs_dirent_ser, name) == 32);
 static_assert(GMFS_DIRENT_SLOT * GMFS_DIRENT_SLOTS == GMPOOL_META_SIZE);
 static_assert(sizeof(struct gmfs_extent_ser) == 32);
+static_assert(offsetof(struct gmfs_attr_ser, data) == 32);
+static_assert(GMFS_ATTR_SLOT * GMFS_ATTR_SLOTS == GMPOOL_META_SIZE);
+static_assert(GMFS_ATTR_SLOT * (GMFS_ATTR_SLOTS - 1) ==
+	      offsetof(struct gmfs_attr_ser, data) + GMFS_ATTR_PIECE);
 static_assert(sizeof(struct gmpool_meta_ser) +
 	      sizeof(struct gmfs_extent_ser) * GMFS_EXTENTS_PER_BLOCK == GMPOOL_META_SIZE);
 

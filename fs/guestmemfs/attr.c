@@ -1,0 +1,457 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Attributes of the inodes of an image: extended attributes, and the targets of
+ * symbolic links.
+ *
+ * An attribute is a name and a value, as one string of bytes that is cut into
+ * pieces where it does not fit into a metadata block. An inode has few of them,
+ * in a tree by name. A value is never changed in place: a new one is made
+ * beside it, and takes its place once it is complete.
+ */
+
+#include <linux/err.h>
+#include <linux/math.h>
+#include <linux/slab.h>
+#include <linux/string.h>
+
+#include "image.h"
+
+static unsigned int nr_pieces(u32 size)
+{
+	return DIV_ROUND_UP(size, GMFS_ATTR_PIECE);
+}
+
+static unsigned int piece_len(u32 size, u32 offset)
+{
+	return min(size - offset, GMFS_ATTR_PIECE);
+}
+
+static unsigned int piece_slots(unsigned int len)
+{
+	return DIV_ROUND_UP(sizeof(struct gmfs_attr_ser) + len, GMFS_ATTR_SLOT);
+}
+
+static int attr_cmp(const struct gmfs_attr *attr, u8 kind, const char *name,
+		    unsigned int len)
+{
+	if (kind != attr->kind)
+		return kind < attr->kind ? -1 : 1;
+	if (len != attr->name_len)
+		return len < attr->name_len ? -1 : 1;
+	return memcmp(name, gmfs_attr_name(attr), len);
+}
+
+/* Puts @attr into the tree by name: 0, or -EEXIST. */
+static int attr_link(struct gmfs_ino *gi, struct gmfs_attr *attr)
+{
+	struct rb_node **at = &gi->attrs.rb_node;
+	struct rb_node *up = NULL;
+	int cmp;
+
+	while (*at) {
+		up = *at;
+		cmp = attr_cmp(rb_entry(up, struct gmfs_attr, node), attr->kind,
+			       gmfs_attr_name(attr), attr->name_len);
+		if (!cmp)
+			return -EEXIST;
+		at = cmp < 0 ? &up->rb_left : &up->rb_right;
+	}
+	rb_link_node(&attr->node, up, at);
+	rb_insert_color(&attr->node, &gi->attrs);
+	return 0;
+}
+
+/* Gives the records back that there are, and @attr, which is in no tree. */
+static void attr_free(struct gmfs_image *img, struct gmfs_attr *attr)
+{
+	unsigned int i;
+
+	for (i = 0; i < attr->nr; i++)
+		if (attr->pieces[i])
+			gmfs_slot_free(img, &img->attrs, attr->pieces[i],
+				       attr->pieces[i]->nr_slots);
+	kfree(attr);
+}
+
+static struct gmfs_attr *attr_alloc(u64 id, u8 kind, u16 name_len, u32 size)
+{
+	unsigned int nr = nr_pieces(size);
+	struct gmfs_attr *attr;
+
+	attr = kzalloc_flex(*attr, pieces, nr, GFP_KERNEL_ACCOUNT);
+	if (!attr)
+		return NULL;
+	attr->id = id;
+	attr->size = size;
+	attr->name_len = name_len;
+	attr->kind = kind;
+	attr->nr = nr;
+	return attr;
+}
+
+/* Copies into a piece what of @src, at @at in the attribute, falls into it. */
+static void piece_fill(struct gmfs_attr_ser *rec, u32 at, const void *src,
+		       u32 len)
+{
+	u32 start = max(at, rec->offset);
+	u32 end = min(at + len, rec->offset + rec->len);
+
+	if (start < end)
+		memcpy(rec->data + (start - rec->offset), src + (start - at),
+		       end - start);
+}
+
+/* An attribute whose records are complete, but in no tree. */
+static struct gmfs_attr *attr_new(struct gmfs_image *img,
+				  const struct gmfs_ino *gi, u8 kind,
+				  const char *name, unsigned int len,
+				  const void *value, size_t size)
+{
+	struct gmfs_attr *attr;
+	unsigned int i;
+
+	attr = attr_alloc(gmfs_cookie_take(img), kind, len, len + size);
+	if (!attr)
+		return ERR_PTR(-ENOMEM);
+
+	for (i = 0; i < attr->nr; i++) {
+		u32 offset = i * GMFS_ATTR_PIECE;
+		unsigned int bytes = piece_len(attr->size, offset);
+		struct gmfs_attr_ser *rec;
+
+		rec = gmfs_slot_alloc(img, &img->attrs, piece_slots(bytes));
+		if (IS_ERR(rec)) {
+			attr_free(img, attr);
+			return ERR_CAST(rec);
+		}
+		rec->ino = gi->ino;
+		rec->id = attr->id;
+		rec->size = attr->size;
+		rec->offset = offset;
+		rec->len = bytes;
+		rec->kind = kind;
+		rec->nr_slots = piece_slots(bytes);
+		rec->name_len = len;
+		piece_fill(rec, 0, name, len);
+		piece_fill(rec, len, value, size);
+		gmfs_dirty(img, rec);
+		attr->pieces[i] = rec;
+	}
+	return attr;
+}
+
+/**
+ * gmfs_attr_find - find an attribute by name
+ * @gi: inode
+ * @kind: enum gmfs_attr_kind_ser
+ * @name: name, not terminated
+ * @len: its bytes
+ *
+ * Context: any; @gi's attributes do not change meanwhile.
+ *
+ * Return: the attribute, or NULL.
+ */
+struct gmfs_attr *gmfs_attr_find(const struct gmfs_ino *gi, u8 kind,
+				 const char *name, unsigned int len)
+{
+	struct rb_node *node = gi->attrs.rb_node;
+
+	while (node) {
+		struct gmfs_attr *attr = rb_entry(node, struct gmfs_attr, node);
+		int cmp = attr_cmp(attr, kind, name, len);
+
+		if (!cmp)
+			return attr;
+		node = cmp < 0 ? node->rb_left : node->rb_right;
+	}
+	return NULL;
+}
+
+/**
+ * gmfs_attr_first - start to walk the attributes of an inode
+ * @gi: inode
+ *
+ * Context: any; @gi's attributes do not change meanwhile.
+ *
+ * Return: an attribute, or NULL.
+ */
+struct gmfs_attr *gmfs_attr_first(const struct gmfs_ino *gi)
+{
+	return rb_entry_safe(rb_first(&gi->attrs), struct gmfs_attr, node);
+}
+
+/**
+ * gmfs_attr_next - go on
+ * @attr: attribute
+ *
+ * Return: the next one of the same inode, or NULL.
+ */
+struct gmfs_attr *gmfs_attr_next(const struct gmfs_attr *attr)
+{
+	return rb_entry_safe(rb_next(&attr->node), struct gmfs_attr, node);
+}
+
+/**
+ * gmfs_attr_read - get the value of an attribute
+ * @attr: attribute
+ * @value: gmfs_attr_value_size() bytes
+ *
+ * Context: any; the inode's attributes do not change meanwhile.
+ */
+void gmfs_attr_read(const struct gmfs_attr *attr, void *value)
+{
+	unsigned int i;
+
+	for (i = 0; i < attr->nr; i++) {
+		const struct gmfs_attr_ser *rec = attr->pieces[i];
+		u32 start = max(rec->offset, attr->name_len);
+
+		if (start < rec->offset + rec->len)
+			memcpy(value + (start - attr->name_len),
+			       rec->data + (start - rec->offset),
+			       rec->offset + rec->len - start);
+	}
+}
+
+/**
+ * gmfs_attr_set - give an inode an attribute, or another value for it
+ * @img: where
+ * @gi: inode
+ * @kind: enum gmfs_attr_kind_ser
+ * @name: name, not terminated
+ * @len: its bytes, at most GMFS_ATTR_NAME_MAX
+ * @value: value
+ * @size: its bytes, at most GMFS_ATTR_VALUE_MAX; not 0 if @len is
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ * Nobody else uses @gi's attributes.
+ *
+ * Return: 0; -ENOSPC if there is no more room for metadata; -ENOMEM.
+ */
+int gmfs_attr_set(struct gmfs_image *img, struct gmfs_ino *gi, u8 kind,
+		  const char *name, unsigned int len, const void *value,
+		  size_t size)
+{
+	struct gmfs_attr *attr, *old;
+
+	if (gmfs_cookie_next(img) >= GMFS_COOKIE_FULL)
+		return -ENOSPC;
+	attr = attr_new(img, gi, kind, name, len, value, size);
+	if (IS_ERR(attr))
+		return PTR_ERR(attr);
+
+	old = gmfs_attr_find(gi, kind, name, len);
+	if (old)
+		gmfs_attr_remove(img, gi, old);
+	attr_link(gi, attr);
+	return 0;
+}
+
+/**
+ * gmfs_attr_remove - take an attribute from an inode
+ * @img: where
+ * @gi: inode
+ * @attr: its attribute; gone afterwards
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ * Nobody else uses @gi's attributes.
+ */
+void gmfs_attr_remove(struct gmfs_image *img, struct gmfs_ino *gi,
+		      struct gmfs_attr *attr)
+{
+	rb_erase(&attr->node, &gi->attrs);
+	attr_free(img, attr);
+}
+
+static int attr_bad(struct gmfs_image *img, const struct gmfs_attr_ser *rec,
+		    const char *what)
+{
+	return gmfs_image_bad(img, "attribute %llu of inode %llu: %s", rec->id,
+			      rec->ino, what);
+}
+
+static int piece_check(struct gmfs_image *img, const struct gmfs_attr_ser *rec,
+		       unsigned int room)
+{
+	u32 name_max = 0, value_max = GMFS_TARGET_MAX;
+	unsigned int pad;
+
+	switch (rec->kind) {
+	case GMFS_ATTR_XATTR:
+		name_max = GMFS_ATTR_NAME_MAX;
+		value_max = GMFS_ATTR_VALUE_MAX;
+		break;
+	case GMFS_ATTR_TARGET:
+		break;
+	default:
+		return attr_bad(img, rec, "kind");
+	}
+	if (rec->name_len > name_max || (name_max && !rec->name_len))
+		return attr_bad(img, rec, "length of the name");
+	if (rec->size < rec->name_len || rec->size - rec->name_len > value_max ||
+	    !rec->size)
+		return attr_bad(img, rec, "size");
+	if (rec->offset % GMFS_ATTR_PIECE || rec->offset >= rec->size)
+		return attr_bad(img, rec, "offset of a piece");
+	if (rec->len != piece_len(rec->size, rec->offset))
+		return attr_bad(img, rec, "length of a piece");
+	if (rec->nr_slots != piece_slots(rec->len) || rec->nr_slots > room)
+		return attr_bad(img, rec, "number of slots");
+	if (!rec->offset && memchr(rec->data, '\0', rec->name_len))
+		return attr_bad(img, rec, "not a name");
+	if (rec->kind == GMFS_ATTR_TARGET && memchr(rec->data, '\0', rec->len))
+		return attr_bad(img, rec, "not a path");
+	if (rec->id >= img->super->next_cookie)
+		return attr_bad(img, rec, "number was not given yet");
+	pad = rec->nr_slots * GMFS_ATTR_SLOT - sizeof(*rec) - rec->len;
+	if (memchr_inv(rec->data + rec->len, 0, pad))
+		return attr_bad(img, rec, "more than its bytes");
+	if (rec->reserved && !img->lenient)
+		return attr_bad(img, rec, "reserved field");
+	return 0;
+}
+
+/*
+ * The attribute that a piece is of. While an image is loaded, the trees are by
+ * id: the name is known only when the first piece has come.
+ */
+static struct gmfs_attr *attr_by_id(struct gmfs_ino *gi,
+				    const struct gmfs_attr_ser *rec)
+{
+	struct rb_node **at = &gi->attrs.rb_node;
+	struct rb_node *up = NULL;
+	struct gmfs_attr *attr;
+
+	while (*at) {
+		up = *at;
+		attr = rb_entry(up, struct gmfs_attr, node);
+		if (rec->id == attr->id)
+			return attr;
+		at = rec->id < attr->id ? &up->rb_left : &up->rb_right;
+	}
+
+	attr = attr_alloc(rec->id, rec->kind, rec->name_len, rec->size);
+	if (!attr)
+		return NULL;
+	rb_link_node(&attr->node, up, at);
+	rb_insert_color(&attr->node, &gi->attrs);
+	return attr;
+}
+
+/**
+ * gmfs_attr_load - take over a handed-over piece of an attribute
+ * @img: image that is being loaded, with all its inodes
+ * @slot: the piece's record or a free slot, trusted in nothing
+ * @room: slots to the end of the metadata block
+ * @used: of no use here
+ *
+ * gmfs_attr_check() is to follow for each inode, before its attributes can be
+ * used.
+ *
+ * Context: process context, may sleep; nobody else knows @img.
+ *
+ * Return: slots that the record takes, 0 if it is free; -EUCLEAN if it is bad,
+ * and why is in @img->why; -ENOMEM.
+ */
+int gmfs_attr_load(struct gmfs_image *img, void *slot, unsigned int room,
+		   unsigned long *used)
+{
+	struct gmfs_attr_ser *rec = slot;
+	struct gmfs_attr *attr;
+	struct gmfs_ino *gi;
+	unsigned int i;
+	int err;
+
+	if (!rec->ino)
+		return 0;
+	err = piece_check(img, rec, room);
+	if (err)
+		return err;
+	gi = gmfs_ino_find(img, rec->ino);
+	if (!gi)
+		return attr_bad(img, rec, "no such inode");
+
+	attr = attr_by_id(gi, rec);
+	if (!attr)
+		return -ENOMEM;
+	if (rec->kind != attr->kind || rec->size != attr->size ||
+	    rec->name_len != attr->name_len)
+		return attr_bad(img, rec, "pieces that do not match");
+	i = rec->offset / GMFS_ATTR_PIECE;
+	if (attr->pieces[i])
+		return attr_bad(img, rec, "piece is there twice");
+	attr->pieces[i] = rec;
+	return rec->nr_slots;
+}
+
+static void attrs_forget(struct rb_root *attrs)
+{
+	struct gmfs_attr *attr, *next;
+
+	rbtree_postorder_for_each_entry_safe(attr, next, attrs, node)
+		kfree(attr);
+	*attrs = RB_ROOT;
+}
+
+/* An attribute with all its pieces, that goes into the tree by name. */
+static int attr_check(struct gmfs_image *img, struct gmfs_ino *gi,
+		      struct gmfs_attr *attr)
+{
+	unsigned int i;
+
+	for (i = 0; i < attr->nr; i++)
+		if (!attr->pieces[i])
+			return gmfs_image_bad(img, "attribute %llu of inode %llu: a piece is missing",
+					      attr->id, gi->ino);
+	if (attr->kind == GMFS_ATTR_TARGET &&
+	    (!S_ISLNK(gi->rec->mode) || gi->rec->size != attr->size))
+		return attr_bad(img, attr->pieces[0], "not this link's target");
+	if (attr_link(gi, attr))
+		return attr_bad(img, attr->pieces[0], "name is there twice");
+	return 0;
+}
+
+/**
+ * gmfs_attr_check - take over the handed-over attributes of an inode
+ * @img: image that is being loaded, with all attributes
+ * @gi: inode
+ *
+ * Context: process context; nobody else knows @img.
+ *
+ * Return: 0; -EUCLEAN if one is bad, and why is in @img->why.
+ */
+int gmfs_attr_check(struct gmfs_image *img, struct gmfs_ino *gi)
+{
+	struct rb_root by_id = gi->attrs;
+	struct rb_node *node;
+	int err;
+
+	gi->attrs = RB_ROOT;
+	while ((node = rb_first(&by_id))) {
+		struct gmfs_attr *attr = rb_entry(node, struct gmfs_attr, node);
+
+		rb_erase(node, &by_id);
+		err = attr_check(img, gi, attr);
+		if (err) {
+			kfree(attr);
+			attrs_forget(&by_id);
+			return err;
+		}
+	}
+	if (S_ISLNK(gi->rec->mode) &&
+	    !gmfs_attr_find(gi, GMFS_ATTR_TARGET, "", 0))
+		return gmfs_image_bad(img, "inode %llu: link has no target",
+				      gi->ino);
+	return 0;
+}
+
+/**
+ * gmfs_attr_forget - drop the index of an inode's attributes
+ * @gi: inode
+ *
+ * The records stay as they are.
+ */
+void gmfs_attr_forget(struct gmfs_ino *gi)
+{
+	attrs_forget(&gi->attrs);
+}
