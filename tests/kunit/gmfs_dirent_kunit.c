@@ -527,7 +527,86 @@ static void dirent_random(struct kunit *test)
 	}
 }
 
+/* Both names stay where they are, and what counts links counts right. */
+static void dirent_exchange(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *root = gmfs_fixture_root(fx);
+	struct gmfs_ino *dir = gmfs_fixture_make(fx, root, "dir", MODE_DIR);
+	struct gmfs_ino *sub = gmfs_fixture_make(fx, dir, "sub", MODE_DIR);
+	struct gmfs_ino *file = gmfs_fixture_make(fx, root, "file", MODE_FILE);
+	struct gmfs_ino *other = gmfs_fixture_make(fx, root, "other", MODE_FILE);
+	u64 cookie = find(root, "file")->rec->cookie;
+
+	KUNIT_ASSERT_EQ(test, 0,
+			gmfs_dirent_exchange(&fx->img, root, find(root, "file"),
+					     root, find(root, "other")));
+	KUNIT_EXPECT_EQ(test, find(root, "file")->rec->ino, other->ino);
+	KUNIT_EXPECT_EQ(test, find(root, "other")->rec->ino, file->ino);
+	KUNIT_EXPECT_EQ(test, find(root, "file")->rec->cookie, cookie);
+
+	/* A directory goes up, and a file down. */
+	KUNIT_ASSERT_EQ(test, 0,
+			gmfs_dirent_exchange(&fx->img, root, find(root, "file"),
+					     dir, find(dir, "sub")));
+	KUNIT_EXPECT_EQ(test, root->rec->nlink, 4);
+	KUNIT_EXPECT_EQ(test, dir->rec->nlink, 2);
+	KUNIT_EXPECT_PTR_EQ(test, sub->dir.parent, root);
+	KUNIT_EXPECT_EQ(test, find(root, "file")->rec->type, S_IFDIR >> 12);
+	KUNIT_EXPECT_EQ(test, find(dir, "sub")->rec->type, S_IFREG >> 12);
+
+	/* And back, by the other argument. */
+	KUNIT_ASSERT_EQ(test, 0,
+			gmfs_dirent_exchange(&fx->img, dir, find(dir, "sub"),
+					     root, find(root, "file")));
+	KUNIT_EXPECT_EQ(test, root->rec->nlink, 3);
+	KUNIT_EXPECT_EQ(test, dir->rec->nlink, 3);
+	KUNIT_EXPECT_PTR_EQ(test, sub->dir.parent, dir);
+
+	root->rec->nlink = U32_MAX;
+	KUNIT_EXPECT_EQ(test, -EMLINK,
+			gmfs_dirent_exchange(&fx->img, dir, find(dir, "sub"),
+					     root, find(root, "file")));
+	root->rec->nlink = 3;
+	gmfs_fixture_reload(fx);
+}
+
+/* What is renamed leaves something under its old name. */
+static void dirent_leave(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *root = gmfs_fixture_root(fx);
+	struct gmfs_ino *dir = gmfs_fixture_make(fx, root, "dir", MODE_DIR);
+	struct gmfs_ino *sub = gmfs_fixture_make(fx, root, "sub", MODE_DIR);
+	struct gmfs_ino *left = gmfs_fixture_ino(fx, S_IFCHR);
+	u32 digest;
+
+	fx->left = 0;
+	while (!IS_ERR(gmfs_slot_alloc(&fx->img, &fx->img.dirents, 1)))
+		;
+	digest = gmfs_fixture_digest(&fx->img);
+	KUNIT_EXPECT_EQ(test, -ENOSPC,
+			gmfs_dirent_rename(&fx->img, root, find(root, "sub"),
+					   dir, "new", 3, true, left));
+	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(&fx->img));
+	fx->left = U32_MAX;
+
+	KUNIT_ASSERT_EQ(test, 0,
+			gmfs_dirent_rename(&fx->img, root, find(root, "sub"),
+					   dir, "new", 3, true, left));
+	KUNIT_EXPECT_EQ(test, find(root, "sub")->rec->ino, left->ino);
+	KUNIT_EXPECT_EQ(test, find(root, "sub")->rec->type, S_IFCHR >> 12);
+	KUNIT_EXPECT_EQ(test, find(dir, "new")->rec->ino, sub->ino);
+	KUNIT_EXPECT_EQ(test, left->rec->nlink, 1);
+	KUNIT_EXPECT_EQ(test, root->rec->nlink, 3);
+	KUNIT_EXPECT_EQ(test, dir->rec->nlink, 3);
+	KUNIT_EXPECT_EQ(test, root->dir.nr, 2);
+	gmfs_fixture_reload(fx);
+}
+
 static struct kunit_case dirent_cases[] = {
+	KUNIT_CASE(dirent_exchange),
+	KUNIT_CASE(dirent_leave),
 	KUNIT_CASE(dirent_insert_remove),
 	KUNIT_CASE(dirent_lengths),
 	KUNIT_CASE(dirent_bytes),

@@ -131,6 +131,30 @@ static inline void gmfs_fixture_map(struct gmfs_fixture *fx,
 	gmfs_extent_unreserve(&fx->img, &rsv);
 }
 
+static inline void gmfs_fixture_xattr(struct gmfs_fixture *fx,
+				      struct gmfs_ino *gi, const char *name,
+				      const void *value, size_t size)
+{
+	KUNIT_ASSERT_EQ(fx->test, 0,
+			gmfs_attr_set(&fx->img, gi, GMFS_ATTR_XATTR, name,
+				      strlen(name), value, size));
+}
+
+/* A symbolic link. */
+static inline struct gmfs_ino *gmfs_fixture_link(struct gmfs_fixture *fx,
+						 struct gmfs_ino *dir,
+						 const char *name,
+						 const char *target)
+{
+	struct gmfs_ino *gi = gmfs_fixture_make(fx, dir, name, S_IFLNK | 0777);
+
+	gi->rec->size = strlen(target);
+	KUNIT_ASSERT_EQ(fx->test, 0,
+			gmfs_attr_set(&fx->img, gi, GMFS_ATTR_TARGET, "", 0,
+				      target, strlen(target)));
+	return gi;
+}
+
 /*
  * Seal, as before a kexec, and look at the checksums: they are wrong in a block
  * that was changed without a call of gmfs_dirty().
@@ -166,13 +190,22 @@ static inline u32 gmfs_fixture_digest(struct gmfs_image *img)
 {
 	struct gmfs_dirent *de;
 	struct gmfs_extent *ext;
+	struct gmfs_attr *attr;
 	struct rb_node *node;
 	struct gmfs_ino *gi;
 	unsigned long ino;
+	unsigned int i;
 	u32 crc = ~0;
 
+	crc = crc32c(crc, &img->nr_inodes, sizeof(u64));
 	xa_for_each(&img->inodes, ino, gi) {
 		crc = crc32c(crc, gi->rec, sizeof(*gi->rec));
+		for (attr = gmfs_attr_first(gi); attr;
+		     attr = gmfs_attr_next(attr))
+			for (i = 0; i < attr->nr; i++)
+				crc = crc32c(crc, attr->pieces[i],
+					     attr->pieces[i]->nr_slots *
+					     GMFS_ATTR_SLOT);
 		if (S_ISDIR(gi->rec->mode)) {
 			if (gi->dir.parent)
 				crc = crc32c(crc, &gi->dir.parent->ino,

@@ -19,6 +19,11 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 #define MODE_FILE	(S_IFREG | 0640)
 #define MODE_DIR	(S_IFDIR | 0750)
 
+#define SMALL_NAME	"user.small"
+#define TWIN_NAME	"user.twin!"	/* of the same length */
+#define BIG_NAME	"user.big"
+#define BIG_SIZE	9000		/* three pieces */
+
 #define LONG_NAME	"a name that is too long for a single slot of 64 bytes"
 
 /**
@@ -26,7 +31,10 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
  * @root: the root directory
  * @dir: "dir"
  * @below: "dir/below"
- * @file: "file", also "dir/below/" LONG_NAME, with two extents
+ * @file: "file", also "dir/below/" LONG_NAME, with two extents and three
+ *	attributes
+ * @link: "link", symbolic
+ * @dev: "dev", a device
  * @orphan: a file without a name, with an extent
  * @dead: a directory without a name
  */
@@ -35,6 +43,8 @@ struct tree {
 	struct gmfs_ino *dir;
 	struct gmfs_ino *below;
 	struct gmfs_ino *file;
+	struct gmfs_ino *link;
+	struct gmfs_ino *dev;
 	struct gmfs_ino *orphan;
 	struct gmfs_ino *dead;
 };
@@ -47,6 +57,10 @@ static int image_init(struct kunit *test)
 
 static void plant(struct gmfs_fixture *fx, struct tree *tree)
 {
+	u8 *big = kunit_kzalloc(fx->test, BIG_SIZE, GFP_KERNEL);
+
+	KUNIT_ASSERT_NOT_NULL(fx->test, big);
+	memset(big, 'x', BIG_SIZE);
 	tree->root = gmfs_fixture_root(fx);
 	tree->dir = gmfs_fixture_make(fx, tree->root, "dir", MODE_DIR);
 	tree->below = gmfs_fixture_make(fx, tree->dir, "below", MODE_DIR);
@@ -60,6 +74,12 @@ static void plant(struct gmfs_fixture *fx, struct tree *tree)
 	tree->file->rec->mtime_nsec = 999999999;
 	gmfs_fixture_map(fx, tree->file, 0, 10, 5);
 	gmfs_fixture_map(fx, tree->file, 8, SEAM, 3);
+	gmfs_fixture_xattr(fx, tree->file, SMALL_NAME, "1", 1);
+	gmfs_fixture_xattr(fx, tree->file, TWIN_NAME, "", 0);
+	gmfs_fixture_xattr(fx, tree->file, BIG_NAME, big, BIG_SIZE);
+	tree->link = gmfs_fixture_link(fx, tree->root, "link", "to/there");
+	tree->dev = gmfs_fixture_make(fx, tree->root, "dev", S_IFCHR | 0600);
+	tree->dev->rec->rdev = GMFS_RDEV(1, 3);
 	tree->orphan = gmfs_fixture_ino(fx, MODE_FILE);
 	gmfs_fixture_map(fx, tree->orphan, 7, 100, 1);
 	tree->dead = gmfs_fixture_ino(fx, MODE_DIR);
@@ -77,6 +97,12 @@ static struct gmfs_extent_ser *extent(struct gmfs_ino *gi, bool last)
 				      rb_first(&gi->file.extents);
 
 	return rb_entry(node, struct gmfs_extent, node)->rec;
+}
+
+static struct gmfs_attr_ser *piece(struct gmfs_ino *gi, u8 kind,
+				   const char *name, unsigned int nr)
+{
+	return gmfs_attr_find(gi, kind, name, strlen(name))->pieces[nr];
 }
 
 static void image_empty(struct kunit *test)
@@ -107,15 +133,17 @@ static void image_format_exhaustion(struct kunit *test)
 {
 	const struct timespec64 now = {};
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_image img;
+	struct gmfs_image *img;
 	u32 left;
 
+	img = kunit_kzalloc(test, sizeof(*img), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, img);
 	for (left = 0; left < 2; left++) {
 		fx->left = left;
-		gmfs_image_init(&img, &fx->meta, POOL_BLOCKS,
+		gmfs_image_init(img, &fx->meta, POOL_BLOCKS,
 				gmfs_fixture_contiguous, fx);
-		KUNIT_EXPECT_EQ(test, gmfs_image_format(&img, &now), -ENOSPC);
-		gmfs_image_destroy(&img);
+		KUNIT_EXPECT_EQ(test, gmfs_image_format(img, &now), -ENOSPC);
+		gmfs_image_destroy(img);
 		KUNIT_EXPECT_EQ(test, fx->meta.nr_free, left);
 	}
 	gmfs_fixture_reload(fx);
@@ -235,6 +263,14 @@ enum record {
 	LONG,		/* LONG_NAME */
 	FIRST,		/* extents of the file */
 	LAST,
+	LINK,		/* inodes again */
+	DEV,
+	SMALL,		/* attributes of the file */
+	TWIN,
+	BIG,		/* its first piece */
+	BIG2,
+	BIG3,
+	TARGET,		/* of the link */
 };
 
 static void *record_of(const struct gmfs_fixture *fx, const struct tree *tree,
@@ -261,6 +297,22 @@ static void *record_of(const struct gmfs_fixture *fx, const struct tree *tree,
 		return extent(tree->file, false);
 	case LAST:
 		return extent(tree->file, true);
+	case LINK:
+		return tree->link->rec;
+	case DEV:
+		return tree->dev->rec;
+	case SMALL:
+		return piece(tree->file, GMFS_ATTR_XATTR, SMALL_NAME, 0);
+	case TWIN:
+		return piece(tree->file, GMFS_ATTR_XATTR, TWIN_NAME, 0);
+	case BIG:
+		return piece(tree->file, GMFS_ATTR_XATTR, BIG_NAME, 0);
+	case BIG2:
+		return piece(tree->file, GMFS_ATTR_XATTR, BIG_NAME, 1);
+	case BIG3:
+		return piece(tree->file, GMFS_ATTR_XATTR, BIG_NAME, 2);
+	case TARGET:
+		return piece(tree->link, GMFS_ATTR_TARGET, "", 0);
 	}
 	return NULL;
 }
@@ -336,11 +388,13 @@ static const struct field_case fields[] = {
 	FIELD(FILE, inode, mode, 4, 0, -EUCLEAN, "mode"),
 	FIELD(FILE, inode, mode, 4, 0640, -EUCLEAN, "mode 0640"),
 	FIELD(FILE, inode, mode, 4, S_IFMT, -EUCLEAN, "mode 0170000"),
-	FIELD(FILE, inode, mode, 4, S_IFLNK | 0777, -EUCLEAN, "mode"),
-	FIELD(FILE, inode, mode, 4, S_IFCHR | 0600, -EUCLEAN, "mode"),
-	FIELD(FILE, inode, mode, 4, S_IFBLK | 0600, -EUCLEAN, "mode"),
-	FIELD(FILE, inode, mode, 4, S_IFIFO | 0600, -EUCLEAN, "mode"),
-	FIELD(FILE, inode, mode, 4, S_IFSOCK | 0600, -EUCLEAN, "mode"),
+	FIELD(FILE, inode, mode, 4, S_IFLNK | 0777, -EUCLEAN, "size"),
+	FIELD(FILE, inode, mode, 4, S_IFCHR | 0600, -EUCLEAN, "size"),
+	FIELD(FILE, inode, mode, 4, S_IFSOCK | 0600, -EUCLEAN, "size"),
+	FIELD(ORPHAN, inode, mode, 4, S_IFLNK | 0777, -EUCLEAN, "no such file"),
+	FIELD(ORPHAN, inode, mode, 4, S_IFIFO | 0600, -EUCLEAN, "no such file"),
+	FIELD(LINK, inode, mode, 4, MODE_FILE, -EUCLEAN, "type"),
+	FIELD(DEV, inode, mode, 4, S_IFIFO | 0600, -EUCLEAN, "device number"),
 	FIELD(FILE, inode, mode, 4, MODE_FILE | 0x10000, -EUCLEAN, "mode"),
 	FIELD(FILE, inode, mode, 4, MODE_FILE | BIT(31), -EUCLEAN, "mode"),
 	FIELD(DIR, inode, mode, 4, MODE_FILE, -EUCLEAN, ""),
@@ -355,13 +409,20 @@ static const struct field_case fields[] = {
 	FIELD(DIR, inode, nlink, 4, 2, -EUCLEAN, "2 links, should be 3"),
 	FIELD(ROOT, inode, nlink, 4, 2, -EUCLEAN, "2 links, should be 3"),
 	FIELD(ORPHAN, inode, nlink, 4, 1, -EUCLEAN, "1 links, should be 0"),
-	FIELD(FILE, inode, flags, 4, 1, -EUCLEAN, "reserved"),
+	FIELD(FILE, inode, flags, 4, 0x10, -EUCLEAN, "flags 0x10"),
+	FIELD(FILE, inode, flags, 4, BIT(31), -EUCLEAN, "flags"),
 	FIELD(FILE, inode, reserved0, 8, 1, -EUCLEAN, "reserved"),
 	FIELD(FILE, inode, size, 8, GMFS_MAX_SIZE + 1, -EUCLEAN, "size"),
 	FIELD(FILE, inode, size, 8, U64_MAX, -EUCLEAN, "size"),
 	FIELD(DIR, inode, size, 8, 1, -EUCLEAN, "size 1"),
 	FIELD(FILE, inode, rdev, 8, 1, -EUCLEAN, "device"),
 	FIELD(DIR, inode, rdev, 8, 1, -EUCLEAN, "device"),
+	FIELD(DEV, inode, rdev, 8, GMFS_RDEV(4096, 0), -EUCLEAN, "device"),
+	FIELD(DEV, inode, rdev, 8, GMFS_RDEV(1, 1 << 20), -EUCLEAN, "device"),
+	FIELD(DEV, inode, size, 8, 1, -EUCLEAN, "size 1"),
+	FIELD(LINK, inode, size, 8, 0, -EUCLEAN, "not this link's"),
+	FIELD(LINK, inode, size, 8, 9, -EUCLEAN, "not this link's"),
+	FIELD(LINK, inode, size, 8, GMFS_TARGET_MAX + 1, -EUCLEAN, "size"),
 	FIELD(FILE, inode, atime_nsec, 4, NSEC_PER_SEC, -EUCLEAN, "nanoseconds"),
 	FIELD(FILE, inode, mtime_nsec, 4, NSEC_PER_SEC, -EUCLEAN, "nanoseconds"),
 	FIELD(FILE, inode, ctime_nsec, 4, NSEC_PER_SEC, -EUCLEAN, "nanoseconds"),
@@ -423,6 +484,51 @@ static const struct field_case fields[] = {
 	FIELD(LAST, extent, file_block, 8, 4, -EUCLEAN, "overlaps"),
 	FIELD(LAST, extent, pool_block, 8, SEAM - 1, -EUCLEAN, "one piece"),
 	FIELD(FIRST, extent, flags, 4, 1, -EUCLEAN, "flag"),
+
+	FIELD(SMALL, attr, ino, 8, 7, -EUCLEAN, "no such inode"),
+	FIELD(SMALL, attr, ino, 8, NOWHERE, -EUCLEAN, "no such inode"),
+	FIELD(SMALL, attr, id, 8, U64_MAX, -EUCLEAN, "was not given"),
+	FIELD(SMALL, attr, size, 4, 0, -EUCLEAN, "size"),
+	FIELD(SMALL, attr, size, 4, 9, -EUCLEAN, "size"),
+	FIELD(SMALL, attr, size, 4, 12, -EUCLEAN, "length of a piece"),
+	FIELD(SMALL, attr, size, 4, 10 + GMFS_ATTR_VALUE_MAX + 1, -EUCLEAN,
+	      "size"),
+	FIELD(SMALL, attr, size, 4, U32_MAX, -EUCLEAN, "size"),
+	FIELD(SMALL, attr, offset, 4, 1, -EUCLEAN, "offset"),
+	FIELD(SMALL, attr, offset, 4, GMFS_ATTR_PIECE, -EUCLEAN, "offset"),
+	FIELD(SMALL, attr, len, 2, 0, -EUCLEAN, "length of a piece"),
+	FIELD(SMALL, attr, len, 2, 12, -EUCLEAN, "length of a piece"),
+	FIELD(SMALL, attr, kind, 1, 0, -EUCLEAN, "kind"),
+	FIELD(SMALL, attr, kind, 1, 3, -EUCLEAN, "kind"),
+	FIELD(SMALL, attr, kind, 1, GMFS_ATTR_TARGET, -EUCLEAN,
+	      "length of the name"),
+	FIELD(SMALL, attr, nr_slots, 1, 0, -EUCLEAN, "slots"),
+	FIELD(SMALL, attr, nr_slots, 1, 2, -EUCLEAN, "slots"),
+	FIELD(SMALL, attr, name_len, 2, 0, -EUCLEAN, "length of the name"),
+	FIELD(SMALL, attr, name_len, 2, 12, -EUCLEAN, "size"),
+	FIELD(SMALL, attr, name_len, 2, 256, -EUCLEAN, "length of the name"),
+	FIELD(SMALL, attr, reserved, 2, 1, -EUCLEAN, "reserved"),
+	BYTE(SMALL, attr, data, 0, 0, -EUCLEAN, "not a name"),
+	BYTE(SMALL, attr, data, 9, 0, -EUCLEAN, "not a name"),
+	BYTE(SMALL, attr, data, 11, 1, -EUCLEAN, "more than"),
+	BYTE(SMALL, attr, data, 31, 1, -EUCLEAN, "more than"),
+	/* Its data is then taken for pieces. */
+	FIELD(BIG2, attr, ino, 8, 0, -EUCLEAN, "kind"),
+	FIELD(BIG2, attr, id, 8, 0, -EUCLEAN, "missing"),
+	FIELD(BIG2, attr, offset, 4, 0, -EUCLEAN, "twice"),
+	FIELD(BIG2, attr, offset, 4, 2 * GMFS_ATTR_PIECE, -EUCLEAN,
+	      "length of a piece"),
+	FIELD(BIG2, attr, name_len, 2, 1, -EUCLEAN, "do not match"),
+	FIELD(BIG2, attr, size, 4, 2 * GMFS_ATTR_PIECE, -EUCLEAN,
+	      "do not match"),
+	FIELD(BIG3, attr, offset, 4, 3 * GMFS_ATTR_PIECE, -EUCLEAN, "offset"),
+	FIELD(TARGET, attr, ino, 8, 0, -EUCLEAN, "no target"),
+	FIELD(TARGET, attr, kind, 1, GMFS_ATTR_XATTR, -EUCLEAN,
+	      "length of the name"),
+	FIELD(TARGET, attr, name_len, 2, 1, -EUCLEAN, "length of the name"),
+	FIELD(TARGET, attr, size, 4, GMFS_TARGET_MAX + 1, -EUCLEAN, "size"),
+	BYTE(TARGET, attr, data, 0, 0, -EUCLEAN, "not a path"),
+	BYTE(TARGET, attr, data, 7, 0, -EUCLEAN, "not a path"),
 };
 
 /*
@@ -456,6 +562,13 @@ static void image_fields_ok(struct kunit *test)
 		FIELD(FILE, inode, mode, 4, S_IFREG, 0, NULL),
 		FIELD(FILE, inode, mode, 4, S_IFREG | 07777, 0, NULL),
 		FIELD(FILE, inode, generation, 4, U32_MAX, 0, NULL),
+		FIELD(FILE, inode, flags, 4, GMFS_INODE_FLAGS_ALL, 0, NULL),
+		FIELD(DEV, inode, rdev, 8, GMFS_RDEV(4095, 0xfffff), 0, NULL),
+		/* An attribute less. */
+		FIELD(SMALL, attr, ino, 8, 0, 0, NULL),
+		FIELD(SMALL, attr, id, 8, 0, 0, NULL),
+		BYTE(SMALL, attr, data, 10, 0, 0, NULL),
+		BYTE(TARGET, attr, data, 0, 255, 0, NULL),
 		FIELD(FILE, inode, uid, 4, U32_MAX - 1, 0, NULL),
 		FIELD(FILE, inode, size, 8, 0, 0, NULL),
 		FIELD(FILE, inode, size, 8, GMFS_MAX_SIZE, 0, NULL),
@@ -721,6 +834,23 @@ static void image_garbage(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
+/* Two attributes of one name, which no single field makes. */
+static void image_attr_twice(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_attr_ser *rec;
+	struct tree tree;
+
+	plant(fx, &tree);
+	rec = record_of(fx, &tree, TWIN);
+	memcpy(rec->data, SMALL_NAME, rec->name_len);
+	expect_load(test, "twin", -EUCLEAN, "name is there twice");
+
+	/* Of two inodes it is no matter. */
+	rec->ino = tree.dir->ino;
+	expect_load(test, "apart", 0, NULL);
+}
+
 static struct kunit_case image_cases[] = {
 	KUNIT_CASE(image_empty),
 	KUNIT_CASE(image_format_exhaustion),
@@ -728,6 +858,7 @@ static struct kunit_case image_cases[] = {
 	KUNIT_CASE(image_orphans),
 	KUNIT_CASE(image_fields),
 	KUNIT_CASE(image_fields_ok),
+	KUNIT_CASE(image_attr_twice),
 	KUNIT_CASE(image_features),
 	KUNIT_CASE(image_super),
 	KUNIT_CASE(image_tree),

@@ -270,8 +270,46 @@ static void itable_random(struct kunit *test)
 								  ino[i]));
 }
 
+/* There are never more than there may be, whatever becomes of them. */
+static void itable_limit(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi[4];
+	u64 max;
+
+	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 1);
+	KUNIT_EXPECT_EQ(test, max, 0);
+	KUNIT_ASSERT_EQ(test, 0, gmfs_limit_inodes(&fx->img, 4));
+	gi[0] = gmfs_fixture_ino(fx, MODE_FILE);
+	gi[1] = gmfs_fixture_ino(fx, MODE_FILE);
+	gi[2] = gmfs_ino_reserve(&fx->img);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, gi[2]);
+	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 4);
+	KUNIT_EXPECT_EQ(test, max, 4);
+	gi[3] = gmfs_ino_reserve(&fx->img);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(gi[3]), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, -EINVAL, gmfs_limit_inodes(&fx->img, 3));
+
+	gmfs_ino_free(&fx->img, gi[2]);
+	gmfs_ino_free(&fx->img, gi[0]);
+	KUNIT_EXPECT_EQ(test, 0, gmfs_limit_inodes(&fx->img, 3));
+	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 2);
+	gmfs_fixture_reload(fx);
+	/* A limit is not handed over. */
+	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 2);
+	KUNIT_EXPECT_EQ(test, max, 0);
+
+	/* A try that fails for want of memory counts nothing. */
+	fx->left = 0;
+	while (!IS_ERR(gmfs_slot_alloc(&fx->img, &fx->img.itable, 1)))
+		;
+	KUNIT_EXPECT_EQ(test, PTR_ERR(gmfs_ino_reserve(&fx->img)), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 2);
+}
+
 static struct kunit_case itable_cases[] = {
 	KUNIT_CASE(itable_life),
+	KUNIT_CASE(itable_limit),
 	KUNIT_CASE(itable_unpublished),
 	KUNIT_CASE(itable_kexec_unpublished),
 	KUNIT_CASE(itable_blocks),

@@ -361,21 +361,6 @@ TEST_F(gmfs, setgid_directory)
 	EXPECT_EQ(S_IFDIR | 02755, stat_of("d/e").st_mode);
 }
 
-TEST_F(gmfs, what_it_has_not)
-{
-	char value[8];
-
-	ASSERT_LE(0, make("a"));
-	EXPECT_ERR(EPERM, symlink("a", "b"));
-	EXPECT_ERR(EPERM, link("a", "b"));
-	EXPECT_ERR(EPERM, mknod("b", S_IFIFO | 0644, 0));
-	EXPECT_ERR(EPERM, mknod("b", S_IFCHR | 0644, 0x103));
-	EXPECT_ERR(EOPNOTSUPP, open(".", O_RDWR | O_TMPFILE, 0644));
-	EXPECT_ERR(EOPNOTSUPP, setxattr("a", "user.x", "1", 1, 0));
-	EXPECT_ERR(EOPNOTSUPP, getxattr("a", "user.x", value, sizeof(value)));
-	EXPECT_ERR(ENOENT, stat("b", &(struct stat){}));
-}
-
 /* --- rename ---------------------------------------------------------------- */
 
 TEST_F(gmfs, rename)
@@ -425,15 +410,6 @@ TEST_F(gmfs, rename_noreplace)
 	EXPECT_EQ(0, renameat2(AT_FDCWD, "a", AT_FDCWD, "c", RENAME_NOREPLACE));
 	EXPECT_EQ(1, stat_of("b").st_nlink);
 	EXPECT_EQ(1, stat_of("c").st_nlink);
-}
-
-TEST_F(gmfs, rename_flags_that_are_refused)
-{
-	ASSERT_LE(0, make("a"));
-	ASSERT_LE(0, make("b"));
-	EXPECT_ERR(EINVAL, renameat2(AT_FDCWD, "a", AT_FDCWD, "b", RENAME_EXCHANGE));
-	EXPECT_ERR(EINVAL, renameat2(AT_FDCWD, "a", AT_FDCWD, "c", RENAME_WHITEOUT));
-	EXPECT_EQ(1, stat_of("a").st_nlink);
 }
 
 TEST_F(gmfs, rename_directory)
@@ -910,7 +886,7 @@ TEST_F(gmfs, fallocate_errors)
 	EXPECT_ERR(EOPNOTSUPP, fallocate(fd, FALLOC_FL_PUNCH_HOLE, 0, BLOCK));
 	EXPECT_ERR(EOPNOTSUPP, fallocate(fd, FALLOC_FL_COLLAPSE_RANGE, 0, BLOCK));
 	EXPECT_ERR(EOPNOTSUPP, fallocate(fd, FALLOC_FL_INSERT_RANGE, 0, BLOCK));
-	EXPECT_ERR(EOPNOTSUPP, fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, BLOCK));
+	EXPECT_ERR(EOPNOTSUPP, fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_PUNCH_HOLE, 0, BLOCK));
 	EXPECT_ERR(EOPNOTSUPP, fallocate(fd, FALLOC_FL_UNSHARE_RANGE, 0, BLOCK));
 	EXPECT_ERR(EBADF, fallocate(open("a", O_RDONLY), 0, 0, BLOCK));
 	EXPECT_EQ(BLOCK, stat_of("a").st_size);
@@ -980,6 +956,57 @@ TEST_F(gmfs, punch_edges)
 		close(fd);
 		ASSERT_EQ(0, unlink("a"));
 	}
+}
+
+TEST_F(gmfs, zero_range)
+{
+	static const struct {
+		off_t start, end;
+	} ranges[] = {
+		{ 0, 1 },
+		{ BLOCK - 1, BLOCK + 1 },
+		{ 5, 4 * BLOCK - 5 },
+		{ BLOCK, 2 * BLOCK },
+		{ 0, 4 * BLOCK },
+	};
+	const off_t size = 4 * BLOCK;
+	char *mem;
+	size_t i;
+	int fd;
+
+	fd = make_sized("a", size);
+	ASSERT_LE(0, fd);
+	mem = map(fd, 0, size);
+	ASSERT_NE(MAP_FAILED, mem);
+	for (i = 0; i < ARRAY_SIZE(ranges); i++) {
+		off_t start = ranges[i].start, end = ranges[i].end;
+
+		memset(mem, 0x66, size);
+		ASSERT_EQ(0, fallocate(fd, FALLOC_FL_ZERO_RANGE, start, end - start));
+		EXPECT_TRUE(all_are(mem, start, 0x66));
+		EXPECT_TRUE(all_are(mem + start, end - start, 0));
+		EXPECT_TRUE(all_are(mem + end, size - end, 0x66));
+		EXPECT_EQ(4 * STAT_BLOCKS, stat_of("a").st_blocks);
+		EXPECT_EQ(size, stat_of("a").st_size);
+	}
+
+	/* Holes are filled, and the file is extended, unless its size is to be kept. */
+	memset(mem, 0x66, size);
+	ASSERT_EQ(0, fallocate(fd, PUNCH, BLOCK, BLOCK));
+	ASSERT_EQ(0, fallocate(fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 0, 5 * BLOCK));
+	EXPECT_EQ(5 * STAT_BLOCKS, stat_of("a").st_blocks);
+	EXPECT_EQ(size, stat_of("a").st_size);
+	EXPECT_TRUE(all_are(mem, size, 0));
+	ASSERT_EQ(0, fallocate(fd, FALLOC_FL_ZERO_RANGE, 5 * BLOCK, 1));
+	EXPECT_EQ(5 * BLOCK + 1, stat_of("a").st_size);
+	EXPECT_EQ(6 * STAT_BLOCKS, stat_of("a").st_blocks);
+
+	/* For want of memory nothing is done. */
+	memset(mem, 0x66, size);
+	EXPECT_ERR(ENOSPC, fallocate(fd, FALLOC_FL_ZERO_RANGE, 0, (self->free + 1) * BLOCK));
+	EXPECT_TRUE(all_are(mem, size, 0x66));
+	EXPECT_EQ(5 * BLOCK + 1, stat_of("a").st_size);
+	EXPECT_EQ(self->free - 6, count_free("."));
 }
 
 TEST_F(gmfs, hole_is_filled_by_mmap)
@@ -1586,6 +1613,38 @@ static void names_work(void)
 		rmdir(a);
 		break;
 	}
+}
+
+/* Who changes something waits until it is thawed; stores and lookups go on. */
+TEST_F(gmfs, freeze)
+{
+	int fd = make_sized("a", 2 * BLOCK);
+	volatile char *mem = map(fd, 0, 2 * BLOCK);
+	int status, top = self->top;
+	pid_t pid;
+
+	ASSERT_LE(0, fd);
+	ASSERT_NE(MAP_FAILED, mem);
+	ASSERT_EQ(0, fallocate(fd, PUNCH, BLOCK, BLOCK));
+	ASSERT_EQ(0, ioctl(top, FIFREEZE, 0));
+	pid = fork();
+	if (!pid) {
+		/* Fills the hole, and makes a file. */
+		mem[BLOCK] = 1;
+		_exit(make("b") < 0);
+	}
+	EXPECT_ERR(EBUSY, ioctl(top, FIFREEZE, 0));
+	mem[0] = 1;
+	usleep(200000);
+	EXPECT_EQ(0, waitpid(pid, &status, WNOHANG));
+	EXPECT_EQ(STAT_BLOCKS, stat_of("a").st_blocks);
+	EXPECT_ERR(ENOENT, access("b", F_OK));
+	ASSERT_EQ(0, ioctl(top, FITHAW, 0));
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_EQ(2 * STAT_BLOCKS, stat_of("a").st_blocks);
+	EXPECT_EQ(0, access("b", F_OK));
+	EXPECT_ERR(EINVAL, ioctl(top, FITHAW, 0));
 }
 
 TEST_F(gmfs, names_against_each_other)
