@@ -401,8 +401,9 @@ static int attr_check(struct gmfs_image *img, struct gmfs_ino *gi,
 
 	for (i = 0; i < attr->nr; i++)
 		if (!attr->pieces[i])
-			return gmfs_image_bad(img, "attribute %llu of inode %llu: a piece is missing",
-					      attr->id, gi->ino);
+			return gmfs_image_bad(img,
+					      "attribute %llu of inode %llu: piece %u is missing",
+					      attr->id, gi->ino, i);
 	if (attr->kind == GMFS_ATTR_TARGET &&
 	    (!S_ISLNK(gi->rec->mode) || gi->rec->size != attr->size))
 		return attr_bad(img, attr->pieces[0], "not this link's target");

@@ -238,6 +238,7 @@ void gmfs_dirty(struct gmfs_image *img, void *rec);
 struct gmfs_ino *gmfs_ino_reserve(struct gmfs_image *img);
 void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_ino *gi,
 		      umode_t mode);
+void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_ino *gi);
 void gmfs_ino_free(struct gmfs_image *img, struct gmfs_ino *gi);
 struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino);
 int gmfs_limit_inodes(struct gmfs_image *img, u64 max);

@@ -134,6 +134,31 @@ void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_ino *gi,
 	xa_store(&img->inodes, gi->ino, gi, GFP_KERNEL);
 }
 
+static void free_attrs(struct gmfs_image *img, struct gmfs_ino *gi)
+{
+	struct gmfs_attr *attr;
+
+	while ((attr = gmfs_attr_first(gi)))
+		gmfs_attr_remove(img, gi, attr);
+}
+
+/**
+ * gmfs_ino_unpublish - take gmfs_ino_publish() back
+ * @img: where
+ * @gi: published inode without a name, that nobody has found; its number stays
+ *	reserved, its attributes go
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ */
+void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_ino *gi)
+{
+	free_attrs(img, gi);
+	/* Takes the place of an entry, so that this needs no memory. */
+	xa_store(&img->inodes, gi->ino, XA_ZERO_ENTRY, GFP_KERNEL);
+	memset(gi->rec, 0, sizeof(*gi->rec));
+	gmfs_dirty(img, gi->rec);
+}
+
 /**
  * gmfs_ino_free - give an inode's number and record back
  * @img: where
@@ -144,10 +169,7 @@ void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_ino *gi,
  */
 void gmfs_ino_free(struct gmfs_image *img, struct gmfs_ino *gi)
 {
-	struct gmfs_attr *attr;
-
-	while ((attr = gmfs_attr_first(gi)))
-		gmfs_attr_remove(img, gi, attr);
+	free_attrs(img, gi);
 	xa_erase(&img->inodes, gi->ino);
 	gmfs_slot_free(img, &img->itable, gi->rec, 1);
 	kfree(gi);

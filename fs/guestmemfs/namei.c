@@ -68,13 +68,13 @@ static int publish(struct inode *inode, struct inode *dir,
 	return err;
 }
 
-/* Take back what publish() has done; within the same operation. */
+/*
+ * Take back what publish() has done; within the same operation. The number is
+ * freed when the VFS is through with the inode: nobody must get it before.
+ */
 static void abandon(struct inode *inode)
 {
-	struct gmfs_ino *gi = GMFS_I(inode)->gi;
-
-	GMFS_I(inode)->gi = NULL;
-	gmfs_ino_free(&GMFS_SB(inode->i_sb)->image, gi);
+	gmfs_ino_unpublish(&GMFS_SB(inode->i_sb)->image, GMFS_I(inode)->gi);
 }
 
 static void dir_changed(struct inode *dir)

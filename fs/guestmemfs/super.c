@@ -217,7 +217,7 @@ static int set_root(struct fs_context *fc, struct inode *root)
 	if (!mnt->root.ia_valid)
 		return 0;
 	if (sb_rdonly(root->i_sb)) {
-		errorfc(fc, "mode=, uid= and gid= change the file system, and it is mounted read-only");
+		errorfc(fc, "mode=, uid= and gid= cannot be set in a read-only mount");
 		return -EROFS;
 	}
 	mnt->root.ia_mode |= S_IFDIR;
@@ -295,7 +295,7 @@ static int gmfs_parse_param(struct fs_context *fc, struct fs_parameter *param)
 	case OPT_NR_INODES:
 		mnt->max_inodes = memparse(param->string, &rest);
 		if (*rest || rest == param->string)
-			return invalfc(fc, "nr_inodes=%s is no number; it may end in k, m or g, and 0 is no limit",
+			return invalfc(fc, "nr_inodes=%s is no number; it may end in k, m or g",
 				       param->string);
 		mnt->has_max_inodes = true;
 		return 0;
@@ -376,12 +376,12 @@ static int check_shared(struct fs_context *fc, struct gmfs_fs *fs)
 	}
 	gmfs_count_inodes(&fs->image, &max);
 	if (mnt->has_max_inodes && mnt->max_inodes != max) {
-		errorfc(fc, "node %d is mounted with nr_inodes=%llu elsewhere: use mount -o remount",
+		errorfc(fc, "node %d has nr_inodes=%llu elsewhere: use mount -o remount",
 			gmpool_nid(fs->pool), max);
 		return -EBUSY;
 	}
 	if (root_differs(d_inode(fc->root), &mnt->root)) {
-		errorfc(fc, "node %d is mounted elsewhere, with another mode or owner of its root: use chmod and chown",
+		errorfc(fc, "node %d has another mode or owner elsewhere: use chmod, chown",
 			gmpool_nid(fs->pool));
 		return -EBUSY;
 	}

@@ -514,7 +514,7 @@ static const struct field_case fields[] = {
 	BYTE(SMALL, attr, data, 31, 1, -EUCLEAN, "more than"),
 	/* Its data is then taken for pieces. */
 	FIELD(BIG2, attr, ino, 8, 0, -EUCLEAN, "kind"),
-	FIELD(BIG2, attr, id, 8, 0, -EUCLEAN, "missing"),
+	FIELD(BIG2, attr, id, 8, 0, -EUCLEAN, "is missing"),
 	FIELD(BIG2, attr, offset, 4, 0, -EUCLEAN, "twice"),
 	FIELD(BIG2, attr, offset, 4, 2 * GMFS_ATTR_PIECE, -EUCLEAN,
 	      "length of a piece"),

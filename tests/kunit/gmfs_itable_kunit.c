@@ -72,6 +72,31 @@ static void itable_unpublished(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_free, fx->meta.nr_free);
 }
 
+/* One that was published for nothing leaves none either, but keeps its number. */
+static void itable_unpublish(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	u32 digest = gmfs_fixture_digest(&fx->img);
+	struct gmfs_ino *gi, *other;
+	u64 ino;
+
+	gi = gmfs_fixture_ino(fx, S_IFLNK | 0777);
+	ino = gi->ino;
+	gmfs_fixture_xattr(fx, gi, "user.a", "1", 1);
+	gmfs_ino_unpublish(&fx->img, gi);
+	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
+	KUNIT_EXPECT_NULL(test, gmfs_attr_first(gi));
+	other = gmfs_fixture_ino(fx, MODE_FILE);
+	KUNIT_EXPECT_NE(test, other->ino, ino);
+	gmfs_ino_free(&fx->img, other);
+	gmfs_fixture_seal(fx);
+
+	gmfs_ino_free(&fx->img, gi);
+	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(&fx->img));
+	KUNIT_EXPECT_EQ(test, gmfs_fixture_ino(fx, MODE_FILE)->ino, ino);
+	gmfs_fixture_reload(fx);
+}
+
 /* A reserved inode that a kexec comes in between is no inode. */
 static void itable_kexec_unpublished(struct kunit *test)
 {
@@ -311,6 +336,7 @@ static struct kunit_case itable_cases[] = {
 	KUNIT_CASE(itable_life),
 	KUNIT_CASE(itable_limit),
 	KUNIT_CASE(itable_unpublished),
+	KUNIT_CASE(itable_unpublish),
 	KUNIT_CASE(itable_kexec_unpublished),
 	KUNIT_CASE(itable_blocks),
 	KUNIT_CASE(itable_generation),

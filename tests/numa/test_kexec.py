@@ -348,3 +348,34 @@ def test_nodes_are_renumbered(vm):
         if str(old) != new:
             assert (f"guestmem_pool: node {old} of the kernel before is node {new} now: "
                     "its pool follows the memory") in run.boots[1]
+
+
+def test_storm(vm):
+    """What has returned is there, what has not is whole or not there at all, for all operations."""
+    run = vm(r"""
+    workers="1 2 3 4 5 6"
+    mount_node 0
+    cd /mnt/node0
+    if [ "$VM_BOOT" -gt 1 ]; then
+        for worker in $workers; do
+            mkdir -p /tmp/reference/$worker
+            storm verify $worker shared log$worker $(((VM_BOOT - 1) * 100 + worker)) \
+                /tmp/reference/$worker
+        done
+        rm -r $workers shared log*
+        equal "$(free_blocks .)" "$(total_blocks .)" 'free blocks'
+    fi
+    [ "$VM_BOOT" != 5 ] || exit 0
+    mkdir $workers shared
+    for worker in $workers; do
+        storm run $worker shared log$worker $((VM_BOOT * 100 + worker)) > /tmp/storm$worker 2>&1 &
+    done
+    for worker in $workers; do
+        wait_for /tmp/storm$worker storming
+    done
+    sleep $((VM_BOOT % 2)).$((VM_BOOT * 37 % 100))
+    equal "$(pgrep -c storm)" 6 'programs at work'
+    vm-kexec
+    """, nodes=1, cpus=3, mem="1500M", append="guestmemfs=0:640M", boots=5)
+    assert len(run.lines("^verified=[1-9]")) == 4 * 6, run.out
+    print("\n".join(run.lines("^verified=")))
