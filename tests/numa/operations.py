@@ -770,7 +770,7 @@ def fallocates(t):
             (0, 0, 1), (0, 0, BLOCK), (KEEP_SIZE, BLOCK, BLOCK), (0, 0, 0), (0, -1, 1), (0, 0, -1),
             (0, 1 << 62, 1 << 62), (PUNCH_HOLE, 0, 1), (PUNCH_HOLE | KEEP_SIZE, 0, 4096),
             (PUNCH_HOLE | KEEP_SIZE, 1 << 40, 4096), (COLLAPSE, 0, BLOCK), (INSERT, 0, BLOCK),
-            (UNSHARE, 0, BLOCK), (1 << 20, 0, BLOCK), (COLLAPSE | PUNCH_HOLE, 0, BLOCK)):
+            (UNSHARE, 0, BLOCK), (1 << 20, 0, BLOCK), (COLLAPSE | PUNCH_HOLE, 0, BLOCK), (ZERO | PUNCH_HOLE, 0, BLOCK)):
         t(fallocate, fd, mode, offset, length)
         t.note("size", os.fstat(fd).st_size)
     os.close(fd)
@@ -916,6 +916,63 @@ def working_directory(t):
     t(touch, "x")
     t(os.listdir, ".")
     os.chdir(top)
+
+
+def idmap_mount(source, target, first):
+    """A bind mount that shows id 0 as first, and so on."""
+    r, w = os.pipe()
+    pid = os.fork()
+    if not pid:
+        checked(libc.unshare(0x10000000))       # CLONE_NEWUSER
+        os.write(w, b"x")
+        signal.pause()
+    os.read(r, 1)
+    for name in ("uid_map", "gid_map"):
+        with open(f"/proc/{pid}/{name}", "w", encoding="ascii") as f:
+            f.write(f"0 {first} 65536")
+    user_ns = os.open(f"/proc/{pid}/ns/user", os.O_RDONLY)
+    tree = checked(libc.syscall(428, AT_FDCWD, os.fsencode(source), 1))     # open_tree()
+    attr = struct.pack("QQQQ", 0x100000, 0, 0, user_ns)                     # MOUNT_ATTR_IDMAP
+    checked(libc.syscall(442, tree, b"", AT_EMPTY_PATH, attr, len(attr)))   # mount_setattr()
+    checked(libc.syscall(429, tree, b"", AT_FDCWD, os.fsencode(target), 4)) # move_mount()
+    for fd in (tree, user_ns, r, w):
+        os.close(fd)
+    os.kill(pid, signal.SIGKILL)
+    os.waitpid(pid, 0)
+
+
+@operation
+def idmapped_mount(t):
+    os.mkdir("disk")
+    os.chmod("disk", 0o777)
+    os.mkdir("shown")
+    touch("disk/before")
+    os.chown("disk/before", 7, 8)
+    os.setxattr("disk/before", ACCESS, SOME_ACL)
+    idmap_mount("disk", "shown", 100000)
+    t.stat("shown/before")
+    t(os.getxattr, "shown/before", ACCESS)
+    t(touch, "shown/by-root")
+
+    def user(t):
+        t(touch, "shown/file")
+        t(os.mkdir, "shown/dir")
+        t(os.symlink, "x", "shown/link")
+        t(os.mkfifo, "shown/fifo")
+        t(os.setxattr, "shown/file", ACCESS, SOME_ACL)
+        t(os.setxattr, "shown/file", "user.a", b"1")
+        t(os.rename, "shown/dir", "shown/dir2")
+        t(renameat2, "shown/link", "shown/link2", WHITEOUT)
+        t(os.chown, "shown/file", 100006, -1)
+        t(os.close, os.open("shown", os.O_TMPFILE | os.O_RDWR))
+    t.as_user(user, uid=100005, gid=100006)
+    for name in ("file", "dir2", "link2", "fifo"):
+        t.stat("shown/" + name)
+        t.stat("disk/" + name)
+    t(os.chown, "shown/file", 100001, 100002)
+    t.stat("disk/file")
+    t(os.chown, "shown/file", 1, 2)
+    checked(libc.umount2(b"shown", 0))
 
 
 @operation

@@ -27,9 +27,11 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define LOG_SIZE	(4UL << 20)
 #define PAGE		4096UL
-#define MIB		(1UL << 20)
+#define MIB		1048576UL
+#define LOG_SIZE	(4 * MIB)
+
+#define ARRAY_SIZE(x)	(sizeof(x) / sizeof((x)[0]))
 
 struct log {
 	volatile uint64_t started;
@@ -39,20 +41,22 @@ struct log {
 
 #define LOG_ROOM	(LOG_SIZE - sizeof(struct log))
 
+#define LONG_NAME	"a name that is long enough to take several slots in a directory, and " \
+			"that comes and goes like the others, so that some are free in between"
+
 /* Where a worker's names are; those in SHARED get its number before. */
 static const char * const names[] = {
 	"a", "b", "c", "d", "a/x", "a/y", "b/x", "b/y", "c/x", "d/x",
-	"a/x/1", "a/x/2", "b/x/1", "a name that is long enough to take several slots in a directory, "
-	"and that comes and goes like all of the others, so that slots are free between others",
+	"a/x/1", "a/x/2", "b/x/1", LONG_NAME,
 };
 
-#define NR_NAMES	(sizeof(names) / sizeof(names[0]))
+#define NR_NAMES	ARRAY_SIZE(names)
 #define NR_SHARED	6
 #define NR_PATHS	(NR_NAMES + NR_SHARED)
 
 static const char * const xattrs[] = { "user.one", "user.two", "trusted.three" };
 
-#define NR_XATTRS	(sizeof(xattrs) / sizeof(xattrs[0]))
+#define NR_XATTRS	ARRAY_SIZE(xattrs)
 
 static int top, shared;		/* directories */
 static unsigned int id;
@@ -195,7 +199,8 @@ static int operate(uint64_t number)
 	case 5:
 		return done(mknodat(p.dir, p.name, S_IFIFO | 0600, 0));
 	case 6:
-		return done(mknodat(p.dir, p.name, S_IFBLK | 0600, makedev(arg % 4096, arg % 77777)));
+		return done(mknodat(p.dir, p.name, S_IFBLK | 0600,
+				    makedev(arg % 4096, arg % 77777)));
 	case 7:
 		return done(linkat(p.dir, p.name, q.dir, q.name, 0));
 	case 8:
