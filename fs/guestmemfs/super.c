@@ -350,7 +350,7 @@ static int check_read_only(struct fs_context *fc, const struct gmfs_fs *fs)
 static bool root_differs(const struct inode *root, const struct iattr *attr)
 {
 	return (attr->ia_valid & ATTR_MODE &&
-		attr->ia_mode != (root->i_mode & S_IALLUGO)) ||
+		(attr->ia_mode ^ root->i_mode) & S_IALLUGO) ||
 	       (attr->ia_valid & ATTR_UID &&
 		!vfsuid_eq_kuid(attr->ia_vfsuid, root->i_uid)) ||
 	       (attr->ia_valid & ATTR_GID &&

@@ -81,6 +81,105 @@ def test_mount(vm):
     assert run
 
 
+def test_root_directory(vm):
+    """mode=, uid= and gid= change it, and it stays like that."""
+    vm(r"""
+    stat_root() {
+        stat -c '%a %u %g' /mnt/node0
+    }
+    case $VM_BOOT in
+    1)
+        mount_node 0 mode=1770,uid=1000,gid=2000
+        equal "$(stat_root)" '1770 1000 2000' 'root'
+        has "$(findmnt -no OPTIONS /mnt/node0)" 'mode=1770,uid=1000,gid=2000' 'options'
+        setpriv --reuid=1000 --regid=1000 --clear-groups touch /mnt/node0/mine
+        # As on tmpfs, where they are of no effect then.
+        mount -o remount,mode=700,uid=5 /mnt/node0
+        equal "$(stat_root)" '1770 1000 2000' 'root after remount'
+        # Other mounts show the same directory: what differs is refused.
+        mkdir -p /tmp/m
+        for bad in mode=700 uid=1 gid=1; do
+            has "$(fails fsmount guestmemfs /tmp/m node=0 $bad)"                 'node 0 has another mode or owner elsewhere: use chmod, chown' "$bad"
+        done
+        mount -t guestmemfs -o node=0,mode=1770,uid=1000 none /tmp/m
+        umount /tmp/m
+        umount /mnt/node0
+        mount_node 0
+        equal "$(stat_root)" '1770 1000 2000' 'root without options'
+        umount /mnt/node0
+        # Nothing is changed by a mount that fails.
+        for bad in mode=17777 mode=8 mode=x mode=; do
+            has "$(fails fsmount guestmemfs /tmp/m node=0 uid=7 $bad)"                 "mode=$bad|is not one of 0 to 7777|Bad value for 'mode'" "$bad"
+        done
+        has "$(fails fsmount guestmemfs /tmp/m ro node=0 mode=700)"             'mode=, uid= and gid= cannot be set in a read-only mount' 'read-only'
+        mount_node 0
+        equal "$(stat_root)" '1770 1000 2000' 'root after bad mounts'
+        # An ACL follows the mode.
+        setfacl -m u:1234:rwx /mnt/node0
+        umount /mnt/node0
+        mount_node 0 mode=750
+        has "$(getfacl -c /mnt/node0 2> /dev/null)" '^mask::r-x' 'ACL'
+        vm-kexec
+        ;;
+    2)
+        mount_node 0
+        equal "$(stat_root)" '750 1000 2000' 'root after kexec'
+        [ "$(stat -c %u /mnt/node0/mine)" = 1000 ]
+        mount -o remount,ro /mnt/node0
+        fails touch /mnt/node0/x
+        mount -o remount,rw /mnt/node0
+        touch /mnt/node0/x
+        ;;
+    esac
+    """, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=2)
+
+
+def test_nr_inodes(vm):
+    """As on tmpfs: a limit, that df -i shows."""
+    vm(r"""
+    inodes() {
+        df --output=itotal,iused,iavail /mnt/node0 | tail -n 1 | xargs
+    }
+    case $VM_BOOT in
+    1)
+        mount_node 0
+        equal "$(inodes)" '0 0 0' 'without a limit'
+        mount -o remount,nr_inodes=1k /mnt/node0
+        equal "$(inodes)" '1024 1 1023' 'with 1k'
+        touch /mnt/node0/{1..1023}
+        fails touch /mnt/node0/more
+        fails mkdir /mnt/node0/more
+        fails ln -s x /mnt/node0/more
+        ln /mnt/node0/1 /mnt/node0/link
+        equal "$(inodes)" '1024 1024 0' 'full'
+        rm /mnt/node0/2
+        touch /mnt/node0/more
+        fails mount -o remount,nr_inodes=1023 /mnt/node0
+        has "$(gm_log)" 'nr_inodes=1023 is too low: node 0 has 1024 inodes' 'log'
+        has "$(findmnt -no OPTIONS /mnt/node0)" 'nr_inodes=1024' 'options'
+        mkdir -p /tmp/m
+        has "$(fails fsmount guestmemfs /tmp/m node=0 nr_inodes=7)"             'node 0 has nr_inodes=1024 elsewhere: use mount -o remount' 'another mount'
+        mount -o remount,nr_inodes=0 /mnt/node0
+        touch /mnt/node0/{2000..2010}
+        umount /mnt/node0
+        has "$(fails fsmount guestmemfs /tmp/m node=0 nr_inodes=100)"             'nr_inodes=100 is too low: node 0 has 1035 inodes' 'mount'
+        for bad in nr_inodes=x nr_inodes=1x nr_inodes=-1; do
+            has "$(fails fsmount guestmemfs /tmp/m node=0 $bad)" 'is no number|too low' "$bad"
+        done
+        mount_node 0 nr_inodes=1100
+        equal "$(inodes)" '1100 1035 65' 'mounted with a limit'
+        vm-kexec
+        ;;
+    2)
+        mount_node 0 nr_inodes=1036
+        touch /mnt/node0/last
+        fails touch /mnt/node0/one-too-many
+        ;;
+    esac
+    """, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=2,
+       expect=[r"nr_inodes=1023 is too low: node 0 has 1024 inodes$"])
+
+
 def test_option_is_not_needed_for_one_pool(vm):
     vm(r"""
     mkdir -p /tmp/m
