@@ -16,6 +16,8 @@
  * Locks, outermost first:
  *
  * - mm->mmap_lock or a VMA's: in mmap() and faults
+ * - sb_start_write(), sb_start_pagefault(), sb_start_intwrite(): all changes,
+ *   against fsfreeze
  * - inode->i_rwsem: attributes and size of the inode; a directory's entries
  * - gmfs_inode.fill_lock: filling holes of the file, from finding them on
  * - mapping->invalidate_lock: extents and charges of the file, and its size
@@ -184,6 +186,7 @@ int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
 	};
 	struct gmfs_fs *fs = GMFS_SB(root->d_sb);
 	unsigned int i;
+	u64 max;
 
 	for (i = 0; i < GMFS_LEAVES; i++)
 		seq_printf(seq, " faults_%s=%lld", names[i],
@@ -191,6 +194,9 @@ int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
 	seq_printf(seq, " dirty_blocks=%llu", gmpool_dirty_blocks(fs->pool));
 	seq_printf(seq, " poisoned_pages=%llu",
 		   gmpool_poisoned_pages(fs->pool));
+	seq_printf(seq, " inodes=%llu", gmfs_count_inodes(&fs->image, &max));
+	seq_printf(seq, " metadata_bytes=%llu",
+		   (u64)READ_ONCE(fs->image.meta->nr) << GMPOOL_META_SHIFT);
 	return 0;
 }
 

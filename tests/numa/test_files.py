@@ -6,7 +6,7 @@ import re
 
 import pytest
 
-from conftest import SLOW_MAPPING
+from conftest import DEBUG, SLOW_MAPPING
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
@@ -53,3 +53,20 @@ def test_operation(results, boot, operation):
     assert (boot, operation) in results, "it did not come to that"
     verdict, text = results[boot, operation]
     assert verdict == "ok", text
+
+
+def test_large_directories(vm):
+    """By instructions: what is done with one name costs little more among many."""
+    counts = (100, 1000, 3000) if DEBUG else (100, 10000, 100000)
+    run = vm(f"""
+    mount_node 0
+    names /mnt/node0 {" ".join(map(str, counts))}
+    equal "$(mount_stat 0 inodes)" 1 'inodes that are left'
+    """, nodes=1, cpus=1, mem="2G", append="guestmemfs=0:256M", boots=1,
+             options=["--icount", "--timeout=1200"])
+    lines = run.lines("^count=")
+    print("\n".join(lines))
+    cost = [dict((k, int(v)) for k, v in (w.split("=") for w in line.split())) for line in lines]
+    assert [c["count"] for c in cost] == list(counts)
+    for what in ("make", "lookup", "readdir", "remove"):
+        assert cost[-1][what] < 2 * cost[0][what], f"{what}: {lines}"

@@ -38,5 +38,6 @@ def test_stress(vm):
     equal "$(ls kept | wc -l)" 1000 'files'
     equal "$(find . -mindepth 1 -maxdepth 1)" ./kept 'what is there'
     equal "$(free_blocks .)" "$(total_blocks .)" 'free blocks'
-    """, nodes=1, mem="2G", append="guestmemfs=0:1G", boots=2)
+    """, nodes=1, mem="2G", append="guestmemfs=0:1G", boots=2,
+             options=[f"--timeout={2 * SECONDS + 600}"])
     assert len(run.lines("^done=")) == len(STRESSORS)

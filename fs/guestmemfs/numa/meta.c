@@ -103,7 +103,8 @@ int gmpool_meta_add_chunk(struct gmpool_meta *meta, void *mem, u32 first,
 			meta->nr_free++;
 		}
 	}
-	meta->nr += nr;
+	/* Also read without the lock, to be shown. */
+	WRITE_ONCE(meta->nr, meta->nr + nr);
 	return 0;
 
 err_erase:
