@@ -449,7 +449,7 @@ static const struct meta_case meta_cases[] = {
 	{ "mbn -1", GMFS_META_INODES, FIELD(META->mbn), U32_MAX, "number" },
 	{ "type 4", GMFS_META_INODES, FIELD(META->type), 4, "type" },
 	{ "type 15", GMFS_META_INODES, FIELD(META->type), 15, "type" },
-	{ "type 20", GMFS_META_INODES, FIELD(META->type), 20, "type" },
+	{ "type 21", GMFS_META_INODES, FIELD(META->type), 21, "type" },
 	{ "type in the high byte", GMFS_META_INODES, FIELD(META->type), 17 << 8, "type" },
 	{ "type -1", GMFS_META_INODES, FIELD(META->type), U16_MAX, "type" },
 	/* Another good one: for the reader of the records to find out. */
