@@ -305,11 +305,39 @@ static void set_size(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
 }
 
 /*
+ * Zero what a file has of memory in a range. It is not part of an operation, for
+ * it takes its time, and until the system call returns the data may be anything.
+ */
+static int zero_present(struct inode *inode, u64 start, u64 end)
+{
+	struct gmpool_run run;
+	u64 block, next;
+	bool mapped;
+
+	for (; start < end; start = next) {
+		block = gmfs_blocks_down(start);
+		filemap_invalidate_lock(inode->i_mapping);
+		mapped = gmfs_extent_find(GMFS_I(inode)->gi, block, &run);
+		next = min(end, (block + (mapped ? 1 : run.count)) <<
+				GMPOOL_BLOCK_SHIFT);
+		if (mapped)
+			zero_range(inode, start, next);
+		filemap_invalidate_unlock(inode->i_mapping);
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		cond_resched();
+	}
+	return 0;
+}
+
+/*
  * Give a file all blocks of a range and a size that is not below what it has.
- * @attr, if any, is changed with that.
+ * @attr, if any, is changed with that. What it has already from byte @zero_from
+ * to byte @zero_to is zeroed, once nothing can fail for want of memory.
  */
 static int extend(struct mnt_idmap *idmap, struct inode *inode, u64 first,
-		  u64 end, loff_t size, const struct iattr *attr)
+		  u64 end, loff_t size, const struct iattr *attr, u64 zero_from,
+		  u64 zero_to)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
 	struct gmfs_fill fill = {};
@@ -321,6 +349,8 @@ static int extend(struct mnt_idmap *idmap, struct inode *inode, u64 first,
 	err = fill_claim(inode, &fill, first, end);
 	if (!err)
 		err = fill_scrub(fs->pool, &fill);
+	if (!err)
+		err = zero_present(inode, zero_from, zero_to);
 	if (err)
 		goto out_end;
 
@@ -390,7 +420,7 @@ int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 		all.ia_valid |= ATTR_MTIME | ATTR_CTIME;
 	if (size > old_size)
 		return extend(idmap, inode, gmfs_blocks_down(old_size),
-			      gmfs_blocks_up(size), size, &all);
+			      gmfs_blocks_up(size), size, &all, 0, 0);
 	shrink(idmap, inode, size, &all);
 	return 0;
 }
@@ -427,7 +457,8 @@ out_unlock:
 	return err;
 }
 
-static int allocate(struct inode *inode, u64 start, u64 end, bool keep_size)
+static int allocate(struct inode *inode, u64 start, u64 end, bool keep_size,
+		    bool zero)
 {
 	loff_t size = i_size_read(inode);
 	int err;
@@ -438,32 +469,8 @@ static int allocate(struct inode *inode, u64 start, u64 end, bool keep_size)
 			return err;
 		size = end;
 	}
-	return extend(&nop_mnt_idmap, inode, gmfs_blocks_down(start), gmfs_blocks_up(end),
-		      size, NULL);
-}
-
-/*
- * Zero what a range has, and fill its holes. It is done in place, so it needs no
- * memory but for the holes. This is not part of an operation, for it takes its
- * time, and data may be seen in any state before the system call returns.
- */
-static int allocate_zeroed(struct inode *inode, u64 start, u64 end,
-			   bool keep_size)
-{
-	u64 next;
-	int err;
-
-	err = allocate(inode, start, end, keep_size);
-	for (; !err && start < end; start = next) {
-		next = min(end, round_down(start, GMPOOL_BLOCK_SIZE) + GMPOOL_BLOCK_SIZE);
-		filemap_invalidate_lock(inode->i_mapping);
-		zero_range(inode, start, next);
-		filemap_invalidate_unlock(inode->i_mapping);
-		if (fatal_signal_pending(current))
-			err = -EINTR;
-		cond_resched();
-	}
-	return err;
+	return extend(&nop_mnt_idmap, inode, gmfs_blocks_down(start),
+		      gmfs_blocks_up(end), size, NULL, start, zero ? end : start);
 }
 
 static long gmfs_fallocate(struct file *file, int mode, loff_t offset,
@@ -472,8 +479,6 @@ static long gmfs_fallocate(struct file *file, int mode, loff_t offset,
 	struct inode *inode = file_inode(file);
 	int err;
 
-	bool keep_size = mode & FALLOC_FL_KEEP_SIZE;
-
 	if (mode & ~(FALLOC_FL_KEEP_SIZE | FALLOC_FL_PUNCH_HOLE |
 		     FALLOC_FL_ZERO_RANGE))
 		return -EOPNOTSUPP;
@@ -481,10 +486,10 @@ static long gmfs_fallocate(struct file *file, int mode, loff_t offset,
 	inode_lock(inode);
 	if (mode & FALLOC_FL_PUNCH_HOLE)
 		err = punch(inode, offset, offset + len);
-	else if (mode & FALLOC_FL_ZERO_RANGE)
-		err = allocate_zeroed(inode, offset, offset + len, keep_size);
 	else
-		err = allocate(inode, offset, offset + len, keep_size);
+		err = allocate(inode, offset, offset + len,
+			       mode & FALLOC_FL_KEEP_SIZE,
+			       mode & FALLOC_FL_ZERO_RANGE);
 	if (!err)
 		err = file_modified(file);
 	inode_unlock(inode);
