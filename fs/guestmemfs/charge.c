@@ -183,9 +183,9 @@ out_unlock:
  * What its files have is charged to the root cgroup. Without the controller, or
  * without memory for it, there are no limits, as without a limit set.
  *
- * Context: boot, before the file system can be mounted.
+ * Context: process context, may sleep; the file system cannot be mounted yet.
  */
-void __init gmfs_charge_register(struct gmfs_fs *fs)
+void gmfs_charge_register(struct gmfs_fs *fs)
 {
 	const struct dmem_cgroup_init init = {
 		.size = gmpool_total_blocks(fs->pool) << GMPOOL_BLOCK_SHIFT,

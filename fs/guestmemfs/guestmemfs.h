@@ -10,6 +10,7 @@
 #include <linux/mempolicy.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
+#include <linux/workqueue.h>
 
 #include "image.h"
 
@@ -44,8 +45,17 @@ enum gmfs_leaf {
  * @user: what the pool knows of it
  * @region: the pool as the dmem controller knows it, or NULL
  * @faults: how many were served with which leaf, since boot
+ * @lock: guards @attached, @sb and @mounting, and @image while it is not
+ *	attached; within a super block's s_umount
+ * @attached: @image is that of the pool
+ * @sb: what is mounted, or NULL
+ * @mounting: how many try to mount it
+ * @freeze_lock: guards @frozen and @sb_frozen, held over freezing of @sb
+ * @frozen: the administrator wants it frozen
+ * @sb_frozen: it is, by us
+ * @freeze_work: freezes what has been mounted
  *
- * Made at boot, and there as long as the kernel is.
+ * Made at boot, and there as long as the kernel is, also if the pool has failed.
  */
 struct gmfs_fs {
 	struct list_head list;
@@ -57,6 +67,14 @@ struct gmfs_fs {
 	struct gmpool_user user;
 	struct dmem_cgroup_region *region;
 	atomic64_t faults[GMFS_LEAVES];
+	struct mutex lock;	/* guards attached, sb, mounting */
+	bool attached;
+	struct super_block *sb;
+	unsigned int mounting;
+	struct mutex freeze_lock;	/* guards frozen, sb_frozen */
+	bool frozen;
+	bool sb_frozen;
+	struct work_struct freeze_work;
 };
 
 /**
@@ -171,9 +189,13 @@ void gmfs_charge_move(struct gmfs_charge **from, struct gmfs_charge **to);
 void gmfs_charge_open(struct inode *inode);
 void gmfs_charge_register(struct gmfs_fs *fs);
 
+/* In sysfs.c */
+void gmfs_sysfs_add(struct gmfs_fs *fs);
+
 /* In super.c */
 extern struct file_system_type gmfs_type;
 
+struct gmfs_fs *gmfs_find(const struct gmpool *pool);
 int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf);
 int gmfs_show_options(struct seq_file *seq, struct dentry *root);
 int gmfs_show_stats(struct seq_file *seq, struct dentry *root);

@@ -81,7 +81,7 @@ static void rblock_file(struct gmfs_space *space, struct gmfs_rblock *rb)
 }
 
 static struct gmfs_rblock *rblock_new(struct gmfs_image *img,
-				      const struct gmfs_space *space,
+				      struct gmfs_space *space,
 				      struct gmpool_meta_ser *hdr)
 {
 	struct gmfs_rblock *rb = kzalloc_obj(*rb, GFP_KERNEL_ACCOUNT);
@@ -98,6 +98,7 @@ static struct gmfs_rblock *rblock_new(struct gmfs_image *img,
 		kfree(rb);
 		return ERR_PTR(err);
 	}
+	space->nr++;
 	return rb;
 }
 
@@ -180,6 +181,7 @@ void gmfs_slot_free(struct gmfs_image *img, struct gmfs_space *space,
 	if (bitmap_weight(rb->used, space_slots(space)) == space_first(space)) {
 		list_del(&rb->list);
 		xa_erase(&img->rblocks, hdr->mbn);
+		space->nr--;
 		kfree(rb);
 		gmpool_meta_free(img->meta, hdr);
 		return;

@@ -80,12 +80,14 @@ typedef bool (*gmfs_contiguous_t)(const struct gmfs_image *img, u64 start,
  * struct gmfs_space - metadata blocks of one type
  * @type: enum gmpool_meta_type_ser
  * @size: bytes of a slot; the header takes the first slot or slots
+ * @nr: blocks
  * @avail: struct gmfs_rblock by the longest run of free slots; those without
  *	a free slot are in no list
  */
 struct gmfs_space {
 	u16 type;
 	u16 size;
+	u32 nr;
 	struct list_head avail[GMFS_RUN_MAX + 1];
 };
 
@@ -243,6 +245,7 @@ void gmfs_ino_free(struct gmfs_image *img, struct gmfs_ino *gi);
 struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino);
 int gmfs_limit_inodes(struct gmfs_image *img, u64 max);
 u64 gmfs_count_inodes(struct gmfs_image *img, u64 *max);
+u64 gmfs_count_inode_slots(struct gmfs_image *img);
 int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 		  unsigned long *used);
 

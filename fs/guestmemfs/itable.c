@@ -198,7 +198,7 @@ int gmfs_limit_inodes(struct gmfs_image *img, u64 max)
 /**
  * gmfs_count_inodes - say how many inodes there are and may be
  * @img: where
- * @max: filled: the limit, or 0
+ * @max: filled, if not NULL: the limit, or 0
  *
  * Context: process context, may sleep; takes @img->lock.
  *
@@ -208,8 +208,24 @@ u64 gmfs_count_inodes(struct gmfs_image *img, u64 *max)
 {
 	guard(mutex)(&img->lock);
 
-	*max = img->max_inodes;
+	if (max)
+		*max = img->max_inodes;
 	return img->nr_inodes;
+}
+
+/**
+ * gmfs_count_inode_slots - say how many inodes the table has records for
+ * @img: where
+ *
+ * Context: process context, may sleep; takes @img->lock.
+ *
+ * Return: records, used or not.
+ */
+u64 gmfs_count_inode_slots(struct gmfs_image *img)
+{
+	guard(mutex)(&img->lock);
+
+	return (u64)img->itable.nr * (GMFS_INODES_PER_BLOCK - 1);
 }
 
 /**

@@ -28,6 +28,8 @@
 #include <linux/pagemap.h>
 #include <linux/sched.h>
 
+#include <trace/events/guestmemfs.h>
+
 #include "guestmemfs.h"
 
 /* Once: the first program shows that there are such. */
@@ -116,6 +118,8 @@ static vm_fault_t map_leaf(struct vm_fault *vmf, struct inode *inode,
 					 order ? GMFS_LEAF_PMD : GMFS_LEAF_PTE]);
 	}
 	filemap_invalidate_unlock_shared(inode->i_mapping);
+	trace_guestmemfs_fault(gmpool_nid(fs->pool), inode->i_ino, vmf->address,
+			       order, ret);
 	return ret;
 }
 

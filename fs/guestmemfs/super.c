@@ -43,6 +43,7 @@
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/statfs.h>
+#include <linux/workqueue.h>
 
 #include "guestmemfs.h"
 
@@ -58,6 +59,7 @@ static LIST_HEAD(gmfs_list);
  * @root: what the root directory gets: mode and owner, those that were given
  * @max_inodes: there shall not be more, 0 is no limit
  * @has_max_inodes: it was given
+ * @fs: what was mounted, if it is to be frozen then
  */
 struct gmfs_mount {
 	u32 node;
@@ -67,6 +69,7 @@ struct gmfs_mount {
 	struct iattr root;
 	u64 max_inodes;
 	bool has_max_inodes;
+	struct gmfs_fs *fs;
 };
 
 enum {
@@ -97,7 +100,15 @@ static void nodes_with_pool(nodemask_t *nodes)
 		node_set(gmpool_nid(pool), *nodes);
 }
 
-static struct gmfs_fs *find_fs(const struct gmpool *pool)
+/**
+ * gmfs_find - the file system of a pool
+ * @pool: the pool
+ *
+ * Context: any, once the fs_initcall of the file system has run.
+ *
+ * Return: the file system; NULL if there was no memory for it.
+ */
+struct gmfs_fs *gmfs_find(const struct gmpool *pool)
 {
 	struct gmfs_fs *fs;
 
@@ -133,7 +144,8 @@ int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf)
 	buf->f_bsize = GMPOOL_BLOCK_SIZE;
 	buf->f_blocks = gmpool_total_blocks(pool);
 	buf->f_bfree = gmpool_free_blocks(pool);
-	buf->f_bavail = buf->f_bfree;
+	buf->f_bavail = buf->f_bfree -
+			min(buf->f_bfree, gmpool_reserved_blocks(pool));
 	buf->f_namelen = GMFS_NAME_MAX;
 	buf->f_fsid = uuid_to_fsid(sb->s_uuid.b);
 	return 0;
@@ -186,7 +198,6 @@ int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
 	};
 	struct gmfs_fs *fs = GMFS_SB(root->d_sb);
 	unsigned int i;
-	u64 max;
 
 	for (i = 0; i < GMFS_LEAVES; i++)
 		seq_printf(seq, " faults_%s=%lld", names[i],
@@ -194,23 +205,22 @@ int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
 	seq_printf(seq, " dirty_blocks=%llu", gmpool_dirty_blocks(fs->pool));
 	seq_printf(seq, " poisoned_pages=%llu",
 		   gmpool_poisoned_pages(fs->pool));
-	seq_printf(seq, " inodes=%llu", gmfs_count_inodes(&fs->image, &max));
+	seq_printf(seq, " inodes=%llu", gmfs_count_inodes(&fs->image, NULL));
 	seq_printf(seq, " metadata_bytes=%llu",
-		   (u64)READ_ONCE(fs->image.meta->nr) << GMPOOL_META_SHIFT);
+		   gmpool_metadata_bytes(fs->pool));
 	return 0;
 }
 
 static int limit_inodes(struct fs_context *fc, struct gmfs_fs *fs)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
-	u64 max;
 	int err;
 
 	err = gmfs_limit_inodes(&fs->image, mnt->max_inodes);
 	if (err)
 		errorfc(fc, "nr_inodes=%llu is too low: node %d has %llu inodes",
 			mnt->max_inodes, gmpool_nid(fs->pool),
-			gmfs_count_inodes(&fs->image, &max));
+			gmfs_count_inodes(&fs->image, NULL));
 	return err;
 }
 
@@ -394,20 +404,13 @@ static int check_shared(struct fs_context *fc, struct gmfs_fs *fs)
 	return 0;
 }
 
-static int gmfs_get_tree(struct fs_context *fc)
+static int get_tree(struct fs_context *fc, struct gmfs_fs *fs)
 {
-	struct gmpool *pool;
-	struct gmfs_fs *fs;
 	int err;
 
-	pool = choose_pool(fc);
-	if (IS_ERR(pool))
-		return PTR_ERR(pool);
-	fs = find_fs(pool);
 	err = check_read_only(fc, fs);
 	if (err)
 		return err;
-
 	err = get_tree_keyed(fc, gmfs_fill_super, fs);
 	if (err)
 		return err;
@@ -415,6 +418,52 @@ static int gmfs_get_tree(struct fs_context *fc)
 	if (err)
 		fc_drop_locked(fc);
 	return err;
+}
+
+static int gmfs_get_tree(struct fs_context *fc)
+{
+	struct gmfs_mount *mnt = fc->fs_private;
+	struct gmpool *pool;
+	struct gmfs_fs *fs;
+	int err;
+
+	pool = choose_pool(fc);
+	if (IS_ERR(pool))
+		return PTR_ERR(pool);
+	fs = gmfs_find(pool);
+	mutex_lock(&fs->lock);
+	/* It may be made anew at this moment. */
+	if (!fs->attached) {
+		mutex_unlock(&fs->lock);
+		errorfc(fc, "node %d is being made anew", gmpool_nid(pool));
+		return -EBUSY;
+	}
+	fs->mounting++;
+	mutex_unlock(&fs->lock);
+
+	err = get_tree(fc, fs);
+
+	mutex_lock(&fs->lock);
+	fs->mounting--;
+	if (!err)
+		fs->sb = fc->root->d_sb;
+	mutex_unlock(&fs->lock);
+	/* The VFS can freeze it only once it is mounted. */
+	if (!err && READ_ONCE(fs->frozen)) {
+		mnt->fs = fs;
+		schedule_work(&fs->freeze_work);
+	}
+	return err;
+}
+
+static void gmfs_kill_sb(struct super_block *sb)
+{
+	struct gmfs_fs *fs = GMFS_SB(sb);
+
+	kill_anon_super(sb);
+	guard(mutex)(&fs->lock);
+	if (fs->sb == sb)
+		fs->sb = NULL;
 }
 
 static int gmfs_reconfigure(struct fs_context *fc)
@@ -436,7 +485,12 @@ static int gmfs_reconfigure(struct fs_context *fc)
 
 static void gmfs_free_fc(struct fs_context *fc)
 {
-	kfree(fc->fs_private);
+	struct gmfs_mount *mnt = fc->fs_private;
+
+	/* Who mounts a frozen node by mount(2) finds it frozen. */
+	if (mnt->fs)
+		flush_work(&mnt->fs->freeze_work);
+	kfree(mnt);
 }
 
 static const struct fs_context_operations gmfs_context_ops = {
@@ -461,7 +515,7 @@ struct file_system_type gmfs_type = {
 	.name			= "guestmemfs",
 	.init_fs_context	= gmfs_init_fs_context,
 	.parameters		= gmfs_parameters,
-	.kill_sb		= kill_anon_super,
+	.kill_sb		= gmfs_kill_sb,
 	.fs_flags		= FS_ALLOW_IDMAP | FS_MGTIME,
 };
 
@@ -474,7 +528,13 @@ static bool gmfs_contiguous(const struct gmfs_image *img, u64 start, u64 count)
 	       (count - 1) * GMFS_BLOCK_PAGES;
 }
 
-static int __init gmfs_format(struct gmfs_fs *fs)
+static void init_image(struct gmfs_fs *fs, struct gmfs_image *img)
+{
+	gmfs_image_init(img, gmpool_metadata(fs->pool),
+			gmpool_total_blocks(fs->pool), gmfs_contiguous, fs->pool);
+}
+
+static int gmfs_format(struct gmfs_fs *fs)
 {
 	struct timespec64 now;
 	unsigned int flags;
@@ -493,34 +553,50 @@ static int __init gmfs_format(struct gmfs_fs *fs)
 	return err;
 }
 
-static int __init gmfs_load(struct gmfs_fs *fs, u32 root)
+/*
+ * Build @img from the records below @root, and compare it with the pool. Returns
+ * what is wrong, NULL if nothing is, or an ERR_PTR.
+ */
+static char *load_image(struct gmfs_fs *fs, struct gmfs_image *img, u32 root)
 {
 	u64 total = gmpool_total_blocks(fs->pool);
 	unsigned long *used;
+	char *why = NULL;
 	u64 block;
 	int err;
 
 	used = kvzalloc_objs(*used, BITS_TO_LONGS(total));
-	if (!used) {
-		gmpool_fail(fs->pool, "not enough memory to load its file system");
-		return -ENOMEM;
-	}
+	if (!used)
+		return ERR_PTR(-ENOMEM);
 
-	err = gmfs_image_load(&fs->image, root, used);
-	if (err) {
-		gmpool_fail(fs->pool, "file system: %s", fs->image.why);
-		goto out_free;
-	}
-	block = gmpool_check_used(fs->pool, used);
-	if (block < total) {
-		gmpool_fail(fs->pool, "file system: block %llu is %s, but not for the pool",
-			    block, test_bit(block, used) ? "used" : "free");
-		err = -EUCLEAN;
-	}
-
-out_free:
+	err = gmfs_image_load(img, root, used);
+	block = err ? total : gmpool_check_used(fs->pool, used);
+	if (err == -ENOMEM)
+		why = ERR_PTR(err);
+	else if (err)
+		why = kasprintf(GFP_KERNEL, "file system: %s", img->why) ?:
+		      ERR_PTR(-ENOMEM);
+	else if (block < total)
+		why = kasprintf(GFP_KERNEL, "file system: block %llu is %s, but not for the pool",
+				block, test_bit(block, used) ? "used" : "free") ?:
+		      ERR_PTR(-ENOMEM);
 	kvfree(used);
-	return err;
+	return why;
+}
+
+static int __init gmfs_load(struct gmfs_fs *fs, u32 root)
+{
+	char *why = load_image(fs, &fs->image, root);
+
+	if (!why)
+		return 0;
+	if (IS_ERR(why)) {
+		gmpool_fail(fs->pool, "not enough memory to load its file system");
+		return PTR_ERR(why);
+	}
+	gmpool_fail(fs->pool, "%s", why);
+	kfree(why);
+	return -EUCLEAN;
 }
 
 static void __init gmfs_free_orphans(struct gmfs_fs *fs)
@@ -535,10 +611,119 @@ static void __init gmfs_free_orphans(struct gmfs_fs *fs)
 			gmpool_nid(fs->pool), nr);
 }
 
+static struct gmfs_fs *to_fs(struct gmpool_user *user)
+{
+	return container_of(user, struct gmfs_fs, user);
+}
+
+/* Have the VFS do what the administrator wants, if the node is mounted. */
+static int apply_frozen(struct gmfs_fs *fs)
+{
+	const enum freeze_holder who = FREEZE_HOLDER_KERNEL | FREEZE_MAY_NEST;
+	struct super_block *sb;
+	int err = 0;
+
+	lockdep_assert_held(&fs->freeze_lock);
+
+	if (fs->frozen == fs->sb_frozen)
+		return 0;
+	scoped_guard(mutex, &fs->lock) {
+		sb = fs->sb;
+		if (!sb || !atomic_inc_not_zero(&sb->s_active))
+			return 0;
+	}
+	if (fs->frozen)
+		err = freeze_super(sb, who, NULL);
+	else
+		err = thaw_super(sb, who, NULL);
+	if (!err)
+		fs->sb_frozen = fs->frozen;
+	deactivate_super(sb);
+	return err;
+}
+
+static int gmfs_freeze(struct gmpool_user *user, bool frozen)
+{
+	struct gmfs_fs *fs = to_fs(user);
+	int err;
+
+	guard(mutex)(&fs->freeze_lock);
+
+	WRITE_ONCE(fs->frozen, frozen);
+	err = apply_frozen(fs);
+	if (err)
+		WRITE_ONCE(fs->frozen, !frozen);
+	return err;
+}
+
+static void gmfs_freeze_mounted(struct work_struct *work)
+{
+	struct gmfs_fs *fs = container_of(work, struct gmfs_fs, freeze_work);
+	int err;
+
+	guard(mutex)(&fs->freeze_lock);
+
+	err = apply_frozen(fs);
+	if (err)
+		pr_err("node %d: it was mounted, but is not frozen (%pe)\n",
+		       gmpool_nid(fs->pool), ERR_PTR(err));
+}
+
+/* The records are thrown away as a whole: only what refers to them is undone. */
+static int gmfs_detach(struct gmpool_user *user)
+{
+	struct gmfs_fs *fs = to_fs(user);
+	struct gmfs_ino *gi;
+	unsigned long ino;
+
+	guard(mutex)(&fs->lock);
+
+	if (fs->sb || fs->mounting)
+		return -EBUSY;
+	fs->attached = false;
+	xa_for_each(&fs->image.inodes, ino, gi)
+		if (S_ISREG(gi->rec->mode))
+			gmfs_uncharge(&gi->file.charges, gi->file.blocks);
+	gmfs_image_destroy(&fs->image);
+	init_image(fs, &fs->image);
+	return 0;
+}
+
+static int gmfs_attach(struct gmpool_user *user)
+{
+	struct gmfs_fs *fs = to_fs(user);
+	int err;
+
+	err = gmfs_format(fs);
+	if (err)
+		return err;
+	if (!fs->region)
+		gmfs_charge_register(fs);
+	guard(mutex)(&fs->lock);
+	fs->read_only = false;
+	fs->attached = true;
+	return 0;
+}
+
+static char *gmfs_check(struct gmpool_user *user)
+{
+	struct gmfs_fs *fs = to_fs(user);
+	struct gmfs_image *img = kzalloc_obj(*img);
+	char *why;
+
+	if (!img)
+		return ERR_PTR(-ENOMEM);
+	init_image(fs, img);
+	why = load_image(fs, img, fs->image.super->hdr.mbn);
+	gmfs_image_destroy(img);
+	kfree(img);
+	return why;
+}
+
 static void __init gmfs_start(struct gmpool *pool)
 {
-	u32 root = gmpool_root(pool, GMPOOL_OWNER_GUESTMEMFS);
 	struct gmfs_fs *fs;
+	u32 root = 0;
 	int err;
 
 	fs = kzalloc_obj(*fs);
@@ -552,9 +737,24 @@ static void __init gmfs_start(struct gmpool *pool)
 	fs->policy.mode = MPOL_BIND;
 	fs->policy.home_node = NUMA_NO_NODE;
 	node_set(gmpool_nid(pool), fs->policy.nodes);
-	gmfs_image_init(&fs->image, gmpool_metadata(pool),
-			gmpool_total_blocks(pool), gmfs_contiguous, pool);
+	mutex_init(&fs->lock);
+	mutex_init(&fs->freeze_lock);
+	INIT_WORK(&fs->freeze_work, gmfs_freeze_mounted);
+	fs->user.get_mapping = gmfs_get_failed;
+	fs->user.put_mapping = gmfs_put_failed;
+	fs->user.freeze = gmfs_freeze;
+	fs->user.detach = gmfs_detach;
+	fs->user.attach = gmfs_attach;
+	fs->user.check = gmfs_check;
+	init_image(fs, &fs->image);
+	list_add_tail(&fs->list, &gmfs_list);
+	gmpool_set_user(pool, &fs->user);
+	gmfs_sysfs_add(fs);
+	/* One that has failed can be made anew. */
+	if (!gmpool_usable(pool))
+		return;
 
+	root = gmpool_root(pool, GMPOOL_OWNER_GUESTMEMFS);
 	if (root) {
 		err = gmfs_load(fs, root);
 	} else if (gmpool_read_only(pool)) {
@@ -565,18 +765,15 @@ static void __init gmfs_start(struct gmpool *pool)
 	}
 	if (err) {
 		gmfs_image_destroy(&fs->image);
-		kfree(fs);
+		init_image(fs, &fs->image);
 		return;
 	}
 
 	fs->read_only = gmpool_read_only(pool) || fs->image.read_only;
 	if (!fs->read_only)
 		gmfs_free_orphans(fs);
-	fs->user.get_mapping = gmfs_get_failed;
-	fs->user.put_mapping = gmfs_put_failed;
-	gmpool_set_user(pool, &fs->user);
 	gmfs_charge_register(fs);
-	list_add_tail(&fs->list, &gmfs_list);
+	fs->attached = true;
 	pr_info("node %d: %s file system, %llu of %llu blocks free, %llu of them dirty%s\n",
 		gmpool_nid(pool), root ? "handed-over" : "new",
 		gmpool_free_blocks(pool), gmpool_total_blocks(pool),
@@ -592,8 +789,7 @@ static int __init gmfs_init(void)
 	if (err)
 		return err;
 	while ((pool = gmpool_next(pool)))
-		if (gmpool_usable(pool))
-			gmfs_start(pool);
+		gmfs_start(pool);
 	return register_filesystem(&gmfs_type);
 }
 fs_initcall(gmfs_init);

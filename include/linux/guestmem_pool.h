@@ -12,6 +12,7 @@
 #define _LINUX_GUESTMEM_POOL_H
 
 #include <linux/compiler.h>
+#include <linux/sysfs.h>
 #include <linux/types.h>
 
 struct address_space;
@@ -29,17 +30,44 @@ struct gmpool_run {
 };
 
 /**
- * struct gmpool_user - how the pool tells its user of failed memory
+ * struct gmpool_user - what the pool wants of its user
  * @get_mapping: a page of @block has failed: unmap the block, and say which file
  *	has it, with a reference, and where in the file it starts, in pages;
  *	NULL if no file that could be mapped has it. From now on
  *	gmpool_has_poison() is true for the page. May sleep.
  * @put_mapping: drop the reference
+ * @freeze: let changes under way end and no other begin, or let them go on: 0, or
+ *	a negative errno and nothing has changed
+ * @detach: forget all that is in the pool, it is about to be made anew: 0, or
+ *	-EBUSY if somebody uses it
+ * @attach: start again with the pool, which has been made anew: 0, or a negative
+ *	errno after gmpool_fail()
+ * @check: compare all records with each other and with the pool. Nobody changes
+ *	anything meanwhile. Returns NULL, or what is wrong, to be freed by
+ *	kfree(), or an ERR_PTR.
+ *
+ * They may sleep, and the last four are called one at a time.
  */
 struct gmpool_user {
 	struct address_space *(*get_mapping)(struct gmpool_user *user, u64 block,
 					     pgoff_t *pgoff);
 	void (*put_mapping)(struct address_space *mapping);
+	int (*freeze)(struct gmpool_user *user, bool frozen);
+	int (*detach)(struct gmpool_user *user);
+	int (*attach)(struct gmpool_user *user);
+	char *(*check)(struct gmpool_user *user);
+};
+
+/**
+ * struct gmpool_attribute - a file in a pool's directory in sysfs
+ * @attr: name and mode
+ * @show: as in struct device_attribute
+ * @store: likewise
+ */
+struct gmpool_attribute {
+	struct attribute attr;
+	ssize_t (*show)(struct gmpool *pool, char *buf);
+	ssize_t (*store)(struct gmpool *pool, const char *buf, size_t count);
 };
 
 /* No wish where a run of blocks should be. */
@@ -58,11 +86,17 @@ int gmpool_nid(const struct gmpool *pool);
 u64 gmpool_total_blocks(const struct gmpool *pool);
 u64 gmpool_free_blocks(struct gmpool *pool);
 u64 gmpool_dirty_blocks(struct gmpool *pool);
+u64 gmpool_reserved_blocks(struct gmpool *pool);
+u64 gmpool_metadata_bytes(const struct gmpool *pool);
 const u8 *gmpool_uuid(const struct gmpool *pool);
 bool gmpool_read_only(const struct gmpool *pool);
 bool gmpool_usable(const struct gmpool *pool);
 const char *gmpool_error(const struct gmpool *pool);
 __printf(2, 3) void gmpool_fail(struct gmpool *pool, const char *fmt, ...);
+
+/* What a user has to show beside the pool's own. */
+int gmpool_add_attributes(struct gmpool *pool,
+			  const struct attribute_group *group);
 
 /* Between these two a change of handed-over state is made: all or nothing. */
 unsigned int __must_check gmpool_op_begin(struct gmpool *pool);

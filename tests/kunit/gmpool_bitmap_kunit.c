@@ -920,6 +920,81 @@ static void clean_giants_aligned(struct kunit *test)
 	expect_chosen(test, map, clean, 7, GMPOOL_NO_GOAL, 4, 7);
 }
 
+/* The lowest place, where best fit would look for the tightest. */
+static void first_fit(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 4 * GIANT + 100, 3 * GIANT } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
+	struct gmpool_bitmap *clean = make_pool(test, blocks, 1);
+	struct gmpool_run run;
+
+	/* Free: 0 to 49, 60 to 64, 70 and on. */
+	take(test, map, 50, 10);
+	take(test, map, 65, 5);
+	expect_found(test, map, 5, GMPOOL_NO_GOAL, 60, 5);
+	map->first_fit = true;
+	expect_found(test, map, 5, GMPOOL_NO_GOAL, 0, 5);
+	expect_found(test, map, 50, GMPOOL_NO_GOAL, 0, 50);
+	expect_found(test, map, 51, GMPOOL_NO_GOAL, 70, 51);
+	/* A file goes on where it ends all the same. */
+	expect_found(test, map, 3, 61, 61, 3);
+	/* Where a giant page can start, and the lowest such place. */
+	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, GIANT - 100, GIANT);
+	/* Too much for any: the longest, from where a giant page can start. */
+	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, GIANT - 100, 2 * GIANT);
+
+	/* What is clean does not matter. */
+	take(test, clean, 0, 100);
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, 5, GMPOOL_NO_GOAL, &run), 0);
+	KUNIT_EXPECT_EQ(test, run.start, 0);
+	map->first_fit = false;
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, 5, GMPOOL_NO_GOAL, &run), 0);
+	KUNIT_EXPECT_GE(test, run.start, 100);
+}
+
+static void largest(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 64, 65 }, { 512, 1 }, { 9999, 130 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 3);
+
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_largest(map), 130);
+	take(test, map, 66 + 40, 1);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_largest(map), 89);
+	take(test, map, 66 + 41, 89);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_largest(map), 65);
+	take(test, map, 0, 65);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_largest(map), 40);
+	take(test, map, 66, 40);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_largest(map), 1);
+	take(test, map, 65, 1);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_largest(map), 0);
+}
+
+static void giants(struct kunit *test)
+{
+	/* The first has one at its end, the second none, the third two. */
+	static const u64 blocks[][2] = {
+		{ 3 * GIANT - 1, GIANT + 1 }, { 5 * GIANT + 1, 2 * GIANT - 2 },
+		{ 8 * GIANT, 2 * GIANT + 5 },
+	};
+	struct gmpool_bitmap *map = make_pool(test, blocks, 3);
+	const u64 third = 3 * GIANT - 1;
+
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 3);
+	/* Beside them. */
+	take(test, map, 0, 1);
+	take(test, map, third + 2 * GIANT, 5);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 3);
+	take(test, map, GIANT, 1);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 2);
+	take(test, map, third + GIANT, 1);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 1);
+	take(test, map, third + GIANT - 1, 1);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 0);
+	put(test, map, GIANT, 1);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 1);
+}
+
 static struct kunit_case bitmap_test_cases[] = {
 	KUNIT_CASE(init_and_destroy),
 	KUNIT_CASE(contiguity),
@@ -938,6 +1013,9 @@ static struct kunit_case bitmap_test_cases[] = {
 	KUNIT_CASE(take_free),
 	KUNIT_CASE(clean_preferred),
 	KUNIT_CASE(clean_giants_aligned),
+	KUNIT_CASE(first_fit),
+	KUNIT_CASE(largest),
+	KUNIT_CASE(giants),
 	{}
 };
 

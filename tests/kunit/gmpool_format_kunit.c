@@ -1073,12 +1073,61 @@ static void super_newer(struct kunit *test)
 	super->feature_ro_compat |= 2;
 	KUNIT_EXPECT_TRUE(test, gmpool_super_newer(super));
 	super->feature_ro_compat = 0;
-	super->feature_compat = 1;
+	super->feature_compat = GMPOOL_FEATURE_COMPAT_TUNABLES;
+	KUNIT_EXPECT_FALSE(test, gmpool_super_newer(super));
+	super->feature_compat |= 2;
 	KUNIT_EXPECT_TRUE(test, gmpool_super_newer(super));
 	/* Not used at all then. */
 	super->feature_compat = 0;
 	super->feature_incompat = 1;
 	KUNIT_EXPECT_FALSE(test, gmpool_super_newer(super));
+}
+
+struct tunables_case {
+	const char *name;
+	struct gmpool_tunables_ser ser;
+	const char *error;
+};
+
+#define TUNABLES_BLOCKS	64
+
+/* On top of the defaults, but for scrub_target. */
+static const struct tunables_case tunables_cases[] = {
+	{ "zero", { } },
+	{ "all scrubbed", { .scrub_target = GMPOOL_SCRUB_ALL } },
+	{ "target of all blocks", { .scrub_target = TUNABLES_BLOCKS } },
+	{ "target of more", { .scrub_target = TUNABLES_BLOCKS + 1 }, "scrub_target" },
+	{ "target nearly all", { .scrub_target = GMPOOL_SCRUB_ALL - 1 }, "scrub_target" },
+	{ "any rate", { .scrub_rate = U64_MAX } },
+	{ "reserve of all blocks", { .reserve = TUNABLES_BLOCKS } },
+	{ "reserve of more", { .reserve = TUNABLES_BLOCKS + 1 }, "reserve" },
+	{ "watermark of all blocks", { .low_watermark = TUNABLES_BLOCKS } },
+	{ "watermark of more", { .low_watermark = U64_MAX }, "low_watermark" },
+	{ "on-alloc", { .zeroing = GMPOOL_ZEROING_ON_ALLOC } },
+	{ "zeroing 2", { .zeroing = 2 }, "zeroing" },
+	{ "first-fit", { .policy = GMPOOL_POLICY_FIRST_FIT } },
+	{ "policy 2", { .policy = 2 }, "policy" },
+	{ "frozen", { .frozen = 1 } },
+	{ "frozen 2", { .frozen = 2 }, "frozen" },
+	{ "reserved first", { .reserved = { 1 } }, "a reserved field" },
+	{ "reserved last", { .reserved = { [3987] = 1 } }, "a reserved field" },
+};
+
+KUNIT_ARRAY_PARAM_DESC(tunables, tunables_cases, name);
+
+static void tunables_check(struct kunit *test)
+{
+	const struct tunables_case *c = test->param_value;
+	const char *error;
+
+	error = gmpool_tunables_check(&c->ser, TUNABLES_BLOCKS, false);
+	KUNIT_EXPECT_STREQ(test, error ?: "valid", c->error ?: "valid");
+
+	/* A newer kernel may have more to set, but nothing else in its place. */
+	error = gmpool_tunables_check(&c->ser, TUNABLES_BLOCKS, true);
+	KUNIT_EXPECT_STREQ(test, error ?: "valid",
+			   !c->error || !strcmp(c->error, "a reserved field") ?
+			   "valid" : c->error);
 }
 
 static void poison_check(struct kunit *test)
@@ -1136,6 +1185,7 @@ static struct kunit_case format_test_cases[] = {
 	KUNIT_CASE(table_flipped),
 	KUNIT_CASE_PARAM(bitmaps_check, bitmaps_gen_params),
 	KUNIT_CASE(super_newer),
+	KUNIT_CASE_PARAM(tunables_check, tunables_gen_params),
 	KUNIT_CASE(poison_check),
 	{}
 };

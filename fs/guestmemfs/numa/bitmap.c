@@ -7,7 +7,8 @@
  *
  * Placement keeps the gigabytes that one PUD leaf could map, naturally aligned
  * in physical memory, whole for those who can use them: what is smaller goes
- * where they are broken already, and by best fit, so that large runs last.
+ * where they are broken already, and by best fit, so that large runs last. Who
+ * would rather have the end of the pool free chooses first fit.
  */
 
 #include <linux/bitmap.h>
@@ -46,6 +47,7 @@ int gmpool_bitmap_init(struct gmpool_bitmap *map,
 	map->nr_free = nr_blocks;
 	map->extents = extents;
 	map->nr_extents = nr_extents;
+	map->first_fit = false;
 	return 0;
 }
 
@@ -91,7 +93,8 @@ static void consider(struct candidate *best, u64 start, u64 count, u64 want,
 }
 
 /* A place at a giant boundary, in the smallest free run that has one. */
-static void consider_giant(struct candidate *best,
+static void consider_giant(const struct gmpool_bitmap *map,
+			   struct candidate *best,
 			   const struct gmpool_extent *extent, u64 start,
 			   u64 end, u64 want)
 {
@@ -104,17 +107,23 @@ static void consider_giant(struct candidate *best,
 	if (count < want)
 		count = round_down(count, GMPOOL_GIANT_BLOCKS);
 	if (count)
-		consider(best, aligned, count, want, end - start);
+		consider(best, aligned, count, want,
+			 map->first_fit ? aligned : end - start);
 }
 
 /* A place in the smallest free run, if possible one with no giant in it. */
-static void consider_small(struct candidate *best,
+static void consider_small(const struct gmpool_bitmap *map,
+			   struct candidate *best,
 			   const struct gmpool_extent *extent, u64 start,
 			   u64 end, u64 want)
 {
 	u64 aligned = giant_up(extent, start);
 	u64 tail;
 
+	if (map->first_fit) {
+		consider(best, start, end - start, want, start);
+		return;
+	}
 	if (aligned >= end || end - aligned < GMPOOL_GIANT_BLOCKS) {
 		consider(best, start, end - start, want, end - start);
 		return;
@@ -202,8 +211,9 @@ int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 				break;
 			end = find_next_bit(map->taken, last, start);
 			if (want >= GMPOOL_GIANT_BLOCKS)
-				consider_giant(&giant, extent, start, end, want);
-			consider_small(&small, extent, start, end, want);
+				consider_giant(map, &giant, extent, start,
+					       end, want);
+			consider_small(map, &small, extent, start, end, want);
 		}
 	}
 
@@ -262,6 +272,7 @@ static bool breaks_giant(const struct gmpool_bitmap *map,
  *
  * Clean blocks are as good if they do as many gigabyte leaves, or hold all in
  * one piece that is smaller than that, and break none that @map keeps whole.
+ * With first fit, there is one place that is best.
  *
  * Context: the caller holds what guards the maps.
  *
@@ -275,7 +286,7 @@ int gmpool_bitmap_choose(const struct gmpool_bitmap *map,
 	int err;
 
 	err = gmpool_bitmap_find(map, want, goal, run);
-	if (err || run->start == goal ||
+	if (err || run->start == goal || map->first_fit ||
 	    gmpool_bitmap_find(clean, want, GMPOOL_NO_GOAL, &found))
 		return err;
 
@@ -377,4 +388,59 @@ int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run)
 	}
 	map->nr_free += run->count;
 	return 0;
+}
+
+/**
+ * gmpool_bitmap_largest - how much there is in one piece
+ * @map: where to look
+ *
+ * Context: the caller holds what guards @map.
+ *
+ * Return: blocks of the longest free run.
+ */
+u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map)
+{
+	u64 largest = 0;
+	u64 start, end, last;
+	u32 i;
+
+	for (i = 0; i < map->nr_extents; i++) {
+		end = map->extents[i].first;
+		last = end + (map->extents[i].size >> GMPOOL_BLOCK_SHIFT);
+		while (end < last) {
+			start = find_next_zero_bit(map->taken, last, end);
+			end = find_next_bit(map->taken, last, start);
+			largest = max(largest, end - start);
+		}
+	}
+	return largest;
+}
+
+/**
+ * gmpool_bitmap_giants - how many free gigabytes one leaf each could map
+ * @map: where to look
+ *
+ * Context: the caller holds what guards @map.
+ *
+ * Return: free runs of GMPOOL_GIANT_BLOCKS that start where a giant page can.
+ */
+u64 gmpool_bitmap_giants(const struct gmpool_bitmap *map)
+{
+	const struct gmpool_extent *extent;
+	u64 nr = 0;
+	u64 start, end;
+	u32 i;
+
+	for (i = 0; i < map->nr_extents; i++) {
+		extent = &map->extents[i];
+		end = extent->first + (extent->size >> GMPOOL_BLOCK_SHIFT);
+		for (start = giant_up(extent, extent->first);
+		     start + GMPOOL_GIANT_BLOCKS <= end;
+		     start += GMPOOL_GIANT_BLOCKS) {
+			if (find_next_bit(map->taken, start + GMPOOL_GIANT_BLOCKS,
+					  start) >= start + GMPOOL_GIANT_BLOCKS)
+				nr++;
+		}
+	}
+	return nr;
 }

@@ -27,6 +27,7 @@ struct gmpool_extent {
  * @nr_free: bits clear in @taken
  * @extents: the pool's extents, in the order of their blocks
  * @nr_extents: how many
+ * @first_fit: the lowest place that does is the best, not the tightest
  */
 struct gmpool_bitmap {
 	unsigned long *taken;
@@ -34,6 +35,7 @@ struct gmpool_bitmap {
 	u64 nr_free;
 	const struct gmpool_extent *extents;
 	u32 nr_extents;
+	bool first_fit;
 };
 
 int gmpool_bitmap_init(struct gmpool_bitmap *map,
@@ -48,5 +50,7 @@ int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run);
 void gmpool_bitmap_take_free(struct gmpool_bitmap *map,
 			     const struct gmpool_run *run);
 int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run);
+u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map);
+u64 gmpool_bitmap_giants(const struct gmpool_bitmap *map);
 
 #endif /* _GMPOOL_BITMAP_H */

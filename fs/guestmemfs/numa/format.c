@@ -309,3 +309,32 @@ const char *gmpool_poison_check(const struct gmpool_poison_ser *list,
 		return "a list of pages that have failed goes on past its end";
 	return NULL;
 }
+
+/**
+ * gmpool_tunables_check - validate what an administrator has set
+ * @tunables: has passed gmpool_meta_check()
+ * @nr_blocks: blocks of the pool
+ * @newer: the pool has features that this kernel does not know
+ *
+ * Return: NULL, or what is out of its range, for the log.
+ */
+const char *gmpool_tunables_check(const struct gmpool_tunables_ser *tunables,
+				  u64 nr_blocks, bool newer)
+{
+	if (tunables->scrub_target != GMPOOL_SCRUB_ALL &&
+	    tunables->scrub_target > nr_blocks)
+		return "scrub_target";
+	if (tunables->reserve > nr_blocks)
+		return "reserve";
+	if (tunables->low_watermark > nr_blocks)
+		return "low_watermark";
+	if (tunables->zeroing > GMPOOL_ZEROING_ON_ALLOC)
+		return "zeroing";
+	if (tunables->policy > GMPOOL_POLICY_FIRST_FIT)
+		return "policy";
+	if (tunables->frozen > 1)
+		return "frozen";
+	if (!newer && memchr_inv(tunables->reserved, 0, sizeof(tunables->reserved)))
+		return "a reserved field";
+	return NULL;
+}

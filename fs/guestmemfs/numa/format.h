@@ -26,5 +26,7 @@ const char *gmpool_bitmaps_check(struct gmpool_bitmap_ser **used,
 const char *gmpool_poison_check(const struct gmpool_poison_ser *list,
 				const struct gmpool_super_ser *super,
 				u64 nr_blocks);
+const char *gmpool_tunables_check(const struct gmpool_tunables_ser *tunables,
+				  u64 nr_blocks, bool newer);
 
 #endif /* _GMPOOL_FORMAT_H */

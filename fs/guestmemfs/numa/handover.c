@@ -21,10 +21,13 @@
 #include <linux/log2.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 #include <linux/utsname.h>
 #include <linux/uuid.h>
+
+#include <trace/events/guestmemfs.h>
 
 #include "format.h"
 #include "pool.h"
@@ -198,9 +201,10 @@ static int create_bitmaps(struct gmpool *pool)
  * gmpool_create_metadata - make the metadata of a new pool
  * @pool: the pool
  *
- * Context: process context during boot.
+ * Context: process context, may sleep; the pool has no users.
  *
- * Return: 0 or a negative errno. After an error the pool must not be used.
+ * Return: 0 or a negative errno. After an error the pool must not be used, and
+ * what there is of it goes by gmpool_drop_metadata().
  */
 int gmpool_create_metadata(struct gmpool *pool)
 {
@@ -338,6 +342,7 @@ static int restore_metadata(struct gmpool *pool)
 	u32 t, c;
 	int err;
 
+	pool->taken_over = true;
 	err = restore(pool, pool->blob, BLOB_ORDER);
 	for (t = 0; t < super->nr_tables && !err; t++) {
 		struct gmpool_table_ser *table = pool->tables[t];
@@ -492,7 +497,9 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 	pr_info("node %d: %llu blocks handed over by kernel %s after %llu earlier kexecs\n",
 		pool->nid, pool->total_blocks, super->release,
 		super->generation);
+	strscpy(pool->handed_over_from, super->release);
 	super->generation++;
+	trace_guestmemfs_retrieve(pool->nid, super->generation, super->release);
 	sign_super(pool);
 	pool->state = read_only ? GMPOOL_READ_ONLY : GMPOOL_ACTIVE;
 	return 0;
@@ -549,7 +556,7 @@ static int add_subtree(struct gmpool *pool, u32 key)
 }
 
 /* The number in the name is a hint; what matters is that none is lost. */
-static void publish_blob(struct gmpool *pool, u32 key)
+static int publish_blob(struct gmpool *pool, u32 key)
 {
 	int err = add_subtree(pool, key);
 
@@ -558,6 +565,9 @@ static void publish_blob(struct gmpool *pool, u32 key)
 	if (err)
 		pr_err("node %d: KHO cannot take the pool (%pe): it will not survive kexec\n",
 		       pool->nid, ERR_PTR(err));
+	else
+		trace_guestmemfs_preserve(pool->nid, pool->total_blocks);
+	return err;
 }
 
 /**
@@ -586,15 +596,27 @@ void gmpool_hold(struct gmpool *pool)
  * gmpool_publish - make a pool known to the next kernel
  * @pool: the pool, with metadata
  *
- * Context: process context during boot.
+ * Context: process context, may sleep.
+ *
+ * Return: 0 or a negative errno; without KHO there is nothing to be done.
  */
-void gmpool_publish(struct gmpool *pool)
+int gmpool_publish(struct gmpool *pool)
 {
 	if (kho_is_enabled())
-		publish_blob(pool, pool->nid);
-	else
-		pr_warn("node %d: KHO is off (see kho=): the pool will not survive kexec\n",
-			pool->nid);
+		return publish_blob(pool, pool->nid);
+	pr_warn("node %d: KHO is off (see kho=): the pool will not survive kexec\n",
+		pool->nid);
+	return 0;
+}
+
+static void put_pages_restored(u64 phys, u64 size)
+{
+	folio_put(virt_to_folio(phys_to_virt(phys)));
+}
+
+static void unhold_pages(u64 phys, u64 size)
+{
+	kho_unpreserve_pages(pfn_to_page(PHYS_PFN(phys)), PHYS_PFN(size));
 }
 
 static void free_pages_handed_over(u64 phys, u64 size)
@@ -633,4 +655,125 @@ void gmpool_discard_metadata(u32 key)
 	/* KHO would warn of pages that it was not handed. */
 	walk_pieces(super, false, free_pages_handed_over);
 	free_pages_handed_over(phys, size);
+}
+
+/* Of a pool that is only held. */
+static void drop_held(struct gmpool *pool)
+{
+	static DEFINE_MUTEX(lock);	/* guards what peek() has */
+	const struct gmpool_super_ser *super;
+	const char *error;
+
+	if (!kho_is_enabled() || !is_kho_boot())
+		return;
+	super = gmpool_super_pick(phys_to_virt(pool->blob), GMPOOL_GRANULARITY,
+				  &error);
+	if (!super)
+		return;
+
+	guard(mutex)(&lock);
+	unhold_pages(pool->blob, GMPOOL_BLOB_SIZE);
+	walk_pieces(super, true, unhold_pages);
+	/*
+	 * If KHO has given back only a part of the pages, it would warn of those,
+	 * and it is not known which they are. They stay as they are until the next
+	 * kernel.
+	 */
+	if (!pool->taken_over) {
+		walk_pieces(super, false, free_pages_handed_over);
+		free_pages_handed_over(pool->blob, GMPOOL_BLOB_SIZE);
+	} else if (pool->meta.nr == super->nr_meta) {
+		walk_pieces(super, false, put_pages_restored);
+		put_pages_restored(pool->blob, GMPOOL_BLOB_SIZE);
+	}
+}
+
+/* Of a pool that this kernel has made or taken over. */
+static void drop_own(struct gmpool *pool)
+{
+	u32 t, c;
+
+	for (t = 0; t < pool->super->nr_tables; t++) {
+		for (c = 0; c < pool->tables[t]->nr; c++)
+			free_preserved(phys_to_virt(pool->tables[t]->chunks[c].phys));
+		free_preserved(pool->tables[t]);
+	}
+	free_preserved(pool->super);
+}
+
+/**
+ * gmpool_drop_metadata - give the memory of a pool's metadata back
+ * @pool: the pool, in whatever state; then it has none, and the next kernel will
+ *	not know of it
+ *
+ * Context: process context, may sleep; nobody can begin an operation, and the
+ * pool has no users.
+ */
+void gmpool_drop_metadata(struct gmpool *pool)
+{
+	if (!pool->blob)
+		return;
+	if (kho_is_enabled())
+		kho_remove_subtree(phys_to_virt(pool->blob));
+	if (pool->super)
+		drop_own(pool);
+	else
+		drop_held(pool);
+	/* It may have failed before it had any. */
+	if (pool->meta.grow)
+		gmpool_meta_destroy(&pool->meta);
+	memset(&pool->meta, 0, sizeof(pool->meta));
+	kfree(pool->used);
+	kfree(pool->dirty);
+	pool->used = NULL;
+	pool->dirty = NULL;
+	memset(pool->tables, 0, sizeof(pool->tables));
+	pool->super = NULL;
+	pool->blob = 0;
+	pool->key = GMPOOL_NO_KEY;
+	pool->taken_over = false;
+}
+
+/**
+ * gmpool_check_metadata - look whether a pool could be taken over as it is
+ * @pool: the pool, which has not failed
+ *
+ * Context: process context, may sleep; nobody can begin an operation.
+ *
+ * Return: NULL, or what is wrong first.
+ */
+const char *gmpool_check_metadata(struct gmpool *pool)
+{
+	const struct gmpool_super_ser *super = pool->super;
+	bool newer = gmpool_super_newer(super);
+	struct gmpool_poison_ser *list = NULL;
+	struct gmpool_meta_ser *hdr;
+	const char *error;
+	u32 nr_meta = 0;
+	u32 i;
+
+	error = gmpool_super_check(super, GMPOOL_GRANULARITY);
+	if (!error)
+		error = gmpool_super_check((void *)super + GMPOOL_META_SIZE,
+					   GMPOOL_GRANULARITY);
+	if (!error)
+		error = check_roots(pool);
+	for (i = 0; i < super->nr_tables && !error; i++)
+		error = gmpool_table_check(pool->tables[i], super, i, &nr_meta);
+
+	/* Of what has changed since; then no other may be wrong. */
+	gmpool_meta_seal(&pool->meta);
+	for (i = 0; i < super->nr_meta && !error; i++) {
+		hdr = gmpool_meta_block(&pool->meta, i);
+		error = gmpool_meta_check(hdr, super->uuid, i, newer);
+		cond_resched();
+	}
+	if (!error)
+		error = gmpool_bitmaps_check(pool->used, pool->dirty,
+					     pool->total_blocks);
+	while (!error &&
+	       (list = (void *)gmpool_meta_next(&pool->meta, GMPOOL_META_POISON,
+						(void *)list)))
+		error = gmpool_poison_check(list, super, pool->total_blocks);
+	return error;
 }

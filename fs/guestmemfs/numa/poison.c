@@ -20,6 +20,8 @@
 #include <linux/mm.h>
 #include <linux/slab.h>
 
+#include <trace/events/guestmemfs.h>
+
 #include "pool.h"
 
 /**
@@ -42,11 +44,13 @@ static pgoff_t failing_pgoff;
  * @pool: the pool
  * @user: whose files have its blocks
  *
- * Context: boot, before user space.
+ * Context: boot, before user space; the file system can be mounted from now on.
  */
 void gmpool_set_user(struct gmpool *pool, struct gmpool_user *user)
 {
 	pool->user = user;
+	if (pool->tune.frozen)
+		user->freeze(user, true);
 }
 
 /**
@@ -97,7 +101,8 @@ void gmpool_withhold(struct gmpool *pool, const struct gmpool_run *run)
 
 	lockdep_assert_held(&pool->lock);
 
-	if (!pool->nr_poisoned)
+	/* A pool that has failed has no blocks to give out. */
+	if (!pool->nr_poisoned || !pool->blocks.taken)
 		return;
 	xa_for_each_range(&pool->poison, page, entry, first, last) {
 		block.start = page / GMPOOL_BLOCK_PAGES;
@@ -117,12 +122,17 @@ void gmpool_withhold(struct gmpool *pool, const struct gmpool_run *run)
  */
 int gmpool_add_poison(struct gmpool *pool, u64 page)
 {
+	bool first = !gmpool_has_poison(pool, round_down(page, GMPOOL_BLOCK_PAGES),
+					GMPOOL_BLOCK_PAGES);
 	int err;
 
 	err = xa_insert(&pool->poison, page, xa_mk_value(0), GFP_KERNEL);
-	if (!err)
-		WRITE_ONCE(pool->nr_poisoned, pool->nr_poisoned + 1);
-	return err;
+	if (err)
+		return err;
+	WRITE_ONCE(pool->nr_poisoned, pool->nr_poisoned + 1);
+	if (first)
+		WRITE_ONCE(pool->nr_poisoned_blocks, pool->nr_poisoned_blocks + 1);
+	return 0;
 }
 
 /* The list that has room for one more, made if needed. */
@@ -146,26 +156,53 @@ static struct gmpool_poison_ser *last_list(struct gmpool *pool)
 	return list;
 }
 
+static int list_page(struct gmpool *pool, u64 page)
+{
+	struct gmpool_poison_ser *list = last_list(pool);
+
+	BUILD_BUG_ON(PAGE_SHIFT != GMPOOL_POISON_SHIFT);
+
+	if (IS_ERR(list))
+		return PTR_ERR(list);
+	list->pages[list->nr++] = page;
+	gmpool_meta_dirty(&pool->meta, &list->hdr);
+	return 0;
+}
+
+/**
+ * gmpool_remember_poison - list all failed pages in new metadata
+ * @pool: the pool, whose metadata lists none yet
+ *
+ * Context: process context, may sleep; gmpool.manage is held, and nobody can
+ * begin an operation.
+ *
+ * Return: 0; -ENOMEM, -ENOSPC.
+ */
+int gmpool_remember_poison(struct gmpool *pool)
+{
+	unsigned long page;
+	void *entry;
+	int err = 0;
+
+	xa_for_each(&pool->poison, page, entry) {
+		err = list_page(pool, page);
+		if (err)
+			break;
+	}
+	return err;
+}
+
 /* For the next kernel. */
 static int remember(struct gmpool *pool, u64 page)
 {
-	struct gmpool_poison_ser *list;
 	unsigned int flags;
-	int err = 0;
-
-	BUILD_BUG_ON(PAGE_SHIFT != GMPOOL_POISON_SHIFT);
+	int err;
 
 	if (pool->state != GMPOOL_ACTIVE)
 		return -EROFS;
 
 	flags = gmpool_op_begin(pool);
-	list = last_list(pool);
-	if (IS_ERR(list)) {
-		err = PTR_ERR(list);
-	} else {
-		list->pages[list->nr++] = page;
-		gmpool_meta_dirty(&pool->meta, &list->hdr);
-	}
+	err = list_page(pool, page);
 	gmpool_op_end(pool, flags);
 	return err;
 }
@@ -178,6 +215,8 @@ static void poison(struct gmpool *pool, u64 page, unsigned long pfn)
 	};
 	int err;
 
+	guard(mutex)(&pool->manage);
+
 	err = gmpool_add_poison(pool, page);
 	if (err == -EBUSY)
 		return;
@@ -189,6 +228,9 @@ static void poison(struct gmpool *pool, u64 page, unsigned long pfn)
 	}
 	scoped_guard(spinlock, &pool->lock)
 		gmpool_withhold(pool, &block);
+	gmpool_update_low(pool);
+	trace_guestmemfs_poison(pool->nid, block.start, pfn);
+	gmpool_notify_poison(pool);
 	err = remember(pool, page);
 	if (err)
 		pr_err("node %d: the next kernel will not know of it (%pe)\n",
@@ -264,8 +306,6 @@ static int __init gmpool_poison_init(void)
 	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
 		return 0;
 	list_for_each_entry(pool, &gmpool_list, list) {
-		if (!gmpool_usable(pool))
-			continue;
 		for (i = 0; i < pool->nr_extents && !err; i++)
 			err = watch_extent(pool, &pool->extents[i]);
 		if (err)

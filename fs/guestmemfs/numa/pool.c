@@ -37,7 +37,11 @@
  * - a user's own locks
  * - gmpool_meta.lock (mutex): giving out of metadata blocks
  * - gmpool.lock (spinlock): which blocks are claimed, used, dirty, and being
- *   scrubbed while free
+ *   scrubbed while free; what the administrator has set
+ *
+ * gmpool.manage (mutex) is outside of all of them, and of a user's freezing: one
+ * administrator at a time changes what is set, freezes, or makes a pool anew, and
+ * meanwhile no page is noted as failed.
  *
  * Memory allocated within an operation must not lead back here through
  * reclaim: gmpool_op_begin() starts a scope in which it cannot.
@@ -46,6 +50,7 @@
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
 #include <linux/bitmap.h>
+#include <linux/capability.h>
 #include <linux/init.h>
 #include <linux/kexec.h>
 #include <linux/mm.h>
@@ -54,6 +59,12 @@
 
 #include "format.h"
 #include "pool.h"
+
+#define CREATE_TRACE_POINTS
+#include <trace/events/guestmemfs.h>
+
+/* What pools need of the machine is there: they can be made. */
+static bool usable __ro_after_init;
 
 /**
  * gmpool_find - the pool of a node
@@ -150,6 +161,36 @@ u64 gmpool_dirty_blocks(struct gmpool *pool)
 	return pool->blocks.nr_free - pool->clean.nr_free;
 }
 
+/* Of the free blocks those that are kept for privileged tasks. */
+static u64 reserved_blocks(struct gmpool *pool)
+{
+	lockdep_assert_held(&pool->lock);
+	return min(pool->tune.reserve, pool->blocks.nr_free);
+}
+
+/**
+ * gmpool_reserved_blocks - what of a pool only privileged tasks can have
+ * @pool: the pool
+ *
+ * Return: free blocks that gmpool_claim() gives to none but them.
+ */
+u64 gmpool_reserved_blocks(struct gmpool *pool)
+{
+	guard(spinlock)(&pool->lock);
+	return reserved_blocks(pool);
+}
+
+/**
+ * gmpool_metadata_bytes - memory that holds a pool's metadata
+ * @pool: the pool
+ *
+ * Return: bytes of ordinary memory.
+ */
+u64 gmpool_metadata_bytes(const struct gmpool *pool)
+{
+	return (u64)READ_ONCE(pool->meta.nr) << GMPOOL_META_SHIFT;
+}
+
 /**
  * gmpool_read_only - may a pool not be changed
  * @pool: the pool
@@ -191,7 +232,7 @@ const char *gmpool_error(const struct gmpool *pool)
  * Its memory stays as it is and is handed on. The first reason is kept. Other
  * pools are not affected.
  *
- * Context: boot, before the pool has users.
+ * Context: boot, or gmpool.manage is held; the pool has no users.
  */
 void gmpool_fail(struct gmpool *pool, const char *fmt, ...)
 {
@@ -205,6 +246,27 @@ void gmpool_fail(struct gmpool *pool, const char *fmt, ...)
 	va_end(args);
 	pr_err("node %d: %s: this pool is not used, its memory is kept and handed on\n",
 	       pool->nid, pool->error);
+	gmpool_notify_state(pool);
+}
+
+/**
+ * gmpool_state_name - the state of a pool as an administrator knows it
+ * @pool: the pool
+ *
+ * Context: gmpool.manage is held.
+ *
+ * Return: a word.
+ */
+const char *gmpool_state_name(struct gmpool *pool)
+{
+	switch (pool->state) {
+	case GMPOOL_ACTIVE:
+		return pool->tune.frozen ? "frozen" : "active";
+	case GMPOOL_READ_ONLY:
+		return "read-only";
+	default:
+		return "failed";
+	}
 }
 
 /**
@@ -372,6 +434,54 @@ void gmpool_scrubbed(struct gmpool *pool, u64 block)
 	gmpool_op_end(pool, flags);
 }
 
+static void update_low(struct gmpool *pool)
+{
+	bool low = pool->blocks.nr_free < pool->tune.low_watermark;
+
+	lockdep_assert_held(&pool->lock);
+
+	if (low == pool->low)
+		return;
+	pool->low = low;
+	gmpool_notify_free(pool);
+}
+
+/**
+ * gmpool_update_low - see whether there are few free blocks
+ * @pool: the pool, of which the watermark or the free blocks have changed
+ *
+ * Context: any; takes gmpool.lock.
+ */
+void gmpool_update_low(struct gmpool *pool)
+{
+	guard(spinlock)(&pool->lock);
+	update_low(pool);
+}
+
+static int claim(struct gmpool *pool, u64 want, u64 goal, bool privileged,
+		 struct gmpool_run *run)
+{
+	u64 avail = pool->blocks.nr_free;
+	int err;
+
+	lockdep_assert_held(&pool->lock);
+
+	if (!privileged)
+		avail -= reserved_blocks(pool);
+	if (!avail)
+		return -ENOSPC;
+	err = gmpool_bitmap_choose(&pool->blocks, &pool->clean, want, goal, run);
+	if (err)
+		return err;
+	run->count = min(run->count, avail);
+	err = gmpool_bitmap_take(&pool->blocks, run);
+	if (err)
+		return err;
+	gmpool_bitmap_take_free(&pool->clean, run);
+	update_low(pool);
+	return 0;
+}
+
 /**
  * gmpool_claim - set free blocks aside for a user
  * @pool: a pool that is active
@@ -385,23 +495,26 @@ void gmpool_scrubbed(struct gmpool *pool, u64 block)
  *
  * Context: process context; takes gmpool.lock.
  *
- * Return: 0; -ENOSPC if no block is free; -EROFS.
+ * Return: 0; -ENOSPC if no block is free, or none but for tasks with
+ * CAP_SYS_RESOURCE, which the current one has not; -EROFS.
  */
 int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 		 struct gmpool_run *run)
 {
+	bool privileged;
 	int err;
 
 	if (pool->state != GMPOOL_ACTIVE)
 		return -EROFS;
 
-	guard(spinlock)(&pool->lock);
-
-	err = gmpool_bitmap_choose(&pool->blocks, &pool->clean, want, goal, run);
-	if (!err)
-		err = gmpool_bitmap_take(&pool->blocks, run);
-	if (!err)
-		gmpool_bitmap_take_free(&pool->clean, run);
+	/* Not a matter for the audit log: most who have blocks are not asked. */
+	privileged = ns_capable_noaudit(&init_user_ns, CAP_SYS_RESOURCE);
+	scoped_guard(spinlock, &pool->lock) {
+		err = claim(pool, want, goal, privileged, run);
+		if (err)
+			pool->nr_failures++;
+	}
+	trace_guestmemfs_allocate(pool->nid, want, goal, run, err);
 	return err;
 }
 
@@ -419,7 +532,9 @@ void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run)
 			return;
 		put_clean(pool, run);
 		gmpool_withhold(pool, run);
+		update_low(pool);
 	}
+	trace_guestmemfs_free(pool->nid, run, false);
 	wake_up(&pool->scrub_work);
 }
 
@@ -455,7 +570,9 @@ void gmpool_free(struct gmpool *pool, const struct gmpool_run *run)
 		change_bits(pool, pool->used, run, false);
 		change_bits(pool, pool->dirty, run, true);
 		gmpool_withhold(pool, run);
+		update_low(pool);
 	}
+	trace_guestmemfs_free(pool->nid, run, true);
 	wake_up(&pool->scrub_work);
 }
 
@@ -614,7 +731,7 @@ void gmpool_sync_super(struct gmpool *pool)
  * gmpool_init_blocks - build the allocator of a pool from its bitmaps
  * @pool: the pool, with metadata
  *
- * Context: boot; may sleep.
+ * Context: process context, may sleep; the pool has no users.
  *
  * Return: 0, or -ENOMEM.
  */
@@ -660,16 +777,21 @@ int gmpool_init_blocks(struct gmpool *pool)
 	run.start = 0;
 	run.count = pool->total_blocks;
 	gmpool_withhold(pool, &run);
+	pool->blocks.first_fit = pool->tune.policy == GMPOOL_POLICY_FIRST_FIT;
 	return 0;
 }
 
 static void freeze(struct gmpool *pool)
 {
 	percpu_down_write(&pool->freeze);
-	gmpool_meta_seal(&pool->meta);
-	pool->super->state = GMPOOL_STATE_SEALED;
-	gmpool_sync_super(pool);
-	gmpool_debugfs_damage(pool);
+	if (pool->super) {
+		gmpool_meta_seal(&pool->meta);
+		pool->super->state = GMPOOL_STATE_SEALED;
+		gmpool_sync_super(pool);
+		gmpool_debugfs_damage(pool);
+		trace_guestmemfs_freeze(pool->nid, pool->meta.nr,
+					pool->super->generation);
+	}
 	/* It stays locked, but not on behalf of this task, which goes on. */
 	percpu_rwsem_release(&pool->freeze, _THIS_IP_);
 }
@@ -677,7 +799,7 @@ static void freeze(struct gmpool *pool)
 /*
  * There is no way back from here to user space, so what is frozen stays so. A
  * pool that could not be taken over has no super block of ours and was never
- * changed.
+ * changed: it is not looked at.
  */
 static int gmpool_reboot(struct notifier_block *nb, unsigned long action,
 			 void *data)
@@ -687,7 +809,7 @@ static int gmpool_reboot(struct notifier_block *nb, unsigned long action,
 	if (!kexec_in_progress)
 		return NOTIFY_DONE;
 	list_for_each_entry(pool, &gmpool_list, list)
-		if (pool->super)
+		if (pool->super || pool->state != GMPOOL_FAILED)
 			freeze(pool);
 	return NOTIFY_OK;
 }
@@ -698,14 +820,98 @@ static struct notifier_block gmpool_reboot_nb = {
 	.priority = INT_MIN,
 };
 
+static void destroy_blocks(struct gmpool *pool)
+{
+	struct gmpool_bitmap blocks = {}, clean = {};
+
+	/* Some may be counting. */
+	scoped_guard(spinlock, &pool->lock) {
+		swap(pool->blocks, blocks);
+		swap(pool->clean, clean);
+		pool->state = GMPOOL_SETUP;
+	}
+	wait_event(pool->scrub_done, !READ_ONCE(pool->scrubbing.count));
+	gmpool_bitmap_destroy(&blocks);
+	gmpool_bitmap_destroy(&clean);
+}
+
+static int make_anew(struct gmpool *pool)
+{
+	int err;
+
+	err = gmpool_create_metadata(pool);
+	if (!err)
+		err = gmpool_remember_poison(pool);
+	if (!err)
+		err = gmpool_init_blocks(pool);
+	if (!err)
+		err = gmpool_tunables_store(pool, &pool->tune);
+	return err;
+}
+
+/**
+ * gmpool_discard - throw the contents of a pool away and make it anew
+ * @pool: the pool, which may have failed
+ *
+ * What is known of failed pages and what the administrator has set stay.
+ *
+ * Context: process context, may sleep; gmpool.manage is held.
+ *
+ * Return: 0; -EBUSY if it is in use or frozen, and nothing has changed; -ENOMEM
+ * and others if it cannot be made, and then it has failed; -EIO if it can be
+ * used, but KHO does not take it.
+ */
+int gmpool_discard(struct gmpool *pool)
+{
+	bool failed = pool->state == GMPOOL_FAILED;
+	int err = 0;
+
+	lockdep_assert_held(&pool->manage);
+
+	if (!usable)
+		return -ENOMEM;
+	if (!failed && pool->tune.frozen)
+		return -EBUSY;
+	if (!failed && pool->user)
+		err = pool->user->detach(pool->user);
+	if (err)
+		return err;
+
+	pr_notice("node %d: pool of %llu blocks thrown away\n", pool->nid,
+		  pool->total_blocks);
+	destroy_blocks(pool);
+	percpu_down_write(&pool->freeze);
+	gmpool_drop_metadata(pool);
+	pool->error[0] = '\0';
+	pool->handed_over_from[0] = '\0';
+	err = make_anew(pool);
+	if (err)
+		gmpool_drop_metadata(pool);
+	percpu_up_write(&pool->freeze);
+
+	if (err) {
+		gmpool_fail(pool, "cannot be made anew (%pe)", ERR_PTR(err));
+		return err;
+	}
+	gmpool_update_low(pool);
+	err = pool->user ? pool->user->attach(pool->user) : 0;
+	if (err)
+		return err;
+	scoped_guard(spinlock, &pool->lock)
+		pool->state = GMPOOL_ACTIVE;
+	wake_up(&pool->scrub_work);
+	gmpool_notify_state(pool);
+	return gmpool_publish(pool) ? -EIO : 0;
+}
+
 static void __init init_pool(struct gmpool *pool, int err)
 {
 	spin_lock_init(&pool->lock);
+	mutex_init(&pool->manage);
+	gmpool_tunables_default(&pool->tune);
 	xa_init(&pool->poison);
 	init_waitqueue_head(&pool->scrub_work);
 	init_waitqueue_head(&pool->scrub_done);
-	if (!err)
-		err = percpu_init_rwsem(&pool->freeze);
 	if (!err && pool->state != GMPOOL_FAILED) {
 		if (pool->key == GMPOOL_NO_KEY)
 			err = gmpool_create_metadata(pool);
@@ -714,6 +920,8 @@ static void __init init_pool(struct gmpool *pool, int err)
 	}
 	if (!err && pool->state != GMPOOL_FAILED)
 		err = gmpool_init_blocks(pool);
+	if (!err && pool->state != GMPOOL_FAILED)
+		gmpool_tunables_retrieve(pool);
 	if (err) {
 		gmpool_fail(pool, "cannot be set up (%pe)", ERR_PTR(err));
 		/* What was never whole is not handed on either. */
@@ -742,6 +950,8 @@ static int __init gmpool_init(void)
 		err = gmpool_scrub_init();
 	/* Those in use have their node's number for a name, others what is left. */
 	list_for_each_entry(pool, &gmpool_list, list) {
+		if (!err)
+			err = percpu_init_rwsem(&pool->freeze);
 		init_pool(pool, err);
 		if (pool->super)
 			gmpool_publish(pool);
@@ -749,6 +959,7 @@ static int __init gmpool_init(void)
 	list_for_each_entry(pool, &gmpool_list, list)
 		if (!pool->super && pool->key != GMPOOL_NO_KEY)
 			gmpool_hold(pool);
+	usable = !err;
 
 	return register_reboot_notifier(&gmpool_reboot_nb);
 }

@@ -3,8 +3,10 @@
 #define _GMPOOL_POOL_H
 
 #include <linux/guestmem_pool.h>
+#include <linux/kobject.h>
 #include <linux/list.h>
 #include <linux/mmzone.h>
+#include <linux/mutex.h>
 #include <linux/percpu-rwsem.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
@@ -27,8 +29,28 @@
 #define GMPOOL_NO_KEY		U32_MAX
 
 /**
+ * struct gmpool_tunables - what the administrator has set
+ * @scrub_rate: bytes per second that the pool's thread zeroes, 0 is no limit
+ * @scrub_target: free blocks that it keeps zeroed, or GMPOOL_SCRUB_ALL
+ * @reserve: free blocks that only privileged tasks may take
+ * @low_watermark: free blocks below which user space is told, 0 is never
+ * @zeroing: enum gmpool_zeroing_ser
+ * @policy: enum gmpool_policy_ser
+ * @frozen: nothing is to be changed
+ */
+struct gmpool_tunables {
+	u64 scrub_rate;
+	u64 scrub_target;
+	u64 reserve;
+	u64 low_watermark;
+	u32 zeroing;
+	u32 policy;
+	bool frozen;
+};
+
+/**
  * enum gmpool_state - what can be done with a pool
- * @GMPOOL_SETUP: not yet ready, during boot
+ * @GMPOOL_SETUP: not yet ready, during boot or while it is made anew
  * @GMPOOL_ACTIVE: everything
  * @GMPOOL_READ_ONLY: it has features that this kernel can only read
  * @GMPOOL_FAILED: nothing; it is kept and handed on
@@ -45,22 +67,30 @@ enum gmpool_state {
  * @list: in gmpool_list
  * @nid: node that its memory is on
  * @key: number in the name of the KHO subtree it came from, or GMPOOL_NO_KEY
- * @state: what can be done with it; only ever set by boot and gmpool_fail()
- * @error: why it failed, else empty
+ * @state: what can be done with it; changed during boot, then with @manage held
+ * @error: why it failed, else empty; likewise
  * @secluded: extents that no other part of the kernel can reach any more
  * @nr_extents: entries of @extents
  * @extents: the memory, by rising address
  * @total_blocks: blocks in @extents
+ * @taken_over: KHO has given its metadata back, or was asked to
+ * @handed_over_from: kernel that it comes from, else empty
  * @blob: physical address of the handed-over super blocks, or 0
  * @super: the super block, once it is this kernel's to change
  * @tables: chunk tables, likewise
  * @meta: metadata blocks
  * @freeze: held for read over each change of handed-over state, and for write
  *	from the moment the pool is frozen for kexec
- * @lock: guards @blocks, @clean, @scrubbing and the contents of @used and @dirty
+ * @manage: one administrator at a time: @tune, @state, making it anew; and one
+ *	page that fails
+ * @lock: guards @blocks, @clean, @scrubbing and the contents of @used and @dirty,
+ *	@tune, @low and @nr_failures
  * @blocks: blocks that are used, or claimed by who is about to use them
  * @clean: which blocks are free and known to be zero: those are free in it too
  * @scrubbing: free blocks that the pool's thread is zeroing
+ * @tune: what the administrator has set, changed with @manage held as well
+ * @low: there are fewer free blocks than its low_watermark
+ * @nr_failures: how many times nobody could have a block
  * @scrub_hold: the thread is to pause; for tests
  * @scrub_work: where the thread waits for something to do
  * @scrub_done: where others wait for the end of @scrubbing
@@ -68,7 +98,12 @@ enum gmpool_state {
  * @dirty: bitmap of free blocks that are not known to be zero, as handed over
  * @poison: pages of the pool that have failed
  * @nr_poisoned: how many
+ * @nr_poisoned_blocks: how many blocks have one
  * @user: is told of pages that fail, or NULL
+ * @kobj: its directory in sysfs, or NULL
+ * @state_file: in there, to say that it has changed
+ * @free_file: likewise
+ * @poison_file: likewise
  *
  * Fields without a lock are set before other CPUs can know of the pool.
  */
@@ -83,25 +118,37 @@ struct gmpool {
 	struct gmpool_extent extents[GMPOOL_MAX_EXTENTS];
 	u64 total_blocks;
 
+	bool taken_over;
+	char handed_over_from[GMPOOL_RELEASE_SIZE];
 	phys_addr_t blob;
 	struct gmpool_super_ser *super;
 	struct gmpool_table_ser *tables[GMPOOL_MAX_TABLES];
 	struct gmpool_meta meta;
 
 	struct percpu_rw_semaphore freeze;
-	spinlock_t lock;	/* guards blocks, clean, scrubbing, used, dirty */
+	struct mutex manage;	/* guards changes of tune, state */
+	spinlock_t lock;	/* guards blocks, clean, scrubbing, used, dirty, tune */
 	struct gmpool_bitmap blocks;
 	struct gmpool_bitmap clean;
 	struct gmpool_run scrubbing;
+	struct gmpool_tunables tune;
+	bool low;
+	u64 nr_failures;
 	bool scrub_hold;
 	wait_queue_head_t scrub_work;
 	wait_queue_head_t scrub_done;
 
 	struct xarray poison;
 	u64 nr_poisoned;
+	u64 nr_poisoned_blocks;
 	struct gmpool_user *user;
 	struct gmpool_bitmap_ser **used;
 	struct gmpool_bitmap_ser **dirty;
+
+	struct kobject *kobj;
+	struct kernfs_node *state_file;
+	struct kernfs_node *free_file;
+	struct kernfs_node *poison_file;
 };
 
 /* All pools, by rising node number. Complete before the first initcall. */
@@ -112,6 +159,7 @@ bool gmpool_start_afresh(void);
 
 /* In poison.c */
 int gmpool_add_poison(struct gmpool *pool, u64 page);
+int gmpool_remember_poison(struct gmpool *pool);
 void gmpool_withhold(struct gmpool *pool, const struct gmpool_run *run);
 
 /* In scrub.c */
@@ -121,18 +169,38 @@ int gmpool_scrub_init(void);
 int gmpool_zero_init(void);
 void gmpool_zero_phys(phys_addr_t phys, u64 len, bool idle);
 
+/* In tunables.c */
+void gmpool_tunables_default(struct gmpool_tunables *tune);
+void gmpool_tunables_retrieve(struct gmpool *pool);
+int gmpool_tunables_store(struct gmpool *pool, const struct gmpool_tunables *new);
+int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new);
+int gmpool_freeze(struct gmpool *pool, bool frozen);
+
+/* In sysfs.c */
+void gmpool_notify_state(struct gmpool *pool);
+void gmpool_notify_free(struct gmpool *pool);
+void gmpool_notify_poison(struct gmpool *pool);
+
+/* In check.c */
+char *gmpool_check(struct gmpool *pool);
+
 /* In pool.c */
 int gmpool_init_blocks(struct gmpool *pool);
+int gmpool_discard(struct gmpool *pool);
+const char *gmpool_state_name(struct gmpool *pool);
 u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_run *run);
 bool gmpool_is_dirty(struct gmpool *pool, u64 block);
 void gmpool_scrubbed(struct gmpool *pool, u64 block);
 void gmpool_sync_super(struct gmpool *pool);
+void gmpool_update_low(struct gmpool *pool);
 
 /* In handover.c */
 int gmpool_create_metadata(struct gmpool *pool);
 int gmpool_retrieve_metadata(struct gmpool *pool);
 void gmpool_discard_metadata(u32 key);
-void gmpool_publish(struct gmpool *pool);
+void gmpool_drop_metadata(struct gmpool *pool);
+const char *gmpool_check_metadata(struct gmpool *pool);
+int gmpool_publish(struct gmpool *pool);
 void gmpool_hold(struct gmpool *pool);
 
 /* In debugfs.c */

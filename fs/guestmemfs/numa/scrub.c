@@ -23,6 +23,8 @@
 #include <linux/topology.h>
 #include <linux/workqueue.h>
 
+#include <trace/events/guestmemfs.h>
+
 #include "pool.h"
 
 /* Blocks that are worth waking another CPU for: 64 MiB. */
@@ -60,6 +62,7 @@ static void scrub_block(struct gmpool *pool, u64 block, bool idle)
 	gmpool_zero_phys(PFN_PHYS(gmpool_pfn(pool, block)), GMPOOL_BLOCK_SIZE,
 			 idle);
 	gmpool_scrubbed(pool, block);
+	trace_guestmemfs_scrub(pool->nid, block, idle);
 }
 
 /* Returns false when all blocks are somebody's, or when it was stopped. */
@@ -159,18 +162,30 @@ int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *run)
 	return err;
 }
 
+/* Shall the pool's thread zero a block now? */
+static bool wants_scrub(struct gmpool *pool)
+{
+	lockdep_assert_held(&pool->lock);
+
+	return pool->state == GMPOOL_ACTIVE &&
+	       pool->tune.zeroing == GMPOOL_ZEROING_BACKGROUND &&
+	       pool->clean.nr_free < min(pool->blocks.nr_free,
+					 pool->tune.scrub_target) &&
+	       !READ_ONCE(pool->scrub_hold);
+}
+
 /* The next free block that is dirty, from @from on. */
 static bool choose_block(struct gmpool *pool, u64 from, u64 *block)
 {
-	const unsigned long *unclean = pool->clean.taken;
-	const unsigned long *taken = pool->blocks.taken;
+	const unsigned long *unclean, *taken;
 	u64 total = pool->total_blocks;
 
 	guard(spinlock)(&pool->lock);
 
-	if (pool->clean.nr_free == pool->blocks.nr_free ||
-	    READ_ONCE(pool->scrub_hold))
+	if (!wants_scrub(pool))
 		return false;
+	unclean = pool->clean.taken;
+	taken = pool->blocks.taken;
 	*block = find_next_andnot_bit(unclean, taken, total, from);
 	if (*block >= total)
 		*block = find_next_andnot_bit(unclean, taken, total, 0);
@@ -179,19 +194,52 @@ static bool choose_block(struct gmpool *pool, u64 from, u64 *block)
 	return true;
 }
 
+static u64 scrub_rate(struct gmpool *pool)
+{
+	guard(spinlock)(&pool->lock);
+	return pool->tune.scrub_rate;
+}
+
+/*
+ * Wait until the next block may be zeroed, as the rate is now. What is less than
+ * a tick is waited for with a later block, for a short time would become too long.
+ * Returns when that is, or was.
+ */
+static u64 scrub_pace(struct gmpool *pool, u64 due)
+{
+	u64 rate, next, now;
+
+	for (;;) {
+		rate = scrub_rate(pool);
+		if (!rate)
+			return 0;
+		next = due + div64_u64(GMPOOL_BLOCK_SIZE * NSEC_PER_SEC, rate);
+		now = ktime_get_ns();
+		if (next < now + TICK_NSEC)
+			return next;
+		wait_event_idle_timeout(pool->scrub_work,
+					scrub_rate(pool) != rate,
+					nsecs_to_jiffies(next - now));
+	}
+}
+
 static int scrub_thread(void *data)
 {
 	struct gmpool *pool = data;
 	u64 block = 0;
+	u64 due = 0;
 
 	set_user_nice(current, MAX_NICE);
 	for (;;) {
 		wait_event_idle(pool->scrub_work,
 				choose_block(pool, block, &block));
+		/* Nothing is made up for that was not done when it could be. */
+		due = max(due, ktime_get_ns());
 		scrub_block(pool, block, true);
 		scoped_guard(spinlock, &pool->lock)
 			pool->scrubbing.count = 0;
 		wake_up_all(&pool->scrub_done);
+		due = scrub_pace(pool, due);
 	}
 	return 0;
 }
@@ -210,14 +258,13 @@ static void __init create_thread(struct gmpool *pool)
 	wake_up_process(task);
 }
 
-/* When it is known which pools are in use: others are not touched. */
+/* When it is known which pools are in use. One that is not can be made anew. */
 static int __init gmpool_scrub_start(void)
 {
 	struct gmpool *pool;
 
 	list_for_each_entry(pool, &gmpool_list, list)
-		if (pool->state == GMPOOL_ACTIVE)
-			create_thread(pool);
+		create_thread(pool);
 	return 0;
 }
 late_initcall(gmpool_scrub_start);

@@ -103,8 +103,14 @@ enum gmpool_state_ser {
  */
 #define GMPOOL_FEATURE_RO_COMPAT_POISON	_BITULL(0)
 
+/*
+ * There is a block of GMPOOL_META_TUNABLES. Set with it. A kernel that does not
+ * know of it goes by its defaults.
+ */
+#define GMPOOL_FEATURE_COMPAT_TUNABLES	_BITULL(0)
+
 /* Feature bits that this header describes. */
-#define GMPOOL_FEATURE_COMPAT_ALL	0ULL
+#define GMPOOL_FEATURE_COMPAT_ALL	GMPOOL_FEATURE_COMPAT_TUNABLES
 #define GMPOOL_FEATURE_RO_COMPAT_ALL	GMPOOL_FEATURE_RO_COMPAT_POISON
 #define GMPOOL_FEATURE_INCOMPAT_ALL	0ULL
 
@@ -238,6 +244,7 @@ struct gmpool_table_ser {
  * @GMPOOL_META_DIRTY: bitmap, bit set = pool block is free and not known to be
  *	zero; it is zeroed before anybody gets it
  * @GMPOOL_META_POISON: one struct gmpool_poison_ser
+ * @GMPOOL_META_TUNABLES: the only struct gmpool_tunables_ser
  * @GMFS_META_SUPER: one struct gmfs_super_ser
  * @GMFS_META_INODES: struct gmfs_inode_ser at each multiple of its size, but
  *	the first, which is the header's
@@ -252,6 +259,7 @@ enum gmpool_meta_type_ser {
 	GMPOOL_META_USED	= 1,
 	GMPOOL_META_DIRTY	= 2,
 	GMPOOL_META_POISON	= 3,
+	GMPOOL_META_TUNABLES	= 4,
 	GMFS_META_SUPER		= 16,
 	GMFS_META_INODES	= 17,
 	GMFS_META_DIRENTS	= 18,
@@ -314,6 +322,58 @@ struct gmpool_poison_ser {
 	struct gmpool_meta_ser hdr;
 	__u64 nr;
 	__u64 pages[GMPOOL_POISON_PAGES];
+};
+
+/* All free blocks. */
+#define GMPOOL_SCRUB_ALL	(~0ULL)
+
+/**
+ * enum gmpool_zeroing_ser - when free blocks are zeroed
+ * @GMPOOL_ZEROING_BACKGROUND: before they are wanted
+ * @GMPOOL_ZEROING_ON_ALLOC: when they are wanted
+ */
+enum gmpool_zeroing_ser {
+	GMPOOL_ZEROING_BACKGROUND	= 0,
+	GMPOOL_ZEROING_ON_ALLOC		= 1,
+};
+
+/**
+ * enum gmpool_policy_ser - where new blocks come from
+ * @GMPOOL_POLICY_BEST_FIT: the smallest run that holds them, and breaks no
+ *	gibibyte
+ * @GMPOOL_POLICY_FIRST_FIT: the lowest run that holds them
+ */
+enum gmpool_policy_ser {
+	GMPOOL_POLICY_BEST_FIT	= 0,
+	GMPOOL_POLICY_FIRST_FIT	= 1,
+};
+
+/**
+ * struct gmpool_tunables_ser - what the administrator has set for a pool
+ * @hdr: header
+ * @scrub_rate: how fast free blocks are zeroed in the background, in bytes per
+ *	second; 0 is no limit
+ * @scrub_target: how many free blocks are kept zeroed, or GMPOOL_SCRUB_ALL
+ * @reserve: free blocks that only privileged tasks may take
+ * @low_watermark: free blocks below which who asked for it is told, 0 is never
+ * @zeroing: enum gmpool_zeroing_ser
+ * @policy: enum gmpool_policy_ser
+ * @frozen: 1 if nothing is to be changed, else 0
+ * @reserved: zero
+ *
+ * All zero but @scrub_target, GMPOOL_SCRUB_ALL, is what holds without it. A
+ * reader that finds a value out of its range goes by that.
+ */
+struct gmpool_tunables_ser {
+	struct gmpool_meta_ser hdr;
+	__u64 scrub_rate;
+	__u64 scrub_target;
+	__u64 reserve;
+	__u64 low_watermark;
+	__u32 zeroing;
+	__u32 policy;
+	__u32 frozen;
+	__u8 reserved[3988];
 };
 
 #define GMFS_VERSION			1
@@ -529,6 +589,8 @@ static_assert(offsetof(struct gmpool_meta_ser, index) == 32);
 static_assert(sizeof(struct gmpool_bitmap_ser) == GMPOOL_META_SIZE);
 static_assert(sizeof(struct gmpool_poison_ser) == GMPOOL_META_SIZE);
 static_assert(offsetof(struct gmpool_poison_ser, pages) == 72);
+static_assert(sizeof(struct gmpool_tunables_ser) == GMPOOL_META_SIZE);
+static_assert(offsetof(struct gmpool_tunables_ser, zeroing) == 96);
 static_assert(sizeof(struct gmfs_super_ser) == GMPOOL_META_SIZE);
 static_assert(offsetof(struct gmfs_super_ser, root_ino) == 96);
 static_assert(sizeof(struct gmfs_inode_ser) == 256);

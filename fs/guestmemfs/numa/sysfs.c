@@ -1,0 +1,733 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * /sys/fs/guestmemfs: what an administrator sees of each pool, and can set.
+ * Every file is described in Documentation/ABI/testing/sysfs-fs-guestmemfs.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/capability.h>
+#include <linux/err.h>
+#include <linux/fs.h>
+#include <linux/init.h>
+#include <linux/kobject.h>
+#include <linux/kstrtox.h>
+#include <linux/memory.h>
+#include <linux/node.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+
+#include "pool.h"
+
+/* The directory of a pool: goes by its own count, the pool stays. */
+struct gmpool_dir {
+	struct kobject kobj;
+	struct gmpool *pool;
+};
+
+static struct kset *gmpool_kset;
+
+static struct gmpool *to_pool(struct kobject *kobj)
+{
+	return container_of(kobj, struct gmpool_dir, kobj)->pool;
+}
+
+static const struct gmpool_attribute *to_attribute(struct attribute *attr)
+{
+	return container_of(attr, struct gmpool_attribute, attr);
+}
+
+static ssize_t attribute_show(struct kobject *kobj, struct attribute *attr,
+			      char *buf)
+{
+	const struct gmpool_attribute *a = to_attribute(attr);
+
+	return a->show ? a->show(to_pool(kobj), buf) : -EIO;
+}
+
+static ssize_t attribute_store(struct kobject *kobj, struct attribute *attr,
+			       const char *buf, size_t count)
+{
+	const struct gmpool_attribute *a = to_attribute(attr);
+
+	return a->store ? a->store(to_pool(kobj), buf, count) : -EIO;
+}
+
+static const struct sysfs_ops attribute_ops = {
+	.show	= attribute_show,
+	.store	= attribute_store,
+};
+
+static ssize_t show_number(char *buf, u64 number)
+{
+	return sysfs_emit(buf, "%llu\n", number);
+}
+
+/* A file that shows one number. */
+#define GMPOOL_NUMBER(_name, _value)					\
+static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
+{									\
+	return show_number(buf, _value);				\
+}									\
+static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
+
+/* The same, of what changes while it is looked at. */
+#define GMPOOL_COUNT(_name, _value)					\
+static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
+{									\
+	u64 value;							\
+									\
+	scoped_guard(spinlock, &pool->lock)				\
+		value = _value;						\
+	return show_number(buf, value);					\
+}									\
+static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
+
+GMPOOL_NUMBER(size, pool->total_blocks << GMPOOL_BLOCK_SHIFT);
+GMPOOL_NUMBER(block_size, GMPOOL_BLOCK_SIZE);
+GMPOOL_NUMBER(total_blocks, pool->total_blocks);
+GMPOOL_NUMBER(poisoned_blocks, READ_ONCE(pool->nr_poisoned_blocks));
+GMPOOL_NUMBER(reserved_blocks, gmpool_reserved_blocks(pool));
+GMPOOL_NUMBER(metadata_bytes, gmpool_metadata_bytes(pool));
+
+/* A pool that has failed has no blocks, so these are 0. */
+GMPOOL_COUNT(free_blocks, pool->blocks.nr_free);
+GMPOOL_COUNT(scrubbed_blocks, pool->clean.nr_free);
+GMPOOL_COUNT(dirty_blocks, pool->blocks.nr_free - pool->clean.nr_free);
+GMPOOL_COUNT(largest_free_run, gmpool_bitmap_largest(&pool->blocks));
+GMPOOL_COUNT(free_1g, gmpool_bitmap_giants(&pool->blocks));
+GMPOOL_COUNT(alloc_failures, pool->nr_failures);
+
+static ssize_t extents_show(struct gmpool *pool, char *buf)
+{
+	ssize_t len = 0;
+	u32 i;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return 0;
+	for (i = 0; i < pool->nr_extents; i++)
+		len += sysfs_emit_at(buf, len, "%#llx %#llx\n",
+				     pool->extents[i].base,
+				     pool->extents[i].size);
+	return len;
+}
+
+static struct gmpool_attribute extents_attr = __ATTR_RO_MODE(extents, 0400);
+
+static ssize_t generation_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return show_number(buf, pool->super ? pool->super->generation : 0);
+}
+
+static struct gmpool_attribute generation_attr = __ATTR_RO(generation);
+
+static ssize_t handed_over_from_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return sysfs_emit(buf, "%s\n", pool->handed_over_from);
+}
+
+static struct gmpool_attribute handed_over_from_attr =
+	__ATTR_RO(handed_over_from);
+
+static ssize_t uuid_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return pool->super ? sysfs_emit(buf, "%pU\n", pool->super->uuid) :
+			     sysfs_emit(buf, "\n");
+}
+
+static struct gmpool_attribute uuid_attr = __ATTR_RO(uuid);
+
+static ssize_t format_show(struct gmpool *pool, char *buf)
+{
+	const struct gmpool_super_ser *super;
+
+	guard(mutex)(&pool->manage);
+	super = pool->super;
+	if (!super)
+		return sysfs_emit(buf, "\n");
+	return sysfs_emit(buf, "%u compat=%#llx ro_compat=%#llx incompat=%#llx\n",
+			  super->version, super->feature_compat,
+			  super->feature_ro_compat, super->feature_incompat);
+}
+
+static struct gmpool_attribute format_attr = __ATTR_RO(format);
+
+static ssize_t state_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return sysfs_emit(buf, "%s\n", gmpool_state_name(pool));
+}
+
+static struct gmpool_attribute state_attr = __ATTR_RO(state);
+
+static ssize_t error_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return sysfs_emit(buf, "%s\n", pool->error);
+}
+
+static struct gmpool_attribute error_attr = __ATTR_RO(error);
+
+static ssize_t check_show(struct gmpool *pool, char *buf)
+{
+	ssize_t len;
+	char *why;
+
+	guard(mutex)(&pool->manage);
+	why = gmpool_check(pool);
+	if (IS_ERR(why))
+		return PTR_ERR(why);
+	len = sysfs_emit(buf, "%s\n", why ?: "ok");
+	kfree(why);
+	return len;
+}
+
+static struct gmpool_attribute check_attr = __ATTR_RO_MODE(check, 0400);
+
+/* A number that must not be above @max. */
+static int parse_number(const char *buf, u64 max, u64 *number)
+{
+	int err = kstrtou64(buf, 0, number);
+
+	if (err)
+		return err;
+	return *number > max ? -ERANGE : 0;
+}
+
+/* Shows the number at @offset in what is set. */
+static ssize_t show_tunable(struct gmpool *pool, char *buf, size_t offset)
+{
+	guard(mutex)(&pool->manage);
+	return show_number(buf, *(u64 *)((void *)&pool->tune + offset));
+}
+
+/* Sets the number at @offset, which must not be above @max. */
+static ssize_t store_tunable(struct gmpool *pool, const char *buf, size_t count,
+			     size_t offset, u64 max)
+{
+	struct gmpool_tunables new;
+	u64 number;
+	int err;
+
+	err = parse_number(buf, max, &number);
+	if (err)
+		return err;
+	guard(mutex)(&pool->manage);
+	new = pool->tune;
+	*(u64 *)((void *)&new + offset) = number;
+	return gmpool_tune(pool, &new) ?: count;
+}
+
+static ssize_t scrub_rate_show(struct gmpool *pool, char *buf)
+{
+	return show_tunable(pool, buf, offsetof(struct gmpool_tunables, scrub_rate));
+}
+
+static ssize_t scrub_rate_store(struct gmpool *pool, const char *buf,
+				size_t count)
+{
+	return store_tunable(pool, buf, count,
+			     offsetof(struct gmpool_tunables, scrub_rate),
+			     U64_MAX);
+}
+
+static struct gmpool_attribute scrub_rate_attr = __ATTR_RW(scrub_rate);
+
+static ssize_t reserve_show(struct gmpool *pool, char *buf)
+{
+	return show_tunable(pool, buf, offsetof(struct gmpool_tunables, reserve));
+}
+
+static ssize_t reserve_store(struct gmpool *pool, const char *buf,
+			     size_t count)
+{
+	return store_tunable(pool, buf, count,
+			     offsetof(struct gmpool_tunables, reserve),
+			     pool->total_blocks);
+}
+
+static struct gmpool_attribute reserve_attr = __ATTR_RW(reserve);
+
+static ssize_t low_watermark_show(struct gmpool *pool, char *buf)
+{
+	return show_tunable(pool, buf, offsetof(struct gmpool_tunables, low_watermark));
+}
+
+static ssize_t low_watermark_store(struct gmpool *pool, const char *buf,
+				   size_t count)
+{
+	return store_tunable(pool, buf, count,
+			     offsetof(struct gmpool_tunables, low_watermark),
+			     pool->total_blocks);
+}
+
+static struct gmpool_attribute low_watermark_attr = __ATTR_RW(low_watermark);
+
+static const char * const zeroings[] = {
+	[GMPOOL_ZEROING_BACKGROUND]	= "background",
+	[GMPOOL_ZEROING_ON_ALLOC]	= "on-alloc",
+};
+
+static ssize_t zeroing_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return sysfs_emit(buf, "%s\n", zeroings[pool->tune.zeroing]);
+}
+
+static ssize_t zeroing_store(struct gmpool *pool, const char *buf, size_t count)
+{
+	int zeroing = sysfs_match_string(zeroings, buf);
+	struct gmpool_tunables new;
+
+	if (zeroing < 0)
+		return zeroing;
+	guard(mutex)(&pool->manage);
+	new = pool->tune;
+	new.zeroing = zeroing;
+	return gmpool_tune(pool, &new) ?: count;
+}
+
+static struct gmpool_attribute zeroing_attr = __ATTR_RW(zeroing);
+
+static const char * const policies[] = {
+	[GMPOOL_POLICY_BEST_FIT]	= "best-fit",
+	[GMPOOL_POLICY_FIRST_FIT]	= "first-fit",
+};
+
+static ssize_t policy_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return sysfs_emit(buf, "%s\n", policies[pool->tune.policy]);
+}
+
+static ssize_t policy_store(struct gmpool *pool, const char *buf, size_t count)
+{
+	int policy = sysfs_match_string(policies, buf);
+	struct gmpool_tunables new;
+
+	if (policy < 0)
+		return policy;
+	guard(mutex)(&pool->manage);
+	new = pool->tune;
+	new.policy = policy;
+	return gmpool_tune(pool, &new) ?: count;
+}
+
+static struct gmpool_attribute policy_attr = __ATTR_RW(policy);
+
+static ssize_t scrub_target_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return pool->tune.scrub_target == GMPOOL_SCRUB_ALL ?
+	       sysfs_emit(buf, "all\n") :
+	       show_number(buf, pool->tune.scrub_target);
+}
+
+static ssize_t scrub_target_store(struct gmpool *pool, const char *buf,
+				  size_t count)
+{
+	u64 number = GMPOOL_SCRUB_ALL;
+	struct gmpool_tunables new;
+	int err = 0;
+
+	if (!sysfs_streq(buf, "all"))
+		err = parse_number(buf, pool->total_blocks, &number);
+	if (err)
+		return err;
+	guard(mutex)(&pool->manage);
+	new = pool->tune;
+	new.scrub_target = number;
+	return gmpool_tune(pool, &new) ?: count;
+}
+
+static struct gmpool_attribute scrub_target_attr = __ATTR_RW(scrub_target);
+
+static ssize_t frozen_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return show_number(buf, pool->tune.frozen);
+}
+
+static ssize_t frozen_store(struct gmpool *pool, const char *buf, size_t count)
+{
+	u64 number;
+	int err;
+
+	err = parse_number(buf, 1, &number);
+	if (err)
+		return err;
+	guard(mutex)(&pool->manage);
+	return gmpool_freeze(pool, number) ?: count;
+}
+
+static struct gmpool_attribute frozen_attr = __ATTR_RW(frozen);
+
+static ssize_t discard_store(struct gmpool *pool, const char *buf, size_t count)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "node%d", pool->nid);
+	if (!sysfs_streq(buf, name))
+		return -EINVAL;
+	guard(mutex)(&pool->manage);
+	return gmpool_discard(pool) ?: count;
+}
+
+static struct gmpool_attribute discard_attr = __ATTR_WO(discard);
+
+static struct attribute *pool_attrs[] = {
+	&size_attr.attr,
+	&block_size_attr.attr,
+	&total_blocks_attr.attr,
+	&free_blocks_attr.attr,
+	&scrubbed_blocks_attr.attr,
+	&dirty_blocks_attr.attr,
+	&poisoned_blocks_attr.attr,
+	&reserved_blocks_attr.attr,
+	&largest_free_run_attr.attr,
+	&free_1g_attr.attr,
+	&extents_attr.attr,
+	&metadata_bytes_attr.attr,
+	&generation_attr.attr,
+	&handed_over_from_attr.attr,
+	&uuid_attr.attr,
+	&format_attr.attr,
+	&state_attr.attr,
+	&error_attr.attr,
+	&alloc_failures_attr.attr,
+	&check_attr.attr,
+	&frozen_attr.attr,
+	&scrub_rate_attr.attr,
+	&scrub_target_attr.attr,
+	&zeroing_attr.attr,
+	&reserve_attr.attr,
+	&policy_attr.attr,
+	&low_watermark_attr.attr,
+	&discard_attr.attr,
+	NULL
+};
+
+/* Which part of @count bytes from @off on there is of a bitmap of the pool. */
+static size_t bitmap_part(const struct gmpool *pool, loff_t off, size_t count)
+{
+	u64 size = DIV_ROUND_UP_ULL(pool->total_blocks, BITS_PER_BYTE);
+
+	return off >= size ? 0 : min_t(u64, count, size - off);
+}
+
+static ssize_t bitmap_used_read(struct file *file, struct kobject *kobj,
+				const struct bin_attribute *attr, char *buf,
+				loff_t off, size_t count)
+{
+	struct gmpool *pool = to_pool(kobj);
+
+	count = bitmap_part(pool, off, count);
+	guard(spinlock)(&pool->lock);
+	if (!pool->blocks.taken)
+		return 0;
+	memcpy(buf, (u8 *)pool->blocks.taken + off, count);
+	return count;
+}
+
+static ssize_t bitmap_dirty_read(struct file *file, struct kobject *kobj,
+				 const struct bin_attribute *attr, char *buf,
+				 loff_t off, size_t count)
+{
+	struct gmpool *pool = to_pool(kobj);
+	const u8 *taken, *unclean;
+	size_t i;
+
+	count = bitmap_part(pool, off, count);
+	guard(spinlock)(&pool->lock);
+	if (!pool->blocks.taken)
+		return 0;
+	taken = (u8 *)pool->blocks.taken + off;
+	unclean = (u8 *)pool->clean.taken + off;
+	for (i = 0; i < count; i++)
+		buf[i] = unclean[i] & ~taken[i];
+	return count;
+}
+
+static ssize_t bitmap_poison_read(struct file *file, struct kobject *kobj,
+				  const struct bin_attribute *attr, char *buf,
+				  loff_t off, size_t count)
+{
+	struct gmpool *pool = to_pool(kobj);
+	unsigned long page, first, end;
+	void *entry;
+	u64 bit;
+
+	count = bitmap_part(pool, off, count);
+	if (!count)
+		return 0;
+	memset(buf, 0, count);
+	first = off * BITS_PER_BYTE * GMPOOL_BLOCK_PAGES;
+	end = first + count * BITS_PER_BYTE * GMPOOL_BLOCK_PAGES;
+	xa_for_each_range(&pool->poison, page, entry, first, end - 1) {
+		bit = (page - first) / GMPOOL_BLOCK_PAGES;
+		buf[bit / BITS_PER_BYTE] |= BIT(bit % BITS_PER_BYTE);
+	}
+	return count;
+}
+
+static const struct bin_attribute bitmap_attr =
+	__BIN_ATTR(bitmap, 0444, bitmap_used_read, NULL, 0);
+static const struct bin_attribute bitmap_dirty_attr =
+	__BIN_ATTR_RO(bitmap_dirty, 0);
+static const struct bin_attribute bitmap_poison_attr =
+	__BIN_ATTR_RO(bitmap_poison, 0);
+
+static const struct bin_attribute *const pool_bin_attrs[] = {
+	&bitmap_attr,
+	&bitmap_dirty_attr,
+	&bitmap_poison_attr,
+	NULL
+};
+
+static size_t size_of_bitmap(struct kobject *kobj,
+			     const struct bin_attribute *attr, int n)
+{
+	return bitmap_part(to_pool(kobj), 0, SIZE_MAX);
+}
+
+static const struct attribute_group pool_group = {
+	.attrs		= pool_attrs,
+	.bin_attrs	= pool_bin_attrs,
+	.bin_size	= size_of_bitmap,
+};
+
+static const struct attribute_group *pool_groups[] = {
+	&pool_group,
+	NULL
+};
+
+static void dir_release(struct kobject *kobj)
+{
+	kfree(container_of(kobj, struct gmpool_dir, kobj));
+}
+
+static const struct kobj_type dir_type = {
+	.release	= dir_release,
+	.sysfs_ops	= &attribute_ops,
+	.default_groups	= pool_groups,
+};
+
+/**
+ * gmpool_add_attributes - show more of a pool
+ * @pool: the pool
+ * @group: files, each in a struct gmpool_attribute
+ *
+ * Context: boot.
+ *
+ * Return: 0 or a negative errno; also 0 if the pool has no directory.
+ */
+int gmpool_add_attributes(struct gmpool *pool,
+			  const struct attribute_group *group)
+{
+	return pool->kobj ? sysfs_create_group(pool->kobj, group) : 0;
+}
+
+static void send_event(struct gmpool *pool, char *event, char *detail)
+{
+	char nid[sizeof("GUESTMEMFS_NODE=") + 10];
+	char *env[4] = { event, nid, detail };
+
+	snprintf(nid, sizeof(nid), "GUESTMEMFS_NODE=%d", pool->nid);
+	kobject_uevent_env(pool->kobj, KOBJ_CHANGE, env);
+}
+
+/**
+ * gmpool_notify_state - the state of a pool is another one now
+ * @pool: the pool
+ *
+ * Context: process context, may sleep; boot, or gmpool.manage is held.
+ */
+void gmpool_notify_state(struct gmpool *pool)
+{
+	char state[32];
+
+	if (!pool->kobj)
+		return;
+	sysfs_notify_dirent(pool->state_file);
+	snprintf(state, sizeof(state), "GUESTMEMFS_STATE=%s",
+		 gmpool_state_name(pool));
+	send_event(pool, "GUESTMEMFS_EVENT=state", state);
+}
+
+/**
+ * gmpool_notify_free - the free blocks of a pool have crossed the watermark
+ * @pool: the pool
+ *
+ * Context: any but hard interrupts.
+ */
+void gmpool_notify_free(struct gmpool *pool)
+{
+	if (pool->kobj)
+		sysfs_notify_dirent(pool->free_file);
+}
+
+/**
+ * gmpool_notify_poison - memory of a pool has failed
+ * @pool: the pool
+ *
+ * Context: process context, may sleep.
+ */
+void gmpool_notify_poison(struct gmpool *pool)
+{
+	char blocks[64];
+
+	if (!pool->kobj)
+		return;
+	sysfs_notify_dirent(pool->poison_file);
+	snprintf(blocks, sizeof(blocks), "GUESTMEMFS_POISONED_BLOCKS=%llu",
+		 READ_ONCE(pool->nr_poisoned_blocks));
+	send_event(pool, "GUESTMEMFS_EVENT=poison", blocks);
+}
+
+static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "%u\n", GMPOOL_VERSION);
+}
+
+static struct kobj_attribute version_attr = __ATTR_RO(version);
+
+static ssize_t feature_show(struct kobject *kobj, struct kobj_attribute *attr,
+			    char *buf)
+{
+	return sysfs_emit(buf, "supported\n");
+}
+
+#define GMPOOL_FEATURE(_name)						\
+static struct kobj_attribute feature_##_name =				\
+	__ATTR(_name, 0444, feature_show, NULL)
+
+GMPOOL_FEATURE(acl);
+GMPOOL_FEATURE(check);
+GMPOOL_FEATURE(discard);
+GMPOOL_FEATURE(dmem);
+GMPOOL_FEATURE(freeze);
+GMPOOL_FEATURE(leaf_pmd);
+GMPOOL_FEATURE(leaf_pud);
+GMPOOL_FEATURE(memory_failure);
+GMPOOL_FEATURE(reserve);
+GMPOOL_FEATURE(scrub);
+GMPOOL_FEATURE(xattr);
+
+static struct attribute *feature_attrs[] = {
+	&feature_acl.attr,
+	&feature_check.attr,
+	&feature_discard.attr,
+	&feature_dmem.attr,
+	&feature_freeze.attr,
+	&feature_leaf_pmd.attr,
+	&feature_leaf_pud.attr,
+	&feature_memory_failure.attr,
+	&feature_reserve.attr,
+	&feature_scrub.attr,
+	&feature_xattr.attr,
+	NULL
+};
+
+static umode_t feature_visible(struct kobject *kobj, struct attribute *attr, int n)
+{
+	if (attr == &feature_dmem.attr && !IS_ENABLED(CONFIG_CGROUP_DMEM))
+		return 0;
+	if (attr == &feature_memory_failure.attr &&
+	    !IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		return 0;
+	return attr->mode;
+}
+
+static const struct attribute_group feature_group = {
+	.name		= "features",
+	.attrs		= feature_attrs,
+	.is_visible	= feature_visible,
+};
+
+/* From the device of the node, if there is one: not of a node without memory. */
+static void link_node(struct gmpool *pool)
+{
+	struct node *node = node_devices[pool->nid];
+
+	int err;
+
+	if (!node)
+		return;
+	err = sysfs_create_link_nowarn(&node->dev.kobj, pool->kobj, "guestmemfs");
+	if (err && err != -EEXIST)
+		pr_warn("node %d: no link to its directory in sysfs (%pe)\n",
+			pool->nid, ERR_PTR(err));
+}
+
+/* A node that gets its first memory may have got its device with it. */
+static int node_added(struct notifier_block *nb, unsigned long action, void *data)
+{
+	struct node_notify *arg = data;
+	struct gmpool *pool;
+
+	if (action != NODE_ADDED_FIRST_MEMORY)
+		return NOTIFY_OK;
+	pool = gmpool_find(arg->nid);
+	if (pool && pool->kobj)
+		link_node(pool);
+	return NOTIFY_OK;
+}
+
+static int __init add_dir(struct gmpool *pool)
+{
+	struct gmpool_dir *dir = kzalloc_obj(*dir);
+	int err;
+
+	if (!dir)
+		return -ENOMEM;
+	dir->pool = pool;
+	dir->kobj.kset = gmpool_kset;
+	err = kobject_init_and_add(&dir->kobj, &dir_type, NULL, "node%d",
+				   pool->nid);
+	if (err) {
+		kobject_put(&dir->kobj);
+		return err;
+	}
+	pool->kobj = &dir->kobj;
+	pool->state_file = sysfs_get_dirent(dir->kobj.sd, "state");
+	pool->free_file = sysfs_get_dirent(dir->kobj.sd, "free_blocks");
+	pool->poison_file = sysfs_get_dirent(dir->kobj.sd, "poisoned_blocks");
+	kobject_uevent(&dir->kobj, KOBJ_ADD);
+	link_node(pool);
+	return 0;
+}
+
+static int __init gmpool_sysfs_init(void)
+{
+	struct gmpool *pool;
+	int err;
+
+	gmpool_kset = kset_create_and_add("guestmemfs", NULL, fs_kobj);
+	if (!gmpool_kset)
+		return -ENOMEM;
+	err = sysfs_create_file(&gmpool_kset->kobj, &version_attr.attr);
+	if (!err)
+		err = sysfs_create_group(&gmpool_kset->kobj, &feature_group);
+	if (err)
+		pr_warn("files in /sys/fs/guestmemfs are missing (%pe)\n",
+			ERR_PTR(err));
+
+	list_for_each_entry(pool, &gmpool_list, list) {
+		/* Two pools can be on a node, but one of them is only held. */
+		if (gmpool_find(pool->nid) != pool)
+			continue;
+		err = add_dir(pool);
+		if (err)
+			pr_warn("node %d: no directory in sysfs (%pe)\n",
+				pool->nid, ERR_PTR(err));
+	}
+	hotplug_node_notifier(node_added, DEFAULT_CALLBACK_PRI);
+	return 0;
+}
+
+/* After the pools are set up (pool.c), before they have users. */
+fs_initcall(gmpool_sysfs_init);

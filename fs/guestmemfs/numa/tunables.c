@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What the administrator sets for a pool. It is noted for the next kernel as
+ * soon as there is something to note, and holds from then on.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/cleanup.h>
+#include <linux/err.h>
+
+#include "format.h"
+#include "pool.h"
+
+/**
+ * gmpool_tunables_default - what holds as long as nothing is set
+ * @tune: filled
+ */
+void gmpool_tunables_default(struct gmpool_tunables *tune)
+{
+	*tune = (struct gmpool_tunables){ .scrub_target = GMPOOL_SCRUB_ALL };
+}
+
+static struct gmpool_tunables_ser *find_block(struct gmpool *pool)
+{
+	return (void *)gmpool_meta_next(&pool->meta, GMPOOL_META_TUNABLES, NULL);
+}
+
+static void set_effective(struct gmpool *pool, const struct gmpool_tunables *tune)
+{
+	guard(spinlock)(&pool->lock);
+	pool->tune = *tune;
+	pool->blocks.first_fit = tune->policy == GMPOOL_POLICY_FIRST_FIT;
+}
+
+/**
+ * gmpool_tunables_retrieve - go by what was set in an earlier kernel
+ * @pool: the pool, with metadata and an allocator
+ *
+ * A value that is out of its range is no reason to give up the pool.
+ *
+ * Context: process context during boot.
+ */
+void gmpool_tunables_retrieve(struct gmpool *pool)
+{
+	const struct gmpool_tunables_ser *ser = find_block(pool);
+	struct gmpool_tunables tune;
+	const char *error;
+
+	if (!ser)
+		return;
+	error = gmpool_tunables_check(ser, pool->total_blocks,
+				      gmpool_super_newer(pool->super));
+	if (error) {
+		pr_warn("node %d: what was set for it is not valid (%s): the defaults hold\n",
+			pool->nid, error);
+		return;
+	}
+	tune.scrub_rate = ser->scrub_rate;
+	tune.scrub_target = ser->scrub_target;
+	tune.reserve = ser->reserve;
+	tune.low_watermark = ser->low_watermark;
+	tune.zeroing = ser->zeroing;
+	tune.policy = ser->policy;
+	tune.frozen = ser->frozen;
+	set_effective(pool, &tune);
+}
+
+static struct gmpool_tunables_ser *make_block(struct gmpool *pool)
+{
+	struct gmpool_meta_ser *hdr;
+
+	hdr = gmpool_meta_alloc(&pool->meta, GMPOOL_META_TUNABLES);
+	if (IS_ERR(hdr))
+		return ERR_CAST(hdr);
+	guard(mutex)(&pool->meta.lock);
+	pool->super->feature_compat |= GMPOOL_FEATURE_COMPAT_TUNABLES;
+	gmpool_sync_super(pool);
+	return (void *)hdr;
+}
+
+/**
+ * gmpool_tunables_store - note for the next kernel what is set
+ * @pool: the pool, with metadata
+ * @new: what is set
+ *
+ * Context: process context, within an operation or while nobody else can begin
+ * one; gmpool.manage is held.
+ *
+ * Return: 0; -ENOMEM, -ENOSPC if there is no room for it.
+ */
+int gmpool_tunables_store(struct gmpool *pool, const struct gmpool_tunables *new)
+{
+	struct gmpool_tunables_ser *ser = find_block(pool);
+
+	lockdep_assert_held(&pool->manage);
+
+	if (!ser)
+		ser = make_block(pool);
+	if (IS_ERR(ser))
+		return PTR_ERR(ser);
+	ser->scrub_rate = new->scrub_rate;
+	ser->scrub_target = new->scrub_target;
+	ser->reserve = new->reserve;
+	ser->low_watermark = new->low_watermark;
+	ser->zeroing = new->zeroing;
+	ser->policy = new->policy;
+	ser->frozen = new->frozen;
+	gmpool_meta_dirty(&pool->meta, &ser->hdr);
+	return 0;
+}
+
+/**
+ * gmpool_tune - change what is set
+ * @pool: the pool
+ * @new: all that shall hold from now on, but for frozen in its range
+ *
+ * Context: process context, may sleep; gmpool.manage is held.
+ *
+ * Return: 0; -EROFS if the pool has failed or can only be read; -ENOMEM,
+ * -ENOSPC if there is no room to note it. Nothing has changed then.
+ */
+int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new)
+{
+	unsigned int flags;
+	int err;
+
+	lockdep_assert_held(&pool->manage);
+
+	if (pool->state != GMPOOL_ACTIVE)
+		return -EROFS;
+
+	flags = gmpool_op_begin(pool);
+	err = gmpool_tunables_store(pool, new);
+	gmpool_op_end(pool, flags);
+	if (err)
+		return err;
+
+	set_effective(pool, new);
+	gmpool_update_low(pool);
+	wake_up(&pool->scrub_work);
+	return 0;
+}
+
+/**
+ * gmpool_freeze - let nothing change any more, or let it
+ * @pool: the pool
+ * @frozen: which
+ *
+ * Context: process context, may sleep; gmpool.manage is held.
+ *
+ * Return: 0, or a negative errno: what gmpool_tune() returns, and what its user
+ * has to say.
+ */
+int gmpool_freeze(struct gmpool *pool, bool frozen)
+{
+	struct gmpool_tunables new = pool->tune;
+	int err;
+
+	lockdep_assert_held(&pool->manage);
+
+	if (pool->state != GMPOOL_ACTIVE)
+		return -EROFS;
+	if (frozen == pool->tune.frozen)
+		return 0;
+
+	err = pool->user ? pool->user->freeze(pool->user, frozen) : 0;
+	if (err)
+		return err;
+	new.frozen = frozen;
+	err = gmpool_tune(pool, &new);
+	if (!err)
+		gmpool_notify_state(pool);
+	else if (pool->user)
+		pool->user->freeze(pool->user, !frozen);
+	return err;
+}

@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#undef TRACE_SYSTEM
+#define TRACE_SYSTEM guestmemfs
+
+#if !defined(_TRACE_GUESTMEMFS_H) || defined(TRACE_HEADER_MULTI_READ)
+#define _TRACE_GUESTMEMFS_H
+
+#include <linux/guestmem_pool.h>
+#include <linux/mm_types.h>
+#include <linux/tracepoint.h>
+
+TRACE_EVENT(guestmemfs_allocate,
+
+	TP_PROTO(int nid, u64 want, u64 goal, const struct gmpool_run *run,
+		 int err),
+
+	TP_ARGS(nid, want, goal, run, err),
+
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u64, want)
+		__field(u64, goal)
+		__field(u64, start)
+		__field(u64, count)
+		__field(int, err)
+	),
+
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->want = want;
+		__entry->goal = goal;
+		__entry->start = err ? 0 : run->start;
+		__entry->count = err ? 0 : run->count;
+		__entry->err = err;
+	),
+
+	TP_printk("node=%d want=%llu goal=%lld start=%llu count=%llu err=%d",
+		  __entry->nid, __entry->want, (s64)__entry->goal,
+		  __entry->start, __entry->count, __entry->err)
+);
+
+TRACE_EVENT(guestmemfs_free,
+
+	TP_PROTO(int nid, const struct gmpool_run *run, bool used),
+
+	TP_ARGS(nid, run, used),
+
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u64, start)
+		__field(u64, count)
+		__field(bool, used)
+	),
+
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->start = run->start;
+		__entry->count = run->count;
+		__entry->used = used;
+	),
+
+	TP_printk("node=%d start=%llu count=%llu used=%d", __entry->nid,
+		  __entry->start, __entry->count, __entry->used)
+);
+
+TRACE_EVENT(guestmemfs_scrub,
+
+	TP_PROTO(int nid, u64 block, bool background),
+
+	TP_ARGS(nid, block, background),
+
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u64, block)
+		__field(bool, background)
+	),
+
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->block = block;
+		__entry->background = background;
+	),
+
+	TP_printk("node=%d block=%llu background=%d", __entry->nid,
+		  __entry->block, __entry->background)
+);
+
+TRACE_EVENT(guestmemfs_fault,
+
+	TP_PROTO(int nid, u64 ino, unsigned long address, unsigned int order,
+		 vm_fault_t result),
+
+	TP_ARGS(nid, ino, address, order, result),
+
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u64, ino)
+		__field(unsigned long, address)
+		__field(unsigned int, order)
+		__field(unsigned int, result)
+	),
+
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->ino = ino;
+		__entry->address = address;
+		__entry->order = order;
+		__entry->result = (__force unsigned int)result;
+	),
+
+	TP_printk("node=%d ino=%llu address=%#lx order=%u result=%#x",
+		  __entry->nid, __entry->ino, __entry->address,
+		  __entry->order, __entry->result)
+);
+
+TRACE_EVENT(guestmemfs_freeze,
+
+	TP_PROTO(int nid, u32 meta_blocks, u64 generation),
+
+	TP_ARGS(nid, meta_blocks, generation),
+
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u32, meta_blocks)
+		__field(u64, generation)
+	),
+
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->meta_blocks = meta_blocks;
+		__entry->generation = generation;
+	),
+
+	TP_printk("node=%d meta_blocks=%u generation=%llu", __entry->nid,
+		  __entry->meta_blocks, __entry->generation)
+);
+
+TRACE_EVENT(guestmemfs_preserve,
+
+	TP_PROTO(int nid, u64 blocks),
+
+	TP_ARGS(nid, blocks),
+
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u64, blocks)
+	),
+
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->blocks = blocks;
+	),
+
+	TP_printk("node=%d blocks=%llu", __entry->nid, __entry->blocks)
+);
+
+TRACE_EVENT(guestmemfs_retrieve,
+
+	TP_PROTO(int nid, u64 generation, const char *release),
+
+	TP_ARGS(nid, generation, release),
+
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u64, generation)
+		__string(release, release)
+	),
+
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->generation = generation;
+		__assign_str(release);
+	),
+
+	TP_printk("node=%d generation=%llu release=%s", __entry->nid,
+		  __entry->generation, __get_str(release))
+);
+
+TRACE_EVENT(guestmemfs_poison,
+
+	TP_PROTO(int nid, u64 block, unsigned long pfn),
+
+	TP_ARGS(nid, block, pfn),
+
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u64, block)
+		__field(unsigned long, pfn)
+	),
+
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->block = block;
+		__entry->pfn = pfn;
+	),
+
+	TP_printk("node=%d block=%llu pfn=%#lx", __entry->nid, __entry->block,
+		  __entry->pfn)
+);
+
+#endif /* _TRACE_GUESTMEMFS_H */
+
+#include <trace/define_trace.h>
