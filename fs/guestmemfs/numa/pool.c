@@ -824,13 +824,15 @@ static void destroy_blocks(struct gmpool *pool)
 {
 	struct gmpool_bitmap blocks = {}, clean = {};
 
+	/* The thread begins no other block then, and ends the one it is at. */
+	scoped_guard(spinlock, &pool->lock)
+		pool->state = GMPOOL_SETUP;
+	wait_event(pool->scrub_done, !READ_ONCE(pool->scrubbing.count));
 	/* Some may be counting. */
 	scoped_guard(spinlock, &pool->lock) {
 		swap(pool->blocks, blocks);
 		swap(pool->clean, clean);
-		pool->state = GMPOOL_SETUP;
 	}
-	wait_event(pool->scrub_done, !READ_ONCE(pool->scrubbing.count));
 	gmpool_bitmap_destroy(&blocks);
 	gmpool_bitmap_destroy(&clean);
 }

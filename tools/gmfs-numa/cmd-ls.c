@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * gmfs-numa ls: files, where their memory is, and who uses it.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gmfs-numa.h"
+
+enum {
+	C_NODE, C_FILE, C_SIZE, C_ALLOCATED, C_PIECES, C_GIANT, C_OWNER, C_VMM, C_SINCE, C_USERS,
+	C_MODE, C_UID,
+};
+
+static const struct column columns[] = {
+	[C_NODE] = { "NODE", "number of the node", COL_NUMBER, true },
+	[C_FILE] = { "FILE", "path", COL_TEXT, true },
+	[C_SIZE] = { "SIZE", "size of the file", COL_SIZE, true },
+	[C_ALLOCATED] = { "ALLOCATED", "memory that it has", COL_SIZE, true },
+	[C_PIECES] = { "PIECES", "physically contiguous pieces of it", COL_NUMBER, true },
+	[C_GIANT] = { "1G", "what of it leaves of 1 GiB can map; root only", COL_SIZE, true },
+	[C_OWNER] = { "OWNER", "whose it is, see gmfs-numa tag", COL_TEXT, true },
+	[C_VMM] = { "VMM", "program that has it", COL_TEXT, false },
+	[C_SINCE] = { "SINCE", "when it was tagged", COL_TEXT, false },
+	[C_USERS] = { "USERS", "processes that have it mapped", COL_TEXT, true },
+	[C_MODE] = { "MODE", "permissions", COL_TEXT, false },
+	[C_UID] = { "UID", "owner of the file", COL_NUMBER, false },
+};
+
+#define NR_COLUMNS (sizeof(columns) / sizeof(columns[0]))
+
+static void show_pieces(struct table *table, const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NOATIME | O_CLOEXEC);
+	struct piece *pieces = NULL;
+	uint64_t giant = 0;
+	bool known = true;
+	ssize_t nr, i;
+
+	if (fd < 0)
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+	nr = fd < 0 ? -errno : file_pieces(fd, &pieces);
+	if (fd >= 0)
+		close(fd);
+	/* Who may not read the file learns the rest all the same. */
+	if (nr < 0)
+		return;
+	for (i = 0; i < nr; i++) {
+		giant += piece_giant_bytes(&pieces[i]);
+		known &= pieces[i].known;
+	}
+	free(pieces);
+	table_number(table, C_PIECES, nr);
+	if (known)
+		table_size(table, C_GIANT, giant);
+}
+
+static void show_users(struct table *table, const struct stat *st)
+{
+	struct user *users;
+	size_t nr = users_of(st, false, &users), i;
+	char *list = NULL, *one;
+
+	for (i = 0; i < nr; i++) {
+		one = xasprintf("%d(%s)", users[i].pid, users[i].command);
+		list = join(list, ",", one);
+		free(one);
+	}
+	table_text(table, C_USERS, list);
+	free(list);
+	users_free(users, nr);
+}
+
+static void show_file(const struct file *file, void *arg)
+{
+	const struct stat *st = file->st;
+	struct table *table = arg;
+	struct tags tags;
+	char *mode = xasprintf("%04o", st->st_mode & 07777);
+
+	tags_read(&tags, file->path);
+	table_row(table);
+	table_number(table, C_NODE, file->nid);
+	table_text(table, C_FILE, file->path);
+	table_size(table, C_SIZE, st->st_size);
+	table_size(table, C_ALLOCATED, (uint64_t)st->st_blocks * 512);
+	show_pieces(table, file->path);
+	table_text(table, C_OWNER, tags.owner);
+	table_text(table, C_VMM, tags.vmm);
+	table_text(table, C_SINCE, tags.since);
+	show_users(table, st);
+	table_text(table, C_MODE, mode);
+	table_number(table, C_UID, st->st_uid);
+	tags_free(&tags);
+	free(mode);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	(void)arg;
+	if (key != ARGP_KEY_INIT)
+		return ARGP_ERR_UNKNOWN;
+	state->child_inputs[0] = state->input;
+	return 0;
+}
+
+int cmd_ls(int argc, char **argv)
+{
+	static const struct argp_child children[] = { { &table_argp, 0, NULL, 0 }, { } };
+	static const struct argp argp = { NULL, parse, "[NODE...|PATH...]",
+		"List the files of nodes that are mounted, or below paths with a slash in them.",
+		children, columns_help, NULL };
+	struct table_options options = { };
+	struct table *table;
+	int first;
+
+	columns_of_help(columns, NR_COLUMNS);
+	parse_args(&argp, argc, argv, &first, &options);
+	table = table_new("files", columns, NR_COLUMNS, &options);
+	files_walk(argc - first, argv + first, show_file, table);
+	table_print(table);
+	return EX_OK;
+}

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * gmfs-numa metrics: OpenMetrics text, which is also good for the textfile
+ * collector of Prometheus' node_exporter.
+ */
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gmfs-numa.h"
+
+enum unit { PLAIN, BLOCKS };
+
+static const struct metric {
+	const char *name;	/* without guestmemfs_ and, of a counter, _total */
+	const char *type;
+	size_t offset;
+	enum unit unit;
+	const char *help;
+} metrics[] = {
+#define METRIC(name, type, field, unit, help) \
+	{ name, type, offsetof(struct node, field), unit, help }
+	METRIC("pool_size_bytes", "gauge", size, PLAIN, "Size of the pool."),
+	METRIC("pool_free_bytes", "gauge", free_blocks, BLOCKS, "Free memory of the pool."),
+	METRIC("pool_dirty_bytes", "gauge", dirty_blocks, BLOCKS,
+	       "Free memory that is zeroed before anybody gets it."),
+	METRIC("pool_poisoned_bytes", "gauge", poisoned_blocks, BLOCKS,
+	       "Blocks with hardware errors."),
+	METRIC("pool_reserved_bytes", "gauge", reserved_blocks, BLOCKS,
+	       "Free memory for privileged tasks alone."),
+	METRIC("pool_largest_free_bytes", "gauge", largest_free_run, BLOCKS,
+	       "Longest free run."),
+	METRIC("pool_free_gibibytes", "gauge", free_1g, PLAIN,
+	       "Free gibibytes that one page table leaf each could map."),
+	METRIC("metadata_bytes", "gauge", metadata_bytes, PLAIN,
+	       "Ordinary memory for metadata."),
+	METRIC("mounts", "gauge", mounts, PLAIN, "Mounts of the node."),
+	METRIC("kexecs", "gauge", generation, PLAIN, "Kexecs that the pool has survived."),
+	METRIC("alloc_failures", "counter", alloc_failures, PLAIN,
+	       "Times that no block could be given."),
+#undef METRIC
+};
+
+#define NR_METRICS (sizeof(metrics) / sizeof(metrics[0]))
+
+static void head(FILE *out, const char *name, const char *type, const char *help)
+{
+	/* Prometheus' text format wants the name of a counter as its samples have it. */
+	fprintf(out, "# HELP guestmemfs_%s %s\n# TYPE guestmemfs_%s %s\n", name, help, name, type);
+}
+
+static void print_metric(FILE *out, const struct nodes *nodes, const struct metric *m,
+			 bool counter_suffix)
+{
+	const char *suffix = !strcmp(m->type, "counter") ? "_total" : "";
+	char *family = xasprintf("%s%s", m->name, counter_suffix ? suffix : "");
+	size_t i;
+
+	head(out, family, m->type, m->help);
+	for (i = 0; i < nodes->nr; i++) {
+		const struct node *node = &nodes->node[i];
+		uint64_t value = *(const uint64_t *)((const char *)node + m->offset);
+
+		if (m->unit == BLOCKS)
+			value *= node->block_size;
+		fprintf(out, "guestmemfs_%s%s{node=\"%d\"} %ju\n", m->name, suffix, node->nid,
+			(uintmax_t)value);
+	}
+	free(family);
+}
+
+static void print_all(FILE *out, const struct nodes *nodes, bool prometheus)
+{
+	static const char * const states[] = { "active", "frozen", "read-only", "failed" };
+	static const char * const leaves[] = { "4k", "2m", "1g" };
+	size_t i, j;
+
+	for (i = 0; i < NR_METRICS; i++)
+		print_metric(out, nodes, &metrics[i], prometheus);
+
+	head(out, prometheus ? "faults_total" : "faults", "counter",
+	     "Page faults by size of the leaf that answered them.");
+	for (i = 0; i < nodes->nr; i++) {
+		const struct node *node = &nodes->node[i];
+		const uint64_t faults[] = { node->faults_pte, node->faults_pmd, node->faults_pud };
+
+		for (j = 0; j < 3; j++)
+			fprintf(out, "guestmemfs_faults_total{node=\"%d\",leaf=\"%s\"} %ju\n",
+				node->nid, leaves[j], (uintmax_t)faults[j]);
+	}
+
+	/* A type of OpenMetrics alone, for which a gauge does in both. */
+	head(out, "state", "gauge", "1 for the state that the node is in.");
+	for (i = 0; i < nodes->nr; i++)
+		for (j = 0; j < 4; j++)
+			fprintf(out, "guestmemfs_state{node=\"%d\",state=\"%s\"} %d\n",
+				nodes->node[i].nid, states[j],
+				!strcmp(nodes->node[i].state, states[j]));
+	if (!prometheus)
+		fputs("# EOF\n", out);
+}
+
+/* A collector must never see half of it. */
+static void write_file(const char *name, const struct nodes *nodes)
+{
+	char *temp = xasprintf("%s.XXXXXX", name);
+	int fd = mkstemp(temp);
+	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+
+	if (!out)
+		fatal(EX_FAILED, "%s: %s", temp, strerror(errno));
+	print_all(out, nodes, true);
+	if (fchmod(fd, 0644) || fclose(out) || rename(temp, name)) {
+		int err = errno;
+
+		unlink(temp);
+		fatal(EX_FAILED, "%s: %s", name, strerror(err));
+	}
+	free(temp);
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	switch (key) {
+	case 'f':
+		*(const char **)state->input = arg;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "'%s' is too much", arg);
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+int cmd_metrics(int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{ "file", 'f', "FILE", 0,
+		  "write it to FILE in Prometheus' text format, for the textfile collector", 0 },
+		{ }
+	};
+	static const struct argp argp = { options, parse, NULL,
+		"Print OpenMetrics text with what there is to monitor.", NULL, NULL, NULL };
+	const char *file = NULL;
+	struct nodes *nodes;
+	int first;
+
+	parse_args(&argp, argc, argv, &first, &file);
+	/* A machine without a pool has no samples, which is no error for a collector. */
+	nodes = nodes_read_any();
+	if (file)
+		write_file(file, nodes);
+	else
+		print_all(stdout, nodes, false);
+	nodes_free(nodes);
+	return EX_OK;
+}

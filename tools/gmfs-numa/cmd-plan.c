@@ -1,0 +1,531 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * gmfs-numa plan: boot parameters for a wish.
+ *
+ * What the kernel must keep of a node depends on what it has allocated early, which
+ * only it knows. This is an estimate on the safe side; the kernel refuses what is
+ * too much, and its log names the largest pool that is allowed.
+ */
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "gmfs-numa.h"
+
+#define MIB		(1ULL << 20)
+#define GIB		(1ULL << 30)
+#define SECTION		(128 * MIB)
+
+#define GRUB_FILE	"/etc/default/grub.d/guestmemfs.cfg"
+#define CMDLINE_FILE	"/etc/kernel/cmdline"
+
+struct wish {
+	unsigned int count;
+	uint64_t size;
+	int nid;		/* or -1 */
+	const char *text;
+};
+
+struct place {
+	int nid;
+	uint64_t total;		/* bytes of memory, the pool that there is now included */
+	uint64_t most;		/* largest pool */
+	uint64_t asked;
+	uint64_t pool;
+	char *vms;
+};
+
+struct arguments {
+	struct table_options table;
+	const char *reserve;
+	const char *nodes;
+	uint64_t keep;
+	struct wish *wishes;
+	size_t nr_wishes;
+	bool apply;
+	bool dry_run;
+	bool grub;
+	bool systemd;
+};
+
+static struct wish parse_wish(struct argp_state *state, const char *arg)
+{
+	struct wish wish = { .nid = -1, .text = arg };
+	char *copy = xstrdup(arg), *size = strchr(copy, 'x'), *at;
+	uint64_t number;
+
+	at = strchr(copy, '@');
+	if (at) {
+		*at++ = '\0';
+		if (!parse_number(at, &number) || number > 1023)
+			argp_error(state, "'%s' has no number of a node behind @", arg);
+		wish.nid = number;
+	}
+	if (size) {
+		*size++ = '\0';
+		if (!parse_number(copy, &number) || !number || number > 100000)
+			argp_error(state, "'%s' is not COUNTxSIZE[@NODE], such as 2x64G", arg);
+		wish.count = number;
+	} else {
+		size = copy;
+		wish.count = 1;
+	}
+	if (!parse_size(size, &wish.size) || !wish.size)
+		argp_error(state, "'%s' is not COUNTxSIZE[@NODE], such as 2x64G", arg);
+	wish.size = (wish.size + 2 * MIB - 1) / (2 * MIB) * (2 * MIB);
+	free(copy);
+	return wish;
+}
+
+static error_t parse(int key, char *arg, struct argp_state *state)
+{
+	struct arguments *args = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &args->table;
+		return 0;
+	case 'R':
+		args->reserve = arg;
+		return 0;
+	case 'v':
+		args->wishes = xrealloc(args->wishes, (args->nr_wishes + 1) * sizeof(struct wish));
+		args->wishes[args->nr_wishes++] = parse_wish(state, arg);
+		return 0;
+	case 'k':
+		if (!parse_size(arg, &args->keep))
+			argp_error(state, "'%s' is no size, such as 8G", arg);
+		return 0;
+	case 'N':
+		args->nodes = arg;
+		return 0;
+	case 'a':
+		args->apply = true;
+		return 0;
+	case 'd':
+		args->dry_run = true;
+		return 0;
+	case 'g':
+		args->grub = true;
+		return 0;
+	case 's':
+		args->systemd = true;
+		return 0;
+	case ARGP_KEY_ARG:
+		argp_error(state, "'%s' is too much", arg);
+		return 0;
+	case ARGP_KEY_END:
+		if (!args->reserve == !args->nr_wishes)
+			argp_error(state, "say what is wanted: either --reserve, or --vm once or more");
+		if (args->grub && args->systemd)
+			argp_error(state, "--grub and --systemd-boot exclude each other");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static int compare_places(const void *a, const void *b)
+{
+	return ((const struct place *)a)->nid - ((const struct place *)b)->nid;
+}
+
+static uint64_t memory_of(int nid)
+{
+	char *text = read_text("/sys/devices/system/node/node%d/meminfo", nid);
+	char *at = text ? strstr(text, "MemTotal:") : NULL;
+	uint64_t kib = 0;
+
+	if (at)
+		sscanf(at, "MemTotal: %ju", &kib);
+	free(text);
+	return kib << 10;
+}
+
+/* All nodes with memory, whether they have a pool or not. */
+static size_t read_places(struct place **places)
+{
+	char *path = xasprintf("%s/sys/devices/system/node", sysroot);
+	struct nodes *pools = nodes_read_any();
+	struct dirent *entry;
+	DIR *dir = opendir(path);
+	size_t nr = 0;
+	uint64_t nid;
+
+	*places = NULL;
+	if (!dir)
+		fatal(EX_FAILED, "%s: %s", path, strerror(errno));
+	while ((entry = readdir(dir))) {
+		const struct node *pool;
+		struct place place = { };
+
+		if (strncmp(entry->d_name, "node", 4) || !parse_number(entry->d_name + 4, &nid))
+			continue;
+		place.nid = nid;
+		pool = nodes_find(pools, nid);
+		place.total = memory_of(nid) + (pool ? pool->size : 0);
+		if (!place.total)
+			continue;
+		*places = xrealloc(*places, (nr + 1) * sizeof(**places));
+		(*places)[nr++] = place;
+	}
+	closedir(dir);
+	free(path);
+	nodes_free(pools);
+	if (!nr)
+		fatal(EX_FAILED, "no node has memory");
+	qsort(*places, nr, sizeof(**places), compare_places);
+	return nr;
+}
+
+/*
+ * What stays with the kernel: memory maps of a 64th of that, twice as much for
+ * KHO's scratch area, some for what each node needs; and on the largest node
+ * KHO's area for all nodes.
+ */
+static void limit_places(struct place *places, size_t nr, uint64_t keep)
+{
+	const struct place *largest = &places[0];
+	size_t i;
+
+	for (i = 1; i < nr; i++)
+		if (places[i].total > largest->total)
+			largest = &places[i];
+	for (i = 0; i < nr; i++) {
+		struct place *p = &places[i];
+		uint64_t least = 512 * MIB + p->total / 256;
+
+		if (p == largest)
+			least += 512 * MIB + nr * 16 * MIB;
+		if (keep > least)
+			least = keep;
+		p->most = p->total > least ? (p->total - least) / SECTION * SECTION : 0;
+	}
+}
+
+static struct place *find_place(struct place *places, size_t nr, int nid)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		if (places[i].nid == nid)
+			return &places[i];
+	fatal(EX_USAGE, "node %d has no memory", nid);
+}
+
+static uint64_t in_gibibytes(uint64_t bytes)
+{
+	return (bytes + GIB - 1) / GIB * GIB;
+}
+
+static void too_much(const struct place *p, const char *wish)
+{
+	char *most = format_size(p->most), *total = format_size(p->total);
+
+	fatal(EX_DIFFERS, "node %d: %s is too much: it has %s, and a pool of %s at most", p->nid, wish,
+	      total, most);
+}
+
+/* The share that is wanted of each node, in whole gibibytes where that is possible. */
+static void reserve_share(struct place *p, const char *text)
+{
+	size_t len = strlen(text);
+	uint64_t bytes;
+	char *number;
+
+	if (len && text[len - 1] == '%') {
+		number = xstrdup(text);
+		number[len - 1] = '\0';
+		if (!parse_number(number, &bytes) || !bytes || bytes > 100)
+			fatal(EX_USAGE, "--reserve %s: a percentage from 1%% to 100%%, or a size", text);
+		free(number);
+		bytes = p->total / 100 * bytes;
+		/* A percentage is a wish that may be met in part. */
+		if (bytes > p->most)
+			bytes = p->most;
+	} else if (!parse_size(text, &bytes) || !bytes) {
+		fatal(EX_USAGE, "--reserve %s: a percentage from 1%% to 100%%, or a size", text);
+	}
+	p->asked = bytes;
+	p->pool = bytes / GIB * GIB;
+	if (p->pool < GIB)
+		p->pool = bytes / SECTION * SECTION;
+	if (bytes > p->most)
+		too_much(p, text);
+}
+
+static bool place_vm(struct place *places, size_t nr, const struct wish *wish)
+{
+	struct place *best = NULL;
+	uint64_t room, best_room = 0;
+	size_t i;
+	char *one;
+
+	for (i = 0; i < nr; i++) {
+		struct place *p = &places[i];
+
+		if (wish->nid >= 0 && p->nid != wish->nid)
+			continue;
+		room = p->most / GIB * GIB;
+		room = room > p->asked ? room - p->asked : 0;
+		if (room >= in_gibibytes(wish->size) && room > best_room) {
+			best = p;
+			best_room = room;
+		}
+	}
+	if (!best)
+		return false;
+	/* In whole gibibytes, so that leaves of that size map all of it. */
+	best->asked += in_gibibytes(wish->size);
+	best->pool = best->asked;
+	one = format_size(wish->size);
+	best->vms = join(best->vms, ",", one);
+	free(one);
+	return true;
+}
+
+static int larger_first(const void *a, const void *b)
+{
+	const struct wish *x = a, *y = b;
+
+	/* Those that may not choose come first of all. */
+	if ((x->nid >= 0) != (y->nid >= 0))
+		return x->nid >= 0 ? -1 : 1;
+	return x->size < y->size ? 1 : x->size > y->size ? -1 : 0;
+}
+
+static void place_vms(struct place *places, size_t nr, struct arguments *args)
+{
+	size_t i;
+	unsigned int n;
+
+	for (i = 0; i < args->nr_wishes; i++)
+		if (args->wishes[i].nid >= 0)
+			find_place(places, nr, args->wishes[i].nid);
+	qsort(args->wishes, args->nr_wishes, sizeof(*args->wishes), larger_first);
+	for (i = 0; i < args->nr_wishes; i++)
+		for (n = 0; n < args->wishes[i].count; n++)
+			if (!place_vm(places, nr, &args->wishes[i]))
+				fatal(EX_DIFFERS, "--vm %s: there is room for %u of %u; gmfs-numa plan --reserve 100%% shows what nodes can give",
+				      args->wishes[i].text, n, args->wishes[i].count);
+}
+
+static char *make_parameter(const struct place *places, size_t nr)
+{
+	char *list = NULL, *one, *parameter;
+	size_t i;
+
+	for (i = 0; i < nr; i++) {
+		if (!places[i].pool)
+			continue;
+		one = places[i].pool % GIB ?
+		      xasprintf("%d:%juM", places[i].nid, (uintmax_t)(places[i].pool / MIB)) :
+		      xasprintf("%d:%juG", places[i].nid, (uintmax_t)(places[i].pool / GIB));
+		list = join(list, ",", one);
+		free(one);
+	}
+	if (!list)
+		fatal(EX_DIFFERS, "no node has enough memory for a pool of 128M beside what the kernel needs");
+	parameter = xasprintf("guestmemfs=%s", list);
+	free(list);
+	return parameter;
+}
+
+static const struct column columns[] = {
+	{ "NODE", "number of the node", COL_NUMBER, true },
+	{ "MEMORY", "memory of the node", COL_SIZE, true },
+	{ "POOL", "size of its pool", COL_SIZE, true },
+	{ "KERNEL", "what the kernel keeps", COL_SIZE, true },
+	{ "ROUNDING", "what was asked for and is not in the pool", COL_SIZE, true },
+	{ "LARGEST", "largest pool that is possible, by estimate", COL_SIZE, true },
+	{ "VMS", "virtual machines that fit, of those asked for", COL_TEXT, true },
+	{ "PARAMETER", "boot parameters for all nodes", COL_TEXT, false },
+};
+
+#define NR_COLUMNS (sizeof(columns) / sizeof(columns[0]))
+
+static void show(const struct place *places, size_t nr, const char *parameter,
+		 const struct table_options *options)
+{
+	struct table *table = table_new("plan", columns, NR_COLUMNS, options);
+	size_t i;
+
+	for (i = 0; i < nr; i++) {
+		const struct place *p = &places[i];
+
+		table_row(table);
+		table_number(table, 0, p->nid);
+		table_size(table, 1, p->total);
+		table_size(table, 2, p->pool);
+		table_size(table, 3, p->total - p->pool);
+		table_size(table, 4, p->asked > p->pool ? p->asked - p->pool : 0);
+		table_size(table, 5, p->most);
+		table_text(table, 6, p->vms);
+		table_text(table, 7, parameter);
+	}
+	table_print(table);
+	if (!options->json)
+		printf("\nkho=on %s\n", parameter);
+}
+
+static void save(const char *path, const char *text)
+{
+	char *temp = xasprintf("%s.XXXXXX", path);
+	int fd = mkstemp(temp);
+	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+	bool bad;
+
+	if (!out)
+		fatal(EX_FAILED, "%s: %s", temp, strerror(errno));
+	fputs(text, out);
+	bad = fchmod(fd, 0644) || fflush(out) || fsync(fd);
+	bad |= fclose(out) || rename(temp, path);
+	if (bad)
+		fatal(EX_FAILED, "%s: %s", path, strerror(errno));
+	free(temp);
+}
+
+/* @line without what we are about to add, which may be there from before. */
+static char *without_ours(const char *line)
+{
+	char *copy = xstrdup(line), *rest = copy, *word, *kept = NULL;
+
+	while ((word = strsep(&rest, " \t\n")))
+		if (*word && strncmp(word, "guestmemfs=", 11) && strncmp(word, "kho=", 4))
+			kept = join(kept, " ", word);
+	free(copy);
+	return kept ? kept : xstrdup("");
+}
+
+static void print_diff(const char *path, const char *text)
+{
+	char name[] = "/tmp/gmfs-numa.XXXXXX";
+	int fd = mkstemp(name), status;
+	pid_t pid;
+
+	if (fd < 0 || write(fd, text, strlen(text)) < 0)
+		fatal(EX_FAILED, "%s: %s", name, strerror(errno));
+	close(fd);
+	fflush(stdout);
+	pid = fork();
+	if (!pid) {
+		execlp("diff", "diff", "-uN", "--label", path, "--label", path, path, name, NULL);
+		_exit(127);
+	}
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || WEXITSTATUS(status) > 1)
+		warning("diff cannot be run; %s would be:\n%s", path, text);
+	unlink(name);
+}
+
+static void apply(const struct arguments *args, const char *parameter)
+{
+	char *grub_dir = xasprintf("%s/etc/default/grub.d", sysroot);
+	char *path, *old, *text, *line, *backup;
+	bool grub = args->grub;
+
+	if (!grub && !args->systemd) {
+		grub = !access(grub_dir, F_OK);
+		path = xasprintf("%s" CMDLINE_FILE, sysroot);
+		if (!grub && access(path, F_OK))
+			fatal(EX_FAILED, "neither GRUB nor systemd-boot is set up here: add to the kernel's command line: kho=on %s",
+			      parameter);
+		free(path);
+	}
+	path = xasprintf("%s%s", sysroot, grub ? GRUB_FILE : CMDLINE_FILE);
+	old = read_text("%s", grub ? GRUB_FILE : CMDLINE_FILE);
+	if (grub) {
+		text = xasprintf("# Written by gmfs-numa plan --apply.\n"
+				 "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT kho=on %s\"\n",
+				 parameter);
+	} else {
+		line = without_ours(old ? old : "");
+		text = xasprintf("%s%skho=on %s\n", line, *line ? " " : "", parameter);
+		free(line);
+	}
+
+	print_diff(path, text);
+	if (!args->dry_run) {
+		if (grub && mkdir(grub_dir, 0755) && errno != EEXIST)
+			fatal(EX_FAILED, "%s: %s", grub_dir, strerror(errno));
+		if (old) {
+			char *whole = xasprintf("%s\n", old);
+
+			backup = xasprintf("%s.gmfs-numa-backup", path);
+			/* GRUB reads *.cfg alone, so this is not in its way. */
+			save(backup, whole);
+			printf("%s is kept as %s\n", path, backup);
+			free(backup);
+			free(whole);
+		}
+		save(path, text);
+		printf("written: %s; now run %s, and boot\n", path,
+		       grub ? "update-grub" : "kernel-install add-all");
+	}
+	free(text);
+	free(old);
+	free(path);
+	free(grub_dir);
+}
+
+int cmd_plan(int argc, char **argv)
+{
+	static const struct argp_option options[] = {
+		{ "reserve", 'R', "AMOUNT", 0, "of each node: a percentage such as 80%, or a size", 0 },
+		{ "vm", 'v', "COUNTxSIZE[@NODE]", 0, "room for virtual machines, such as 2x64G", 0 },
+		{ "keep", 'k', "SIZE", 0, "leave at least so much of each node to the kernel", 0 },
+		{ "nodes", 'N', "LIST", 0, "pools on these nodes alone", 0 },
+		{ "apply", 'a', NULL, 0, "write the parameters for the boot loader, after a backup", 0 },
+		{ "dry-run", 'd', NULL, 0, "show what --apply would write", 0 },
+		{ "grub", 'g', NULL, 0, "the boot loader is GRUB", 0 },
+		{ "systemd-boot", 's', NULL, 0, "the boot loader is systemd-boot", 0 },
+		{ }
+	};
+	static const struct argp_child children[] = { { &table_argp, 0, NULL, 0 }, { } };
+	static const struct argp argp = { options, parse, NULL,
+		"Work out the boot parameters for a wish. What is possible is an estimate on the safe"
+		" side: the kernel has the last word, and says in its log what it refuses. Exit status"
+		" 1 if the wish cannot be met.", children, columns_help, NULL };
+	struct arguments args = { };
+	struct place *places;
+	char *parameter;
+	size_t nr, i, kept = 0, n;
+	int first, *nids;
+
+	columns_of_help(columns, NR_COLUMNS);
+	parse_args(&argp, argc, argv, &first, &args);
+	nr = read_places(&places);
+	limit_places(places, nr, args.keep);
+	if (args.nodes) {
+		n = parse_nodes(args.nodes, &nids);
+		for (i = 0; i < n; i++) {
+			struct place one = *find_place(places, nr, nids[i]);
+
+			*find_place(places, nr, nids[i]) = places[kept];
+			places[kept++] = one;
+		}
+		nr = kept;
+		free(nids);
+		qsort(places, nr, sizeof(*places), compare_places);
+	}
+	if (args.reserve)
+		for (i = 0; i < nr; i++)
+			reserve_share(&places[i], args.reserve);
+	place_vms(places, nr, &args);
+	parameter = make_parameter(places, nr);
+	show(places, nr, parameter, &args.table);
+	if (args.apply || args.dry_run)
+		apply(&args, parameter);
+	for (i = 0; i < nr; i++)
+		free(places[i].vms);
+	free(places);
+	free(parameter);
+	free(args.wishes);
+	return EX_OK;
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * gmfs-numa: what its subcommands share.
+ */
+#ifndef GMFS_NUMA_H
+#define GMFS_NUMA_H
+
+#include <argp.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/* f_type of statfs(2). */
+#define GUESTMEMFS_MAGIC	0x474d4653
+
+/* Extended attributes by which a file says whose it is. */
+#define TAG_OWNER	"user.guestmemfs.owner"
+#define TAG_VMM		"user.guestmemfs.vmm"
+#define TAG_SINCE	"user.guestmemfs.since"
+
+/* Where nodes are mounted if nothing else is said: DIR/nodeN. */
+#define MOUNT_BASE	"/run/guestmemfs"
+
+/* Exit codes, see gmfs-numa(8). */
+enum {
+	EX_OK		= 0,
+	EX_DIFFERS	= 1,	/* asked a question, and the answer is no */
+	EX_FAILED	= 2,	/* could not be done */
+	EX_USAGE	= 64,	/* the command line is wrong */
+	EX_NO_POOL	= 69,	/* no pool, or none on that node */
+};
+
+/* --- node.c: nodes with a pool, read from sysfs below --sysroot --- */
+
+#define NODE_NAME_MAX	64
+
+struct range {
+	uint64_t base;		/* bytes */
+	uint64_t size;		/* bytes */
+};
+
+/*
+ * What /sys/fs/guestmemfs/nodeN says. What cannot be read, or is not there in
+ * this kernel, is 0 or empty.
+ */
+struct libmnt_table;
+struct libmnt_iter;
+struct libmnt_fs;
+
+struct node {
+	int nid;
+	char *cpus;		/* list of CPUs, such as "0-3"; empty if none */
+	uint64_t kernel_total;	/* bytes of memory that the kernel manages */
+	uint64_t kernel_free;
+	char *distances;	/* as in sysfs: "10 20" */
+	uint64_t size;		/* bytes */
+	uint64_t block_size;
+	uint64_t total_blocks;
+	uint64_t free_blocks;
+	uint64_t scrubbed_blocks;
+	uint64_t dirty_blocks;
+	uint64_t poisoned_blocks;
+	uint64_t reserved_blocks;
+	uint64_t largest_free_run;
+	uint64_t free_1g;
+	uint64_t total_inodes;
+	uint64_t free_inodes;
+	uint64_t max_inodes;
+	uint64_t metadata_bytes;
+	uint64_t generation;
+	uint64_t mounts;
+	uint64_t alloc_failures;
+	uint64_t faults_pte;
+	uint64_t faults_pmd;
+	uint64_t faults_pud;
+	char *state;		/* "active", "frozen", "read-only", "failed" */
+	char *error;
+	char *format;
+	char *handed_over_from;
+	char *uuid;
+};
+
+struct nodes {
+	struct node *node;	/* by rising number */
+	size_t nr;
+};
+
+/* Root of all paths that are read: "" or what --sysroot says. */
+extern const char *sysroot;
+
+/* Exits with EX_NO_POOL and says how to get a pool if there is none. */
+struct nodes *nodes_read(void);
+/* The same, but an empty list is fine too. */
+struct nodes *nodes_read_any(void);
+/* Says why there is none. */
+void no_pool(void);
+/* The nodes that the arguments name, each a list as of parse_nodes(); all if none does. */
+struct nodes *nodes_select(int argc, char **argv);
+const struct node *nodes_find(const struct nodes *nodes, int nid);
+void nodes_free(struct nodes *nodes);
+/* The node of that number, or an exit with EX_NO_POOL that names those there are. */
+const struct node *nodes_need(const struct nodes *nodes, int nid);
+/* "1", "node1", or a list of them as numactl takes: sets *nids, exits with EX_USAGE if bad. */
+size_t parse_nodes(const char *text, int **nids);
+
+/* Mounts of guestmemfs; the node of one, or -1. */
+struct libmnt_table *mounts_read(void);
+struct libmnt_fs *mounts_next(struct libmnt_table *table, struct libmnt_iter *iter);
+int fs_node(struct libmnt_fs *fs);
+
+/* Contents of a file below sysroot without its last newline, or NULL with errno set. */
+char *read_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void *read_binary(size_t *size, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Writes to /sys/fs/guestmemfs/node<nid>/<name>: 0, or -errno. */
+int node_write(int nid, const char *name, const char *value);
+/* Physical ranges of a node's pool; needs CAP_SYS_ADMIN. -errno, or how many. */
+ssize_t node_extents(int nid, struct range **ranges);
+/* nid of the node that a mounted path is on; -1 with errno: ENOTSUP if not guestmemfs. */
+int path_node(const char *path);
+
+/* --- procs.c: who uses a file --- */
+
+struct stat;
+
+struct user {
+	pid_t pid;
+	char *command;
+};
+
+/* Processes, but this one, that have the file mapped, or have it open as well. */
+size_t users_of(const struct stat *st, bool open_too, struct user **users);
+void users_free(struct user *users, size_t nr);
+bool sees_all_processes(void);
+
+/* --- files.c: files of guestmemfs --- */
+
+struct file {
+	const char *path;
+	const struct stat *st;
+	int nid;
+};
+
+/* Physically contiguous memory of a file, in bytes. */
+struct piece {
+	uint64_t offset;
+	uint64_t phys;
+	uint64_t size;
+	bool known;		/* phys is told to root alone */
+};
+
+struct tags {
+	char *owner;		/* each may be NULL */
+	char *vmm;
+	char *since;
+};
+
+/* Regular files of mounted nodes, or below paths: what the arguments name. */
+void files_walk(int argc, char **argv, void (*fn)(const struct file *file, void *arg), void *arg);
+/* How many, by rising offset, or -errno. */
+ssize_t file_pieces(int fd, struct piece **pieces);
+/* What of it leaves of 1 GiB can map. */
+uint64_t piece_giant_bytes(const struct piece *piece);
+void tags_read(struct tags *tags, const char *path);
+void tags_free(struct tags *tags);
+/* NULL leaves a tag as it is, "" removes it; the time is set. 0 or -errno. */
+int tags_write(const char *path, const char *owner, const char *vmm);
+
+/* --- util.c --- */
+
+extern bool opt_bytes;		/* --bytes: sizes as numbers of bytes */
+
+void *xmalloc(size_t size);
+void *xcalloc(size_t nr, size_t size);
+void *xrealloc(void *p, size_t size);
+char *xstrdup(const char *s);
+char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* "gmfs-numa: ..." on stderr; fatal() exits with status. */
+void warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void fatal(int status, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
+/* A decimal number and nothing else. */
+bool parse_number(const char *text, uint64_t *number);
+/* list (may be NULL, is freed) with item behind it. */
+char *join(char *list, const char *separator, const char *item);
+/* "64G", "512M", "2MiB", "1.5G", "4096": bytes; false if it is no size. */
+bool parse_size(const char *text, uint64_t *bytes);
+/* As lsmem prints them: "1.5G"; a number with --bytes. Freed by the caller. */
+char *format_size(uint64_t bytes);
+
+/* --- table.c: rows by libsmartcols, or JSON, as lsmem prints them --- */
+
+enum column_type { COL_TEXT, COL_NUMBER, COL_SIZE, COL_BOOL };
+
+struct column {
+	const char *name;	/* as for -o, and the header; in JSON in small letters */
+	const char *help;
+	enum column_type type;	/* COL_TEXT is to the left, others to the right */
+	bool by_default;
+};
+
+struct table;
+
+/* The options -J -r -n -b -o that all commands with a table have. */
+struct table_options {
+	bool json;
+	bool raw;
+	bool noheadings;
+	const char *columns;	/* of -o: a list, with + in front to add to the default */
+};
+
+/* name: of the array in JSON. Exits with EX_USAGE if -o names what is not there. */
+struct table *table_new(const char *name, const struct column *columns, size_t nr,
+			const struct table_options *options);
+void table_row(struct table *table);
+/* column: index into columns; a column that is not shown is ignored. */
+void table_text(struct table *table, size_t column, const char *text);
+void table_number(struct table *table, size_t column, uint64_t number);
+void table_size(struct table *table, size_t column, uint64_t bytes);
+void table_bool(struct table *table, size_t column, bool value);
+void table_print(struct table *table);		/* and frees it */
+
+/* For --help: a filter that prints the columns that columns_of_help() was given. */
+void columns_of_help(const struct column *columns, size_t nr);
+char *columns_help(int key, const char *text, void *input);
+/* argp_parse() with our exit codes; *first is set to the first argument. */
+void parse_args(const struct argp *argp, int argc, char **argv, int *first, void *input);
+
+extern const struct argp table_argp;		/* a child parser; input: struct table_options */
+
+/* --- one function each, in cmd-<name>.c; argv[0] is "gmfs-numa <name>" --- */
+
+int cmd_status(int argc, char **argv);
+int cmd_map(int argc, char **argv);
+int cmd_get(int argc, char **argv);
+int cmd_set(int argc, char **argv);
+int cmd_freeze(int argc, char **argv);
+int cmd_thaw(int argc, char **argv);
+int cmd_discard(int argc, char **argv);
+int cmd_check(int argc, char **argv);
+int cmd_handover(int argc, char **argv);
+int cmd_metrics(int argc, char **argv);
+int cmd_ls(int argc, char **argv);		/* and "files" */
+int cmd_plan(int argc, char **argv);
+int cmd_mount(int argc, char **argv);
+int cmd_umount(int argc, char **argv);
+int cmd_verify(int argc, char **argv);
+int cmd_run(int argc, char **argv);
+int cmd_tag(int argc, char **argv);
+int cmd_reap(int argc, char **argv);
+
+#endif /* GMFS_NUMA_H */

@@ -1,0 +1,412 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Nodes with a pool, as sysfs shows them. Everything is found below --sysroot, so
+ * that a tree that was copied from another machine can be looked at.
+ */
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <libmount/libmount.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "gmfs-numa.h"
+
+#define SYSFS	"/sys/fs/guestmemfs"
+
+const char *sysroot = "";
+
+static int open_below(int flags, const char *fmt, va_list args)
+{
+	char *name, *path;
+	int fd;
+
+	if (vasprintf(&name, fmt, args) < 0)
+		fatal(EX_FAILED, "out of memory");
+	path = xasprintf("%s%s", sysroot, name);
+	fd = open(path, flags | O_CLOEXEC);
+	free(path);
+	free(name);
+	return fd;
+}
+
+static char *read_all(int fd, size_t *size)
+{
+	size_t room = 4096, len = 0;
+	char *text = xmalloc(room);
+	ssize_t got;
+	int err;
+
+	while ((got = read(fd, text + len, room - len - 1)) > 0) {
+		len += got;
+		if (room - len < 2) {
+			room *= 2;
+			text = xrealloc(text, room);
+		}
+	}
+	err = errno;
+	close(fd);
+	if (got < 0) {
+		free(text);
+		errno = err;
+		return NULL;
+	}
+	text[len] = '\0';
+	*size = len;
+	return text;
+}
+
+char *read_text(const char *fmt, ...)
+{
+	va_list args;
+	size_t size;
+	char *text;
+	int fd;
+
+	va_start(args, fmt);
+	fd = open_below(O_RDONLY, fmt, args);
+	va_end(args);
+	text = fd < 0 ? NULL : read_all(fd, &size);
+	if (text && size && text[size - 1] == '\n')
+		text[size - 1] = '\0';
+	return text;
+}
+
+void *read_binary(size_t *size, const char *fmt, ...)
+{
+	va_list args;
+	int fd;
+
+	va_start(args, fmt);
+	fd = open_below(O_RDONLY, fmt, args);
+	va_end(args);
+	return fd < 0 ? NULL : read_all(fd, size);
+}
+
+static uint64_t node_number(int nid, const char *name)
+{
+	char *text = read_text(SYSFS "/node%d/%s", nid, name);
+	uint64_t number = 0;
+
+	if (text && !parse_number(text, &number))
+		number = 0;
+	free(text);
+	return number;
+}
+
+static char *node_text(int nid, const char *name)
+{
+	char *text = read_text(SYSFS "/node%d/%s", nid, name);
+
+	return text ? text : xstrdup("");
+}
+
+int node_write(int nid, const char *name, const char *value)
+{
+	char *path = xasprintf("%s" SYSFS "/node%d/%s", sysroot, nid, name);
+	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	int err = 0;
+
+	free(path);
+	if (fd < 0)
+		return -errno;
+	if (write(fd, value, strlen(value)) < 0)
+		err = -errno;
+	close(fd);
+	return err;
+}
+
+static uint64_t meminfo(int nid, const char *field)
+{
+	char *text = read_text("/sys/devices/system/node/node%d/meminfo", nid);
+	uint64_t kib = 0;
+	char *at;
+
+	at = text ? strstr(text, field) : NULL;
+	if (at)
+		sscanf(at + strlen(field), "%ju", &kib);
+	free(text);
+	return kib << 10;
+}
+
+static void read_node(struct node *node, int nid)
+{
+	node->nid = nid;
+	node->cpus = read_text("/sys/devices/system/node/node%d/cpulist", nid);
+	if (!node->cpus)
+		node->cpus = xstrdup("");
+	node->distances = read_text("/sys/devices/system/node/node%d/distance", nid);
+	if (!node->distances)
+		node->distances = xstrdup("");
+	node->kernel_total = meminfo(nid, "MemTotal:");
+	node->kernel_free = meminfo(nid, "MemFree:");
+	node->size = node_number(nid, "size");
+	node->block_size = node_number(nid, "block_size");
+	node->total_blocks = node_number(nid, "total_blocks");
+	node->free_blocks = node_number(nid, "free_blocks");
+	node->scrubbed_blocks = node_number(nid, "scrubbed_blocks");
+	node->dirty_blocks = node_number(nid, "dirty_blocks");
+	node->poisoned_blocks = node_number(nid, "poisoned_blocks");
+	node->reserved_blocks = node_number(nid, "reserved_blocks");
+	node->largest_free_run = node_number(nid, "largest_free_run");
+	node->free_1g = node_number(nid, "free_1g");
+	node->total_inodes = node_number(nid, "total_inodes");
+	node->free_inodes = node_number(nid, "free_inodes");
+	node->max_inodes = node_number(nid, "max_inodes");
+	node->metadata_bytes = node_number(nid, "metadata_bytes");
+	node->generation = node_number(nid, "generation");
+	node->mounts = node_number(nid, "mounts");
+	node->alloc_failures = node_number(nid, "alloc_failures");
+	node->faults_pte = node_number(nid, "faults_pte");
+	node->faults_pmd = node_number(nid, "faults_pmd");
+	node->faults_pud = node_number(nid, "faults_pud");
+	node->state = node_text(nid, "state");
+	node->error = node_text(nid, "error");
+	node->format = node_text(nid, "format");
+	node->handed_over_from = node_text(nid, "handed_over_from");
+	node->uuid = node_text(nid, "uuid");
+}
+
+static int compare_nodes(const void *a, const void *b)
+{
+	return ((const struct node *)a)->nid - ((const struct node *)b)->nid;
+}
+
+struct nodes *nodes_read_any(void)
+{
+	struct nodes *nodes = xcalloc(1, sizeof(*nodes));
+	char *path = xasprintf("%s" SYSFS, sysroot);
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	uint64_t nid;
+
+	free(path);
+	while (dir && (entry = readdir(dir))) {
+		if (strncmp(entry->d_name, "node", 4) || !parse_number(entry->d_name + 4, &nid))
+			continue;
+		nodes->node = xrealloc(nodes->node, (nodes->nr + 1) * sizeof(*nodes->node));
+		read_node(&nodes->node[nodes->nr++], nid);
+	}
+	if (dir)
+		closedir(dir);
+	if (nodes->nr)
+		qsort(nodes->node, nodes->nr, sizeof(*nodes->node), compare_nodes);
+	return nodes;
+}
+
+void no_pool(void)
+{
+	if (access(SYSFS, F_OK) && !*sysroot)
+		warning("this kernel has no guestmemfs: there is no " SYSFS);
+	else
+		warning("no node has a pool: boot with guestmemfs=, which 'gmfs-numa plan' makes up");
+}
+
+struct nodes *nodes_read(void)
+{
+	struct nodes *nodes = nodes_read_any();
+
+	if (!nodes->nr) {
+		no_pool();
+		exit(EX_NO_POOL);
+	}
+	return nodes;
+}
+
+static void node_free(struct node *node)
+{
+	free(node->cpus);
+	free(node->distances);
+	free(node->state);
+	free(node->error);
+	free(node->format);
+	free(node->handed_over_from);
+	free(node->uuid);
+}
+
+void nodes_free(struct nodes *nodes)
+{
+	size_t i;
+
+	for (i = 0; i < nodes->nr; i++)
+		node_free(&nodes->node[i]);
+	free(nodes->node);
+	free(nodes);
+}
+
+const struct node *nodes_find(const struct nodes *nodes, int nid)
+{
+	size_t i;
+
+	for (i = 0; i < nodes->nr; i++)
+		if (nodes->node[i].nid == nid)
+			return &nodes->node[i];
+	return NULL;
+}
+
+const struct node *nodes_need(const struct nodes *nodes, int nid)
+{
+	const struct node *node = nodes_find(nodes, nid);
+	char *known = NULL, *name;
+	size_t i;
+
+	if (node)
+		return node;
+	for (i = 0; i < nodes->nr; i++) {
+		name = xasprintf("%d", nodes->node[i].nid);
+		known = join(known, ", ", name);
+		free(name);
+	}
+	fatal(EX_NO_POOL, "node %d has no pool; nodes with a pool: %s", nid, known);
+}
+
+/* One of "3", "node3", "1-3"; how long it is, or 0. */
+static size_t parse_range(const char *text, unsigned int *first, unsigned int *last)
+{
+	int len = 0;
+
+	if (!strncmp(text, "node", 4))
+		return sscanf(text, "node%u%n", first, &len) == 1 ? (*last = *first, len) : 0;
+	if (*text < '0' || *text > '9' || sscanf(text, "%u%n", first, &len) != 1)
+		return 0;
+	*last = *first;
+	if (text[len] == '-') {
+		int more = 0;
+
+		if (text[len + 1] < '0' || text[len + 1] > '9' ||
+		    sscanf(text + len + 1, "%u%n", last, &more) != 1 || *last < *first)
+			return 0;
+		len += 1 + more;
+	}
+	return len;
+}
+
+size_t parse_nodes(const char *text, int **nids)
+{
+	unsigned int first, last;
+	const char *at = text;
+	size_t nr = 0, len;
+
+	*nids = NULL;
+	do {
+		len = parse_range(at, &first, &last);
+		if (!len || (at[len] && at[len] != ',') || last > 1023)
+			fatal(EX_USAGE, "'%s' is no list of nodes, such as 0, node1, 0-3 or 0,2", text);
+		*nids = xrealloc(*nids, (nr + last - first + 1) * sizeof(**nids));
+		for (; first <= last; first++)
+			(*nids)[nr++] = first;
+		at += len;
+	} while (*at++);
+	return nr;
+}
+
+struct nodes *nodes_select(int argc, char **argv)
+{
+	struct nodes *nodes = nodes_read();
+	bool *keep;
+	size_t i, j, nr, kept = 0;
+	int *nids, arg;
+
+	if (!argc)
+		return nodes;
+	keep = xcalloc(nodes->nr, sizeof(*keep));
+	for (arg = 0; arg < argc; arg++) {
+		nr = parse_nodes(argv[arg], &nids);
+		for (j = 0; j < nr; j++)
+			keep[nodes_need(nodes, nids[j]) - nodes->node] = true;
+		free(nids);
+	}
+	for (i = 0; i < nodes->nr; i++) {
+		if (keep[i])
+			nodes->node[kept++] = nodes->node[i];
+		else
+			node_free(&nodes->node[i]);
+	}
+	nodes->nr = kept;
+	free(keep);
+	return nodes;
+}
+
+ssize_t node_extents(int nid, struct range **ranges)
+{
+	char *text = read_text(SYSFS "/node%d/extents", nid);
+	char *line, *rest = text;
+	ssize_t nr = 0;
+
+	*ranges = NULL;
+	if (!text)
+		return -errno;
+	while ((line = strsep(&rest, "\n"))) {
+		*ranges = xrealloc(*ranges, (nr + 1) * sizeof(**ranges));
+		if (sscanf(line, "%jx %jx", &(*ranges)[nr].base, &(*ranges)[nr].size) == 2)
+			nr++;
+	}
+	free(text);
+	/* Nobody is told by an empty file. */
+	return nr ? nr : -EPERM;
+}
+
+int fs_node(struct libmnt_fs *fs)
+{
+	char *value;
+	size_t len;
+
+	if (mnt_fs_get_option(fs, "node", &value, &len) &&
+	    mnt_optstr_get_option(mnt_fs_get_fs_options(fs), "node", &value, &len))
+		return -1;
+	return atoi(value);
+}
+
+struct libmnt_table *mounts_read(void)
+{
+	char *path = xasprintf("%s/proc/self/mountinfo", sysroot);
+	struct libmnt_table *table = mnt_new_table_from_file(path);
+
+	if (!table)
+		fatal(EX_FAILED, "cannot read %s: %s", path, strerror(errno));
+	free(path);
+	return table;
+}
+
+struct libmnt_fs *mounts_next(struct libmnt_table *table, struct libmnt_iter *iter)
+{
+	struct libmnt_fs *fs;
+
+	while (!mnt_table_next_fs(table, iter, &fs))
+		if (mnt_fs_match_fstype(fs, "guestmemfs"))
+			return fs;
+	return NULL;
+}
+
+int path_node(const char *path)
+{
+	struct libmnt_table *table;
+	struct libmnt_iter *iter;
+	struct libmnt_fs *fs;
+	struct statfs statfs_buf;
+	struct stat st;
+	int nid = -1;
+
+	if (statfs(path, &statfs_buf) || stat(path, &st))
+		return -1;
+	if (statfs_buf.f_type != GUESTMEMFS_MAGIC) {
+		errno = ENOTSUP;
+		return -1;
+	}
+	table = mounts_read();
+	iter = mnt_new_iter(MNT_ITER_FORWARD);
+	while ((fs = mounts_next(table, iter)))
+		if (mnt_fs_get_devno(fs) == st.st_dev)
+			nid = fs_node(fs);
+	mnt_free_iter(iter);
+	mnt_unref_table(table);
+	if (nid < 0)
+		errno = ENOENT;
+	return nid;
+}

@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Tables as lsmem(1) and lsblk(8) print them.
+ *
+ * Unlike there, JSON has sizes as numbers of bytes, whatever --bytes says: it is
+ * for programs.
+ */
+
+#include <argp.h>
+#include <ctype.h>
+#include <libsmartcols/libsmartcols.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "gmfs-numa.h"
+
+struct table {
+	struct libscols_table *scols;
+	struct libscols_line *line;
+	const struct column *columns;
+	size_t nr;
+	bool json;
+	/* Place of each column in the table, or -1. */
+	int *place;
+};
+
+static size_t find_column(const struct column *columns, size_t nr, const char *name,
+			  size_t len)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		if (strlen(columns[i].name) == len && !strncasecmp(columns[i].name, name, len))
+			return i;
+	return nr;
+}
+
+static void unknown_column(const struct column *columns, size_t nr, const char *name,
+			   size_t len)
+{
+	char *known = NULL;
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		known = join(known, ", ", columns[i].name);
+	fatal(EX_USAGE, "there is no column '%.*s'; columns are: %s", (int)len, name, known);
+}
+
+static void add_column(struct table *table, size_t i)
+{
+	static const int json_types[] = {
+		[COL_TEXT] = SCOLS_JSON_STRING,
+		[COL_NUMBER] = SCOLS_JSON_NUMBER,
+		[COL_SIZE] = SCOLS_JSON_NUMBER,
+		[COL_BOOL] = SCOLS_JSON_BOOLEAN,
+	};
+	const struct column *column = &table->columns[i];
+	struct libscols_column *cl;
+	char *name, *c;
+
+	if (table->place[i] >= 0)
+		return;
+	table->place[i] = scols_table_get_ncols(table->scols);
+	name = xstrdup(column->name);
+	for (c = name; table->json && *c; c++)
+		*c = *c == '-' ? '_' : tolower(*c);
+	cl = scols_table_new_column(table->scols, name, 0,
+				    column->type == COL_TEXT ? 0 : SCOLS_FL_RIGHT);
+	if (!cl)
+		fatal(EX_FAILED, "out of memory");
+	scols_column_set_json_type(cl, json_types[column->type]);
+	free(name);
+}
+
+struct table *table_new(const char *name, const struct column *columns, size_t nr,
+			const struct table_options *options)
+{
+	const char *list = options->columns;
+	struct table *table = xcalloc(1, sizeof(*table));
+	size_t i, len;
+
+	table->columns = columns;
+	table->nr = nr;
+	table->json = options->json;
+	table->place = xmalloc(nr * sizeof(*table->place));
+	for (i = 0; i < nr; i++)
+		table->place[i] = -1;
+
+	table->scols = scols_new_table();
+	if (!table->scols)
+		fatal(EX_FAILED, "out of memory");
+	scols_table_set_name(table->scols, name);
+	scols_table_enable_json(table->scols, options->json);
+	scols_table_enable_raw(table->scols, options->raw);
+	scols_table_enable_noheadings(table->scols, options->noheadings);
+
+	if (!list || *list == '+') {
+		/* A program that reads JSON picks for itself. */
+		for (i = 0; i < nr; i++)
+			if (columns[i].by_default || options->json)
+				add_column(table, i);
+		if (list)
+			list++;
+	}
+	while (list && *list) {
+		len = strcspn(list, ",");
+		i = find_column(columns, nr, list, len);
+		if (i == nr)
+			unknown_column(columns, nr, list, len);
+		add_column(table, i);
+		list += len + (list[len] == ',');
+	}
+	return table;
+}
+
+void table_row(struct table *table)
+{
+	table->line = scols_table_new_line(table->scols, NULL);
+	if (!table->line)
+		fatal(EX_FAILED, "out of memory");
+}
+
+void table_text(struct table *table, size_t column, const char *text)
+{
+	if (table->place[column] >= 0 &&
+	    scols_line_set_data(table->line, table->place[column], text ? text : ""))
+		fatal(EX_FAILED, "out of memory");
+}
+
+void table_number(struct table *table, size_t column, uint64_t number)
+{
+	char *text = xasprintf("%ju", (uintmax_t)number);
+
+	table_text(table, column, text);
+	free(text);
+}
+
+void table_size(struct table *table, size_t column, uint64_t bytes)
+{
+	char *text;
+
+	if (table->json) {
+		table_number(table, column, bytes);
+		return;
+	}
+	text = format_size(bytes);
+	table_text(table, column, text);
+	free(text);
+}
+
+void table_bool(struct table *table, size_t column, bool value)
+{
+	if (table->json)
+		table_text(table, column, value ? "true" : "false");
+	else
+		table_text(table, column, value ? "yes" : "no");
+}
+
+void table_print(struct table *table)
+{
+	/* libsmartcols prints nothing at all for a table without rows. */
+	if (table->json && !scols_table_get_nlines(table->scols)) {
+		printf("{\n   \"%s\": []\n}\n", scols_table_get_name(table->scols));
+	} else {
+		scols_print_table(table->scols);
+		/* It ends JSON without one. */
+		if (table->json)
+			fflush(stdout);
+	}
+	scols_unref_table(table->scols);
+	free(table->place);
+	free(table);
+}
+
+static const struct column *help_columns;
+static size_t nr_help_columns;
+
+void columns_of_help(const struct column *columns, size_t nr)
+{
+	help_columns = columns;
+	nr_help_columns = nr;
+}
+
+char *columns_help(int key, const char *text, void *input)
+{
+	char *list, *line;
+	size_t i;
+
+	(void)input;
+	if (key != ARGP_KEY_HELP_EXTRA)
+		return (char *)text;
+	list = xstrdup("Columns:");
+	for (i = 0; i < nr_help_columns; i++) {
+		line = xasprintf("  %-12s %s", help_columns[i].name, help_columns[i].help);
+		list = join(list, "\n", line);
+		free(line);
+	}
+	return list;
+}
+
+void parse_args(const struct argp *argp, int argc, char **argv, int *first, void *input)
+{
+	argp_err_exit_status = EX_USAGE;
+	/* Each command has options of its own behind its arguments as well. */
+	if (argp_parse(argp, argc, argv, 0, first, input))
+		exit(EX_USAGE);
+}
+
+static error_t parse_table(int key, char *arg, struct argp_state *state)
+{
+	struct table_options *options = state->input;
+
+	switch (key) {
+	case 'J':
+		options->json = true;
+		return 0;
+	case 'r':
+		options->raw = true;
+		return 0;
+	case 'n':
+		options->noheadings = true;
+		return 0;
+	case 'b':
+		opt_bytes = true;
+		return 0;
+	case 'o':
+		options->columns = arg;
+		return 0;
+	case ARGP_KEY_END:
+		if (options->json && options->raw)
+			argp_error(state, "--json and --raw exclude each other");
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
+static const struct argp_option options[] = {
+	{ "json", 'J', NULL, 0, "print JSON: all columns, sizes in bytes", 10 },
+	{ "raw", 'r', NULL, 0, "print columns with one blank between them", 10 },
+	{ "noheadings", 'n', NULL, 0, "print no headings", 10 },
+	{ "bytes", 'b', NULL, 0, "print sizes in bytes", 10 },
+	{ "output", 'o', "LIST", 0, "print these columns; +LIST adds them to the default", 10 },
+	{ }
+};
+
+const struct argp table_argp = { .options = options, .parser = parse_table };

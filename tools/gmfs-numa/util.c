@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory, messages and sizes.
+ */
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gmfs-numa.h"
+
+bool opt_bytes;
+
+void *xrealloc(void *p, size_t size)
+{
+	p = realloc(p, size ? size : 1);
+	if (!p)
+		fatal(EX_FAILED, "out of memory");
+	return p;
+}
+
+void *xmalloc(size_t size)
+{
+	return xrealloc(NULL, size);
+}
+
+void *xcalloc(size_t nr, size_t size)
+{
+	void *p = calloc(nr ? nr : 1, size);
+
+	if (!p)
+		fatal(EX_FAILED, "out of memory");
+	return p;
+}
+
+char *xstrdup(const char *s)
+{
+	return strcpy(xmalloc(strlen(s) + 1), s);
+}
+
+char *xasprintf(const char *fmt, ...)
+{
+	va_list args;
+	char *s;
+	int len;
+
+	va_start(args, fmt);
+	len = vasprintf(&s, fmt, args);
+	va_end(args);
+	if (len < 0)
+		fatal(EX_FAILED, "out of memory");
+	return s;
+}
+
+static void message(const char *fmt, va_list args)
+{
+	/* What was printed so far comes first. */
+	fflush(stdout);
+	fputs("gmfs-numa: ", stderr);
+	vfprintf(stderr, fmt, args);
+	fputc('\n', stderr);
+}
+
+void warning(const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	message(fmt, args);
+	va_end(args);
+}
+
+void fatal(int status, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	message(fmt, args);
+	va_end(args);
+	exit(status);
+}
+
+bool parse_number(const char *text, uint64_t *number)
+{
+	char *end;
+
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	*number = strtoull(text, &end, 10);
+	return !*end && !errno;
+}
+
+bool parse_size(const char *text, uint64_t *bytes)
+{
+	static const char units[] = "KMGTPE";
+	unsigned int shift = 0;
+	const char *unit;
+	long double value;
+	char *end;
+
+	/* strtold() knows of signs, blanks, "inf" and hexadecimal as well. */
+	if (*text < '0' || *text > '9' || strpbrk(text, "xXeEpP-+ \t") == text + 1)
+		return false;
+	errno = 0;
+	value = strtold(text, &end);
+	if (errno || end == text)
+		return false;
+	if (*end) {
+		unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
+		if (!unit || !*unit)
+			return false;
+		shift = 10 * (unit - units + 1);
+		end++;
+		if (!strcmp(end, "iB") || !strcmp(end, "i"))
+			end += strlen(end);
+	}
+	value *= (long double)(1ULL << shift);
+	if (*end || value >= 18446744073709551616.0L)
+		return false;
+	*bytes = value;
+	return true;
+}
+
+char *format_size(uint64_t bytes)
+{
+	static const char units[] = "BKMGTPE";
+	unsigned int unit = 0;
+	uint64_t whole = bytes;
+	unsigned int tenth = 0;
+
+	if (opt_bytes)
+		return xasprintf("%ju", (uintmax_t)bytes);
+	while (whole >= 1024 && units[unit + 1]) {
+		/* Rounded to the nearest, as lsmem does it. */
+		tenth = (whole % 1024 * 10 + 512) / 1024;
+		whole /= 1024;
+		unit++;
+	}
+	if (tenth == 10) {
+		whole++;
+		tenth = 0;
+	}
+	return tenth ? xasprintf("%ju.%u%c", (uintmax_t)whole, tenth, units[unit]) :
+		       xasprintf("%ju%c", (uintmax_t)whole, units[unit]);
+}
+
+char *join(char *list, const char *separator, const char *item)
+{
+	char *joined;
+
+	joined = list && *list ? xasprintf("%s%s%s", list, separator, item) : xstrdup(item);
+	free(list);
+	return joined;
+}
