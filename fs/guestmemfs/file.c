@@ -102,10 +102,9 @@ static int fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
 	struct gmpool_run run;
 	int err;
 
-	/* Do not take all there is from others only to give it back. */
-	if (count > gmpool_free_blocks(pool))
-		return -ENOSPC;
-	err = gmfs_charge(fs, &fill->charges, count);
+	err = gmpool_check_room(pool, count);
+	if (!err)
+		err = gmfs_charge(fs, &fill->charges, count);
 	if (err)
 		return err;
 

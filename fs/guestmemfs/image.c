@@ -579,3 +579,30 @@ struct gmfs_ino *gmfs_image_orphan(struct gmfs_image *img)
 
 	return xa_find(&img->inodes, &ino, ULONG_MAX, GMFS_ORPHAN);
 }
+
+/**
+ * gmfs_image_hold - take note of open files that the last kernel has preserved
+ * @img: image
+ * @hold: LUO will say what becomes of them; else they are as all others
+ *
+ * What has no name is no orphan as long as it is held. It was preserved for this
+ * kernel alone: to the next one its record says nothing of it.
+ *
+ * Context: process context, within an operation; nobody else uses @img.
+ */
+void gmfs_image_hold(struct gmfs_image *img, bool hold)
+{
+	struct gmfs_ino *gi;
+	unsigned long ino;
+
+	xa_for_each(&img->inodes, ino, gi) {
+		if (!gi->held)
+			continue;
+		gi->rec->preserved = 0;
+		gmfs_dirty(img, gi->rec);
+		if (hold)
+			xa_clear_mark(&img->inodes, ino, GMFS_ORPHAN);
+		else
+			gi->held = 0;
+	}
+}

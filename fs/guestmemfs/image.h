@@ -138,6 +138,8 @@ struct gmfs_image {
  * @rec: its record
  * @links: found by gmfs_image_load(): names, or a directory's subdirectories
  * @visit: mark of gmfs_image_load()
+ * @held: how many open files the last kernel has preserved of it, of which LUO has
+ *	not said yet what becomes of them
  * @attrs: struct gmfs_attr by kind and name
  * @dir: of a directory
  * @dir.names: struct gmfs_dirent by hash and name
@@ -155,6 +157,7 @@ struct gmfs_ino {
 	struct gmfs_inode_ser *rec;
 	u64 links;
 	u8 visit;
+	u32 held;
 	struct rb_root attrs;
 	union {
 		struct {
@@ -227,6 +230,7 @@ void gmfs_image_destroy(struct gmfs_image *img);
 int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now);
 int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used);
 struct gmfs_ino *gmfs_image_orphan(struct gmfs_image *img);
+void gmfs_image_hold(struct gmfs_image *img, bool hold);
 u64 gmfs_cookie_next(const struct gmfs_image *img);
 u64 gmfs_cookie_take(struct gmfs_image *img);
 __printf(2, 3) int gmfs_image_bad(struct gmfs_image *img, const char *fmt, ...);

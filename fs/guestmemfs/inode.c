@@ -231,7 +231,7 @@ static int inode_read(struct inode *inode, struct gmfs_ino *gi)
  * Context: process context, may sleep.
  *
  * Return: the inode, or an ERR_PTR: -ENOMEM; -ESTALE if there is none, or if it
- * has no name and nobody has it open.
+ * has no name and nobody has it open, nor had when it was preserved.
  */
 struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 {
@@ -250,7 +250,7 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 	 * and there is no other than this one.
 	 */
 	gi = gmfs_ino_find(&GMFS_SB(sb)->image, ino);
-	if (gi && gi->rec->nlink)
+	if (gi && (gi->rec->nlink || gi->held))
 		err = inode_read(inode, gi);
 	if (err) {
 		iget_failed(inode);
@@ -349,7 +349,7 @@ static void gmfs_evict_inode(struct inode *inode)
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
 	/* Without a number in its record it was reserved, but never published. */
-	if (!gi || (inode->i_nlink && gi->rec->ino) || fs->read_only)
+	if (!gi || (inode->i_nlink && gi->rec->ino) || gi->held || fs->read_only)
 		return;
 	sb_start_intwrite(inode->i_sb);
 	gmfs_release(fs, gi);

@@ -293,6 +293,9 @@ static int ino_check(struct gmfs_image *img, const struct gmfs_inode_ser *rec,
 	if (rec->size > size_max(rec->mode))
 		return gmfs_image_bad(img, "inode %llu: size %llu", ino,
 				      rec->size);
+	if (rec->preserved && !S_ISREG(rec->mode))
+		return gmfs_image_bad(img, "inode %llu: preserved, but no file",
+				      ino);
 	if (!rdev_ok(rec))
 		return gmfs_image_bad(img, "inode %llu: device number %#llx",
 				      ino, rec->rdev);
@@ -342,6 +345,7 @@ int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 		return -ENOMEM;
 	gi->ino = ino;
 	gi->rec = rec;
+	gi->held = rec->preserved;
 	ino_init(gi);
 
 	err = xa_insert(&img->inodes, ino, gi, GFP_KERNEL);

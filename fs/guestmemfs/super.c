@@ -602,8 +602,12 @@ static int __init gmfs_load(struct gmfs_fs *fs, u32 root)
 static void __init gmfs_free_orphans(struct gmfs_fs *fs)
 {
 	struct gmfs_ino *gi;
+	unsigned int flags;
 	u64 nr;
 
+	flags = gmpool_op_begin(fs->pool);
+	gmfs_image_hold(&fs->image, gmfs_luo_enabled());
+	gmpool_op_end(fs->pool, flags);
 	for (nr = 0; (gi = gmfs_image_orphan(&fs->image)); nr++)
 		gmfs_release(fs, gi);
 	if (nr)
@@ -769,7 +773,9 @@ static void __init gmfs_start(struct gmpool *pool)
 		return;
 	}
 
-	fs->read_only = gmpool_read_only(pool) || fs->image.read_only;
+	if (fs->image.read_only)
+		gmpool_set_read_only(pool);
+	fs->read_only = gmpool_read_only(pool);
 	if (!fs->read_only)
 		gmfs_free_orphans(fs);
 	gmfs_charge_register(fs);

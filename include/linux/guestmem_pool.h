@@ -90,6 +90,7 @@ u64 gmpool_reserved_blocks(struct gmpool *pool);
 u64 gmpool_metadata_bytes(const struct gmpool *pool);
 const u8 *gmpool_uuid(const struct gmpool *pool);
 bool gmpool_read_only(const struct gmpool *pool);
+void gmpool_set_read_only(struct gmpool *pool);
 bool gmpool_usable(const struct gmpool *pool);
 const char *gmpool_error(const struct gmpool *pool);
 __printf(2, 3) void gmpool_fail(struct gmpool *pool, const char *fmt, ...);
@@ -103,6 +104,7 @@ unsigned int __must_check gmpool_op_begin(struct gmpool *pool);
 void gmpool_op_end(struct gmpool *pool, unsigned int flags);
 
 /* Blocks: claim, scrub, then commit within an operation. */
+int gmpool_check_room(struct gmpool *pool, u64 want);
 int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 		 struct gmpool_run *run);
 int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *run);

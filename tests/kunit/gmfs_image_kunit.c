@@ -217,6 +217,42 @@ static void image_orphans(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, orphan));
 }
 
+/* What LUO hands over is no orphan, if somebody is going to ask for it. */
+static void image_hold(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *gi;
+	struct tree tree;
+	u64 orphan, file;
+	int hold;
+
+	plant(fx, &tree);
+	orphan = tree.orphan->ino;
+	file = tree.file->ino;
+	for (hold = 1; hold >= 0; hold--) {
+		gmfs_ino_find(&fx->img, file)->rec->preserved = 1;
+		gmfs_ino_find(&fx->img, orphan)->rec->preserved = 3;
+		gmfs_fixture_reload(fx);
+		gmfs_image_hold(&fx->img, hold);
+
+		gi = gmfs_ino_find(&fx->img, orphan);
+		KUNIT_EXPECT_EQ(test, gi->held, hold ? 3 : 0);
+		KUNIT_EXPECT_EQ(test, gi->rec->preserved, 0);
+		gi = gmfs_ino_find(&fx->img, file);
+		KUNIT_EXPECT_EQ(test, gi->held, hold ? 1 : 0);
+		KUNIT_EXPECT_EQ(test, gi->rec->preserved, 0);
+
+		/* Of the two that have no name, one is held. */
+		gi = gmfs_image_orphan(&fx->img);
+		KUNIT_ASSERT_NOT_NULL(test, gi);
+		if (hold)
+			KUNIT_EXPECT_NE(test, gi->ino, orphan);
+		/* For this kernel alone. */
+		gmfs_fixture_reload(fx);
+		KUNIT_EXPECT_EQ(test, gmfs_ino_find(&fx->img, orphan)->held, 0);
+	}
+}
+
 /* Load the image as it is now, which is bad, and look at what that gives. */
 static void expect_load(struct kunit *test, const char *name, int want,
 			const char *why)
@@ -411,7 +447,10 @@ static const struct field_case fields[] = {
 	FIELD(ORPHAN, inode, nlink, 4, 1, -EUCLEAN, "1 links, should be 0"),
 	FIELD(FILE, inode, flags, 4, 0x10, -EUCLEAN, "flags 0x10"),
 	FIELD(FILE, inode, flags, 4, BIT(31), -EUCLEAN, "flags"),
-	FIELD(FILE, inode, reserved0, 8, 1, -EUCLEAN, "reserved"),
+	FIELD(DIR, inode, preserved, 4, 1, -EUCLEAN, "preserved"),
+	FIELD(LINK, inode, preserved, 4, 1, -EUCLEAN, "preserved"),
+	FIELD(DEV, inode, preserved, 4, U32_MAX, -EUCLEAN, "preserved"),
+	FIELD(FILE, inode, reserved0, 4, 1, -EUCLEAN, "reserved"),
 	FIELD(FILE, inode, size, 8, GMFS_MAX_SIZE + 1, -EUCLEAN, "size"),
 	FIELD(FILE, inode, size, 8, U64_MAX, -EUCLEAN, "size"),
 	FIELD(DIR, inode, size, 8, 1, -EUCLEAN, "size 1"),
@@ -563,6 +602,8 @@ static void image_fields_ok(struct kunit *test)
 		FIELD(FILE, inode, mode, 4, S_IFREG | 07777, 0, NULL),
 		FIELD(FILE, inode, generation, 4, U32_MAX, 0, NULL),
 		FIELD(FILE, inode, flags, 4, GMFS_INODE_FLAGS_ALL, 0, NULL),
+		FIELD(FILE, inode, preserved, 4, U32_MAX, 0, NULL),
+		FIELD(ORPHAN, inode, preserved, 4, 1, 0, NULL),
 		FIELD(DEV, inode, rdev, 8, GMFS_RDEV(4095, 0xfffff), 0, NULL),
 		/* An attribute less. */
 		FIELD(SMALL, attr, ino, 8, 0, 0, NULL),
@@ -856,6 +897,7 @@ static struct kunit_case image_cases[] = {
 	KUNIT_CASE(image_format_exhaustion),
 	KUNIT_CASE(image_round_trip),
 	KUNIT_CASE(image_orphans),
+	KUNIT_CASE(image_hold),
 	KUNIT_CASE(image_fields),
 	KUNIT_CASE(image_fields_ok),
 	KUNIT_CASE(image_attr_twice),

@@ -203,6 +203,17 @@ bool gmpool_read_only(const struct gmpool *pool)
 }
 
 /**
+ * gmpool_set_read_only - let a pool not be changed
+ * @pool: a pool that has not failed, in which a user has what it can only read
+ *
+ * Context: boot, before the pool has users.
+ */
+void gmpool_set_read_only(struct gmpool *pool)
+{
+	pool->state = GMPOOL_READ_ONLY;
+}
+
+/**
  * gmpool_usable - can a pool be used
  * @pool: the pool
  *
@@ -458,16 +469,52 @@ void gmpool_update_low(struct gmpool *pool)
 	update_low(pool);
 }
 
-static int claim(struct gmpool *pool, u64 want, u64 goal, bool privileged,
+/* Not a matter for the audit log: most who want blocks are not asked. */
+static bool privileged(void)
+{
+	return ns_capable_noaudit(&init_user_ns, CAP_SYS_RESOURCE);
+}
+
+/* How many blocks a task can have. */
+static u64 available(struct gmpool *pool, bool all)
+{
+	lockdep_assert_held(&pool->lock);
+	return pool->blocks.nr_free - (all ? 0 : reserved_blocks(pool));
+}
+
+/**
+ * gmpool_check_room - see whether several claims can succeed
+ * @pool: a pool that is active
+ * @want: blocks that they take together
+ *
+ * Who cannot have all should not take what there is from others, only to give it
+ * back. Others may have it by the time it is claimed, though.
+ *
+ * Context: process context; takes gmpool.lock.
+ *
+ * Return: 0; -ENOSPC as gmpool_claim().
+ */
+int gmpool_check_room(struct gmpool *pool, u64 want)
+{
+	bool all = privileged();
+
+	scoped_guard(spinlock, &pool->lock) {
+		if (want <= available(pool, all))
+			return 0;
+		pool->nr_failures++;
+	}
+	trace_guestmemfs_allocate(pool->nid, want, GMPOOL_NO_GOAL, NULL, -ENOSPC);
+	return -ENOSPC;
+}
+
+static int claim(struct gmpool *pool, u64 want, u64 goal, bool all,
 		 struct gmpool_run *run)
 {
-	u64 avail = pool->blocks.nr_free;
+	u64 avail = available(pool, all);
 	int err;
 
 	lockdep_assert_held(&pool->lock);
 
-	if (!privileged)
-		avail -= reserved_blocks(pool);
 	if (!avail)
 		return -ENOSPC;
 	err = gmpool_bitmap_choose(&pool->blocks, &pool->clean, want, goal, run);
@@ -501,16 +548,14 @@ static int claim(struct gmpool *pool, u64 want, u64 goal, bool privileged,
 int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 		 struct gmpool_run *run)
 {
-	bool privileged;
+	bool all = privileged();
 	int err;
 
 	if (pool->state != GMPOOL_ACTIVE)
 		return -EROFS;
 
-	/* Not a matter for the audit log: most who have blocks are not asked. */
-	privileged = ns_capable_noaudit(&init_user_ns, CAP_SYS_RESOURCE);
 	scoped_guard(spinlock, &pool->lock) {
-		err = claim(pool, want, goal, privileged, run);
+		err = claim(pool, want, goal, all, run);
 		if (err)
 			pool->nr_failures++;
 	}
@@ -859,9 +904,9 @@ static int make_anew(struct gmpool *pool)
  *
  * Context: process context, may sleep; gmpool.manage is held.
  *
- * Return: 0; -EBUSY if it is in use or frozen, and nothing has changed; -ENOMEM
- * and others if it cannot be made, and then it has failed; -EIO if it can be
- * used, but KHO does not take it.
+ * Return: 0; -EBUSY if it is in use or frozen, -ENODEV if its memory is not there
+ * or not its own, and nothing has changed; -ENOMEM and others if it cannot be
+ * made, and then it has failed; -EIO if it can be used, but KHO does not take it.
  */
 int gmpool_discard(struct gmpool *pool)
 {
@@ -872,6 +917,8 @@ int gmpool_discard(struct gmpool *pool)
 
 	if (!usable)
 		return -ENOMEM;
+	if (!pool->nr_extents || pool->secluded != pool->nr_extents)
+		return -ENODEV;
 	if (!failed && pool->tune.frozen)
 		return -EBUSY;
 	if (!failed && pool->user)

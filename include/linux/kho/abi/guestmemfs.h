@@ -416,8 +416,10 @@ struct gmfs_super_ser {
  * @uid: owner, in the initial user namespace
  * @gid: group, in the initial user namespace
  * @nlink: as st_nlink; 0 in a file or an empty directory that is in use and
- *	has no name any more, and that the next kernel frees
+ *	has no name any more, and that the next kernel frees, but see @preserved
  * @flags: GMFS_INODE_*
+ * @preserved: how many open files of it LUO hands over, struct gmfs_file_ser; a
+ *	file that has some is not freed before the next kernel is done with them
  * @reserved0: zero
  * @size: bytes of a file, or of a symbolic link's target; else 0
  * @rdev: GMFS_RDEV() of a device file, else 0
@@ -439,7 +441,8 @@ struct gmfs_inode_ser {
 	__u32 gid;
 	__u32 nlink;
 	__u32 flags;
-	__u64 reserved0;
+	__u32 preserved;
+	__u32 reserved0;
 	__u64 size;
 	__u64 rdev;
 	__s64 atime_sec;
@@ -466,6 +469,28 @@ struct gmfs_inode_ser {
 #define GMFS_RDEV_MINOR(rdev)	((__u32)(rdev))
 #define GMFS_RDEV_MAJOR_BITS	12
 #define GMFS_RDEV_MINOR_BITS	20
+
+/* Name by which LUO knows who takes a struct gmfs_file_ser. */
+#define GMFS_FILE_COMPATIBLE	"guestmemfs-v1"
+
+/**
+ * struct gmfs_file_ser - an open file that LUO preserves
+ * @uuid: of the pool, struct gmpool_super_ser
+ * @ino: inode number
+ * @generation: of the inode
+ * @access: O_RDONLY (0), O_WRONLY (1) or O_RDWR (2)
+ * @pos: position in the file
+ *
+ * In a page that KHO preserves; LUO has its address. It does not matter whether the
+ * file has a name.
+ */
+struct gmfs_file_ser {
+	__u8 uuid[GMPOOL_UUID_SIZE];
+	__u64 ino;
+	__u32 generation;
+	__u32 access;
+	__s64 pos;
+};
 
 #define GMFS_INODES_PER_BLOCK	16	/* slot 0 is the header's */
 
@@ -594,10 +619,12 @@ static_assert(offsetof(struct gmpool_tunables_ser, zeroing) == 96);
 static_assert(sizeof(struct gmfs_super_ser) == GMPOOL_META_SIZE);
 static_assert(offsetof(struct gmfs_super_ser, root_ino) == 96);
 static_assert(sizeof(struct gmfs_inode_ser) == 256);
+static_assert(offsetof(struct gmfs_inode_ser, preserved) == 32);
 static_assert(offsetof(struct gmfs_inode_ser, size) == 40);
 static_assert(offsetof(struct gmfs_inode_ser, atime_sec) == 56);
 static_assert(offsetof(struct gmfs_inode_ser, atime_nsec) == 88);
 static_assert(sizeof(struct gmfs_inode_ser) * GMFS_INODES_PER_BLOCK == GMPOOL_META_SIZE);
+static_assert(sizeof(struct gmfs_file_ser) == 40);
 static_assert(offsetof(struct gmfs_dirent_ser, name) == 32);
 static_assert(GMFS_DIRENT_SLOT * GMFS_DIRENT_SLOTS == GMPOOL_META_SIZE);
 static_assert(sizeof(struct gmfs_extent_ser) == 32);

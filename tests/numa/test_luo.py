@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Open files that LUO preserves, with a name and without."""
+
+
+def test_descriptors_come_back(vm):
+    """With their contents, also of files without a name; what is not asked for is freed."""
+    run = vm(r"""
+    used() {
+        for _ in $(seq 100); do
+            now=$(($(total_blocks "$1") - $(free_blocks "$1")))
+            [ "$now" != "$2" ] || return 0
+            sleep 0.1
+        done
+        die "$3: $now blocks are used of $1, should be $2"
+    }
+    mount_node 0
+    case $VM_BOOT in
+    1)
+        mount_node 1
+        luo 1 /mnt/node0 /mnt/node1
+        # The last was given up again; the process has it open until the kexec.
+        used /mnt/node0 $((4 + 3 + 2 + 5 + 10 + 20)) 'preserved'
+        vm-kexec
+        ;;
+    2)
+        used /mnt/node0 $((4 + 3 + 2 + 5 + 10)) 'held'
+        # A file that is held can be damaged no more than others: the check knows it.
+        equal "$(cat /sys/fs/guestmemfs/node0/check)" ok check
+        luo 2 /mnt/node0 /mnt/node1
+        used /mnt/node0 $((4 + 10)) 'finished, but for one session'
+        mount_node 1
+        used /mnt/node1 0 'finished'
+        equal "$(cat /sys/fs/guestmemfs/node0/check)" ok check
+        umount /mnt/node1
+        vm-kexec
+        ;;
+    3)
+        used /mnt/node0 4 'only the file with a name'
+        luo 3 /mnt/node0 /mnt/node1
+        ;;
+    esac
+    """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:128M", boots=3)
+    assert len(run.lines("^stage [23] passed")) == 2, run.out
+
+
+def test_without_luo_in_the_next_kernel(vm):
+    """Then nobody will ask for files without a name, and they are freed."""
+    vm(r"""
+    mount_node 0
+    mount_node 1
+    if [ "$VM_BOOT" = 1 ]; then
+        luo 1 /mnt/node0 /mnt/node1
+        vm-kexec --append liveupdate=off
+    fi
+    equal $(($(total_blocks /mnt/node0) - $(free_blocks /mnt/node0))) 4 'used blocks'
+    equal "$(ls /mnt/node0)" named 'names'
+    equal "$(free_blocks /mnt/node1)" "$(total_blocks /mnt/node1)" 'free blocks'
+    """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:128M", boots=2)
