@@ -16,6 +16,11 @@
 
 #include "format.h"
 
+/* What the configuration tells the kernel before this one, see Kconfig. */
+static_assert(CONFIG_GUESTMEM_POOL_FORMAT == GMPOOL_VERSION);
+static_assert(CONFIG_GUESTMEM_POOL_RO_COMPAT == GMPOOL_FEATURE_RO_COMPAT_ALL);
+static_assert(CONFIG_GUESTMEM_POOL_INCOMPAT == GMPOOL_FEATURE_INCOMPAT_ALL);
+
 /* crc32c of a struct with a checksum field, which counts as zero. */
 static u32 csum_around(const void *p, size_t size, size_t field)
 {

@@ -116,6 +116,8 @@ static int __init gmpool_seclude(void)
 			if (error)
 				gmpool_fail(pool, "extent at %#llx %s",
 					    pool->extents[i].base, error);
+			else
+				pool->secluded++;
 		}
 	}
 	return 0;

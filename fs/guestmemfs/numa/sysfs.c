@@ -71,14 +71,20 @@ static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 }									\
 static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
 
-/* The same, of what changes while it is looked at. */
+/* Of a pool that has failed nothing is believed, however far it was taken over. */
+static bool known(const struct gmpool *pool)
+{
+	return READ_ONCE(pool->state) != GMPOOL_FAILED;
+}
+
+/* The same, of what changes while it is looked at; 0 if the pool has failed. */
 #define GMPOOL_COUNT(_name, _value)					\
 static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 {									\
 	u64 value;							\
 									\
 	scoped_guard(spinlock, &pool->lock)				\
-		value = _value;						\
+		value = known(pool) ? (_value) : 0;			\
 	return show_number(buf, value);					\
 }									\
 static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
@@ -86,17 +92,16 @@ static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
 GMPOOL_NUMBER(size, pool->total_blocks << GMPOOL_BLOCK_SHIFT);
 GMPOOL_NUMBER(block_size, GMPOOL_BLOCK_SIZE);
 GMPOOL_NUMBER(total_blocks, pool->total_blocks);
-GMPOOL_NUMBER(poisoned_blocks, READ_ONCE(pool->nr_poisoned_blocks));
-GMPOOL_NUMBER(reserved_blocks, gmpool_reserved_blocks(pool));
-GMPOOL_NUMBER(metadata_bytes, gmpool_metadata_bytes(pool));
 
-/* A pool that has failed has no blocks, so these are 0. */
 GMPOOL_COUNT(free_blocks, pool->blocks.nr_free);
 GMPOOL_COUNT(scrubbed_blocks, pool->clean.nr_free);
 GMPOOL_COUNT(dirty_blocks, pool->blocks.nr_free - pool->clean.nr_free);
 GMPOOL_COUNT(largest_free_run, gmpool_bitmap_largest(&pool->blocks));
 GMPOOL_COUNT(free_1g, gmpool_bitmap_giants(&pool->blocks));
 GMPOOL_COUNT(alloc_failures, pool->nr_failures);
+GMPOOL_COUNT(poisoned_blocks, READ_ONCE(pool->nr_poisoned_blocks));
+GMPOOL_NUMBER(reserved_blocks, known(pool) ? gmpool_reserved_blocks(pool) : 0);
+GMPOOL_NUMBER(metadata_bytes, known(pool) ? gmpool_metadata_bytes(pool) : 0);
 
 static ssize_t extents_show(struct gmpool *pool, char *buf)
 {
@@ -114,10 +119,20 @@ static ssize_t extents_show(struct gmpool *pool, char *buf)
 
 static struct gmpool_attribute extents_attr = __ATTR_RO_MODE(extents, 0400);
 
+/* The super block, or NULL. */
+static const struct gmpool_super_ser *known_super(const struct gmpool *pool)
+{
+	lockdep_assert_held(&pool->manage);
+	return known(pool) ? pool->super : NULL;
+}
+
 static ssize_t generation_show(struct gmpool *pool, char *buf)
 {
+	const struct gmpool_super_ser *super;
+
 	guard(mutex)(&pool->manage);
-	return show_number(buf, pool->super ? pool->super->generation : 0);
+	super = known_super(pool);
+	return show_number(buf, super ? super->generation : 0);
 }
 
 static struct gmpool_attribute generation_attr = __ATTR_RO(generation);
@@ -125,7 +140,7 @@ static struct gmpool_attribute generation_attr = __ATTR_RO(generation);
 static ssize_t handed_over_from_show(struct gmpool *pool, char *buf)
 {
 	guard(mutex)(&pool->manage);
-	return sysfs_emit(buf, "%s\n", pool->handed_over_from);
+	return sysfs_emit(buf, "%s\n", known(pool) ? pool->handed_over_from : "");
 }
 
 static struct gmpool_attribute handed_over_from_attr =
@@ -133,9 +148,12 @@ static struct gmpool_attribute handed_over_from_attr =
 
 static ssize_t uuid_show(struct gmpool *pool, char *buf)
 {
+	const struct gmpool_super_ser *super;
+
 	guard(mutex)(&pool->manage);
-	return pool->super ? sysfs_emit(buf, "%pU\n", pool->super->uuid) :
-			     sysfs_emit(buf, "\n");
+	super = known_super(pool);
+	return super ? sysfs_emit(buf, "%pU\n", super->uuid) :
+		       sysfs_emit(buf, "\n");
 }
 
 static struct gmpool_attribute uuid_attr = __ATTR_RO(uuid);
@@ -145,7 +163,7 @@ static ssize_t format_show(struct gmpool *pool, char *buf)
 	const struct gmpool_super_ser *super;
 
 	guard(mutex)(&pool->manage);
-	super = pool->super;
+	super = known_super(pool);
 	if (!super)
 		return sysfs_emit(buf, "\n");
 	return sysfs_emit(buf, "%u compat=%#llx ro_compat=%#llx incompat=%#llx\n",
@@ -426,7 +444,7 @@ static ssize_t bitmap_used_read(struct file *file, struct kobject *kobj,
 
 	count = bitmap_part(pool, off, count);
 	guard(spinlock)(&pool->lock);
-	if (!pool->blocks.taken)
+	if (!known(pool) || !pool->blocks.taken)
 		return 0;
 	memcpy(buf, (u8 *)pool->blocks.taken + off, count);
 	return count;
@@ -442,7 +460,7 @@ static ssize_t bitmap_dirty_read(struct file *file, struct kobject *kobj,
 
 	count = bitmap_part(pool, off, count);
 	guard(spinlock)(&pool->lock);
-	if (!pool->blocks.taken)
+	if (!known(pool) || !pool->blocks.taken)
 		return 0;
 	taken = (u8 *)pool->blocks.taken + off;
 	unclean = (u8 *)pool->clean.taken + off;
@@ -461,7 +479,7 @@ static ssize_t bitmap_poison_read(struct file *file, struct kobject *kobj,
 	u64 bit;
 
 	count = bitmap_part(pool, off, count);
-	if (!count)
+	if (!known(pool) || !count)
 		return 0;
 	memset(buf, 0, count);
 	first = off * BITS_PER_BYTE * GMPOOL_BLOCK_PAGES;

@@ -64,6 +64,8 @@ void gmpool_tunables_retrieve(struct gmpool *pool)
 	tune.policy = ser->policy;
 	tune.frozen = ser->frozen;
 	set_effective(pool, &tune);
+	/* Who polls is told of what changes from now on. */
+	gmpool_update_low(pool);
 }
 
 static struct gmpool_tunables_ser *make_block(struct gmpool *pool)
