@@ -36,10 +36,10 @@ kernel:
 	@scripts/deps kernel
 	@scripts/kernel
 
-## make run         the demonstration: memory of two nodes that survives a kexec
+## make run         the demonstration: two virtual machines live through a kexec
 .PHONY: run
 run: kernel
-	@scripts/deps vm
+	@scripts/deps vm tool
 	@scripts/demo
 
 ## make shell       a shell on a machine with two nodes and a pool on each
@@ -51,7 +51,7 @@ shell: kernel
 ## make test        all tests; the last line is "N passed, N failed"
 .PHONY: test
 test: kernel
-	@scripts/deps vm test
+	@scripts/deps vm tool test
 	@scripts/test
 
 ## make kunit       the KUnit tests alone
@@ -66,6 +66,23 @@ bench-fault: kernel
 	@scripts/deps vm
 	@scripts/bench-fault
 
+## make tool        gmfs-numa, the administrator's tool (build/gmfs-numa)
+.PHONY: tool
+tool:
+	@scripts/deps tool
+	@$(MAKE) -s -C tools/gmfs-numa
+
+## make install     install gmfs-numa; prefix= (/usr) and DESTDIR= say where
+.PHONY: install
+install: tool
+	@$(MAKE) -s -C tools/gmfs-numa install
+
+## make deb         a Debian package of gmfs-numa (build/deb)
+.PHONY: deb
+deb:
+	@scripts/deps tool
+	@scripts/deb
+
 ## make lint        checkpatch, sparse, kernel-doc, shellcheck and others
 .PHONY: lint
 lint:
@@ -75,7 +92,8 @@ lint:
 ## make clean       remove the built kernels; unpacked sources stay
 .PHONY: clean
 clean:
-	rm -rf build/kernel build/kernel-debug build/lint build/vm build/test build/*.log build/*.lock
+	rm -rf build/kernel build/kernel-debug build/lint build/vm build/test \
+		build/gmfs-numa build/gmfs-numa-sanitize build/lint-tool build/deb build/*.log build/*.lock
 
 ## make distclean   remove build/ with the unpacked sources as well
 .PHONY: distclean

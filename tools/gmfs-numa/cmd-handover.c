@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -23,7 +24,9 @@ struct arguments {
 	const char *exec;
 	const char *initrd;
 	const char *append;
+	const char *config;
 	bool dry_run;
+	bool force;
 };
 
 static const struct column columns[] = {
@@ -45,32 +48,54 @@ static void result(const char *check, enum result r, const char *detail)
 		ready = false;
 }
 
-static bool has_word(const char *line, const char *word)
+/* What the last "name=" of a command line says, as the kernel takes it; NULL if none. */
+static char *parameter(const char *line, const char *name)
 {
-	size_t len = strlen(word);
-	const char *at = line;
+	char *copy = xstrdup(line), *rest = copy, *word, *value = NULL;
+	size_t len = strlen(name);
 
-	while ((at = strstr(at, word))) {
-		if ((at == line || at[-1] == ' ') && (!at[len] || at[len] == ' '))
-			return true;
-		at += len;
+	while ((word = strsep(&rest, " \t\n"))) {
+		if (strncmp(word, name, len) || word[len] != '=')
+			continue;
+		free(value);
+		value = xstrdup(word + len + 1);
 	}
-	return false;
+	free(copy);
+	return value;
+}
+
+/* As kstrtobool() in the kernel; -1 if it is neither. */
+static int truth(const char *text)
+{
+	if (strchr("yYtT1", *text) || !strncasecmp(text, "on", 2))
+		return *text ? 1 : -1;
+	return strchr("nNfF0", *text) || !strncasecmp(text, "of", 2) ? 0 : -1;
+}
+
+/* Does a kernel with this command line hand over: 1, 0, or -1 if it does not say. */
+static int says_kho(const char *line)
+{
+	char *value = parameter(line, "kho");
+	int on = value ? truth(value) : -1;
+
+	free(value);
+	return on;
 }
 
 static void check_kho(const char *cmdline)
 {
-	char *fdt = xasprintf("%s/sys/kernel/debug/kho/out", sysroot);
+	char *out = xasprintf("%s/sys/kernel/debug/kho/out", sysroot);
 
-	if (!access(fdt, F_OK))
+	if (!access(out, F_OK))
 		result("kho", OK, "the kernel hands over what is preserved");
-	else if (has_word(cmdline, "kho=off") || has_word(cmdline, "kho=0"))
-		result("kho", FAIL, "it is switched off on the command line: boot with kho=on");
-	else if (has_word(cmdline, "kho=on") || has_word(cmdline, "kho=1"))
-		result("kho", OK, "it is switched on on the command line");
+	else if (says_kho(cmdline) == 0)
+		result("kho", FAIL, "the command line switches it off: boot with kho=on");
+	else if (says_kho(cmdline) == 1)
+		result("kho", OK, "the command line has kho=on");
 	else
-		result("kho", UNKNOWN, "debugfs is not there to tell: mount it, or boot with kho=on");
-	free(fdt);
+		result("kho", UNKNOWN,
+		       "who may read debugfs is told: run as root, or boot with kho=on");
+	free(out);
 }
 
 static void check_luo(void)
@@ -105,16 +130,145 @@ static char *kernel_release(const char *path)
 	return text;
 }
 
-static void check_kernel(const char *path)
+/* A kernel's configuration, where distributions put it, or NULL. */
+static char *read_config(const struct arguments *args, const char *release)
 {
+	static const char * const places[] = {
+		"/boot/config-%s", "/lib/modules/%s/config", "/usr/lib/modules/%s/config",
+	};
+	const char *root = sysroot;
+	char *config = NULL;
+	size_t i;
+
+	if (args->config) {
+		/* It is named as it is here. */
+		sysroot = "";
+		config = read_text("%s", args->config);
+		sysroot = root;
+		if (!config)
+			fatal(EX_FAILED, "%s: %s", args->config, strerror(errno));
+	}
+	for (i = 0; !config && i < ARRAY_SIZE(places); i++)
+		config = read_text(places[i], release);
+	return config;
+}
+
+/* What comes behind "CONFIG_name=", or NULL. */
+static const char *option(const char *config, const char *name)
+{
+	char *start = xasprintf("CONFIG_%s=", name);
+	const char *at = config;
+	size_t len = strlen(start);
+
+	while (at && strncmp(at, start, len)) {
+		at = strchr(at, '\n');
+		at += !!at;
+	}
+	free(start);
+	return at ? at + len : NULL;
+}
+
+static bool has_option(const char *config, const char *name)
+{
+	const char *value = option(config, name);
+
+	return value && *value == 'y';
+}
+
+/* Bits of a node's features that the next kernel does not know. */
+static uint64_t unknown_features(const struct node *node, const char *config, const char *kind,
+				 const char *in_format)
+{
+	const char *at = strstr(node->format, in_format), *known;
+	char *name = xasprintf("GUESTMEM_POOL_%s", kind);
+
+	known = option(config, name);
+	free(name);
+	if (!known || !at)
+		return 0;
+	return strtoull(at + strlen(in_format), NULL, 0) & ~strtoull(known, NULL, 0);
+}
+
+/* The next kernel's Kconfig says what it reads: GUESTMEM_POOL_FORMAT and others. */
+static void check_format(const char *config, const struct nodes *nodes)
+{
+	const char *next = option(config, "GUESTMEM_POOL_FORMAT");
+	char *ours = read_text("/sys/fs/guestmemfs/version"), *detail, *list = NULL;
+	size_t i;
+
+	if (!has_option(config, "GUESTMEM_POOL")) {
+		result("format", FAIL, "it has no guestmemfs: all files would be lost");
+	} else if (!has_option(config, "GUESTMEMFS_FS")) {
+		result("format", FAIL,
+		       "it has pools, but not the file system: it would keep the memory, unused");
+	} else if (!next || !ours) {
+		result("format", UNKNOWN, "its configuration does not say which format it reads");
+	} else if (strtoul(next, NULL, 10) != strtoul(ours, NULL, 10)) {
+		detail = xasprintf("it reads format %lu, and this kernel writes %s: it would keep the memory, unused",
+				   strtoul(next, NULL, 10), ours);
+		result("format", FAIL, detail);
+		free(detail);
+	} else {
+		for (i = 0; i < nodes->nr; i++) {
+			const struct node *node = &nodes->node[i];
+
+			if (!unknown_features(node, config, "INCOMPAT", " incompat=") &&
+			    !unknown_features(node, config, "RO_COMPAT", " ro_compat="))
+				continue;
+			detail = xasprintf("%d", node->nid);
+			list = join(list, ", ", detail);
+			free(detail);
+		}
+		if (list) {
+			detail = xasprintf("it does not know features of node %s, which it could only read, or keep unused",
+					   list);
+			result("format", FAIL, detail);
+			free(detail);
+		} else {
+			result("format", OK, "it reads what this kernel writes");
+		}
+	}
+	free(list);
+	free(ours);
+}
+
+/* What the next kernel is told: to hand over in its turn, and to keep what it gets. */
+static void check_command_line(const char *line, const char *config)
+{
+	char *pools = parameter(line, "guestmemfs");
+	int on = says_kho(line);
+
+	if (on < 0 && config)
+		on = has_option(config, "KEXEC_HANDOVER_ENABLE_DEFAULT");
+	if (pools && (!strcmp(pools, "fresh") || !strncmp(pools, "fresh,", 6) ||
+		      strstr(pools, ",fresh")))
+		result("command-line", FAIL,
+		       "guestmemfs=fresh throws away all files: leave it out");
+	else if (!on)
+		result("command-line", FAIL,
+		       "kho=on is missing: the next kernel would take no pools over");
+	else if (on < 0)
+		result("command-line", UNKNOWN,
+		       "it does not say kho=on, and whether that is the default is not known");
+	else
+		result("command-line", OK, "the next kernel takes the pools over");
+	free(pools);
+}
+
+static void check_kernel(const struct arguments *args, const struct nodes *nodes,
+			 const char *cmdline)
+{
+	const char *path = args->exec ? args->exec : args->kernel;
 	char *loaded = read_text("/sys/kernel/kexec_loaded");
 	char *release, *config, *detail;
 
 	if (!path) {
 		if (loaded && !strcmp(loaded, "1"))
-			result("kernel", OK, "a kernel is loaded; which, the running one does not say");
+			result("kernel", OK,
+			       "one is loaded; which, and whether by kexec -s, is not known: name it with --kernel");
 		else
-			result("kernel", FAIL, "none is loaded: kexec -s -l KERNEL, or handover --exec KERNEL");
+			result("kernel", FAIL,
+			       "none is loaded: kexec -s -l KERNEL, or handover --exec KERNEL");
 		free(loaded);
 		return;
 	}
@@ -127,15 +281,51 @@ static void check_kernel(const char *path)
 		return;
 	}
 	result("kernel", OK, release);
-	config = read_text("/boot/config-%s", release);
-	if (!config)
-		result("format", UNKNOWN, "there is no /boot/config of it to tell whether it has guestmemfs");
-	else if (strstr(config, "CONFIG_GUESTMEMFS_FS=y"))
-		result("format", OK, "it has guestmemfs; of another format it keeps the memory, unused");
+	config = read_config(args, release);
+	if (config)
+		check_format(config, nodes);
 	else
-		result("format", FAIL, "it has no guestmemfs: all files would be lost");
+		result("format", UNKNOWN,
+		       "its configuration is not in /boot nor with its modules: name it with --config");
+	check_command_line(args->append ? args->append : cmdline, config);
 	free(config);
 	free(release);
+}
+
+/* Whose memory is kept, but not what their processors are doing. */
+static void check_users(void)
+{
+	struct use *uses;
+	size_t nr = uses_read(true, &uses), i, deleted = 0;
+	char *list = NULL, *one;
+	pid_t last = 0;
+
+	for (i = 0; i < nr; i++) {
+		deleted += uses[i].deleted;
+		if (uses[i].pid == last)
+			continue;
+		last = uses[i].pid;
+		one = xasprintf("%s[%d]", uses[i].command, uses[i].pid);
+		list = join(list, ", ", one);
+		free(one);
+	}
+	if (list) {
+		one = xasprintf("they end with this kernel: save and stop them first: %s", list);
+		result("users", FAIL, one);
+		free(one);
+	} else if (sees_all_processes()) {
+		result("users", OK, "no process has files mapped or open");
+	} else {
+		result("users", UNKNOWN, "only root sees what other users' processes have mapped");
+	}
+	if (deleted) {
+		one = xasprintf("%zu that are in use have no name any more: they are lost",
+				deleted);
+		result("files", FAIL, one);
+		free(one);
+	}
+	free(list);
+	uses_free(uses, nr);
 }
 
 static void check_node(const struct node *node)
@@ -147,8 +337,8 @@ static void check_node(const struct node *node)
 		detail = xasprintf("it is handed on as it is, unused: %s", node->error);
 		result(name, WARN, detail);
 	} else if (node->poisoned_blocks) {
-		detail = xasprintf("%s in use, %ju blocks with hardware errors stay out of use", used,
-				   (uintmax_t)node->poisoned_blocks);
+		detail = xasprintf("%s in use, %ju blocks with hardware errors stay out of use",
+				   used, (uintmax_t)node->poisoned_blocks);
 		result(name, WARN, detail);
 	} else if (!strcmp(node->state, "frozen")) {
 		detail = xasprintf("%s in use; frozen, also after the kexec", used);
@@ -188,7 +378,8 @@ static void check_all(const struct arguments *args)
 	table = table_new("handover", columns, 3, &args->table);
 	check_kho(cmdline ? cmdline : "");
 	check_luo();
-	check_kernel(args->exec ? args->exec : args->kernel);
+	check_kernel(args, nodes, cmdline ? cmdline : "");
+	check_users();
 	for (i = 0; i < nodes->nr; i++) {
 		check_node(&nodes->node[i]);
 		check_metadata(&nodes->node[i]);
@@ -224,22 +415,19 @@ static void step(const struct arguments *args, char *const command[])
 /* The kernel freezes the nodes by itself when it goes. */
 static void do_exec(const struct arguments *args)
 {
-	char *load[6] = { "kexec", "-s", "-l", (char *)args->exec };
+	char *line = args->append ? xasprintf("--command-line=%s", args->append) :
+				    xstrdup("--reuse-cmdline");
+	char *initrd = args->initrd ? xasprintf("--initrd=%s", args->initrd) : NULL;
+	char *load[] = { "kexec", "-s", "-l", (char *)args->exec, line, initrd, NULL };
 	char *sync_command[] = { "sync", NULL };
 	char *systemd[] = { "systemctl", "kexec", NULL };
 	char *plain[] = { "kexec", "-e", NULL };
-	char **full = xcalloc(8, sizeof(*full));
-	size_t nr;
 
-	for (nr = 0; load[nr]; nr++)
-		full[nr] = load[nr];
-	if (args->initrd)
-		full[nr++] = xasprintf("--initrd=%s", args->initrd);
-	full[nr++] = args->append ? xasprintf("--command-line=%s", args->append) :
-				    xstrdup("--reuse-cmdline");
-	step(args, full);
+	step(args, load);
 	step(args, sync_command);
 	step(args, access("/run/systemd/system", F_OK) ? plain : systemd);
+	free(initrd);
+	free(line);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -262,15 +450,25 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'a':
 		args->append = arg;
 		return 0;
+	case 'c':
+		args->config = arg;
+		return 0;
 	case 'd':
 		args->dry_run = true;
+		return 0;
+	case 'f':
+		args->force = true;
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state, "'%s' is too much", arg);
 		return 0;
 	case ARGP_KEY_END:
-		if (!args->exec && (args->initrd || args->append || args->dry_run))
-			argp_error(state, "--initrd, --command-line and --dry-run are for --exec");
+		if (!args->exec && (args->initrd || args->dry_run || args->force))
+			argp_error(state, "--initrd, --dry-run and --force are for --exec");
+		if (args->exec && args->kernel)
+			argp_error(state, "--kernel and --exec exclude each other");
+		if (!args->exec && !args->kernel && (args->append || args->config))
+			argp_error(state, "--command-line and --config are for --kernel or --exec");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -283,24 +481,26 @@ int cmd_handover(int argc, char **argv)
 		{ "kernel", 'K', "FILE", 0, "the kernel that is going to be started", 0 },
 		{ "exec", 'e', "FILE", 0, "if all is ready, load this kernel and start it", 0 },
 		{ "initrd", 'i', "FILE", 0, "--exec: its initrd", 0 },
-		{ "command-line", 'a', "TEXT", 0, "--exec: its command line, instead of this kernel's", 0 },
+		{ "command-line", 'a', "TEXT", 0, "its command line, if not this kernel's", 0 },
+		{ "config", 'c', "FILE", 0, "its configuration, if not in /boot", 0 },
 		{ "dry-run", 'd', NULL, 0, "--exec: only show what would be run", 0 },
+		{ "force", 'f', NULL, 0, "--exec: also if something will be lost", 0 },
 		{ }
 	};
 	static const struct argp_child children[] = { { &table_argp, 0, NULL, 0 }, { } };
 	static const struct argp argp = { options, parse, NULL,
-		"Say whether the machine is ready to kexec with the memory of its guests. Files that"
-		" are open and have no name any more are lost in any case. Exit status 1 if it is not"
-		" ready.", children, columns_help, NULL };
+		"Say whether the machine is ready to kexec with the memory of its guests. Exit status"
+		" 1 if it is not ready, that is if something would be lost.",
+		children, columns_help, NULL };
 	struct arguments args = { };
 	int first;
 
 	columns_of_help(columns, 3);
 	parse_args(&argp, argc, argv, &first, &args);
 	check_all(&args);
-	if (!ready)
-		return EX_DIFFERS;
-	if (args.exec)
+	if (args.exec && !ready && args.force)
+		warning("not ready, and done all the same");
+	if (args.exec && (ready || args.force))
 		do_exec(&args);
-	return EX_OK;
+	return ready || args.force ? EX_OK : EX_DIFFERS;
 }

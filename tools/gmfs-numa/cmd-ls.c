@@ -33,7 +33,13 @@ static const struct column columns[] = {
 	[C_UID] = { "UID", "owner of the file", COL_NUMBER, false },
 };
 
-#define NR_COLUMNS (sizeof(columns) / sizeof(columns[0]))
+#define NR_COLUMNS ARRAY_SIZE(columns)
+
+struct listing {
+	struct table *table;
+	struct use *uses;
+	size_t nr_uses;
+};
 
 static void show_pieces(struct table *table, const char *path)
 {
@@ -61,26 +67,29 @@ static void show_pieces(struct table *table, const char *path)
 		table_size(table, C_GIANT, giant);
 }
 
-static void show_users(struct table *table, const struct stat *st)
+static void show_users(const struct listing *listing, const struct stat *st)
 {
-	struct user *users;
-	size_t nr = users_of(st, false, &users), i;
 	char *list = NULL, *one;
+	size_t i;
 
-	for (i = 0; i < nr; i++) {
-		one = xasprintf("%d(%s)", users[i].pid, users[i].command);
+	for (i = 0; i < listing->nr_uses; i++) {
+		const struct use *use = &listing->uses[i];
+
+		if (!use_is_of(use, st))
+			continue;
+		one = xasprintf("%d(%s)", use->pid, use->command);
 		list = join(list, ",", one);
 		free(one);
 	}
-	table_text(table, C_USERS, list);
+	table_text(listing->table, C_USERS, list);
 	free(list);
-	users_free(users, nr);
 }
 
 static void show_file(const struct file *file, void *arg)
 {
 	const struct stat *st = file->st;
-	struct table *table = arg;
+	const struct listing *listing = arg;
+	struct table *table = listing->table;
 	struct tags tags;
 	char *mode = xasprintf("%04o", st->st_mode & 07777);
 
@@ -94,7 +103,7 @@ static void show_file(const struct file *file, void *arg)
 	table_text(table, C_OWNER, tags.owner);
 	table_text(table, C_VMM, tags.vmm);
 	table_text(table, C_SINCE, tags.since);
-	show_users(table, st);
+	show_users(listing, st);
 	table_text(table, C_MODE, mode);
 	table_number(table, C_UID, st->st_uid);
 	tags_free(&tags);
@@ -117,13 +126,15 @@ int cmd_ls(int argc, char **argv)
 		"List the files of nodes that are mounted, or below paths with a slash in them.",
 		children, columns_help, NULL };
 	struct table_options options = { };
-	struct table *table;
+	struct listing listing;
 	int first;
 
 	columns_of_help(columns, NR_COLUMNS);
 	parse_args(&argp, argc, argv, &first, &options);
-	table = table_new("files", columns, NR_COLUMNS, &options);
-	files_walk(argc - first, argv + first, show_file, table);
-	table_print(table);
+	listing.table = table_new("files", columns, NR_COLUMNS, &options);
+	listing.nr_uses = uses_read(false, &listing.uses);
+	files_walk(argc - first, argv + first, show_file, &listing);
+	table_print(listing.table);
+	uses_free(listing.uses, listing.nr_uses);
 	return EX_OK;
 }

@@ -44,7 +44,8 @@ static bool bit(const unsigned char *map, size_t size, uint64_t block)
 	return block / 8 < size && map[block / 8] >> block % 8 & 1;
 }
 
-static void read_map(struct map *map, const struct node *node)
+/* False if there is none, of which a message says why. */
+static bool read_map(struct map *map, const struct node *node)
 {
 	size_t used_size, dirty_size = 0, poison_size = 0;
 	unsigned char *used, *dirty, *poison;
@@ -56,10 +57,13 @@ static void read_map(struct map *map, const struct node *node)
 		fatal(EX_FAILED, "node %d: bitmap: %s", nid, strerror(errno));
 	dirty = read_binary(&dirty_size, "/sys/fs/guestmemfs/node%d/bitmap_dirty", nid);
 	poison = read_binary(&poison_size, "/sys/fs/guestmemfs/node%d/bitmap_poison", nid);
-	if (used_size * 8 < node->total_blocks)
-		fatal(EX_FAILED, "node %d has failed, so there is no map: %s", nid, node->error);
-
-	memset(map, 0, sizeof(*map));
+	if (used_size * 8 < node->total_blocks || !node->block_size) {
+		warning("node %d has failed, so there is no map: %s", nid, node->error);
+		free(used);
+		free(dirty);
+		free(poison);
+		return false;
+	}
 	map->node = node;
 	map->state = xmalloc(node->total_blocks);
 	for (i = 0; i < node->total_blocks; i++) {
@@ -77,6 +81,7 @@ static void read_map(struct map *map, const struct node *node)
 	free(dirty);
 	free(poison);
 	map->nr_extents = node_extents(nid, &map->extents);
+	return true;
 }
 
 /* Does a gibibyte of physical memory start with this block, as far as we know? */
@@ -148,9 +153,10 @@ static void print_legend(const struct map *map, uint64_t per_cell, bool utf8, bo
 		printf(" %s %s%s", looks[i].name, bytes, i + 1 < STATES ? "," : "\n");
 		free(bytes);
 	}
-	printf("A line starts at each gibibyte%s\n",
-	       map->nr_extents < 0 ? " of the pool: only root may know where those of physical memory start" :
-	       " of physical memory");
+	if (map->nr_extents < 0)
+		puts("A line starts at each gibibyte of the pool; root is told where those of physical memory are");
+	else
+		puts("A line starts at each gibibyte of physical memory");
 	free(size);
 	free(cell);
 }
@@ -263,8 +269,8 @@ static void write_svg(const char *name, const struct map *maps, size_t nr)
 		".f { fill: #353a42; } .u { fill: #5b9be0; } .p { fill: #ff5b4d; } }\n</style>\n%s</svg>\n",
 		76 + CELLS * CELL + 8, y, body);
 	free(body);
-	if (fclose(out))
-		fatal(EX_FAILED, "%s: %s", name, strerror(errno));
+	if (fflush(out) || ferror(out) || fclose(out))
+		fatal(EX_FAILED, "%s: %s", name, errno ? strerror(errno) : "cannot be written");
 }
 
 struct arguments {
@@ -301,31 +307,33 @@ int cmd_map(int argc, char **argv)
 	struct arguments args = { };
 	struct nodes *nodes;
 	struct map *maps;
-	int first;
-	size_t i;
+	size_t i, nr = 0;
+	int first, status;
 
 	parse_args(&argp, argc, argv, &first, &args);
 	nodes = nodes_select(argc - first, argv + first);
 	maps = xcalloc(nodes->nr, sizeof(*maps));
+	/* One that has failed is no reason to show none. */
 	for (i = 0; i < nodes->nr; i++)
-		read_map(&maps[i], &nodes->node[i]);
+		nr += read_map(&maps[nr], &nodes->node[i]);
+	status = nr < nodes->nr ? EX_FAILED : EX_OK;
 	if (args.json)
 		puts("{\n   \"maps\": [");
-	for (i = 0; i < nodes->nr; i++) {
+	for (i = 0; i < nr; i++) {
 		if (args.json)
-			print_json(&maps[i], i + 1 == nodes->nr);
+			print_json(&maps[i], i + 1 == nr);
 		else if (!args.svg)
 			print_map(&maps[i]);
 	}
 	if (args.json)
 		puts("   ]\n}");
 	if (args.svg)
-		write_svg(args.svg, maps, nodes->nr);
-	for (i = 0; i < nodes->nr; i++) {
+		write_svg(args.svg, maps, nr);
+	for (i = 0; i < nr; i++) {
 		free(maps[i].state);
 		free(maps[i].extents);
 	}
 	free(maps);
 	nodes_free(nodes);
-	return EX_OK;
+	return status;
 }

@@ -45,7 +45,7 @@ static const struct metric {
 #undef METRIC
 };
 
-#define NR_METRICS (sizeof(metrics) / sizeof(metrics[0]))
+#define NR_METRICS ARRAY_SIZE(metrics)
 
 static void head(FILE *out, const char *name, const char *type, const char *help)
 {
@@ -114,7 +114,7 @@ static void write_file(const char *name, const struct nodes *nodes)
 	if (!out)
 		fatal(EX_FAILED, "%s: %s", temp, strerror(errno));
 	print_all(out, nodes, true);
-	if (fchmod(fd, 0644) || fclose(out) || rename(temp, name)) {
+	if (ferror(out) || fchmod(fd, 0644) || fclose(out) || rename(temp, name)) {
 		int err = errno;
 
 		unlink(temp);

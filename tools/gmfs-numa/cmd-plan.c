@@ -7,24 +7,17 @@
  * too much, and its log names the largest pool that is allowed.
  */
 
-#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "gmfs-numa.h"
 
 #define MIB		(1ULL << 20)
 #define GIB		(1ULL << 30)
 #define SECTION		(128 * MIB)
-
-#define GRUB_FILE	"/etc/default/grub.d/guestmemfs.cfg"
-#define CMDLINE_FILE	"/etc/kernel/cmdline"
 
 struct wish {
 	unsigned int count;
@@ -36,6 +29,7 @@ struct wish {
 struct place {
 	int nid;
 	uint64_t total;		/* bytes of memory, the pool that there is now included */
+	uint64_t now;		/* the pool that there is */
 	uint64_t most;		/* largest pool */
 	uint64_t asked;
 	uint64_t pool;
@@ -51,8 +45,7 @@ struct arguments {
 	size_t nr_wishes;
 	bool apply;
 	bool dry_run;
-	bool grub;
-	bool systemd;
+	enum boot_loader loader;
 };
 
 static struct wish parse_wish(struct argp_state *state, const char *arg)
@@ -113,10 +106,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->dry_run = true;
 		return 0;
 	case 'g':
-		args->grub = true;
-		return 0;
 	case 's':
-		args->systemd = true;
+		if (args->loader != LOADER_ANY)
+			argp_error(state, "--grub and --systemd-boot exclude each other");
+		args->loader = key == 'g' ? LOADER_GRUB : LOADER_SYSTEMD;
 		return 0;
 	case ARGP_KEY_ARG:
 		argp_error(state, "'%s' is too much", arg);
@@ -124,8 +117,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case ARGP_KEY_END:
 		if (!args->reserve == !args->nr_wishes)
 			argp_error(state, "say what is wanted: either --reserve, or --vm once or more");
-		if (args->grub && args->systemd)
-			argp_error(state, "--grub and --systemd-boot exclude each other");
+		if (args->table.json && (args->apply || args->dry_run))
+			argp_error(state, "--json is not for --apply and --dry-run");
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -170,7 +163,8 @@ static size_t read_places(struct place **places)
 			continue;
 		place.nid = nid;
 		pool = nodes_find(pools, nid);
-		place.total = memory_of(nid) + (pool ? pool->size : 0);
+		place.now = pool ? pool->size : 0;
+		place.total = memory_of(nid) + place.now;
 		if (!place.total)
 			continue;
 		*places = xrealloc(*places, (nr + 1) * sizeof(**places));
@@ -187,8 +181,8 @@ static size_t read_places(struct place **places)
 
 /*
  * What stays with the kernel: memory maps of a 64th of that, twice as much for
- * KHO's scratch area, some for what each node needs; and on the largest node
- * KHO's area for all nodes.
+ * KHO's scratch area, some for what each node needs; on the lowest node its own
+ * image and memory below 4 GiB; and on the largest KHO's area for all nodes.
  */
 static void limit_places(struct place *places, size_t nr, uint64_t keep)
 {
@@ -202,11 +196,16 @@ static void limit_places(struct place *places, size_t nr, uint64_t keep)
 		struct place *p = &places[i];
 		uint64_t least = 512 * MIB + p->total / 256;
 
+		if (!i)
+			least += 256 * MIB;
 		if (p == largest)
 			least += 512 * MIB + nr * 16 * MIB;
 		if (keep > least)
 			least = keep;
 		p->most = p->total > least ? (p->total - least) / SECTION * SECTION : 0;
+		/* No estimate is as good as what has been done. */
+		if (p->most < p->now && keep <= p->total - p->now)
+			p->most = p->now;
 	}
 }
 
@@ -229,30 +228,33 @@ static void too_much(const struct place *p, const char *wish)
 {
 	char *most = format_size(p->most), *total = format_size(p->total);
 
-	fatal(EX_DIFFERS, "node %d: %s is too much: it has %s, and a pool of %s at most", p->nid, wish,
-	      total, most);
+	fatal(EX_DIFFERS, "node %d: %s is too much: it has %s, and a pool of %s at most", p->nid,
+	      wish, total, most);
 }
 
 /* The share that is wanted of each node, in whole gibibytes where that is possible. */
 static void reserve_share(struct place *p, const char *text)
 {
 	size_t len = strlen(text);
-	uint64_t bytes;
+	uint64_t bytes = 0;
 	char *number;
+	bool good;
 
 	if (len && text[len - 1] == '%') {
 		number = xstrdup(text);
 		number[len - 1] = '\0';
-		if (!parse_number(number, &bytes) || !bytes || bytes > 100)
-			fatal(EX_USAGE, "--reserve %s: a percentage from 1%% to 100%%, or a size", text);
+		good = parse_number(number, &bytes) && bytes <= 100;
 		free(number);
+		good = good && bytes;
 		bytes = p->total / 100 * bytes;
 		/* A percentage is a wish that may be met in part. */
 		if (bytes > p->most)
 			bytes = p->most;
-	} else if (!parse_size(text, &bytes) || !bytes) {
-		fatal(EX_USAGE, "--reserve %s: a percentage from 1%% to 100%%, or a size", text);
+	} else {
+		good = parse_size(text, &bytes) && bytes;
 	}
+	if (!good)
+		fatal(EX_USAGE, "--reserve %s: a percentage from 1%% to 100%%, or a size", text);
 	p->asked = bytes;
 	p->pool = bytes / GIB * GIB;
 	if (p->pool < GIB)
@@ -296,8 +298,8 @@ static int larger_first(const void *a, const void *b)
 	const struct wish *x = a, *y = b;
 
 	/* Those that may not choose come first of all. */
-	if ((x->nid >= 0) != (y->nid >= 0))
-		return x->nid >= 0 ? -1 : 1;
+	if (!(x->nid < 0) != !(y->nid < 0))
+		return x->nid < 0 ? 1 : -1;
 	return x->size < y->size ? 1 : x->size > y->size ? -1 : 0;
 }
 
@@ -309,7 +311,8 @@ static void place_vms(struct place *places, size_t nr, struct arguments *args)
 	for (i = 0; i < args->nr_wishes; i++)
 		if (args->wishes[i].nid >= 0)
 			find_place(places, nr, args->wishes[i].nid);
-	qsort(args->wishes, args->nr_wishes, sizeof(*args->wishes), larger_first);
+	if (args->nr_wishes)
+		qsort(args->wishes, args->nr_wishes, sizeof(*args->wishes), larger_first);
 	for (i = 0; i < args->nr_wishes; i++)
 		for (n = 0; n < args->wishes[i].count; n++)
 			if (!place_vm(places, nr, &args->wishes[i]))
@@ -349,7 +352,7 @@ static const struct column columns[] = {
 	{ "PARAMETER", "boot parameters for all nodes", COL_TEXT, false },
 };
 
-#define NR_COLUMNS (sizeof(columns) / sizeof(columns[0]))
+#define NR_COLUMNS ARRAY_SIZE(columns)
 
 static void show(const struct place *places, size_t nr, const char *parameter,
 		 const struct table_options *options)
@@ -375,113 +378,17 @@ static void show(const struct place *places, size_t nr, const char *parameter,
 		printf("\nkho=on %s\n", parameter);
 }
 
-static void save(const char *path, const char *text)
-{
-	char *temp = xasprintf("%s.XXXXXX", path);
-	int fd = mkstemp(temp);
-	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
-	bool bad;
-
-	if (!out)
-		fatal(EX_FAILED, "%s: %s", temp, strerror(errno));
-	fputs(text, out);
-	bad = fchmod(fd, 0644) || fflush(out) || fsync(fd);
-	bad |= fclose(out) || rename(temp, path);
-	if (bad)
-		fatal(EX_FAILED, "%s: %s", path, strerror(errno));
-	free(temp);
-}
-
-/* @line without what we are about to add, which may be there from before. */
-static char *without_ours(const char *line)
-{
-	char *copy = xstrdup(line), *rest = copy, *word, *kept = NULL;
-
-	while ((word = strsep(&rest, " \t\n")))
-		if (*word && strncmp(word, "guestmemfs=", 11) && strncmp(word, "kho=", 4))
-			kept = join(kept, " ", word);
-	free(copy);
-	return kept ? kept : xstrdup("");
-}
-
-static void print_diff(const char *path, const char *text)
-{
-	char name[] = "/tmp/gmfs-numa.XXXXXX";
-	int fd = mkstemp(name), status;
-	pid_t pid;
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		fatal(EX_FAILED, "%s: %s", name, strerror(errno));
-	close(fd);
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		execlp("diff", "diff", "-uN", "--label", path, "--label", path, path, name, NULL);
-		_exit(127);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0 || WEXITSTATUS(status) > 1)
-		warning("diff cannot be run; %s would be:\n%s", path, text);
-	unlink(name);
-}
-
-static void apply(const struct arguments *args, const char *parameter)
-{
-	char *grub_dir = xasprintf("%s/etc/default/grub.d", sysroot);
-	char *path, *old, *text, *line, *backup;
-	bool grub = args->grub;
-
-	if (!grub && !args->systemd) {
-		grub = !access(grub_dir, F_OK);
-		path = xasprintf("%s" CMDLINE_FILE, sysroot);
-		if (!grub && access(path, F_OK))
-			fatal(EX_FAILED, "neither GRUB nor systemd-boot is set up here: add to the kernel's command line: kho=on %s",
-			      parameter);
-		free(path);
-	}
-	path = xasprintf("%s%s", sysroot, grub ? GRUB_FILE : CMDLINE_FILE);
-	old = read_text("%s", grub ? GRUB_FILE : CMDLINE_FILE);
-	if (grub) {
-		text = xasprintf("# Written by gmfs-numa plan --apply.\n"
-				 "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT kho=on %s\"\n",
-				 parameter);
-	} else {
-		line = without_ours(old ? old : "");
-		text = xasprintf("%s%skho=on %s\n", line, *line ? " " : "", parameter);
-		free(line);
-	}
-
-	print_diff(path, text);
-	if (!args->dry_run) {
-		if (grub && mkdir(grub_dir, 0755) && errno != EEXIST)
-			fatal(EX_FAILED, "%s: %s", grub_dir, strerror(errno));
-		if (old) {
-			char *whole = xasprintf("%s\n", old);
-
-			backup = xasprintf("%s.gmfs-numa-backup", path);
-			/* GRUB reads *.cfg alone, so this is not in its way. */
-			save(backup, whole);
-			printf("%s is kept as %s\n", path, backup);
-			free(backup);
-			free(whole);
-		}
-		save(path, text);
-		printf("written: %s; now run %s, and boot\n", path,
-		       grub ? "update-grub" : "kernel-install add-all");
-	}
-	free(text);
-	free(old);
-	free(path);
-	free(grub_dir);
-}
-
 int cmd_plan(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{ "reserve", 'R', "AMOUNT", 0, "of each node: a percentage such as 80%, or a size", 0 },
-		{ "vm", 'v', "COUNTxSIZE[@NODE]", 0, "room for virtual machines, such as 2x64G", 0 },
+		{ "reserve", 'R', "AMOUNT", 0,
+		  "of each node: a percentage such as 80%, or a size", 0 },
+		{ "vm", 'v', "COUNTxSIZE[@NODE]", 0,
+		  "room for virtual machines, such as 2x64G", 0 },
 		{ "keep", 'k', "SIZE", 0, "leave at least so much of each node to the kernel", 0 },
 		{ "nodes", 'N', "LIST", 0, "pools on these nodes alone", 0 },
-		{ "apply", 'a', NULL, 0, "write the parameters for the boot loader, after a backup", 0 },
+		{ "apply", 'a', NULL, 0,
+		  "write the parameters for the boot loader, after a backup", 0 },
 		{ "dry-run", 'd', NULL, 0, "show what --apply would write", 0 },
 		{ "grub", 'g', NULL, 0, "the boot loader is GRUB", 0 },
 		{ "systemd-boot", 's', NULL, 0, "the boot loader is systemd-boot", 0 },
@@ -505,9 +412,11 @@ int cmd_plan(int argc, char **argv)
 	if (args.nodes) {
 		n = parse_nodes(args.nodes, &nids);
 		for (i = 0; i < n; i++) {
-			struct place one = *find_place(places, nr, nids[i]);
+			struct place *p = find_place(places, nr, nids[i]), one = *p;
 
-			*find_place(places, nr, nids[i]) = places[kept];
+			if (p < places + kept)
+				continue;	/* named twice */
+			*p = places[kept];
 			places[kept++] = one;
 		}
 		nr = kept;
@@ -521,7 +430,7 @@ int cmd_plan(int argc, char **argv)
 	parameter = make_parameter(places, nr);
 	show(places, nr, parameter, &args.table);
 	if (args.apply || args.dry_run)
-		apply(&args, parameter);
+		boot_loader_apply(args.loader, args.dry_run, parameter);
 	for (i = 0; i < nr; i++)
 		free(places[i].vms);
 	free(places);

@@ -64,7 +64,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'q':
 		args->qemu = true;
 		return 0;
-	case ARGP_KEY_END:
+	case ARGP_KEY_SUCCESS:	/* comes also if there are arguments */
 		if (!args->size)
 			argp_error(state, "--size is missing");
 		return 0;
@@ -86,7 +86,7 @@ static int node_near(const char *what)
 	size_t i;
 	int nid;
 
-	for (i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(places); i++) {
 		text = strchr(what, '/') ? NULL : read_text(places[i], what);
 		if (!text)
 			continue;
@@ -295,7 +295,7 @@ static int run(const struct arguments *args, const struct node *node, char **arg
 
 	/* Nothing may come between the file and who removes it. */
 	sigemptyset(&block);
-	for (i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(forwarded); i++) {
 		sigaddset(&block, forwarded[i]);
 		sigaction(forwarded[i], &action, NULL);
 	}
@@ -306,13 +306,14 @@ static int run(const struct arguments *args, const struct node *node, char **arg
 	warning("node %d: %s, %s", node->nid, path, args->size);
 	child = fork();
 	if (!child) {
-		for (i = 0; i < sizeof(forwarded) / sizeof(forwarded[0]); i++)
+		for (i = 0; i < ARRAY_SIZE(forwarded); i++)
 			signal(forwarded[i], SIG_DFL);
 		sigprocmask(SIG_SETMASK, &before, NULL);
 		bind_to(node);
 		execvp(command[0], command);
+		status = errno == ENOENT ? 127 : 126;
 		warning("%s: %s", command[0], strerror(errno));
-		_exit(errno == ENOENT ? 127 : 126);
+		_exit(status);
 	}
 	if (child > 0)
 		tags_write(path, NULL, basename(argv[0]));
@@ -331,7 +332,8 @@ int cmd_run(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
 		{ "node", 'N', "NODE", 0, "number of the node, or auto (default)", 0 },
-		{ "near", 'D', "WHAT", 0, "auto: nearest to a device (PCI address, name) or to CPUs", 0 },
+		{ "near", 'D', "WHAT", 0,
+		  "auto: nearest to a device (PCI address, name) or to CPUs", 0 },
 		{ "size", 's', "SIZE", 0, "size of the guest's memory", 0 },
 		{ "name", 'n', "NAME", 0, "name of the file", 0 },
 		{ "base", 'B', "DIR", 0, "nodes are mounted at DIR/nodeN (" MOUNT_BASE ")", 0 },
@@ -367,7 +369,7 @@ int cmd_run(int argc, char **argv)
 		if (args.near)
 			fatal(EX_USAGE, "--near is for --node auto");
 	}
-	if (args.bytes % node->block_size)
+	if (!node->block_size || args.bytes % node->block_size)
 		fatal(EX_USAGE, "--size %s: it has to be a multiple of 2M", args.size);
 	status = run(&args, node, argv + first);
 	nodes_free(nodes);

@@ -31,7 +31,7 @@ static const struct setting {
 	{ "zeroing", WORDS, "background or on-alloc", { "background", "on-alloc" } },
 };
 
-#define NR_SETTINGS (sizeof(settings) / sizeof(settings[0]))
+#define NR_SETTINGS ARRAY_SIZE(settings)
 
 /* What can be read beside those. */
 static const char * const readable[] = {
@@ -42,7 +42,7 @@ static const char * const readable[] = {
 	"total_inodes", "uuid",
 };
 
-#define NR_READABLE (sizeof(readable) / sizeof(readable[0]))
+#define NR_READABLE ARRAY_SIZE(readable)
 
 static const struct setting *find_setting(const char *name)
 {
@@ -224,10 +224,13 @@ static error_t parse_get(int key, char *arg, struct argp_state *state)
 
 static const struct argp_child table_child[] = { { &table_argp, 0, NULL, 0 }, { } };
 
-static void show_value(struct table *table, int nid, const char *name)
+/* What is not asked for by name may be missing in another version of the kernel. */
+static void show_value(struct table *table, int nid, const char *name, bool asked)
 {
 	char *value = read_text("/sys/fs/guestmemfs/node%d/%s", nid, name);
 
+	if (!value && errno == ENOENT && !asked)
+		return;
 	if (!value)
 		fatal(EX_FAILED, "node %d: %s: %s", nid, name, strerror(errno));
 	table_row(table);
@@ -269,13 +272,13 @@ int cmd_get(int argc, char **argv)
 		int nid = nodes->node[i].nid;
 
 		for (arg = first; arg < argc; arg++)
-			show_value(table, nid, argv[arg]);
+			show_value(table, nid, argv[arg], true);
 		if (first < argc)
 			continue;
 		for (j = 0; j < NR_READABLE; j++)
-			show_value(table, nid, readable[j]);
+			show_value(table, nid, readable[j], false);
 		for (j = 0; j < NR_SETTINGS; j++)
-			show_value(table, nid, settings[j].name);
+			show_value(table, nid, settings[j].name, false);
 	}
 	table_print(table);
 	nodes_free(nodes);

@@ -14,7 +14,8 @@
 #include "gmfs-numa.h"
 
 enum {
-	C_NODE, C_CPUS, C_DISTANCES, C_KERNEL, C_KERNEL_FREE, C_SIZE, C_USED, C_FREE, C_LARGEST,
+	C_NODE, C_CPUS, C_NEAR, C_DISTANCES, C_KERNEL, C_KERNEL_FREE, C_SIZE, C_USED, C_FREE,
+	C_LARGEST,
 	C_GIANTS, C_SCRUBBED, C_DIRTY, C_POISONED, C_RESERVED, C_STATE, C_MOUNTS, C_INODES,
 	C_METADATA, C_GENERATION, C_FAILURES, C_FROM, C_UUID, C_ERROR,
 };
@@ -22,16 +23,17 @@ enum {
 static const struct column columns[] = {
 	[C_NODE] = { "NODE", "number of the node", COL_NUMBER, true },
 	[C_CPUS] = { "CPUS", "CPUs of the node", COL_TEXT, true },
-	[C_DISTANCES] = { "DISTANCES", "to each node", COL_TEXT, false },
+	[C_NEAR] = { "NEAR", "the nearest other nodes, and how far they are", COL_TEXT, true },
+	[C_DISTANCES] = { "DISTANCES", "to all nodes that are online", COL_TEXT, false },
 	[C_KERNEL] = { "KERNEL", "memory that the kernel manages", COL_SIZE, true },
 	[C_KERNEL_FREE] = { "KERNEL-FREE", "what of that is free", COL_SIZE, false },
 	[C_SIZE] = { "SIZE", "size of the pool", COL_SIZE, true },
 	[C_USED] = { "USED", "used, or out of use", COL_SIZE, true },
 	[C_FREE] = { "FREE", "free", COL_SIZE, true },
 	[C_LARGEST] = { "LARGEST", "longest free run", COL_SIZE, true },
-	[C_GIANTS] = { "FREE-1G", "free, aligned gibibytes", COL_NUMBER, true },
-	[C_SCRUBBED] = { "SCRUBBED", "free and zero", COL_SIZE, false },
-	[C_DIRTY] = { "DIRTY", "free, to be zeroed first", COL_SIZE, true },
+	[C_GIANTS] = { "FREE-1G", "free, aligned gibibytes", COL_NUMBER, false },
+	[C_SCRUBBED] = { "SCRUBBED", "free and zero", COL_SIZE, true },
+	[C_DIRTY] = { "DIRTY", "free, to be zeroed first", COL_SIZE, false },
 	[C_POISONED] = { "POISONED", "with hardware errors", COL_SIZE, true },
 	[C_RESERVED] = { "RESERVED", "free for CAP_SYS_RESOURCE alone", COL_SIZE, false },
 	[C_STATE] = { "STATE", "active, frozen, read-only or failed", COL_TEXT, true },
@@ -45,7 +47,7 @@ static const struct column columns[] = {
 	[C_ERROR] = { "ERROR", "why it failed", COL_TEXT, false },
 };
 
-#define NR_COLUMNS (sizeof(columns) / sizeof(columns[0]))
+#define NR_COLUMNS ARRAY_SIZE(columns)
 
 struct arguments {
 	struct table_options table;
@@ -53,13 +55,45 @@ struct arguments {
 	uint64_t seconds;
 };
 
-static void show_node(struct table *table, const struct node *node)
+/* "1,2(20)": the nearest nodes but itself; empty if there are no others. */
+static char *nearest(const struct node *node, const char *online)
+{
+	unsigned int first, last, nid, distance, least = 0;
+	const char *list = online, *row = node->distances;
+	char *text = NULL, *one;
+	char *end;
+
+	while (next_range(&list, &first, &last)) {
+		for (nid = first; nid <= last; nid++, row = end) {
+			distance = strtoul(row, &end, 10);
+			if ((int)nid == node->nid || end == row || (least && distance > least))
+				continue;
+			if (distance != least) {
+				free(text);
+				text = NULL;
+			}
+			least = distance;
+			one = xasprintf("%u", nid);
+			text = join(text, ",", one);
+			free(one);
+		}
+	}
+	if (!text)
+		return NULL;
+	one = xasprintf("%s(%u)", text, least);
+	free(text);
+	return one;
+}
+
+static void show_node(struct table *table, const struct node *node, const char *online)
 {
 	uint64_t block = node->block_size;
+	char *near = nearest(node, online);
 
 	table_row(table);
 	table_number(table, C_NODE, node->nid);
 	table_text(table, C_CPUS, node->cpus);
+	table_text(table, C_NEAR, near);
 	table_text(table, C_DISTANCES, node->distances);
 	table_size(table, C_KERNEL, node->kernel_total);
 	table_size(table, C_KERNEL_FREE, node->kernel_free);
@@ -81,16 +115,19 @@ static void show_node(struct table *table, const struct node *node)
 	table_text(table, C_FROM, node->handed_over_from);
 	table_text(table, C_UUID, node->uuid);
 	table_text(table, C_ERROR, node->error);
+	free(near);
 }
 
 static void show(const struct arguments *args, int argc, char **argv)
 {
 	struct nodes *nodes = argc ? nodes_select(argc, argv) : nodes_read_any();
 	struct table *table = table_new("nodes", columns, NR_COLUMNS, &args->table);
+	char *online = read_text("/sys/devices/system/node/online");
 	size_t i, nr = nodes->nr;
 
 	for (i = 0; i < nr; i++)
-		show_node(table, &nodes->node[i]);
+		show_node(table, &nodes->node[i], online ? online : "");
+	free(online);
 	table_print(table);
 	for (i = 0; i < nr; i++)
 		if (*nodes->node[i].error && !args->table.json)

@@ -5,7 +5,6 @@
  */
 
 #include <errno.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -63,37 +62,45 @@ struct reap {
 	int status;
 };
 
-/* A process can be asked for; of a virtual machine's UUID we know nothing. */
-static bool owner_is_gone(const char *owner)
+/* A process can be looked for; of a virtual machine's UUID we know nothing. */
+static bool owner_is_gone(const struct tags *tags)
 {
 	uint64_t pid;
 
-	return !strncmp(owner, "pid:", 4) && parse_number(owner + 4, &pid) &&
-	       kill(pid, 0) && errno == ESRCH;
+	return !strncmp(tags->owner, "pid:", 4) && parse_number(tags->owner + 4, &pid) &&
+	       pid && pid <= INT32_MAX && process_gone(pid, tags->boot);
+}
+
+static bool is_used(const struct stat *st)
+{
+	struct use *uses;
+	size_t nr = uses_read(true, &uses), i;
+	bool used = false;
+
+	for (i = 0; i < nr; i++)
+		used |= use_is_of(&uses[i], st);
+	uses_free(uses, nr);
+	return used;
 }
 
 static void reap_file(const struct file *file, void *arg)
 {
 	struct reap *reap = arg;
 	const char *reason = NULL;
-	struct user *users;
 	struct tags tags;
 	bool removed = false;
-	size_t nr;
 
 	tags_read(&tags, file->path);
 	if (!tags.owner)
 		reason = reap->no_owner ? "no owner" : NULL;
-	else if (owner_is_gone(tags.owner))
+	else if (owner_is_gone(&tags))
 		reason = "its owner is gone";
 	if (!reason || time(NULL) - file->st->st_ctime < (time_t)reap->older) {
 		tags_free(&tags);
 		return;
 	}
 	/* Looked at last: it can be mapped at any moment. */
-	nr = users_of(file->st, true, &users);
-	users_free(users, nr);
-	if (nr) {
+	if (is_used(file->st)) {
 		tags_free(&tags);
 		return;
 	}
@@ -169,7 +176,8 @@ int cmd_reap(int argc, char **argv)
 		{ "REMOVED", "it is gone", COL_BOOL, true },
 	};
 	static const struct argp_option options[] = {
-		{ "older-than", 't', "AGE", 0, "only what was last changed so long ago: 30s, 10m, 1h, 2d", 0 },
+		{ "older-than", 't', "AGE", 0,
+		  "only what was last changed so long ago: 30s, 10m, 1h, 2d", 0 },
 		{ "no-owner", 'N', NULL, 0, "files without an owner as well", 0 },
 		{ "yes", 'y', NULL, 0, "remove them, do not only list them", 0 },
 		{ }

@@ -54,6 +54,40 @@ static void add_domain(struct srat *srat, uint32_t domain)
 		srat->domains[srat->nr_domains++] = domain;
 }
 
+/* A device that can start accesses: its domain is one even if it has no memory. */
+static void read_initiator(struct srat *srat, const unsigned char *e)
+{
+	if (e[0] == SRAT_X2APIC && e[1] >= 24 && get32(e + 12) & 1)
+		add_domain(srat, get32(e + 4));
+	if (e[0] == SRAT_CPU && e[1] >= 16 && get32(e + 4) & 1)
+		add_domain(srat, e[2] | e[9] << 8 | e[10] << 16 | (uint32_t)e[11] << 24);
+	if (e[0] == SRAT_GENERIC && e[1] >= 32 && get32(e + 24) & 1)
+		add_domain(srat, get32(e + 4));
+}
+
+static void read_memory(struct srat *srat, const unsigned char *e)
+{
+	struct affinity *more;
+
+	if (e[0] != SRAT_MEMORY || e[1] < 40 || !(get32(e + 28) & 1))
+		return;
+	add_domain(srat, get32(e + 2));
+	more = xrealloc(srat->memory, (srat->nr + 1) * sizeof(*more));
+	more[srat->nr++] = (struct affinity){ get32(e + 2), { get64(e + 8), get64(e + 16) } };
+	srat->memory = more;
+}
+
+/* Call @fn for each entry that is whole: behind a header, each with type and length. */
+static void each_entry(struct srat *srat, const unsigned char *table, size_t size,
+		       void (*fn)(struct srat *srat, const unsigned char *e))
+{
+	size_t at;
+
+	for (at = 48; at + 2 <= size && table[at + 1] >= 2 && at + table[at + 1] <= size;
+	     at += table[at + 1])
+		fn(srat, table + at);
+}
+
 /*
  * Linux numbers domains in the order in which it sees them: those of CPUs and other
  * initiators first, then those of memory (acpi_numa_init()).
@@ -61,32 +95,14 @@ static void add_domain(struct srat *srat, uint32_t domain)
 static void read_srat(struct srat *srat)
 {
 	unsigned char *table;
-	size_t size, at;
-	int memory;
+	size_t size;
 
 	memset(srat, 0, sizeof(*srat));
 	table = read_binary(&size, "/sys/firmware/acpi/tables/SRAT");
-	for (memory = 0; table && memory < 2; memory++) {
-		for (at = 48; at + 2 <= size && table[at + 1] >= 2 && at + table[at + 1] <= size;
-		     at += table[at + 1]) {
-			const unsigned char *e = table + at;
-
-			if ((e[0] == SRAT_MEMORY) != memory)
-				continue;
-			if (e[0] == SRAT_X2APIC && e[1] >= 24 && get32(e + 12) & 1)
-				add_domain(srat, get32(e + 4));
-			if (e[0] == SRAT_CPU && e[1] >= 16 && get32(e + 4) & 1)
-				add_domain(srat, e[2] | e[9] << 8 | e[10] << 16 | (uint32_t)e[11] << 24);
-			if (e[0] == SRAT_GENERIC && e[1] >= 32 && get32(e + 24) & 1)
-				add_domain(srat, get32(e + 4));
-			if (e[0] != SRAT_MEMORY || e[1] < 40 || !(get32(e + 28) & 1))
-				continue;
-			add_domain(srat, get32(e + 2));
-			srat->memory = xrealloc(srat->memory, (srat->nr + 1) * sizeof(*srat->memory));
-			srat->memory[srat->nr++] = (struct affinity){
-				get32(e + 2), { get64(e + 8), get64(e + 16) } };
-		}
-	}
+	if (!table)
+		return;
+	each_entry(srat, table, size, read_initiator);
+	each_entry(srat, table, size, read_memory);
 	free(table);
 }
 
@@ -100,8 +116,10 @@ static bool srat_has(const struct srat *srat, int nid, uint64_t base, uint64_t s
 {
 	size_t i;
 
+	if ((size_t)nid >= srat->nr_domains)
+		return false;
 	for (i = 0; i < srat->nr; i++)
-		if ((size_t)nid < srat->nr_domains && srat->memory[i].domain == srat->domains[nid] &&
+		if (srat->memory[i].domain == srat->domains[nid] &&
 		    within(&srat->memory[i].range, base, size))
 			return true;
 	return false;
@@ -120,7 +138,8 @@ static int verify_file(const struct srat *srat, const char *path)
 	nid = path_node(path);
 	fd = nid < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
-		warning("%s: %s", path, errno == ENOTSUP ? "this is not on guestmemfs" : strerror(errno));
+		warning("%s: %s", path,
+			errno == ENOTSUP ? "this is not on guestmemfs" : strerror(errno));
 		return EX_FAILED;
 	}
 	nr = file_pieces(fd, &pieces);
@@ -145,7 +164,8 @@ static int verify_file(const struct srat *srat, const char *path)
 	}
 	size = format_size(bytes);
 	if (!status)
-		printf("%s: %s in %zd pieces, all on node %d%s\n", path, size, nr, nid,
+		printf("%s: %s in %zd piece%s, all on node %d%s\n", path, size, nr,
+		       nr == 1 ? "" : "s", nid,
 		       srat->nr ? " as the firmware has it" : " (the firmware's table cannot be read)");
 	free(size);
 	free(pieces);
@@ -164,34 +184,24 @@ static char *status_field(pid_t pid, const char *name)
 	return value;
 }
 
-/* Is a list as "1-3,5" all within another? */
+static bool list_has(const char *list, unsigned int number)
+{
+	unsigned int first, last;
+
+	while (next_range(&list, &first, &last))
+		if (number >= first && number <= last)
+			return true;
+	return false;
+}
+
 static bool list_within(const char *list, const char *outer)
 {
-	unsigned int first, last, i, a, b;
-	const char *o;
-	bool found;
-	int len;
+	unsigned int first, last;
 
-	for (; *list; list += len + (list[len] == ',')) {
-		len = 0;
-		if (sscanf(list, "%u-%u%n", &first, &last, &len) != 2 || !len) {
-			if (sscanf(list, "%u%n", &first, &len) != 1)
+	while (next_range(&list, &first, &last))
+		for (; first <= last; first++)
+			if (!list_has(outer, first))
 				return false;
-			last = first;
-		}
-		for (i = first; i <= last; i++) {
-			found = false;
-			for (o = outer; *o && !found; o += strcspn(o, ",") + !!strchr(o, ',')) {
-				if (sscanf(o, "%u-%u", &a, &b) != 2)
-					b = sscanf(o, "%u", &a) == 1 ? a : 0;
-				found = i >= a && i <= b;
-				if (!strchr(o, ','))
-					break;
-			}
-			if (!found)
-				return false;
-		}
-	}
 	return true;
 }
 
@@ -211,19 +221,35 @@ static int node_of_cpus(const char *cpus)
 	return -1;
 }
 
-/* Pages that a mapping has on other nodes, of a line of numa_maps. */
+/* The number behind a name in a line of numa_maps, or 0. */
+static uint64_t maps_field(const char *line, const char *name)
+{
+	const char *at = strstr(line, name);
+
+	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
+}
+
+/*
+ * Pages of its own that a process has on other nodes for sure, of a line of numa_maps:
+ * what it has written, unless others map it as well. Programs, libraries and such are
+ * there once for all, and wherever they were first wanted.
+ */
 static uint64_t pages_elsewhere(const char *line, int nid)
 {
-	uint64_t pages = 0, nr;
+	uint64_t total = 0, elsewhere = 0, nr, own = maps_field(line, " anon=");
 	const char *at = line;
 	int n;
 
+	if (maps_field(line, " mapmax=") < 2 && own < maps_field(line, " dirty="))
+		own = maps_field(line, " dirty=");
 	while ((at = strstr(at, " N"))) {
-		if (sscanf(at, " N%d=%ju", &n, &nr) == 2 && n != nid)
-			pages += nr;
+		if (sscanf(at, " N%d=%ju", &n, &nr) == 2) {
+			total += nr;
+			elsewhere += n == nid ? 0 : nr;
+		}
 		at += 2;
 	}
-	return pages;
+	return elsewhere + own > total ? elsewhere + own - total : 0;
 }
 
 static int verify_process(pid_t pid)
@@ -246,9 +272,6 @@ static int verify_process(pid_t pid)
 		status = EX_DIFFERS;
 	}
 	while (nid >= 0 && (line = strsep(&rest, "\n"))) {
-		/* Programs and libraries are there once for all processes. */
-		if (strstr(line, " file=") && !strstr(line, " anon=") && !strstr(line, " dirty="))
-			continue;
 		pages = pages_elsewhere(line, nid);
 		if (!pages)
 			continue;

@@ -89,6 +89,7 @@ void tags_read(struct tags *tags, const char *path)
 	tags->owner = get_tag(path, TAG_OWNER);
 	tags->vmm = get_tag(path, TAG_VMM);
 	tags->since = get_tag(path, TAG_SINCE);
+	tags->boot = get_tag(path, TAG_BOOT);
 }
 
 void tags_free(struct tags *tags)
@@ -96,6 +97,7 @@ void tags_free(struct tags *tags)
 	free(tags->owner);
 	free(tags->vmm);
 	free(tags->since);
+	free(tags->boot);
 }
 
 static int set_tag(const char *path, const char *name, const char *value)
@@ -107,14 +109,17 @@ static int set_tag(const char *path, const char *name, const char *value)
 
 int tags_write(const char *path, const char *owner, const char *vmm)
 {
+	char *boot = read_text("/proc/sys/kernel/random/boot_id");
 	time_t now = time(NULL);
 	char since[32];
+	int err = 0;
 
 	strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
 	if ((owner && set_tag(path, TAG_OWNER, owner)) || (vmm && set_tag(path, TAG_VMM, vmm)) ||
-	    set_tag(path, TAG_SINCE, since))
-		return -errno;
-	return 0;
+	    set_tag(path, TAG_BOOT, boot) || set_tag(path, TAG_SINCE, since))
+		err = -errno;
+	free(boot);
+	return err;
 }
 
 static int by_name(const FTSENT **a, const FTSENT **b)

@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <sys/types.h>
 
+#define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
+
 /* f_type of statfs(2). */
 #define GUESTMEMFS_MAGIC	0x474d4653
 
@@ -18,6 +20,8 @@
 #define TAG_OWNER	"user.guestmemfs.owner"
 #define TAG_VMM		"user.guestmemfs.vmm"
 #define TAG_SINCE	"user.guestmemfs.since"
+/* Boot id of the kernel: a process of another one is gone, whatever its number. */
+#define TAG_BOOT	"user.guestmemfs.boot"
 
 /* Where nodes are mounted if nothing else is said: DIR/nodeN. */
 #define MOUNT_BASE	"/run/guestmemfs"
@@ -119,19 +123,29 @@ ssize_t node_extents(int nid, struct range **ranges);
 /* nid of the node that a mounted path is on; -1 with errno: ENOTSUP if not guestmemfs. */
 int path_node(const char *path);
 
-/* --- procs.c: who uses a file --- */
+/* --- procs.c: who uses files --- */
 
 struct stat;
 
-struct user {
+/* A process has a file mapped or open. */
+struct use {
 	pid_t pid;
 	char *command;
+	dev_t dev;
+	ino_t ino;
+	bool deleted;		/* it has no name any more */
 };
 
-/* Processes, but this one, that have the file mapped, or have it open as well. */
-size_t users_of(const struct stat *st, bool open_too, struct user **users);
-void users_free(struct user *users, size_t nr);
+/*
+ * What processes, but this one, have mapped, or have open as well, of the nodes that
+ * are mounted here. Whose process we may not look at is not found.
+ */
+size_t uses_read(bool open_too, struct use **uses);
+void uses_free(struct use *uses, size_t nr);
+bool use_is_of(const struct use *use, const struct stat *st);
 bool sees_all_processes(void);
+/* Is a process gone, of this boot or of that with the given id, if not NULL? */
+bool process_gone(pid_t pid, const char *boot);
 
 /* --- files.c: files of guestmemfs --- */
 
@@ -153,6 +167,7 @@ struct tags {
 	char *owner;		/* each may be NULL */
 	char *vmm;
 	char *since;
+	char *boot;
 };
 
 /* Regular files of mounted nodes, or below paths: what the arguments name. */
@@ -165,6 +180,16 @@ void tags_read(struct tags *tags, const char *path);
 void tags_free(struct tags *tags);
 /* NULL leaves a tag as it is, "" removes it; the time is set. 0 or -errno. */
 int tags_write(const char *path, const char *owner, const char *vmm);
+
+/* --- bootloader.c: the kernel's command line --- */
+
+enum boot_loader { LOADER_ANY, LOADER_GRUB, LOADER_SYSTEMD };
+
+/*
+ * Shows what changes so that the kernel gets the parameter and kho=on, and writes it,
+ * what was there beside it, unless it is a dry run.
+ */
+void boot_loader_apply(enum boot_loader loader, bool dry_run, const char *parameter);
 
 /* --- util.c --- */
 
@@ -180,6 +205,8 @@ void warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void fatal(int status, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
 /* A decimal number and nothing else. */
 bool parse_number(const char *text, uint64_t *number);
+/* Goes on in a list such as "0-3,8", as the kernel prints them; false at its end. */
+bool next_range(const char **list, unsigned int *first, unsigned int *last);
 /* list (may be NULL, is freed) with item behind it. */
 char *join(char *list, const char *separator, const char *item);
 /* "64G", "512M", "2MiB", "1.5G", "4096": bytes; false if it is no size. */
@@ -247,5 +274,7 @@ int cmd_verify(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_tag(int argc, char **argv);
 int cmd_reap(int argc, char **argv);
+int cmd_store(int argc, char **argv);
+int cmd_load(int argc, char **argv);
 
 #endif /* GMFS_NUMA_H */

@@ -28,6 +28,8 @@ static const struct command {
 	{ "verify", cmd_verify, "prove that files and processes are on one node" },
 	{ "tag", cmd_tag, "say whose a file is" },
 	{ "reap", cmd_reap, "find and remove files that nobody owns" },
+	{ "store", cmd_store, "keep what comes from standard input over kexec" },
+	{ "load", cmd_load, "give it back" },
 	{ "get", cmd_get, "show what sysfs says of nodes" },
 	{ "set", cmd_set, "change settings of a node" },
 	{ "freeze", cmd_freeze, "let nothing change on nodes" },
@@ -38,7 +40,7 @@ static const struct command {
 	{ "metrics", cmd_metrics, "OpenMetrics text for monitoring" },
 };
 
-#define NR_COMMANDS (sizeof(commands) / sizeof(commands[0]))
+#define NR_COMMANDS ARRAY_SIZE(commands)
 
 static void help(void)
 {
@@ -60,8 +62,13 @@ static void help(void)
 /* What could not be written is an error, also on a disk that is full. */
 static void close_stdout(void)
 {
-	if (fclose(stdout) && errno != EPIPE) {
-		fprintf(stderr, "gmfs-numa: cannot write: %s\n", strerror(errno));
+	/* Of what was flushed before nothing but this is known. */
+	bool failed = ferror(stdout);
+
+	errno = 0;
+	if ((fclose(stdout) || failed) && errno != EPIPE) {
+		fprintf(stderr, "gmfs-numa: cannot write: %s\n",
+			errno ? strerror(errno) : "an earlier write failed");
 		_exit(EX_FAILED);
 	}
 }

@@ -271,7 +271,7 @@ static size_t parse_range(const char *text, unsigned int *first, unsigned int *l
 {
 	int len = 0;
 
-	if (!strncmp(text, "node", 4))
+	if (!strncmp(text, "node", 4) && text[4] >= '0' && text[4] <= '9')
 		return sscanf(text, "node%u%n", first, &len) == 1 ? (*last = *first, len) : 0;
 	if (*text < '0' || *text > '9' || sscanf(text, "%u%n", first, &len) != 1)
 		return 0;
@@ -297,7 +297,8 @@ size_t parse_nodes(const char *text, int **nids)
 	do {
 		len = parse_range(at, &first, &last);
 		if (!len || (at[len] && at[len] != ',') || last > 1023)
-			fatal(EX_USAGE, "'%s' is no list of nodes, such as 0, node1, 0-3 or 0,2", text);
+			fatal(EX_USAGE, "'%s' is no list of nodes, such as 0, node1, 0-3 or 0,2",
+			      text);
 		*nids = xrealloc(*nids, (nr + last - first + 1) * sizeof(**nids));
 		for (; first <= last; first++)
 			(*nids)[nr++] = first;

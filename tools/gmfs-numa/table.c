@@ -152,10 +152,8 @@ void table_size(struct table *table, size_t column, uint64_t bytes)
 
 void table_bool(struct table *table, size_t column, bool value)
 {
-	if (table->json)
-		table_text(table, column, value ? "true" : "false");
-	else
-		table_text(table, column, value ? "yes" : "no");
+	/* In JSON, libsmartcols makes false of what starts with 0 or n, and true of the rest. */
+	table_text(table, column, value ? "yes" : "no");
 }
 
 void table_print(struct table *table)
@@ -228,7 +226,7 @@ static error_t parse_table(int key, char *arg, struct argp_state *state)
 	case 'o':
 		options->columns = arg;
 		return 0;
-	case ARGP_KEY_END:
+	case ARGP_KEY_SUCCESS:	/* comes also if there are arguments */
 		if (options->json && options->raw)
 			argp_error(state, "--json and --raw exclude each other");
 		return 0;

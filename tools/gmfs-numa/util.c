@@ -96,31 +96,34 @@ bool parse_number(const char *text, uint64_t *number)
 bool parse_size(const char *text, uint64_t *bytes)
 {
 	static const char units[] = "KMGTPE";
+	double fraction = 0, digit = 1;
 	unsigned int shift = 0;
 	const char *unit;
-	long double value;
+	uint64_t whole;
 	char *end;
 
-	/* strtold() knows of signs, blanks, "inf" and hexadecimal as well. */
-	if (*text < '0' || *text > '9' || strpbrk(text, "xXeEpP-+ \t") == text + 1)
+	if (*text < '0' || *text > '9')
 		return false;
 	errno = 0;
-	value = strtold(text, &end);
-	if (errno || end == text)
+	whole = strtoull(text, &end, 10);
+	if (errno)
 		return false;
+	if (*end == '.')
+		for (end++; *end >= '0' && *end <= '9'; end++)
+			fraction += (*end - '0') * (digit /= 10);
 	if (*end) {
 		unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
-		if (!unit || !*unit)
+		if (!unit)
 			return false;
 		shift = 10 * (unit - units + 1);
 		end++;
 		if (!strcmp(end, "iB") || !strcmp(end, "i"))
 			end += strlen(end);
 	}
-	value *= (long double)(1ULL << shift);
-	if (*end || value >= 18446744073709551616.0L)
+	/* A part of a byte is no size, nor is what has no place in 64 bits. */
+	if (*end || (digit < 1 && !shift) || whole > UINT64_MAX >> shift)
 		return false;
-	*bytes = value;
+	*bytes = (whole << shift) + (uint64_t)(fraction * (1ULL << shift));
 	return true;
 }
 
@@ -142,9 +145,28 @@ char *format_size(uint64_t bytes)
 	if (tenth == 10) {
 		whole++;
 		tenth = 0;
+		if (whole == 1024 && units[unit + 1]) {
+			whole = 1;
+			unit++;
+		}
 	}
 	return tenth ? xasprintf("%ju.%u%c", (uintmax_t)whole, tenth, units[unit]) :
 		       xasprintf("%ju%c", (uintmax_t)whole, units[unit]);
+}
+
+bool next_range(const char **list, unsigned int *first, unsigned int *last)
+{
+	int len = 0;
+
+	if (sscanf(*list, "%u%n", first, &len) != 1)
+		return false;
+	*list += len;
+	*last = *first;
+	if (sscanf(*list, "-%u%n", last, &len) == 1)
+		*list += len;
+	*list += **list == ',';
+	/* More than any machine has: no list of the kernel. */
+	return *last >= *first && *last < 1 << 20;
 }
 
 char *join(char *list, const char *separator, const char *item)
