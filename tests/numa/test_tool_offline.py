@@ -1,0 +1,1292 @@
+# SPDX-License-Identifier: GPL-2.0
+"""gmfs-numa on trees of sysfs that nobody's machine has, built with ASan and UBSan.
+
+Here on the host: nothing of this needs a kernel with guestmemfs. test_tool.py has what
+does.
+"""
+
+import glob
+import json
+import os
+import re
+import resource
+import shutil
+import signal
+import stat
+import subprocess
+import xml.etree.ElementTree
+
+import jsonschema
+import pytest
+from conftest import TOP
+from sysroot import BLOCK, GIB, MACHINES, SETTINGS, Node, Tree
+from tool import (COMMANDS, DIFFERS, FAILED, MANUAL, NO_POOL, OK, SCHEMAS, SOURCE, USAGE, VALGRIND,
+                  WITH_JSON, build, call, parse_metrics, schema)
+
+# Those that look at nodes, and need nothing but sysfs.
+LOOKING = (["status"], ["map"], ["check"], ["get"], ["handover"], ["ls"], ["reap"])
+NUMBERS = ("size", "free_1g", "mounts", "generation")
+
+
+@pytest.fixture
+def make(tmp_path):
+    """make(nodes, ...) is a tree; make.call(tree, ...) the tool on it."""
+    count = iter(range(1000))
+
+    def new(nodes=(), **kwargs):
+        return Tree(tmp_path / f"tree{next(count)}", nodes, **kwargs)
+    return new
+
+
+def on(tree, *args, **kwargs):
+    return call(["--sysroot", tree.root, *args], **kwargs)
+
+
+def files_of(tree):
+    """{path: contents} of all that a tree has."""
+    return {os.path.join(here, name): open(os.path.join(here, name), "rb").read()
+            for here, _, names in os.walk(tree.root) for name in names
+            if os.path.isfile(os.path.join(here, name))}
+
+
+def help_of(command):
+    return call([command, "--help"]).out
+
+
+def columns_of(command):
+    return re.findall(r"^  (\S+) ", help_of(command).partition("Columns:\n")[2], re.MULTILINE)
+
+
+# --- tables and JSON ---
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_status(make, machine):
+    """Every number is that of sysfs, in a table, raw, and in JSON."""
+    nodes = MACHINES[machine]()
+    tree = make(nodes)
+    with_pool = [n for n in nodes if n.pool]
+    rows = on(tree, "status", "--json").json()["nodes"]
+    assert [r["node"] for r in rows] == [n.nid for n in with_pool]
+    for row, node in zip(rows, with_pool):
+        files = node.sysfs()
+        free = int(files["free_blocks"]) * BLOCK
+        failed = node.state == "failed"
+        assert row["cpus"] == (node.cpus or None)
+        assert (row["kernel"], row["kernel_free"]) == (node.memory, node.memory // 2)
+        assert (row["size"], row["free"], row["used"]) == (node.pool, free, node.pool - free)
+        assert row["largest"] == int(files["largest_free_run"]) * BLOCK
+        assert row["dirty"] == node.count(node.dirty) * BLOCK
+        assert row["scrubbed"] == (0 if failed else free - row["dirty"])
+        assert row["poisoned"] == node.count(node.poison) * BLOCK
+        assert (row["state"], row["error"]) == (node.state, node.error or None)
+        assert row["inodes"] == (0 if failed else 12)
+        for name in NUMBERS:
+            assert row[name] == int(files[name]), name
+    # What is nearest is a matter of all nodes, those without a pool as well.
+    if machine == "4":
+        assert [r["near"] for r in rows] == ["2(22)", "2(23)", "5(24)"]
+    if machine == "1":
+        assert rows[0]["near"] is None
+    raw = on(tree, "status", "-r", "-n", "-b", "-o", "node,size,free,state").rows()
+    assert raw == [[str(r["node"]), str(r["size"]), str(r["free"]), r["state"]] for r in rows]
+    text = on(tree)
+    assert text.out.split("\n")[0].split()[:4] == ["NODE", "CPUS", "NEAR", "KERNEL"]
+    assert len(text.out.splitlines()) == len(with_pool) + 1
+    for node in with_pool:
+        assert not node.error or f"node {node.nid}: {node.error}" in text.err
+
+
+def test_table_options(make):
+    """-n -r -b -o and + of all commands that have a table."""
+    tree = make(MACHINES["2"]())
+    assert on(tree, "status", "-o", "FREE,node").out.split() == ["FREE", "NODE", "0B", "0", "3G", "1"]
+    assert on(tree, "-n", "-o", "node,free", "-b").out.split() == \
+        ["0", "0", "1", str(int(MACHINES["2"]()[1].sysfs()["free_blocks"]) * BLOCK)]
+    default = on(tree, "-r").out.split("\n")[0].split()
+    assert on(tree, "-r", "-o", "+uuid").out.split("\n")[0].split() == default + ["UUID"]
+    # Once is enough, also of what is there by default.
+    assert on(tree, "-r", "-o", "+node,uuid,uuid").out.split("\n")[0].split() == default + ["UUID"]
+    assert json.loads(on(tree, "-J", "-o", "node,free").out)["nodes"][0] == {"node": 0, "free": 0}
+    assert on(tree, "--json", "-b").out == on(tree, "--json").out
+    for command in ("status", "check", "get", "handover", "ls", "reap"):
+        wrong = on(tree, command, "-o", "nonsense", status=USAGE).err
+        assert "'nonsense'" in wrong and all(c in wrong for c in columns_of(command)), wrong
+        assert "exclude" in on(tree, command, "--json", "--raw", status=USAGE).err
+        names = [c.lower() for c in columns_of(command)]
+        out = on(tree, command, "--json", "-o", ",".join(names)).out
+        for row in next(iter(json.loads(out).values())):
+            assert list(row) == [n.replace("-", "_") for n in names]
+
+
+def test_nodes_are_named(make):
+    """1, node1, lists; what is no list, and a node without a pool."""
+    tree = make(MACHINES["4"]())
+
+    def nids(*args):
+        return [r[0] for r in on(tree, "status", "-rn", "-o", "node", *args).rows()]
+    assert nids() == ["0", "5", "9"]
+    assert nids("5") == nids("node5") == nids("5,5") == nids("5", "node5") == ["5"]
+    assert nids("9,0") == nids("9", "0") == ["0", "9"]
+    assert nids("5,node9") == ["5", "9"]
+    for wrong in ("", "x", "-", "1-", "node", "nodex", "0,", ",0", "0,,5", "5-0", "0-5x", "0x0",
+                  "1024", "0-99999999999", "node-1", "node 0", "+0", " 0", "0 ", "-1"):
+        done = on(tree, "status", "--", wrong, status=USAGE)
+        assert not done.out and "list of nodes" in done.err, done
+    missing = on(tree, "status", "0-5", status=NO_POOL).err
+    assert "node 1 has no pool" in missing and "0, 5, 9" in missing
+    for args in (*LOOKING, ["freeze"], ["discard", "--yes"], ["mount"], ["umount"]):
+        if args == ["handover"]:
+            continue
+        assert "node 2 has no pool" in on(tree, *args, "2", status=NO_POOL).err
+    on(tree, "set", "2", "reserve=0", status=NO_POOL)
+    on(tree, "run", "--size", "2M", "--node", "2", "--", "true", status=NO_POOL)
+
+
+def test_without_a_pool(make):
+    """A kernel without guestmemfs, and guestmemfs without a pool: 69, and what to do."""
+    nodes = [Node(0, pool=0, cpus="0-3"), Node(1, pool=0)]
+    for tree in (make(nodes, guestmemfs=False), make(nodes), make()):
+        for args in LOOKING:
+            done = on(tree, *args, status=NO_POOL)
+            assert "gmfs-numa plan" in done.err and not done.out.strip("\n"), done
+        assert on(tree, "status", "--json", status=NO_POOL).json() == {"nodes": []}
+        on(tree, "set", "0", "reserve=0", status=NO_POOL)
+        on(tree, "run", "--size", "2M", "--", "true", status=NO_POOL)
+        # A collector runs on all machines.
+        assert not [s for _, s in parse_metrics(on(tree, "metrics").out).values() if s]
+    # And what it says without --sysroot, on a kernel that has nothing of it.
+    if not os.path.exists("/sys/fs/guestmemfs"):
+        assert "no guestmemfs" in call(["status"], status=NO_POOL).err
+
+
+ODD = {
+    "empty": b"", "newline": b"\n", "garbage": b"\xff\x00abc %s%n\n", "zero": b"0\n",
+    "huge": b"18446744073709551615\n", "larger": b"18446744073709551616\n", "negative": b"-1\n",
+    "long": b"9" * 100000, "quotes": b"\"\\\t{}\x01\x7f<&>\n", "missing": None,
+    "directory": "/", "loop": "loop", "unreadable": "/proc/self/mem",
+}
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_files(make, odd):
+    """Whatever is in the files of a node, the other is shown and nothing breaks."""
+    tree = make(MACHINES["2"]())
+    here = "sys/fs/guestmemfs/node1"
+    for path in (*(f"{here}/{name}" for name in os.listdir(tree.path(here))),
+                 "sys/devices/system/node/node1/cpulist",
+                 "sys/devices/system/node/node1/meminfo",
+                 "sys/devices/system/node/node1/distance", "sys/fs/guestmemfs/version",
+                 "sys/kernel/kexec_loaded", "proc/cmdline"):
+        if isinstance(ODD[odd], bytes):
+            tree.put(path, ODD[odd])
+        elif odd == "missing":
+            os.unlink(tree.path(path))
+        elif odd == "loop":
+            tree.link(path, os.path.basename(path))
+        else:
+            tree.link(path, ODD[odd])
+    for args in (*LOOKING, ["map", "--svg", os.devnull], ["metrics"], ["plan", "--reserve", "30%"],
+                 ["plan", "--vm", "1x1G"], ["set", "1", "reserve=10%"],
+                 ["set", "1", "reserve=1G", "zeroing=on-alloc"], ["freeze", "1"],
+                 ["run", "--size", "2M", "--", "true"],
+                 ["run", "--size", "2M", "--node", "1", "--", "true"], ["verify", "1"]):
+        for more in ([], ["--json"]) if args[0] in WITH_JSON and len(args) == 1 else ([],):
+            # A crash, or a complaint of a sanitizer, is another status.
+            done = on(tree, *args, *more, status=None)
+            assert done.status in (OK, DIFFERS, FAILED, USAGE), done
+            assert done.err or done.status in (OK, DIFFERS), done
+            # Bytes that are no UTF-8 no JSON can have.
+            if more and done.out and odd != "garbage":
+                done.json()
+    rows = on(tree, "status", "-rn", "-o", "node,size,state", "0").rows()
+    assert rows == [["0", "1G", "active"]]
+
+
+def test_older_kernel(make):
+    """A file that is not there is as if it were 0, but where it is asked for."""
+    for name in MACHINES["1"]()[0].sysfs():
+        if name == "bitmap":
+            continue
+        node = Node(0, cpus="0", files={name: None})
+        tree = make([node])
+        on(tree, "status", "--json").json()
+        parse_metrics(on(tree, "metrics").out)
+        names = [r["name"] for r in on(tree, "get", "--json").json()["values"]]
+        assert name not in names
+        # Not files for get: they are binary, or reading them is work.
+        if name not in ("bitmap_dirty", "bitmap_poison", "extents", "check", "discard"):
+            assert name in on(tree, "get", "0", name, status=FAILED).err
+            assert len(names) == 31
+        if name != "block_size" and name != "total_blocks":
+            assert on(tree, "map").out.startswith("node 0: ")
+
+
+def test_unknown_file_and_directories(make):
+    """A newer kernel has more files and features, and perhaps other directories."""
+    tree = make([Node(0, cpus="0", files={"of_tomorrow": "1\n"})])
+    for name in ("nodes", "node", "node1x", "node-1", "other0"):
+        tree.put(f"sys/fs/guestmemfs/{name}/size", "1\n")
+    tree.put("sys/fs/guestmemfs/features/of_tomorrow", "supported\n")
+    assert [r[0] for r in on(tree, "status", "-rn", "-o", "node").rows()] == ["0"]
+
+
+def test_schemas():
+    """Each JSON has a schema, each column is in it, and each schema is one."""
+    assert sorted(WITH_JSON) == sorted(n[:-5] for n in os.listdir(SCHEMAS))
+    for command in COMMANDS:
+        has = "--json" in help_of(command)
+        assert has == (command in WITH_JSON or command == "files"), command
+    for command in WITH_JSON:
+        jsonschema.Draft202012Validator.check_schema(schema(command))
+        (name, rows), = schema(command)["properties"].items()
+        assert schema(command)["required"] == [name]
+        row = rows["items"]
+        assert row["required"] == list(row["properties"])
+        assert all("description" in p and {"type", "enum"} & set(p) or p.get("items")
+                   for p in row["properties"].values())
+        if command != "map":
+            assert row["required"] == [c.lower().replace("-", "_") for c in columns_of(command)]
+
+
+SIZES = {
+    0: "0B", 1: "1B", 1023: "1023B", 1024: "1K", 1536: "1.5K", 1 << 20: "1M", (1 << 20) - 1: "1M",
+    BLOCK: "2M", 100 * BLOCK: "200M", (1 << 30) - 1: "1G", 1 << 30: "1G", 3 << 29: "1.5G",
+    (3 << 30) + (1 << 27): "3.1G", 1 << 40: "1T", 1 << 50: "1P", 1 << 60: "1E",
+    (1 << 64) - 1: "16E",
+}
+
+
+def test_human_sizes(make):
+    """As lsmem prints them; in bytes with --bytes."""
+    nodes = [Node(i, files={"size": f"{size}\n"}) for i, size in enumerate(SIZES)]
+    tree = make(nodes)
+    assert [r[0] for r in on(tree, "-rn", "-o", "size").rows()] == list(SIZES.values())
+    assert [int(r[0]) for r in on(tree, "-rn", "-b", "-o", "size").rows()] == list(SIZES)
+    assert [r["size"] for r in on(tree, "--json").json()["nodes"]] == list(SIZES)
+
+
+def test_sizes_are_understood(make):
+    tree = make(MACHINES["1"]())
+    for good in ("1G", "1g", "1GiB", "1Gi", "1024M", "1.0G", "1048576K", "1073741824", "0.5G"):
+        on(tree, "plan", "--reserve", "1G", "--keep", good)
+    for bad in ("", "G", "-1", "+1", "1e3", "0x10", "inf", "nan", "1GB", "1 G", "1..5", ".5G", "1X",
+                " 1G", "1G ", "1,5G", "16E", "99999999999999999999999", "1iB", "1GiBs"):
+        assert "is no size" in on(tree, "plan", "--reserve", "1G", f"--keep={bad}", status=USAGE).err
+
+
+# --- map ---
+
+def expected_states(node):
+    states = ["free"] * node.blocks
+    for name, runs in (("dirty", node.dirty), ("used", node.used), ("poisoned", node.poison)):
+        for first, count in runs:
+            states[first:first + count] = [name] * count
+    return states
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_map(make, tmp_path, machine):
+    """The runs are those of the bitmaps; the picture has a line for each gibibyte."""
+    nodes = MACHINES[machine]()
+    tree = make(nodes)
+    good = [n for n in nodes if n.pool and n.state != "failed"]
+    # A node that has failed is named, and the others are shown.
+    status = FAILED if machine == "4" else OK
+    maps = on(tree, "map", "--json", status=status).json()["maps"]
+    assert [m["node"] for m in maps] == [n.nid for n in good]
+    for one, node in zip(maps, good):
+        at = 0
+        for run in one["runs"]:
+            assert run["start"] == at
+            at += run["count"]
+        assert [r["state"] for r in one["runs"] for _ in range(r["count"])] == expected_states(node)
+        assert all(a["state"] != b["state"] for a, b in zip(one["runs"], one["runs"][1:]))
+    for locale, marks in (("C.UTF-8", "·▒█╳"), ("C", ".:#X")):
+        for columns, width in (("80", 64), ("150", 128), ("1000", 512), ("40", 16), ("x", 64),
+                               ("39", 64)):
+            done = on(tree, "map", status=status, env={"LC_ALL": locale, "COLUMNS": columns})
+            assert "\033" not in done.out
+            lines = [l.split("  ") for l in done.out.splitlines() if re.match(r" *\d+  ", l)]
+            cells = [l[-1] for l in lines]
+            assert set("".join(cells)) <= set(marks)
+            assert max(map(len, cells)) == width, (columns, max(map(len, cells)))
+            assert sum(map(len, cells)) == sum(
+                -(-n.pool // GIB * width) // 1 if n.base % GIB == 0 else
+                -(-n.blocks * width // 512) for n in good)
+    svg = tmp_path / "map.svg"
+    done = on(tree, "map", "--svg", str(svg), status=status)
+    assert not done.out
+    root = xml.etree.ElementTree.parse(svg).getroot()
+    assert root.tag.endswith("}svg") and int(root.get("height")) > 0
+    texts = [t.text for t in root.iter("{http://www.w3.org/2000/svg}text")]
+    assert all(any(t.startswith(f"node {n.nid}: ") for t in texts) for n in good)
+    rects = [r for r in root.iter("{http://www.w3.org/2000/svg}rect") if r.get("height") != "10"
+             or int(r.get("width")) == 7]
+    assert len(rects) == sum(-(-n.blocks // 4) for n in good)
+    for r in rects:
+        assert int(r.get("x")) + 7 <= int(root.get("width"))
+        assert int(r.get("y")) < int(root.get("height"))
+
+
+def test_map_cells(make):
+    """The gravest state of a cell; lines start where physical gibibytes do, if that is told."""
+    node = Node(0, cpus="0", pool=GIB + 256 * (1 << 20), base=4 * GIB + 768 * (1 << 20),
+                used=((0, 1),), dirty=((16, 1), (600, 40)), poison=((1, 1), (639, 1)))
+    tree = make([node])
+
+    def lines():
+        out = on(tree, "map", env={"LC_ALL": "C", "COLUMNS": "80"}).out
+        return out, re.findall(r"^ *(\d+)  (.*)$", out, re.MULTILINE)
+    out, found = lines()
+    assert found == [("0", "X.:............."),
+                     ("128", "." * 59 + ":" * 4 + "X")]
+    assert "gibibyte of physical memory" in out
+    assert "node 0: 1.3G, 16M a cell; . free 1.2G, : dirty 80M, # used 2M, X poisoned 4M" in out
+    # To whom it is not told, the file is empty.
+    tree.put("sys/fs/guestmemfs/node0/extents", "")
+    out, found = lines()
+    assert [n for n, _ in found] == ["0", "512"] and "gibibyte of the pool" in out
+    # Each of two extents starts a line, wherever it is.
+    tree.put("sys/fs/guestmemfs/node0/extents",
+             f"{6 * GIB:#x} {256 << 20:#x}\n{8 * GIB - (512 << 20):#x} {GIB:#x}\n")
+    assert [n for n, _ in lines()[1]] == ["0", "128", "384"]
+
+
+def test_map_says_what_is_wrong(make, tmp_path):
+    tree = make(MACHINES["4"]())
+    assert "inode 3" in on(tree, "map", "9", status=FAILED).err
+    assert on(tree, "map", "--svg", str(tmp_path / "no" / "x.svg"), "0", status=FAILED).err
+    os.unlink(tree.path("sys/fs/guestmemfs/node0/bitmap"))
+    assert "node 0" in on(tree, "map", "0", status=FAILED).err
+    # Without the other bitmaps it is a map all the same.
+    for name in ("bitmap_dirty", "bitmap_poison"):
+        os.unlink(tree.path(f"sys/fs/guestmemfs/node5/{name}"))
+    assert on(tree, "map", "5").out
+
+
+# --- get, set, freeze, thaw, discard, check ---
+
+def test_get(make):
+    tree = make(MACHINES["2"]())
+    node = MACHINES["2"]()[1].sysfs()
+    assert on(tree, "get", "1", "size", "policy", "-rn").out == \
+        f"1 size {4 * GIB}\n1 policy best-fit\n"
+    assert [r[0] for r in on(tree, "get", "-rn", "policy").rows()] == ["0", "1"]
+    values = on(tree, "get", "--json", "node1").json()["values"]
+    for row in values:
+        assert (row["value"] or "") == node[row["name"]].decode().rstrip("\n")
+    # All that is text, but for what is work to read.
+    assert {r["name"] for r in values} == \
+        set(node) - {"bitmap", "bitmap_dirty", "bitmap_poison", "extents", "check", "discard"}
+    for name in ("nonsense", "discard", "../version", "/etc/passwd", ".", ""):
+        on(tree, "get", "1", name, status=USAGE)
+    on(tree, "get", "nonsense", status=USAGE)
+
+
+@pytest.mark.parametrize("setting,written", [
+    ("frozen=1", "1"), ("frozen=0", "0"), ("policy=first-fit", "first-fit"),
+    ("zeroing=on-alloc", "on-alloc"), ("scrub_target=all", "all"), ("scrub_target=1G", "512"),
+    ("scrub_target=0", "0"), ("reserve=10%", "205"), ("reserve=100%", "2048"), ("reserve=0%", "0"),
+    ("reserve=2048", "2048"), ("reserve=4G", "2048"), ("reserve=1", "1"), ("reserve=1K", "1"),
+    ("reserve=3M", "2"), ("low_watermark=1.5G", "768"), ("scrub_rate=2G", str(2 << 30)),
+    ("scrub_rate=0", "0"), ("scrub_rate=18446744073709551615", "18446744073709551615"),
+])
+def test_set(make, setting, written):
+    tree = make(MACHINES["2"]())
+    name = setting.partition("=")[0]
+    # Nothing is behind what is written, as it would be in a file that is written over.
+    tree.put(f"sys/fs/guestmemfs/node1/{name}", "")
+    assert not on(tree, "set", "1", setting).out
+    assert tree.node(1, name) == written
+    assert tree.node(0, name) == SETTINGS[name]
+
+
+def test_set_many(make):
+    tree = make(MACHINES["2"]())
+    for nid in 0, 1:
+        tree.put(f"sys/fs/guestmemfs/node{nid}/reserve", "")
+    on(tree, "set", "0-1", "reserve=50%", "zeroing=background", "policy=best-fit")
+    assert [tree.node(n, "reserve") for n in (0, 1)] == ["256", "1024"]
+
+
+@pytest.mark.parametrize("wrong", [
+    "frozen=2", "frozen=", "frozen=yes", "policy=worst-fit", "policy=", "policy=best-fit\n",
+    "zeroing=never", "scrub_target=ALL", "scrub_target=101%", "scrub_target=2049",
+    "scrub_target=4097M", "reserve=", "reserve=%", "reserve=-1", "reserve=2049", "reserve=all",
+    "reserve=1e2", "reserve=0x10", "reserve=1.5", "reserve=10.5%", "low_watermark=1TB",
+    "scrub_rate=-1", "scrub_rate=all", "scrub_rate=16E", "scrub_rate=50%",
+    "nonsense=1", "size=1", "discard=node1", "reserve", "=1", "=", "../node0/reserve=1", "Reserve=1",
+])
+def test_set_refuses(make, wrong):
+    """Before anything is written, also of what is right."""
+    tree = make(MACHINES["2"]())
+    before = files_of(tree)
+    done = on(tree, "set", "1", "policy=first-fit", wrong, status=USAGE)
+    assert done.err.startswith("gmfs-numa: ") and not done.out
+    assert files_of(tree) == before
+
+
+def test_set_is_all_or_nothing(make):
+    """If the last of six writes fails, the others are taken back."""
+    tree = make(MACHINES["2"]())
+    # As long as what is written, as these files are not cut off.
+    for nid in 0, 1:
+        tree.put(f"sys/fs/guestmemfs/node{nid}/scrub_rate", "1000\n")
+        tree.put(f"sys/fs/guestmemfs/node{nid}/low_watermark", "11\n")
+    # It can be read, and not be written.
+    tree.link("sys/fs/guestmemfs/node1/reserve", "/proc/version")
+    before = files_of(tree)
+    done = on(tree, "set", "0,1", "scrub_rate=2000", "low_watermark=22", "reserve=1", status=FAILED)
+    assert "node 1: reserve=1: " in done.err
+    tree.put("sys/fs/guestmemfs/node0/reserve", "0\n")
+    assert files_of(tree) == before
+    on(tree, "set", "0,1", "scrub_rate=2000", "low_watermark=22")
+    assert tree.node(1, "scrub_rate") == "2000" and tree.node(0, "low_watermark") == "22"
+
+
+def test_set_needs_more(make):
+    tree = make(MACHINES["2"]())
+    for args in ([], ["1"], ["reserve=1"], ["reserve=1", "1"]):
+        on(tree, "set", *args, status=USAGE)
+
+
+def test_freeze_and_thaw(make):
+    tree = make(MACHINES["4"]())
+    on(tree, "freeze")
+    assert [tree.node(n, "frozen") for n in (0, 5, 9)] == ["1", "1", "1"]
+    on(tree, "thaw", "5")
+    assert [tree.node(n, "frozen") for n in (0, 5, 9)] == ["1", "0", "1"]
+    tree.link("sys/fs/guestmemfs/node0/frozen", "/proc/version")
+    # The others are done all the same.
+    assert "node 0" in on(tree, "thaw", status=FAILED).err
+    assert tree.node(9, "frozen") == "0"
+
+
+def test_discard(make):
+    tree = make(MACHINES["4"](), mounts=[(0, "/mnt/vms"), (0, "/mnt/again")])
+    assert on(tree, "discard", status=USAGE).err
+    # Nobody can be asked.
+    assert "--yes" in on(tree, "discard", "9", status=USAGE).err
+    assert tree.node(9, "discard") == ""
+    assert "/mnt/vms, /mnt/again" in on(tree, "discard", "--yes", "5,0,9", status=FAILED).err
+    assert tree.node(9, "discard") == tree.node(5, "discard") == ""
+    on(tree, "discard", "--yes", "9", "node5")
+    assert (tree.node(5, "discard"), tree.node(9, "discard")) == ("node5", "node9")
+
+
+@pytest.mark.parametrize("answer,done", [("y\n", True), ("Y\n", True), ("n\n", False), ("\n", False),
+                                         ("", False)])
+def test_discard_asks(make, answer, done):
+    """On a terminal; no is what is meant if nothing is said."""
+    tree = make(MACHINES["4"]())
+    master, slave = os.openpty()
+    os.write(master, answer.encode() or b"\x04")
+    asked = on(tree, "discard", "9", stdin=slave, status=OK if done else FAILED)
+    os.close(master)
+    os.close(slave)
+    assert "node 9: " in asked.err and "failed" in asked.err
+    assert tree.node(9, "discard") == ("node9" if done else "")
+
+
+def test_check(make):
+    nodes = MACHINES["2"]()
+    assert all(r["good"] for r in on(make(nodes), "check", "--json").json()["checks"])
+    nodes[1].check = "block 7 is used twice"
+    tree = make(nodes)
+    rows = on(tree, "check", "--json", status=DIFFERS).json()["checks"]
+    assert rows == [{"node": 0, "good": True, "result": "ok"},
+                    {"node": 1, "good": False, "result": "block 7 is used twice"}]
+    assert "block 7" in on(tree, "check", "1", status=DIFFERS).out
+    on(tree, "check", "0")
+    tree.link("sys/fs/guestmemfs/node0/check", "/proc/self/mem")
+    on(tree, "check", status=FAILED)
+
+
+# --- ls with names that make trouble; more of it is in test_tool.py ---
+
+NAMES = ("plain", "with blank", 'a"quote', "back\\slash", "new\nline", "tab\tstop", "ümlaut", "\x01",
+         "esc\x1b[31m", "{}", "%s%n", "-n", "a" * 200)
+
+
+def test_file_names(make, tmp_path):
+    """In JSON each is what it is, and a table has one line for each."""
+    where = tmp_path / "node1"
+    (where / "deep" / "er").mkdir(parents=True)
+    for name in NAMES:
+        (where / name).write_bytes(b"x")
+    (where / "deep" / "er" / "file").write_bytes(b"")
+    os.symlink("plain", where / "link")
+    tree = make(MACHINES["2"](), mounts=[(1, where), (0, "/nowhere")])
+    files = on(tree, "ls", "--json", "1").json()["files"]
+    assert {f["file"] for f in files} == {str(where / n) for n in (*NAMES, "deep/er/file")}
+    out = on(tree, "ls", "-n", "-o", "file", "1").out
+    assert len(out.splitlines()) == len(files) and "\033" not in out
+    raw = on(tree, "files", "-rn", "-o", "node,file,size", "1").rows()
+    assert len(raw) == len(files) and all(len(r) == 3 for r in raw)
+
+
+# --- metrics ---
+
+def small_disk():
+    """For a process in which no file gets larger than 20 bytes."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20, 20))
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+@pytest.mark.parametrize("kind", ["openmetrics", "prometheus"])
+def test_metrics(make, tmp_path, machine, kind):
+    nodes = [n for n in MACHINES[machine]() if n.pool]
+    tree = make(MACHINES[machine]())
+    if kind == "openmetrics":
+        text = on(tree, "metrics").out
+    else:
+        file = tmp_path / "guestmemfs.prom"
+        file.write_text("what was there\n")
+        assert not on(tree, "metrics", "--file", str(file)).out
+        assert stat.S_IMODE(file.stat().st_mode) == 0o644
+        assert [p for p in os.listdir(tmp_path) if "prom" in p] == [file.name]
+        text = file.read_text()
+    families = parse_metrics(text, prometheus=kind == "prometheus")
+    for name, (_, samples) in families.items():
+        assert {dict(labels)["node"] for _, labels in samples} == {str(n.nid) for n in nodes}, name
+
+    def value(name, nid, **labels):
+        key = (name, tuple(sorted({"node": str(nid), **labels}.items())))
+        return next(s[key] for _, s in families.values() if key in s)
+    for node in nodes:
+        files = node.sysfs()
+        assert value("guestmemfs_pool_size_bytes", node.nid) == node.pool
+        assert value("guestmemfs_pool_free_bytes", node.nid) == int(files["free_blocks"]) * BLOCK
+        assert value("guestmemfs_alloc_failures_total", node.nid) == int(files["alloc_failures"])
+        assert value("guestmemfs_faults_total", node.nid, leaf="1g") == int(files["faults_pud"])
+        states = {s: value("guestmemfs_state", node.nid, state=s)
+                  for s in ("active", "frozen", "read-only", "failed")}
+        assert states.pop(node.state) == 1 and not any(states.values())
+
+
+def test_metrics_are_those_of_the_examples(make):
+    """Alerts and dashboard name nothing that is not there."""
+    families = parse_metrics(on(make(MACHINES["4"]()), "metrics").out)
+    names = {name for _, samples in families.values() for name, _ in samples}
+    labels = {label for _, samples in families.values() for _, pairs in samples for label, _ in pairs}
+    examples = glob.glob(os.path.join(SOURCE, "examples", "*"))
+    assert len(examples) >= 2
+    for example in examples:
+        with open(example, encoding="utf-8") as f:
+            text = f.read()
+        used = set(re.findall(r"guestmemfs_\w+", text))
+        assert used and used <= names, f"{example}: {used - names}"
+        if example.endswith(".json"):
+            dashboard = json.loads(text)
+            expressions = [t["expr"] for p in dashboard["panels"] for t in p.get("targets", ())]
+            assert expressions
+            by = {l for p in dashboard["panels"] for t in p.get("targets", ())
+                  for l in re.findall(r"\{\{(\w+)\}\}", t.get("legendFormat", ""))}
+            assert by <= labels | {"instance"}, by - labels
+
+
+def test_metrics_file_fails(make, tmp_path):
+    tree = make(MACHINES["1"]())
+    on(tree, "metrics", "--file", str(tmp_path / "no" / "file"), status=FAILED)
+    directory = tmp_path / "directory"
+    directory.mkdir()
+    on(tree, "metrics", "--file", str(directory), status=FAILED)
+    assert sorted(os.listdir(tmp_path)) == ["directory", "tree0"]
+    file = tmp_path / "file"
+    file.write_text("what was there\n")
+    on(make(MACHINES["16"]()), "metrics", "--file", str(file), status=FAILED,
+       preexec_fn=small_disk)
+    assert file.read_text() == "what was there\n"
+    assert sorted(os.listdir(tmp_path)) == ["directory", "file", "tree0", "tree1"]
+    on(tree, "metrics", "more", status=USAGE)
+
+
+def test_parser_of_metrics_says_no():
+    good = "# HELP a_x b\n# TYPE a_x gauge\na_x{n=\"1\"} 1\n# EOF\n"
+    parse_metrics(good)
+    for bad in (good[:-1], good.replace("# EOF\n", ""), good.replace("gauge", "junk"),
+                good.replace("a_x{", "a_y{"), good.replace('"1"', "1"), good.replace("} 1", "} one"),
+                good.replace("# HELP a_x b\n", ""), good.replace("gauge", "counter"),
+                good.replace("a_x{n=\"1\"} 1\n", "a_x{n=\"1\"} 1\n" * 2),
+                good.replace("# TYPE a_x gauge\n", ""), good.replace("} 1", "}  1")):
+        with pytest.raises((AssertionError, ValueError, KeyError)):
+            parse_metrics(bad)
+
+
+# --- plan ---
+
+def planned(tree, *args, status=OK):
+    """({node: pool}, rows) of a plan, which was looked at by itself."""
+    done = on(tree, "plan", *args, status=status)
+    rows = on(tree, "plan", *args, "--json").json()["plan"]
+    line = done.out.splitlines()[-1]
+    assert line == "kho=on " + rows[0]["parameter"]
+    pools = {}
+    for part in rows[0]["parameter"].partition("=")[2].split(","):
+        nid, _, size = part.partition(":")
+        assert int(nid) not in pools
+        pools[int(nid)] = int(size[:-1]) << {"M": 20, "G": 30}[size[-1]]
+    assert pools == {r["node"]: r["pool"] for r in rows if r["pool"]}
+    for row in rows:
+        assert row["pool"] % (128 << 20) == 0 and row["pool"] <= row["largest"]
+        assert row["kernel"] == row["memory"] - row["pool"] > 0
+        assert row["parameter"] == rows[0]["parameter"]
+    return pools, rows
+
+
+def big(nr=2, memory=64 * GIB):
+    return [Node(n, pool=0, cpus=f"{n}", memory=memory) for n in range(nr)]
+
+
+def test_plan_reserve(make):
+    tree = make(big())
+    assert planned(tree, "--reserve", "16G")[0] == {0: 16 * GIB, 1: 16 * GIB}
+    pools, rows = planned(tree, "--reserve", "80%")
+    assert pools == {0: 51 * GIB, 1: 51 * GIB}
+    assert all(0 < r["rounding"] < GIB for r in rows)
+    # All that is possible, which is less than everything.
+    pools, rows = planned(tree, "--reserve", "100%")
+    assert all(50 * GIB < p < 64 * GIB for p in pools.values())
+    assert planned(tree, "--reserve", "1G", "--nodes", "1")[0] == {1: GIB}
+    assert planned(tree, "--reserve", "1G", "--nodes", "node1,0")[0] == {0: GIB, 1: GIB}
+    assert planned(tree, "--reserve", "1G", "--nodes", "1,1,1,1")[0] == {1: GIB}
+    assert planned(tree, "--reserve", "100%", "--keep", "40G")[0] == {0: 24 * GIB, 1: 24 * GIB}
+    # A node that is too small for a gibibyte has a part of one.
+    assert planned(make(big(1, 2 * GIB)), "--reserve", "512M")[0] == {0: 512 << 20}
+    for args in (["--reserve", "64G"], ["--reserve", "1T"], ["--reserve", "1G", "--keep", "63.5G"]):
+        done = on(tree, "plan", *args, status=DIFFERS)
+        assert "node 0" in done.err and not done.out, done
+    # What there is already is part of the node's memory, and can stay.
+    pools, rows = planned(make([Node(0, pool=60 * GIB, memory=4 * GIB)]), "--reserve", "60G")
+    assert (pools, rows[0]["memory"]) == ({0: 60 * GIB}, 64 * GIB)
+
+
+def test_plan_vms(make):
+    tree = make(big())
+    pools, rows = planned(tree, "--vm", "2x20G")
+    assert pools == {0: 20 * GIB, 1: 20 * GIB} and [r["vms"] for r in rows] == ["20G", "20G"]
+    assert planned(tree, "--vm", "4G@1", "--vm", "2x8G@1")[0] == {1: 20 * GIB}
+    # Those that may not choose come first.
+    pools, rows = planned(tree, "--vm", "1x40G", "--vm", "1x50G@0")
+    assert pools == {0: 50 * GIB, 1: 40 * GIB}
+    # In whole gibibytes.
+    assert planned(tree, "--vm", "1x1500M@0")[0] == {0: 2 * GIB}
+    assert planned(tree, "--vm", "1x1G", "--nodes", "1")[0] == {1: GIB}
+    for args, word in ((["1x64G"], "0 of 1"), (["3x40G"], "2 of 3"), (["100000x1G"], "of 100000")):
+        done = on(tree, "plan", "--vm", *args, status=DIFFERS)
+        assert word in done.err and not done.out, done
+    on(tree, "plan", "--vm", "1x20G", "--keep", "50G", status=DIFFERS)
+    assert planned(tree, "--vm", "1x10G", "--keep", "50G")[0]
+    # Machines of different sizes where each fits only in one way.
+    nodes = [Node(0, pool=0, memory=24 * GIB), Node(1, pool=0, memory=12 * GIB)]
+    pools, rows = planned(make(nodes), "--vm", "2x8G", "--vm", "1x10G")
+    assert sum(pools.values()) == 26 * GIB
+
+
+@pytest.mark.parametrize("args", [
+    [], ["--reserve", "1G", "--vm", "1x1G"], ["--reserve", ""], ["--reserve", "0"],
+    ["--reserve", "0%"], ["--reserve", "101%"], ["--reserve", "-1G"], ["--reserve", "x%"],
+    ["--vm", "0x1G"], ["--vm", "x1G"], ["--vm", "1x"], ["--vm", "1x0"], ["--vm", "1x1G@"],
+    ["--vm", "1x1G@x"], ["--vm", "1x1G@9999"], ["--vm", "1x1G@7"], ["--vm", "-1x1G"],
+    ["--vm", "9999999999999999999999x1G"], ["--vm", "1G@-1"], ["--vm", ""], ["--vm", "1x2x3G"],
+    ["--reserve", "1G", "--nodes", "7"], ["--reserve", "1G", "--nodes", "x"],
+    ["--reserve", "1G", "--nodes", ""], ["--reserve", "1G", "more"],
+    ["--reserve", "1G", "--keep", "x"], ["--reserve", "1G", "--grub", "--systemd-boot", "--apply"],
+    ["--reserve", "1G", "--json", "--apply"], ["--reserve", "1G", "-o", "nonsense"],
+], ids=" ".join)
+def test_plan_usage(make, args):
+    tree = make(big())
+    before = files_of(tree)
+    done = on(tree, "plan", *args, status=USAGE)
+    assert done.err and not done.out
+    assert files_of(tree) == before
+
+
+def test_plan_memory_less(make):
+    """A node without memory gets no pool, and one of the size of a pool's least not either."""
+    nodes = [Node(0, pool=0, memory=8 * GIB), Node(1, pool=0, memory=0, cpus="1"),
+             Node(2, pool=0, memory=128 << 20)]
+    tree = make(nodes)
+    pools, rows = planned(tree, "--reserve", "50%")
+    assert list(pools) == [0] and [r["node"] for r in rows] == [0, 2]
+    assert [r["largest"] for r in rows][1] == 0
+    on(tree, "plan", "--reserve", "1G", "--nodes", "1", status=USAGE)
+    on(tree, "plan", "--reserve", "50%", "--nodes", "2", status=DIFFERS)
+    on(make(), "plan", "--reserve", "50%", status=FAILED)
+
+
+GRUB = "etc/default/grub.d/guestmemfs.cfg"
+CMDLINE = "etc/kernel/cmdline"
+
+
+def with_grub(tree):
+    tree.put("etc/default/grub", 'GRUB_CMDLINE_LINUX_DEFAULT="quiet splash"\n')
+    return tree
+
+
+def with_systemd_boot(tree):
+    tree.put(CMDLINE, "root=UUID=x guestmemfs=0:1G rw kho=off  quiet\n")
+    return tree
+
+
+def grub_line(tree):
+    """What GRUB's scripts make of it."""
+    script = f". {tree.path('etc/default/grub')}; . {tree.path(GRUB)}; echo $GRUB_CMDLINE_LINUX_DEFAULT"
+    return subprocess.run(["sh", "-euc", script], check=True, stdout=subprocess.PIPE,
+                          text=True).stdout.strip()
+
+
+def test_apply_grub(make):
+    tree = with_grub(make(big()))
+    before = files_of(tree)
+    done = on(tree, "plan", "--reserve", "16G", "--dry-run")
+    assert "+GRUB_CMDLINE_LINUX_DEFAULT=" in done.out and files_of(tree) == before
+    done = on(tree, "plan", "--reserve", "16G", "--apply")
+    assert "+GRUB_CMDLINE_LINUX_DEFAULT=" in done.out and "update-grub" in done.out
+    assert grub_line(tree) == "quiet splash kho=on guestmemfs=0:16G,1:16G"
+    assert stat.S_IMODE(os.stat(tree.path(GRUB)).st_mode) == 0o644
+    # There was nothing to keep.
+    assert os.listdir(os.path.dirname(tree.path(GRUB))) == ["guestmemfs.cfg"]
+    before = files_of(tree)
+    assert "right as it is" in on(tree, "plan", "--reserve", "16G", "--apply").out
+    assert files_of(tree) == before
+    done = on(tree, "plan", "--reserve", "8G", "--apply")
+    assert "-GRUB" in done.out and "+GRUB" in done.out
+    assert grub_line(tree) == "quiet splash kho=on guestmemfs=0:8G,1:8G"
+    kept, = glob.glob(tree.path(GRUB) + ".*")
+    assert not kept.endswith(".cfg")
+    assert open(kept, "rb").read() == before[tree.path(GRUB)]
+    assert "guestmemfs=" not in tree.get("etc/default/grub")
+    tree.put("etc/default/grub", 'GRUB_CMDLINE_LINUX="guestmemfs=0:1G"\n')
+    assert "guestmemfs=" in on(tree, "plan", "--reserve", "8G", "--apply").err
+
+
+def test_apply_systemd_boot(make):
+    tree = with_systemd_boot(make(big()))
+    before = files_of(tree)
+    done = on(tree, "plan", "--reserve", "16G", "--dry-run")
+    assert "+root=UUID=x" in done.out and files_of(tree) == before
+    done = on(tree, "plan", "--reserve", "16G", "--apply")
+    assert "-root=UUID=x" in done.out and "kernel-install" in done.out
+    # Each other word is as it was, and where it was.
+    assert tree.get(CMDLINE) == "root=UUID=x rw quiet kho=on guestmemfs=0:16G,1:16G\n"
+    kept, = glob.glob(tree.path(CMDLINE) + ".*")
+    assert open(kept, "rb").read() == before[tree.path(CMDLINE)]
+    before = files_of(tree)
+    assert "right as it is" in on(tree, "plan", "--reserve", "16G", "--apply").out
+    assert files_of(tree) == before
+    # A line that nobody has written yet is that of the running kernel.
+    tree = make(big())
+    tree.put("etc/hostname", "x\n")
+    on(tree, "plan", "--vm", "1x4G@1", "--apply", "--systemd-boot")
+    assert tree.get(CMDLINE) == "root=/dev/vda1 ro quiet kho=on guestmemfs=1:4G\n"
+
+
+def test_apply_finds_the_boot_loader(make):
+    tree = make(big())
+    tree.put("etc/hostname", "x\n")
+    done = on(tree, "plan", "--reserve", "1G", "--apply", status=FAILED)
+    assert "kho=on guestmemfs=0:1G,1:1G" in done.err
+    tree.put("boot/loader/loader.conf", "")
+    on(tree, "plan", "--reserve", "1G", "--apply")
+    assert os.path.exists(tree.path(CMDLINE))
+    with_grub(tree)
+    on(tree, "plan", "--reserve", "1G", "--apply")
+    assert os.path.exists(tree.path(GRUB))
+    os.unlink(tree.path(GRUB))
+    on(tree, "plan", "--reserve", "2G", "--apply", "--systemd-boot")
+    assert not os.path.exists(tree.path(GRUB)) and "0:2G,1:2G" in tree.get(CMDLINE)
+    on(tree, "plan", "--reserve", "2G", "--apply", "--grub")
+    assert "0:2G,1:2G" in tree.get(GRUB)
+    # Nothing of it is asked for if the wish cannot be met.
+    before = files_of(tree)
+    on(tree, "plan", "--reserve", "2T", "--apply", status=DIFFERS)
+    assert files_of(tree) == before
+    # And if it cannot be written, nothing is half done.
+    on(tree, "plan", "--reserve", "3G", "--apply", "--grub", status=FAILED, preexec_fn=small_disk)
+    assert files_of(tree) == before
+    shutil.rmtree(tree.path("etc/kernel"))
+    tree.put("etc/kernel", "a file in the place of the directory")
+    on(tree, "plan", "--reserve", "2G", "--apply", "--systemd-boot", status=FAILED)
+
+
+# --- handover ---
+
+def kernel(path, release="7.3.4-next", magic=b"HdrS", at=0x300):
+    """A file that is as much of a bzImage as says which release it is."""
+    image = bytearray(0x1000)
+    image[0x202:0x206] = magic
+    image[0x20e:0x210] = (at - 0x200).to_bytes(2, "little")
+    text = f"{release} (root@host) #1 SMP".encode() + b"\0"
+    image[at:at + len(text)] = text
+    path.write_bytes(image)
+    return str(path)
+
+
+GOOD = {"GUESTMEM_POOL": "y", "GUESTMEMFS_FS": "y", "GUESTMEM_POOL_FORMAT": "1",
+        "GUESTMEM_POOL_INCOMPAT": "0x0", "GUESTMEM_POOL_RO_COMPAT": "0x0",
+        "KEXEC_HANDOVER": "y", "KEXEC_HANDOVER_ENABLE_DEFAULT": "y"}
+
+
+def config(without=(), **options):
+    text = "# CONFIG_A is not set\n"
+    return text + "".join(f"CONFIG_{n}={v}\n" for n, v in {**GOOD, **options}.items()
+                          if n not in without)
+
+
+def judged(tree, *args, status):
+    """{check: result}"""
+    rows = on(tree, "handover", "--json", *args, status=status).json()["handover"]
+    results = {r["check"]: r["result"] for r in rows}
+    assert len(results) == len(rows)
+    assert ("fail" in results.values()) == (status == DIFFERS)
+    text = on(tree, "handover", "-rn", "-o", "check,result", *args, status=status)
+    assert dict(text.rows()) == results
+    return results
+
+
+def test_handover(make):
+    nodes = MACHINES["2"]()
+    results = judged(make(nodes), status=OK)
+    assert {k: v for k, v in results.items() if k in ("kho", "luo", "kernel", "users")} == \
+        {"kho": "ok", "luo": "ok", "kernel": "ok", "users": "ok"}
+    # Blocks with hardware errors are no reason not to go.
+    assert (results["node0"], results["node1"]) == ("ok", "warn")
+    assert (results["metadata0"], results["metadata1"]) == ("ok", "ok")
+    assert judged(make(nodes, loaded=False), status=DIFFERS)["kernel"] == "fail"
+    for line, result in (("kho=off", "fail"), ("kho=0 quiet", "fail"), ("kho=on", "ok"),
+                         ("kho=off kho=1", "ok"), ("kho=on kho=n", "fail"), ("quiet", "unknown"),
+                         ("nokho=off", "unknown")):
+        tree = make(nodes, kho=False, cmdline=line)
+        assert judged(tree, status=DIFFERS if result == "fail" else OK)["kho"] == result
+    nodes[0].check = "block 7 is used twice"
+    assert judged(make(nodes), status=DIFFERS)["metadata0"] == "fail"
+    tree = make(MACHINES["4"]())
+    results = judged(tree, status=OK)
+    assert (results["node5"], results["node9"]) == ("warn", "warn")
+    os.unlink(tree.path("dev/liveupdate"))
+    assert judged(tree, status=OK)["luo"] == "warn"
+
+
+@pytest.mark.parametrize("options,without,result", [
+    ({}, (), "ok"),
+    ({}, ["GUESTMEM_POOL"], "fail"),
+    ({"GUESTMEM_POOL": "m"}, (), "fail"),
+    ({}, ["GUESTMEMFS_FS"], "fail"),
+    ({}, ["GUESTMEM_POOL_FORMAT"], "unknown"),
+    ({"GUESTMEM_POOL_FORMAT": "2"}, (), "fail"),
+])
+def test_handover_format(make, tmp_path, options, without, result):
+    """Does the next kernel read what this one writes?"""
+    tree = make(MACHINES["1"]())
+    image = kernel(tmp_path / "bzImage")
+    tree.put("boot/config-7.3.4-next", config(without, **options))
+    results = judged(tree, "--kernel", image, status=DIFFERS if result == "fail" else OK)
+    assert results["format"] == result
+
+
+def test_handover_features(make, tmp_path):
+    """What a node uses, the next kernel has to know."""
+    node = Node(3, cpus="0", files={"format": "1 compat=0xff ro_compat=0x4 incompat=0x12\n"})
+    tree = make([Node(0), node])
+    image = kernel(tmp_path / "bzImage")
+    for incompat, ro_compat, result in (("0x12", "0x4", "ok"), ("0xff", "0xff", "ok"),
+                                        ("0x2", "0x4", "fail"), ("0x12", "0x0", "fail")):
+        tree.put("boot/config-7.3.4-next", config(GUESTMEM_POOL_INCOMPAT=incompat,
+                                                  GUESTMEM_POOL_RO_COMPAT=ro_compat))
+        status = DIFFERS if result == "fail" else OK
+        assert judged(tree, "--kernel", image, status=status)["format"] == result
+        if result == "fail":
+            assert "node 3" in on(tree, "handover", "--kernel", image, status=DIFFERS).out
+
+
+@pytest.mark.parametrize("line,default,result", [
+    ("quiet", "y", "ok"), ("quiet", None, "fail"), ("kho=on", None, "ok"), ("kho=off", "y", "fail"),
+    ("kho=on guestmemfs=fresh", "y", "fail"), ("kho=on guestmemfs=0:1G,fresh", "y", "fail"),
+    ("kho=on guestmemfs=fresh,0:1G", "y", "fail"), ("kho=on guestmemfs=0:1G", "y", "ok"),
+    ("kho=on guestmemfs=fresh guestmemfs=0:1G", "y", "ok"),
+])
+def test_handover_command_line(make, tmp_path, line, default, result):
+    """What the next kernel is told must not throw anything away."""
+    image = kernel(tmp_path / "bzImage")
+    without = [] if default else ["KEXEC_HANDOVER_ENABLE_DEFAULT"]
+    status = DIFFERS if result == "fail" else OK
+    # That of this kernel, if it has no other.
+    for tree, args in ((make(MACHINES["1"]()), ["--command-line", line]),
+                       (make(MACHINES["1"](), cmdline=line), [])):
+        tree.put("boot/config-7.3.4-next", config(without))
+        assert judged(tree, "--kernel", image, *args, status=status)["command-line"] == result
+
+
+def test_handover_kernel(make, tmp_path):
+    tree = make(MACHINES["1"]())
+    image = kernel(tmp_path / "bzImage")
+    # Its configuration is not to be found, or where it is named.
+    assert judged(tree, "--kernel", image, status=OK)["format"] == "unknown"
+    here = tmp_path / "config"
+    here.write_text(config())
+    assert judged(tree, "--kernel", image, "--config", str(here), status=OK)["format"] == "ok"
+    tree.put("lib/modules/7.3.4-next/config", config(["GUESTMEMFS_FS"]))
+    assert judged(tree, "--kernel", image, status=DIFFERS)["format"] == "fail"
+    on(tree, "handover", "--kernel", str(tmp_path / "none"), status=FAILED)
+    on(tree, "handover", "--kernel", image, "--config", str(tmp_path / "none"), status=FAILED)
+    for odd in (kernel(tmp_path / "a", magic=b"XXXX"), kernel(tmp_path / "b", release="../../x"),
+                kernel(tmp_path / "c", release="x" * 300), kernel(tmp_path / "d", at=0xffc)):
+        on(tree, "handover", "--kernel", odd, status=None)
+    for size in (0, 10, 0x202, 0x210, 0x300, 0x301):
+        with open(image, "r+b") as f:
+            f.truncate(max(size, 0))
+        done = on(tree, "handover", "--kernel", image, status=None)
+        assert done.status in (OK, DIFFERS), done
+        kernel(tmp_path / "bzImage")
+
+
+def test_handover_exec(make, tmp_path):
+    """What would be run; nothing of it if something would be lost."""
+    tree = make(MACHINES["1"]())
+    image = kernel(tmp_path / "bzImage")
+    tree.put("boot/config-7.3.4-next", config())
+    done = on(tree, "handover", "--exec", image, "--dry-run", "--initrd", "/boot/initrd",
+              "--command-line", "root=/dev/x kho=on")
+    assert re.search(rf"^would run: kexec -s -l {re.escape(image)} .*root=/dev/x kho=on",
+                     done.out, re.MULTILINE)
+    assert "--initrd=/boot/initrd" in done.out
+    done = on(tree, "handover", "--exec", image, "--dry-run", "--command-line", "kho=off",
+              status=DIFFERS)
+    assert "would run" not in done.out
+    done = on(tree, "handover", "--exec", image, "--dry-run", "--command-line", "kho=off", "--force")
+    assert "would run" in done.out and "not ready" in done.err
+
+
+@pytest.mark.parametrize("args", [
+    ["--initrd", "x"], ["--dry-run"], ["--force"], ["--config", "x"], ["--command-line", "x"],
+    ["--exec", "x", "--kernel", "y"], ["more"], ["--kernel"],
+], ids=" ".join)
+def test_handover_usage(make, args):
+    on(make(MACHINES["1"]()), "handover", *args, status=USAGE)
+
+
+# --- verify of processes ---
+
+def process(tree, pid, cpus, maps):
+    tree.put(f"proc/{pid}/status", f"Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t{cpus}\n")
+    tree.put(f"proc/{pid}/numa_maps", "".join(m + "\n" for m in maps))
+
+
+ON_ONE = ["7f00 bind:1 anon=3 dirty=3 N1=3 kernelpagesize_kB=4",
+          "7f01 default file=/usr/bin/x mapped=5 N0=5 kernelpagesize_kB=4",
+          "7f02 bind:1 stack anon=1 dirty=1 N1=1 kernelpagesize_kB=4"]
+
+
+@pytest.mark.parametrize("cpus,maps,status", [
+    ("2", ON_ONE, OK), ("2-3", ON_ONE, OK), ("2,3", ON_ONE, OK), ("1-2", ON_ONE, DIFFERS),
+    ("0-3", ON_ONE, DIFFERS), ("0", ON_ONE, DIFFERS), ("2", [], OK),
+    ("2", [*ON_ONE, "7f05 default anon=9 dirty=9 N0=2 N1=7"], DIFFERS),
+    # A private page of a library is the process' own.
+    ("2", [*ON_ONE, "7f05 default file=/lib/x.so anon=2 N0=2"], DIFFERS),
+])
+def test_verify_process(make, cpus, maps, status):
+    tree = make(MACHINES["2"]())
+    process(tree, 77, cpus, maps)
+    done = on(tree, "verify", "77", status=status)
+    assert "process 77: " in done.out
+
+
+def test_verify_usage(make):
+    tree = make(MACHINES["2"]())
+    on(tree, "verify", status=USAGE)
+    on(tree, "verify", "78", status=FAILED)
+    assert "not on guestmemfs" in on(tree, "verify", "/etc/passwd", status=FAILED).err
+    assert "No such file" in on(tree, "verify", "/nonexistent", status=FAILED).err
+    process(tree, 77, "2", ON_ONE)
+    # One that is good does not hide one that is not.
+    on(tree, "verify", "78", "77", status=FAILED)
+    on(tree, "verify", "99999999999999", status=FAILED)
+
+
+# --- command line and documentation ---
+
+def options_of(command):
+    return set(re.findall(r"^ +(?:-., |    )(--[a-z][a-z-]*)", help_of(command), re.MULTILINE))
+
+
+def plain(roff):
+    """Text of the manual without its macros."""
+    text = re.sub(r'^\.(TP|PP|IP|RS|RE).*$', "", roff, flags=re.MULTILINE)
+    text = re.sub(r"^\.[A-Z]+ ", "", text, flags=re.MULTILINE)
+    return re.sub(r"\\f[BIRP]", "", text).replace("\\-", "-").replace('"', "")
+
+
+def manual():
+    """(all, {command: its section})"""
+    with open(MANUAL, encoding="utf-8") as f:
+        roff = f.read()
+    part = roff.partition(".SH COMMANDS")[2].partition(".SH EXIT STATUS")[0]
+    sections = {}
+    for section in re.split(r"^\.TP$", part, flags=re.MULTILINE)[1:]:
+        text = plain(section)
+        names = []
+        for word in text.strip().split("\n")[0].split(" "):
+            if word.rstrip(",") not in COMMANDS:
+                break
+            names.append(word.rstrip(","))
+        assert names, f"no command: {text}"
+        sections.update(dict.fromkeys(names, text))
+    return plain(roff), sections
+
+
+TABLE_OPTIONS = {"--json", "--raw", "--noheadings", "--bytes", "--output"}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_manual(command):
+    """They name the same commands and options."""
+    text = call(["--help"]).out
+    assert command == "files" or re.search(rf"^  {command} ", text, re.MULTILINE)
+    everything, sections = manual()
+    assert command in sections
+    options = options_of(command) - {"--help", "--usage"}
+    if TABLE_OPTIONS <= options:
+        options -= TABLE_OPTIONS
+    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", sections[command]))
+    assert options == named, f"only in --help: {options - named}; only in the manual: {named - options}"
+    assert all(o in everything for o in TABLE_OPTIONS | {"--sysroot"})
+    help_text = help_of(command)
+    assert help_text.startswith(f"Usage: gmfs-numa {command} ")
+    assert all(len(l) <= 100 for l in help_text.splitlines())
+    assert call([command, "--usage"]).out
+    assert call([command, "--nonsense"], status=USAGE).err
+    assert call([command, "-Z"], status=USAGE).err
+    # Each option that wants something says so, short and long.
+    for short, name in re.findall(r"^  -(.), (--[a-z-]+)=[A-Z]", help_text, re.MULTILINE):
+        call([command, name], status=USAGE)
+        call([command, f"-{short}"], status=USAGE)
+
+
+def test_command_line(make, tmp_path):
+    tree = make(MACHINES["2"]())
+    assert call(["--version"]).out == call(["-V"]).out
+    with open(os.path.join(SOURCE, "debian", "changelog"), encoding="utf-8") as f:
+        version = re.match(r"gmfs-numa \((.*)\)", f.readline()).group(1)
+    assert call(["--version"]).out == f"gmfs-numa {version}\n"
+    assert "'nonsense'" in call(["nonsense"], status=USAGE).err
+    call([""], status=USAGE)
+    call(["--sysroot"], status=USAGE)
+    call(["--nonsense"], status=USAGE)
+    call(["--sysroot", str(tmp_path / "none"), "status"], status=NO_POOL)
+    # Options of status without its name, also behind arguments.
+    assert on(tree, "-rn", "-o", "node").out == on(tree, "status", "-rn", "-o", "node").out
+    assert on(tree, "status", "1", "-rn", "-o", "node").out == "1\n"
+    for status in (OK, DIFFERS, FAILED, USAGE, NO_POOL):
+        assert re.search(rf"^\n?{status}$", manual()[0].partition("EXIT STATUS")[2], re.MULTILINE)
+
+
+@pytest.mark.parametrize("args", [
+    ["status"], ["status", "--json"], ["map"], ["map", "--json"], ["ls", "--json"], ["get"],
+    ["check"], ["metrics"], ["handover"], ["plan", "--reserve", "1G"], ["--help"], ["--version"],
+    ["map", "--help"], ["map", "--svg", "/dev/full"], ["verify", "77"],
+], ids=" ".join)
+def test_disk_full(make, args):
+    """What could not be written is an error."""
+    tree = make(MACHINES["2"]())
+    process(tree, 77, "2", ON_ONE)
+    with open("/dev/full", "wb") as full:
+        done = on(tree, *args, stdout=full, status=FAILED)
+    assert "cannot write" in done.err or "/dev/full: " in done.err
+
+
+def test_reader_goes(make):
+    """Who reads only the beginning, as head(1), hears no complaint."""
+    tree = make(MACHINES["16"]())
+    line = f"set -o pipefail; {build(sanitize=True)} --sysroot {tree.root} get | head -n 1"
+    done = subprocess.run(["bash", "-c", line], check=False, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
+    assert done.stdout.startswith("NODE") and not done.stderr
+
+
+def test_run_usage(make, tmp_path):
+    tree = make(MACHINES["2"]())
+    for args in (["--", "true"], ["--size", "x", "--", "true"], ["--size", "0", "--", "true"],
+                 ["--size", "2M"], ["--size", "3M", "--node", "1", "--", "true"],
+                 ["--size", "2M", "--node", "x", "--", "true"],
+                 ["--size", "2M", "--node", "0-1", "--", "true"],
+                 ["--size", "2M", "--node", "1", "--near", "0", "--", "true"],
+                 ["--size", "2M", "--name", "a/b", "--", "true"],
+                 ["--size", "2M", "--name", "..", "--", "true"],
+                 ["--size", "2M", "--name", "", "--", "true"],
+                 ["--size", "2M", "--near", "nonsense", "--", "true"],
+                 ["--size", "2M", "--near", "../x", "--", "true"],
+                 ["--size", "2M", "--near", "", "--", "true"]):
+        on(tree, "run", *args, status=USAGE)
+    assert "no node has 1T free" in on(tree, "run", "--size", "1T", "--", "true", status=FAILED).err
+    # It is not mounted here.
+    done = on(tree, "run", "--size", "2M", "--node", "1", "--base", str(tmp_path), "--", "true",
+              status=FAILED)
+    assert "gmfs-numa mount 1" in done.err
+
+
+def test_mount_usage(make):
+    tree = make(MACHINES["2"]())
+    for command in "mount", "umount":
+        on(tree, command, "--base", "relative", status=USAGE)
+        on(tree, command, "x", status=USAGE)
+    for args in ([], ["/etc/passwd", "nonsense"], ["/etc/passwd"]):
+        on(tree, "tag", *args, status=FAILED if args else USAGE)
+    for age in ("", "1", "x", "1w", "-1d", "1.5h", "99999999999999999999d"):
+        on(tree, "reap", f"--older-than={age}", status=USAGE)
+
+
+# --- valgrind ---
+
+def test_valgrind(make, tmp_path):
+    """The tool as it is installed, which sanitizers do not change."""
+    tree = make(MACHINES["4"](), mounts=[(0, tmp_path)])
+    process(tree, 77, "4", ON_ONE)
+    with_grub(tree)
+    image = kernel(tmp_path / "bzImage")
+    tree.put("boot/config-7.3.4-next", config())
+    for args, status in (
+            (["status", "--json"], OK), (["map"], FAILED), (["ls"], OK), (["metrics"], OK),
+            (["map", "--svg", str(tmp_path / "x.svg")], FAILED), (["check"], DIFFERS),
+            (["set", "0", "reserve=10%", "policy=first-fit"], OK),
+            (["handover", "--kernel", image], OK), (["verify", "77"], DIFFERS),
+            (["plan", "--reserve", "30%", "--nodes", "0", "--apply"], OK),
+            (["status", "7"], NO_POOL)):
+        call(["--sysroot", tree.root, *args], status=status, prefix=[*VALGRIND, build()])
+
+
+# --- manual, completion, package ---
+
+def quiet(*command, **kwargs):
+    """Runs it; whatever it says is wrong."""
+    done = subprocess.run(command, check=False, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          text=True, **kwargs)
+    assert done.returncode == 0 and not done.stderr, f"{command}: {done.returncode}\n{done.stderr}"
+    return done.stdout
+
+
+def test_manual_is_well_formed():
+    text = quiet("man", "--warnings", "-l", MANUAL, env={**os.environ, "LC_ALL": "C.UTF-8",
+                                                         "MANWIDTH": "80"})
+    assert "GMFS-NUMA(8)" in text
+    quiet("groff", "-man", "-Tutf8", "-ww", "-z", MANUAL)
+    said = subprocess.run(["mandoc", "-Tlint", "-Wwarning", MANUAL], check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
+    assert not said
+
+
+COMPLETE = r"""
+. /usr/share/bash-completion/bash_completion
+. {script}
+compopt() {{ :; }}
+COMP_WORDS=("$@")
+COMP_CWORD=$(($# - 1))
+COMP_LINE="$*"
+COMP_POINT=${{#COMP_LINE}}
+_gmfs_numa gmfs-numa "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD-1]}}"
+printf '%s\n' "${{COMPREPLY[@]}}"
+"""
+
+
+def candidates(script, *words, cwd=None):
+    """What bash would offer behind these words, of which the last is not complete."""
+    path = os.path.dirname(build()) + ":" + os.environ["PATH"]
+    out = quiet("bash", "-c", COMPLETE.format(script=script), "bash", "gmfs-numa", *words,
+                cwd=cwd, env={**os.environ, "PATH": path})
+    return [line for line in out.split("\n") if line]
+
+
+def test_completion(tmp_path):
+    script = os.path.join(SOURCE, "bash-completion", "gmfs-numa")
+    assert set(candidates(script, "")) == set(COMMANDS) | {"--help", "--version", "--sysroot"}
+    assert candidates(script, "sta") == ["status"]
+    assert candidates(script, "nonsense") == []
+    for command in COMMANDS:
+        assert set(candidates(script, command, "--")) >= options_of(command), command
+        assert candidates(script, command, "--hel") == ["--help"]
+    assert set(candidates(script, "set", "1", "")) == {f"{n}=" for n in SETTINGS}
+    assert candidates(script, "set", "1", "reserve=1", "pol") == ["policy="]
+    assert candidates(script, "run", "--node", "a") == ["auto"]
+    (tmp_path / "bzImage").write_text("")
+    (tmp_path / "directory").mkdir()
+    for words in (["handover", "--kernel"], ["handover", "--exec"], ["map", "--svg"],
+                  ["metrics", "--file"], ["verify"], ["tag"]):
+        assert candidates(script, *words, "bz", cwd=tmp_path) == ["bzImage"], words
+    assert candidates(script, "mount", "--base", "d", cwd=tmp_path) == ["directory"]
+    assert "env" in candidates(script, "run", "--size", "2M", "--", "en")
+    # Found by bash-completion by the name of the command.
+    registered = quiet("bash", "-c", f". {script}; complete -p gmfs-numa")
+    assert "-F _gmfs_numa" in registered
+
+
+INSTALLED = (
+    "sbin/gmfs-numa", "share/man/man8/gmfs-numa.8", "share/bash-completion/completions/gmfs-numa",
+    "lib/systemd/system/guestmemfs@.service", "lib/systemd/system/guestmemfs.target",
+    "lib/systemd/system-generators/gmfs-numa-generator",
+    "share/doc/gmfs-numa/examples/guestmemfs.rules.yml",
+    "share/doc/gmfs-numa/examples/guestmemfs-dashboard.json",
+    *(f"share/doc/gmfs-numa/schema/{c}.json" for c in WITH_JSON),
+)
+
+
+def check_installed(root, prefix, packed=False):
+    """All of it is there and works from there."""
+    top = os.path.join(root, prefix.strip("/"))
+    for name in INSTALLED:
+        # debhelper compresses what is large and no program.
+        path = os.path.join(top, name)
+        assert os.path.exists(path) or packed and os.path.exists(path + ".gz"), name
+    tool = os.path.join(top, "sbin", "gmfs-numa")
+    assert quiet(tool, "--version").startswith("gmfs-numa ")
+    units = glob.glob(os.path.join(top, "lib/systemd/system/*"))
+    for unit in units:
+        with open(unit, encoding="utf-8") as f:
+            text = f.read()
+        for program in re.findall(r"^Exec\w+=(\S+)", text, re.MULTILINE):
+            assert program == f"{prefix}/sbin/gmfs-numa", program
+    generator = os.path.join(top, "lib/systemd/system-generators/gmfs-numa-generator")
+    assert os.access(generator, os.X_OK)
+    with open(generator, encoding="utf-8") as f:
+        assert f"={prefix}/lib/systemd/system\n" in f.read()
+    # On a machine without a pool it has nothing to say.
+    if not os.path.exists("/sys/fs/guestmemfs"):
+        os.mkdir(os.path.join(root, "generated"))
+        quiet(generator, *[os.path.join(root, "generated")] * 3)
+        assert not os.listdir(os.path.join(root, "generated"))
+    # systemd looks for the program, which is not installed here.
+    for unit in units:
+        copy = os.path.join(root, os.path.basename(unit))
+        with open(unit, encoding="utf-8") as f, open(copy, "w", encoding="utf-8") as out:
+            out.write(f.read().replace(f"{prefix}/sbin/gmfs-numa", tool))
+    instances = [os.path.join(root, os.path.basename(u).replace("@.", "@1.")) for u in units]
+    if shutil.which("systemd-analyze"):
+        done = subprocess.run(["systemd-analyze", "verify", "--man=no", *instances], check=False,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              env={**os.environ, "SYSTEMD_UNIT_PATH": f"{root}:"})
+        ours = [l for l in done.stdout.splitlines() if "guestmemfs" in l]
+        assert not ours, done.stdout
+
+
+def test_install(tmp_path):
+    """Below a directory and with another prefix; nothing outside, nothing writable for all."""
+    build()
+    quiet("make", "-s", "-C", SOURCE, "install", f"DESTDIR={tmp_path}", "prefix=/usr/local")
+    assert os.listdir(tmp_path) == ["usr"] and os.listdir(tmp_path / "usr") == ["local"]
+    for here, _, names in os.walk(tmp_path):
+        for name in names:
+            assert not os.stat(os.path.join(here, name)).st_mode & 0o022
+    check_installed(str(tmp_path), "/usr/local")
+
+
+def test_package(tmp_path):
+    subprocess.run([os.path.join(TOP, "scripts", "deb")], check=True, stdout=subprocess.DEVNULL)
+    package, = glob.glob(os.path.join(TOP, "build", "deb", "gmfs-numa_*.deb"))
+    fields = quiet("dpkg-deb", "-f", package)
+    for name in ("libmount1", "libsmartcols1", "libnuma1"):
+        assert name in re.search(r"^Depends: (.*)$", fields, re.MULTILINE).group(1)
+    listing = quiet("dpkg-deb", "-c", package)
+    assert all(re.match(r"\S+ root/root ", line) for line in listing.splitlines())
+    assert "changelog" in listing and "copyright" in listing
+    quiet("dpkg-deb", "-x", package, str(tmp_path))
+    check_installed(str(tmp_path), "/usr", packed=True)
