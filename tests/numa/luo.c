@@ -20,7 +20,7 @@
 
 #include <libliveupdate.h>
 
-#define MIB	(1UL << 20)
+#define MIB	1048576UL
 #define POS	12345
 
 /* What is preserved, as a token and as what its memory is filled with. */

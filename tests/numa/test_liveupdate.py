@@ -1,0 +1,144 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Virtual machines of QEMU and KVM live through new kernels of their host (vmm.py)."""
+
+import os
+import subprocess
+import re
+
+from conftest import BIN, DEBUG, HERE, KERNEL, TOP
+
+# The guests run the same kernel.
+RAM, POOL = (512, 1024) if DEBUG else (256, 512)
+
+SETUP = rf"""
+PATH={TOP}/build/gmfs-numa:$PATH
+initrd=/tmp/guest.cpio
+mkdir -p /tmp/root/proc
+cp {BIN}/guest /tmp/root/init
+(cd /tmp/root && find . | busybox cpio -o -H newc > $initrd 2> /dev/null)
+
+vmm() {{
+    /usr/bin/python3 -B {HERE}/vmm.py "$@"
+}}
+start() {{
+    vmm start "$1" {RAM}M {KERNEL} $initrd
+}}
+resume() {{
+    vmm resume "$1" {RAM}M {KERNEL} $initrd
+}}
+"""
+
+HOST = dict(nodes=2, mem="2G", append=f"guestmemfs=0:{POOL}M,1:{POOL}M",
+            options=["--nested", "--timeout=900"])
+
+
+def told(run):
+    """{node: [(tick, boot id)]} of all that guests have said."""
+    lines = re.findall(r"^node (\d): guest: tick (\d+), up \d+ s, boot (\w+): memory and connection",
+                       run.out, re.MULTILINE)
+    return {node: [(int(tick), boot) for n, tick, boot in lines if n == node]
+            for node in {n for n, _, _ in lines}}
+
+
+def check_lives(lives):
+    for said in lives:
+        ticks = [tick for tick, _ in said]
+        assert ticks == sorted(set(ticks)), said
+        assert len({boot for _, boot in said}) == 1, f"it has booted again: {said}"
+
+
+def test_two_machines_and_two_kernels(vm):
+    """With their memory and their connections, and a second time straight after the first."""
+    run = vm(SETUP + r"""
+    gmfs-numa mount > /dev/null
+    for node in 0 1; do
+        if [ "$VM_BOOT" = 1 ]; then
+            start $node
+        else
+            resume $node
+        fi
+    done
+    for node in 0 1; do
+        vmm ticks $node 2
+        gmfs-numa verify /run/guestmemfs/node$node/vm$node.ram "$(pgrep -f "mem-path=.*vm$node.ram")"
+    done
+    # All of a guest is mapped by what maps it in the host, but for a PC's holes.
+    between 100 "$(cat /sys/kernel/debug/kvm/pages_2m)" 1000 'leaves of 2 MiB'
+    between 0 "$(cat /sys/kernel/debug/kvm/pages_4k)" 600 'leaves of 4 KiB'
+    [ "$VM_BOOT" != 3 ] || exit 0
+    # A host that is not ready says so, and who is in the way.
+    gmfs-numa handover -rno CHECK,RESULT > /tmp/ready || true
+    has "$(cat /tmp/ready)" '^users fail$' 'handover'
+    for node in 0 1; do
+        vmm save $node
+        vmm last $node
+    done
+    vm-kexec
+    """, boots=3, **HOST)
+    lives = told(run)
+    assert sorted(lives) == ["0", "1"] and all(len(said) >= 3 * 2 + 2 for said in lives.values())
+    check_lives(lives.values())
+
+
+def test_one_node_is_damaged(vm):
+    """Only its machine is lost. And one that was not saved in time can be started anew."""
+    run = vm(SETUP + r"""
+    gmfs-numa mount > /dev/null 2> /tmp/mount || [ "$VM_BOOT" = 2 ] || die "$(cat /tmp/mount)"
+    if [ "$VM_BOOT" = 1 ]; then
+        for node in 0 1; do
+            start $node
+        done
+        for node in 0 1; do
+            vmm ticks $node 2
+            vmm save $node
+        done
+        damage 1 meta2 96 0x10 fix
+        vm-kexec
+    fi
+    equal "$(cat /sys/fs/guestmemfs/node1/state)" failed 'state of node 1'
+    resume 0
+    vmm ticks 0 2
+    # Its memory is thrown away, and serves again.
+    gmfs-numa discard --yes 1
+    gmfs-numa mount 1
+    start 1
+    vmm ticks 1 2
+    """, boots=2, expect=[
+        r"guestmem_pool: node 1: file system: .*: this pool is not used, its memory is kept",
+        r"guestmemfs: the pool of node 1 is not used: file system: ",
+        r"guestmem_pool: node 1: pool of \d+ blocks thrown away"], **HOST)
+    lives = told(run)
+    check_lives([lives["0"], lives["1"][:2], lives["1"][2:]])
+    assert lives["1"][0][1] != lives["1"][2][1], "the lost machine is there again"
+
+
+def test_qemu_is_killed_while_it_saves(vm):
+    """What is stored by half is no state: the target says so, and the host lives on."""
+    run = vm(SETUP + r"""
+    gmfs-numa mount > /dev/null
+    start 0
+    vmm ticks 0 2
+    # The stream goes through a pipe that is shut while it is written.
+    vmm stop 0
+    vmm migrate 0 'exec:head -c 100000 | gmfs-numa store /run/guestmemfs/node0/vm0.state' || true
+    pkill -9 qemu-system
+    wait_gone() { while pgrep qemu-system > /dev/null; do sleep 0.1; done; }
+    wait_gone
+    if resume 0 2> /tmp/said; then
+        die 'half a state is taken'
+    fi
+    cat /tmp/said
+    # Nothing holds the memory.
+    rm /run/guestmemfs/node0/*
+    equal "$(free_blocks /run/guestmemfs/node0)" "$(total_blocks /run/guestmemfs/node0)" 'free blocks'
+    """, boots=1, **HOST)
+    assert "migrat" in run.out
+
+
+def test_demonstrations(tmp_path):
+    """Both of them, as a reader would run them."""
+    for name in ("demo", "demo-memory"):
+        done = subprocess.run([os.path.join(TOP, "scripts", name)], stdin=subprocess.DEVNULL,
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False)
+        assert done.returncode == 0 and "guestmemfs: demo passed" in done.stdout, done.stdout

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Virtual machines of QEMU and KVM, with their memory on nodes, that live through a kexec of their host.
+
+Runs inside the test machine, which plays the host: for tests and the demonstration.
+
+usage: vmm.py start NODE SIZE KERNEL INITRD    start a virtual machine on a node
+       vmm.py save NODE                        stop it, keep its devices' state on the node, end QEMU
+       vmm.py stop NODE                        the first part of that
+       vmm.py migrate NODE URI                 the second, to elsewhere
+       vmm.py resume NODE SIZE KERNEL INITRD   start QEMU again with that state, and let it run
+       vmm.py ticks NODE COUNT                 wait until its guest has said so many more lines
+       vmm.py last NODE                        the last line that it has said
+
+Each has its console in /tmp/vm<NODE>.console, and a monitor in /tmp/vm<NODE>.qmp.
+"""
+
+import json
+import re
+import socket
+import subprocess
+import sys
+import time
+
+BASE = "/run/guestmemfs"
+LIMIT = 600
+
+
+def fail(text):
+    sys.exit(f"vmm: {text}")
+
+
+def path(node, what):
+    return f"/tmp/vm{node}.{what}"
+
+
+def read(name):
+    try:
+        with open(name, encoding="utf-8", errors="replace") as f:
+            return f.read()
+    except OSError:
+        return ""
+
+
+class Monitor:
+    """QEMU's, by QMP."""
+
+    def __init__(self, node):
+        self.node = node
+        self.sock = socket.socket(socket.AF_UNIX)
+        end = time.monotonic() + LIMIT
+        while True:
+            try:
+                self.sock.connect(path(node, "qmp"))
+                break
+            except OSError:
+                if time.monotonic() > end:
+                    fail(f"node {node}: QEMU does not answer: {read(path(node, 'log'))}")
+                time.sleep(0.1)
+        self.file = self.sock.makefile("rw", encoding="utf-8")
+        self.file.readline()
+        self.do("qmp_capabilities")
+
+    def do(self, command, **arguments):
+        self.file.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
+        self.file.flush()
+        for line in self.file:
+            answer = json.loads(line)
+            if "error" in answer:
+                fail(f"node {self.node}: {command}: {answer['error']['desc']}")
+            if "return" in answer:
+                return answer["return"]
+        fail(f"node {self.node}: {command}: QEMU ended: {read(path(self.node, 'log'))}")
+
+    def prepare(self):
+        """Memory that is shared stays where it is, for the QEMU after the kexec."""
+        self.do("migrate-set-capabilities",
+                capabilities=[{"capability": "x-ignore-shared", "state": True}])
+        self.do("migrate-set-parameters", mode="cpr-reboot")
+
+    def wait_migrated(self):
+        end = time.monotonic() + LIMIT
+        while time.monotonic() < end:
+            state = self.do("query-migrate")
+            if state.get("status") == "completed":
+                return
+            if state.get("status") in ("failed", "cancelled"):
+                fail(f"node {self.node}: migration {state}: {read(path(self.node, 'log'))}")
+            time.sleep(0.1)
+        fail(f"node {self.node}: the migration does not end")
+
+
+def start(node, size, kernel, initrd, *more):
+    memory = f"{BASE}/node{node}/vm{node}.ram"
+    command = [
+        "numactl", f"--cpunodebind={node}", f"--membind={node}",
+        "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", size,
+        "-object", f"memory-backend-file,id=ram,size={size},share=on,align=2M,mem-path={memory}",
+        "-machine", "q35,memory-backend=ram", "-nographic", "-nodefaults", "-no-reboot",
+        "-serial", f"file:{path(node, 'console')}",
+        "-qmp", f"unix:{path(node, 'qmp')},server=on,wait=off",
+        "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet", *more]
+    with open(path(node, "log"), "w", encoding="utf-8") as log:
+        # It outlives this script.
+        qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+                                start_new_session=True)
+    return qemu.pid
+
+
+def stop(node):
+    Monitor(node).do("stop")
+
+
+def migrate(node, uri):
+    monitor = Monitor(node)
+    monitor.prepare()
+    monitor.do("migrate", uri=uri)
+    monitor.wait_migrated()
+    return monitor
+
+
+def save(node):
+    stop(node)
+    uri = f"exec:gmfs-numa store --force {BASE}/node{node}/vm{node}.state"
+    migrate(node, uri).do("quit")
+
+
+def resume(node, size, kernel, initrd):
+    start(node, size, kernel, initrd, "-incoming", "defer")
+    monitor = Monitor(node)
+    monitor.prepare()
+    monitor.do("migrate-incoming", uri=f"exec:gmfs-numa load {BASE}/node{node}/vm{node}.state")
+    monitor.wait_migrated()
+    monitor.do("cont")
+
+
+def lines(node):
+    return re.findall(r"^(guest: .*)\n", read(path(node, "console")).replace("\r", ""), re.MULTILINE)
+
+
+def ticks(node, count):
+    """Prints the new ones."""
+    had = len(lines(node))
+    end = time.monotonic() + LIMIT
+    while time.monotonic() < end:
+        have = lines(node)
+        for line in have[had:]:
+            if "FAILED" in line:
+                fail(f"node {node}: {line}")
+        if len(have) >= had + count:
+            print("\n".join(f"node {node}: {line}" for line in have[had:had + count]))
+            return
+        time.sleep(0.1)
+    fail(f"node {node}: its guest says nothing: {read(path(node, 'console'))[-2000:]}")
+
+
+COMMANDS = {"start": start, "save": save, "stop": stop, "migrate": migrate, "resume": resume,
+            "ticks": lambda node, count: ticks(node, int(count)),
+            "last": lambda node: print(f"node {node}: {lines(node)[-1]}")}
+
+if __name__ == "__main__":
+    if len(sys.argv) < 3 or sys.argv[1] not in COMMANDS:
+        fail(__doc__)
+    COMMANDS[sys.argv[1]](*sys.argv[2:])
