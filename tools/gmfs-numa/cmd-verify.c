@@ -229,18 +229,33 @@ static uint64_t maps_field(const char *line, const char *name)
 	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
+/* Is the mapping of a line of numa_maps one that the process can write for others? */
+static bool is_shared(const char *line, const char *maps)
+{
+	size_t len = strcspn(line, " ");
+	const char *at = maps;
+
+	/* Both start with the address. */
+	while (at && (strncmp(at, line, len) || at[len] != '-')) {
+		at = strchr(at, '\n');
+		at += !!at;
+	}
+	at = at ? strchr(at, ' ') : NULL;
+	return at && at[2] == 'w' && at[4] == 's';
+}
+
 /*
  * Pages of its own that a process has on other nodes for sure, of a line of numa_maps:
- * what it has written, unless others map it as well. Programs, libraries and such are
- * there once for all, and wherever they were first wanted.
+ * what it has written, or shares with others to be written. Files, programs and
+ * libraries are there once for all, and wherever they were first wanted.
  */
-static uint64_t pages_elsewhere(const char *line, int nid)
+static uint64_t pages_elsewhere(const char *line, const char *maps, int nid)
 {
 	uint64_t total = 0, elsewhere = 0, nr, own = maps_field(line, " anon=");
 	const char *at = line;
 	int n;
 
-	if (maps_field(line, " mapmax=") < 2 && own < maps_field(line, " dirty="))
+	if (own < maps_field(line, " dirty=") && is_shared(line, maps))
 		own = maps_field(line, " dirty=");
 	while ((at = strstr(at, " N"))) {
 		if (sscanf(at, " N%d=%ju", &n, &nr) == 2) {
@@ -255,15 +270,17 @@ static uint64_t pages_elsewhere(const char *line, int nid)
 static int verify_process(pid_t pid)
 {
 	char *cpus = status_field(pid, "Cpus_allowed_list:\t");
-	char *maps = read_text("/proc/%d/numa_maps", pid);
-	char *line, *rest = maps;
+	char *numa_maps = read_text("/proc/%d/numa_maps", pid);
+	char *maps = read_text("/proc/%d/maps", pid);
+	char *line, *rest = numa_maps;
 	int nid, status = EX_OK;
 	uint64_t pages;
 
-	if (!cpus || !maps) {
+	if (!cpus || !numa_maps || !maps) {
 		warning("process %d: %s", pid, errno == ENOENT ? "there is none" : strerror(errno));
 		free(cpus);
 		free(maps);
+		free(numa_maps);
 		return EX_FAILED;
 	}
 	nid = node_of_cpus(cpus);
@@ -272,7 +289,7 @@ static int verify_process(pid_t pid)
 		status = EX_DIFFERS;
 	}
 	while (nid >= 0 && (line = strsep(&rest, "\n"))) {
-		pages = pages_elsewhere(line, nid);
+		pages = pages_elsewhere(line, maps, nid);
 		if (!pages)
 			continue;
 		printf("process %d: %ju pages are not on node %d: %s\n", pid, (uintmax_t)pages, nid,
@@ -283,6 +300,7 @@ static int verify_process(pid_t pid)
 		printf("process %d: CPUs %s and memory, all on node %d\n", pid, cpus, nid);
 	free(cpus);
 	free(maps);
+	free(numa_maps);
 	return status;
 }
 
