@@ -48,6 +48,16 @@ static bool gmfs_luo_can_preserve(struct liveupdate_file_handler *handler,
 	return file->f_op == &gmfs_file_fops;
 }
 
+/* For a kernel that does not know what the field in the inode's record means. */
+static void set_feature(struct gmfs_image *img)
+{
+	guard(mutex)(&img->lock);
+	if (img->super->feature_compat & GMFS_FEATURE_COMPAT_PRESERVED)
+		return;
+	img->super->feature_compat |= GMFS_FEATURE_COMPAT_PRESERVED;
+	gmfs_dirty(img, img->super);
+}
+
 /* The inode's record says how often it is preserved; frozen, it waits. */
 static void count_preserved(struct inode *inode, int more)
 {
@@ -58,6 +68,7 @@ static void count_preserved(struct inode *inode, int more)
 	sb_start_write(inode->i_sb);
 	inode_lock(inode);
 	flags = gmpool_op_begin(fs->pool);
+	set_feature(&fs->image);
 	rec->preserved += more;
 	gmfs_dirty(&fs->image, rec);
 	gmpool_op_end(fs->pool, flags);

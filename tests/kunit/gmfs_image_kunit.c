@@ -230,8 +230,12 @@ static void image_hold(struct kunit *test)
 	orphan = tree.orphan->ino;
 	file = tree.file->ino;
 	for (hold = 1; hold >= 0; hold--) {
-		gmfs_ino_find(&fx->img, file)->rec->preserved = 1;
-		gmfs_ino_find(&fx->img, orphan)->rec->preserved = 3;
+		gi = gmfs_ino_find(&fx->img, file);
+		gi->rec->preserved = 1;
+		gmfs_dirty(&fx->img, gi->rec);
+		gi = gmfs_ino_find(&fx->img, orphan);
+		gi->rec->preserved = 3;
+		gmfs_dirty(&fx->img, gi->rec);
 		gmfs_fixture_reload(fx);
 		gmfs_image_hold(&fx->img, hold);
 

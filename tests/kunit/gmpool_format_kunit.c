@@ -41,6 +41,9 @@ struct field {
 #define FS_INODE	((struct gmfs_inode_ser *)NULL)
 #define FS_DIRENT	((struct gmfs_dirent_ser *)NULL)
 #define FS_EXTENT	((struct gmfs_extent_ser *)NULL)
+#define FS_ATTR		((struct gmfs_attr_ser *)NULL)
+#define FS_FILE		((struct gmfs_file_ser *)NULL)
+#define TUNABLES	((struct gmpool_tunables_ser *)NULL)
 
 /**
  * struct golden_member - where a member of a struct is
@@ -159,7 +162,8 @@ static const struct golden_member fs_inode_members[] = {
 	MEMBER(FS_INODE->gid, 20, 4),
 	MEMBER(FS_INODE->nlink, 24, 4),
 	MEMBER(FS_INODE->flags, 28, 4),
-	MEMBER(FS_INODE->reserved0, 32, 8),
+	MEMBER(FS_INODE->preserved, 32, 4),
+	MEMBER(FS_INODE->reserved0, 36, 4),
 	MEMBER(FS_INODE->size, 40, 8),
 	MEMBER(FS_INODE->rdev, 48, 8),
 	MEMBER(FS_INODE->atime_sec, 56, 8),
@@ -196,6 +200,43 @@ static const struct golden_member fs_extent_members[] = {
 	{}
 };
 
+static const struct golden_member fs_attr_members[] = {
+	MEMBER(FS_ATTR->ino, 0, 8),
+	MEMBER(FS_ATTR->id, 8, 8),
+	MEMBER(FS_ATTR->size, 16, 4),
+	MEMBER(FS_ATTR->offset, 20, 4),
+	MEMBER(FS_ATTR->len, 24, 2),
+	MEMBER(FS_ATTR->kind, 26, 1),
+	MEMBER(FS_ATTR->nr_slots, 27, 1),
+	MEMBER(FS_ATTR->name_len, 28, 2),
+	MEMBER(FS_ATTR->reserved, 30, 2),
+	/* Here starts the data. */
+	{ "data", { offsetof(struct gmfs_attr_ser, data), 0 }, { 32, 0 } },
+	{}
+};
+
+static const struct golden_member fs_file_members[] = {
+	MEMBER(FS_FILE->uuid, 0, 16),
+	MEMBER(FS_FILE->ino, 16, 8),
+	MEMBER(FS_FILE->generation, 24, 4),
+	MEMBER(FS_FILE->access, 28, 4),
+	MEMBER(FS_FILE->pos, 32, 8),
+	{}
+};
+
+static const struct golden_member tunables_members[] = {
+	MEMBER(TUNABLES->hdr, 0, 64),
+	MEMBER(TUNABLES->scrub_rate, 64, 8),
+	MEMBER(TUNABLES->scrub_target, 72, 8),
+	MEMBER(TUNABLES->reserve, 80, 8),
+	MEMBER(TUNABLES->low_watermark, 88, 8),
+	MEMBER(TUNABLES->zeroing, 96, 4),
+	MEMBER(TUNABLES->policy, 100, 4),
+	MEMBER(TUNABLES->frozen, 104, 4),
+	MEMBER(TUNABLES->reserved, 108, 3988),
+	{}
+};
+
 struct golden_struct {
 	const char *name;
 	size_t size;
@@ -218,6 +259,9 @@ static const struct golden_struct golden_structs[] = {
 	STRUCT(gmfs_inode_ser, 256, fs_inode_members),
 	STRUCT(gmfs_dirent_ser, 32, fs_dirent_members),
 	STRUCT(gmfs_extent_ser, 32, fs_extent_members),
+	STRUCT(gmfs_attr_ser, 32, fs_attr_members),
+	STRUCT(gmfs_file_ser, 40, fs_file_members),
+	STRUCT(gmpool_tunables_ser, 4096, tunables_members),
 };
 
 KUNIT_ARRAY_PARAM_DESC(golden, golden_structs, name);

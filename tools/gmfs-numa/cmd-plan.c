@@ -130,18 +130,6 @@ static int compare_places(const void *a, const void *b)
 	return ((const struct place *)a)->nid - ((const struct place *)b)->nid;
 }
 
-static uint64_t memory_of(int nid)
-{
-	char *text = read_text("/sys/devices/system/node/node%d/meminfo", nid);
-	char *at = text ? strstr(text, "MemTotal:") : NULL;
-	uint64_t kib = 0;
-
-	if (at)
-		sscanf(at, "MemTotal: %ju", &kib);
-	free(text);
-	return kib << 10;
-}
-
 /* All nodes with memory, whether they have a pool or not. */
 static size_t read_places(struct place **places)
 {
@@ -164,7 +152,7 @@ static size_t read_places(struct place **places)
 		place.nid = nid;
 		pool = nodes_find(pools, nid);
 		place.now = pool ? pool->size : 0;
-		place.total = memory_of(nid) + place.now;
+		place.total = node_meminfo(nid, "MemTotal:") + place.now;
 		if (!place.total)
 			continue;
 		*places = xrealloc(*places, (nr + 1) * sizeof(**places));

@@ -116,6 +116,8 @@ int fs_node(struct libmnt_fs *fs);
 /* Contents of a file below sysroot without its last newline, or NULL with errno set. */
 char *read_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void *read_binary(size_t *size, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+/* Bytes that the kernel says of a node, such as "MemTotal:"; 0 if it does not. */
+uint64_t node_meminfo(int nid, const char *field);
 /* Writes to /sys/fs/guestmemfs/node<nid>/<name>: 0, or -errno. */
 int node_write(int nid, const char *name, const char *value);
 /* Physical ranges of a node's pool; needs CAP_SYS_ADMIN. -errno, or how many. */

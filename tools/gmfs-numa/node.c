@@ -122,7 +122,7 @@ int node_write(int nid, const char *name, const char *value)
 	return err;
 }
 
-static uint64_t meminfo(int nid, const char *field)
+uint64_t node_meminfo(int nid, const char *field)
 {
 	char *text = read_text("/sys/devices/system/node/node%d/meminfo", nid);
 	uint64_t kib = 0;
@@ -144,8 +144,8 @@ static void read_node(struct node *node, int nid)
 	node->distances = read_text("/sys/devices/system/node/node%d/distance", nid);
 	if (!node->distances)
 		node->distances = xstrdup("");
-	node->kernel_total = meminfo(nid, "MemTotal:");
-	node->kernel_free = meminfo(nid, "MemFree:");
+	node->kernel_total = node_meminfo(nid, "MemTotal:");
+	node->kernel_free = node_meminfo(nid, "MemFree:");
 	node->size = node_number(nid, "size");
 	node->block_size = node_number(nid, "block_size");
 	node->total_blocks = node_number(nid, "total_blocks");

@@ -570,6 +570,17 @@ static int publish_blob(struct gmpool *pool, u32 key)
 	return err;
 }
 
+/* The super block of a pool that is only held; NULL if nothing of it can be had. */
+static const struct gmpool_super_ser *held_super(const struct gmpool *pool)
+{
+	const char *error;
+
+	if (!kho_is_enabled() || !is_kho_boot())
+		return NULL;
+	return gmpool_super_pick(phys_to_virt(pool->blob), GMPOOL_GRANULARITY,
+				 &error);
+}
+
 /**
  * gmpool_hold - hand on a pool that cannot be used
  * @pool: the pool, which has failed before its metadata was taken over
@@ -578,13 +589,8 @@ static int publish_blob(struct gmpool *pool, u32 key)
  */
 void gmpool_hold(struct gmpool *pool)
 {
-	const struct gmpool_super_ser *super;
-	const char *error;
+	const struct gmpool_super_ser *super = held_super(pool);
 
-	if (!kho_is_enabled() || !is_kho_boot())
-		return;
-	super = gmpool_super_pick(phys_to_virt(pool->blob), GMPOOL_GRANULARITY,
-				  &error);
 	if (!super)
 		return;
 	hold_pages(pool->blob, GMPOOL_BLOB_SIZE);
@@ -661,13 +667,8 @@ void gmpool_discard_metadata(u32 key)
 static void drop_held(struct gmpool *pool)
 {
 	static DEFINE_MUTEX(lock);	/* guards what peek() has */
-	const struct gmpool_super_ser *super;
-	const char *error;
+	const struct gmpool_super_ser *super = held_super(pool);
 
-	if (!kho_is_enabled() || !is_kho_boot())
-		return;
-	super = gmpool_super_pick(phys_to_virt(pool->blob), GMPOOL_GRANULARITY,
-				  &error);
 	if (!super)
 		return;
 

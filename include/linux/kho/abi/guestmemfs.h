@@ -378,8 +378,14 @@ struct gmpool_tunables_ser {
 
 #define GMFS_VERSION			1
 
+/*
+ * An inode can have open files that LUO preserves. Set with the first of them. A
+ * kernel that does not know of it frees those without a name.
+ */
+#define GMFS_FEATURE_COMPAT_PRESERVED	_BITULL(0)
+
 /* Feature bits of guestmemfs that this header describes. */
-#define GMFS_FEATURE_COMPAT_ALL		0ULL
+#define GMFS_FEATURE_COMPAT_ALL		GMFS_FEATURE_COMPAT_PRESERVED
 #define GMFS_FEATURE_RO_COMPAT_ALL	0ULL
 #define GMFS_FEATURE_INCOMPAT_ALL	0ULL
 
