@@ -65,7 +65,7 @@ def test_two_machines_and_two_kernels(vm):
         gmfs-numa verify /run/guestmemfs/node$node/vm$node.ram "$(pgrep -f "mem-path=.*vm$node.ram")"
         # All of a guest is mapped by what maps it in the host, but for a PC's holes.
         between 20 "$(cat /sys/kernel/debug/kvm/pages_2m)" 500 'leaves of 2 MiB'
-        between 0 "$(cat /sys/kernel/debug/kvm/pages_4k)" 300 'leaves of 4 KiB'
+        between 0 "$(cat /sys/kernel/debug/kvm/pages_4k)" 600 'leaves of 4 KiB'
         # A host that is not ready says so, and who is in the way.
         gmfs-numa handover -rno CHECK,RESULT > /tmp/ready || true
         has "$(cat /tmp/ready)" '^users fail$' 'handover'
