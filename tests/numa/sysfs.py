@@ -1318,7 +1318,8 @@ def storm_read(seed, end):
             if node.nid == 0 or name not in BITMAPS:
                 read_one(node, name, totals[node.nid])
         between(0, node["free_blocks"], totals[node.nid], "free_blocks")
-        between(0, node["mounts"], 3, "mounts")
+        # Each mount, one that is being made, one that is going, and who freezes it.
+        between(0, node["mounts"], 8, "mounts")
 
 
 def storm_files(node, seed, end):
