@@ -215,7 +215,8 @@ since=' 'tags of a file without'
     t 0 tag mapped owner=pid:$gone
     t 0 tag open owner=pid:$gone
     t 0 tag reused owner=pid:$alive
-    python3 -c 'import os; os.setxattr("reused", "user.guestmemfs.since", b"2001-01-01T00:00:00Z")'
+    # Its number is alive, but it was tagged under another kernel.
+    python3 -c 'import os; os.setxattr("reused", "user.guestmemfs.boot", b"11111111-2222")'
     hold mapped
     exec 5< open
     j reap reap
