@@ -60,6 +60,15 @@ static void die(const char *what)
 	finish();
 }
 
+/* A thread of the kernel writes its log to the console: how far is what this line shows. */
+static void end_log(void)
+{
+	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
+
+	dprintf(fd, "vm: the command has ended\n");
+	close(fd);
+}
+
 /* A whole small file of the control directory, NUL-terminated; NULL if absent. */
 static char *slurp(const char *name, size_t *len)
 {
@@ -351,6 +360,7 @@ int main(void)
 	}
 	if (slurp("kmemleak", NULL))
 		scan_for_leaks();
+	end_log();
 	tell("exit %d\n", status);
 	finish();
 	return 0;
