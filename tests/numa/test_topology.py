@@ -13,7 +13,7 @@ SHAPES = {
     "two-nodes": (dict(nodes=2, mem="1G"), "0:256M,1:256M", [0, 1], ()),
     "four-nodes": (dict(nodes=4, mem="1G"), "0:128M,1:256M,2:128M,3:256M", [0, 1, 2, 3], ()),
     "eight-nodes": (
-        dict(topology="node=0,cpus=0-1,mem=1G;" + ";".join(f"node={n},mem=640M" for n in range(1, 8))),
+        dict(topology="node=0,cpus=0-1,mem=1280M;" + ";".join(f"node={n},mem=768M" for n in range(1, 8))),
         "1G", list(range(8)), ()),
     "node-without-cpus": (
         dict(topology="node=0,cpus=0-1,mem=1G;node=1,mem=1G"), "0:128M,1:256M", [0, 1], ()),
