@@ -1335,9 +1335,12 @@ def storm_files(node, seed, end):
                 with mmap.mmap(f.fileno(), blocks * BLOCK) as m:
                     at = rng.randrange(blocks) * BLOCK
                     stamp = struct.pack("=QQ", seed, done)
+                    # An access to a hole for which there is no block would be SIGBUS.
+                    os.posix_fallocate(f.fileno(), at, BLOCK)
                     m[at:at + 16] = stamp
                     if rng.random() < 0.3:
                         libc_punch(f.fileno(), at, BLOCK)
+                        os.posix_fallocate(f.fileno(), at, BLOCK)
                         same(m[at:at + 16], bytes(16), "a hole that was punched")
                     else:
                         same(m[at:at + 16], stamp, "what was stored")

@@ -6,16 +6,19 @@ machine now and then, or lose a guest's timer. All of them are there at the kexe
 """
 
 import os
-import subprocess
 import re
+import subprocess
+
+import pytest
 
 from conftest import BIN, DEBUG, HERE, KERNEL, TOP
+from tool import PLAIN, build
 
 # The guests run the same kernel.
 RAM, POOL = (512, 1024) if DEBUG else (256, 512)
 
 SETUP = rf"""
-PATH={TOP}/build/gmfs-numa:$PATH
+PATH={PLAIN}:$PATH
 initrd=/tmp/guest.cpio
 mkdir -p /tmp/root/proc
 cp {BIN}/guest /tmp/root/init
@@ -34,6 +37,11 @@ resume() {{
 
 HOST = dict(nodes=2, mem="2G", append=f"guestmemfs=0:{POOL}M,1:{POOL}M",
             options=["--nested", "--timeout=900"])
+
+
+@pytest.fixture(scope="module", autouse=True)
+def gmfs_numa():
+    build()
 
 
 def told(run):

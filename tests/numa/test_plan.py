@@ -1,13 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """What gmfs-numa plans, the kernel accepts, on the same machine."""
 
-import os
-
 import pytest
 
-from conftest import TOP, mebibytes
-
-TOOL = os.path.join(TOP, "build", "gmfs-numa", "gmfs-numa")
+from conftest import mebibytes
+from tool import build
 
 MACHINES = {
     "two": dict(nodes=2, mem="3G"),
@@ -24,14 +21,15 @@ def test_largest_pools(vm, machine):
         return {int(nid): mebibytes(size) for nid, size in
                 (part.split(":") for part in parameter.removeprefix("guestmemfs=").split(","))}
 
-    plan = vm(f"echo parameter=$({TOOL} plan --reserve 100% -rno PARAMETER | head -n 1)", **machine)
+    tool = build()
+    plan = vm(f"echo parameter=$({tool} plan --reserve 100% -rno PARAMETER | head -n 1)", **machine)
     parameter = plan.value("parameter")
     want = sizes(parameter)
     assert len(want) > 1
     run = vm(rf"""
     check_kho
-    {TOOL} status -brno NODE,SIZE | sed 's/^/pool /'
-    echo again=$({TOOL} plan --reserve 100% -rno PARAMETER | head -n 1)
+    {tool} status -brno NODE,SIZE | sed 's/^/pool /'
+    echo again=$({tool} plan --reserve 100% -rno PARAMETER | head -n 1)
     """, append=parameter, **machine)
     pools = (line.split()[1:] for line in run.lines("^pool "))
     assert {int(nid): int(size) >> 20 for nid, size in pools} == want
