@@ -970,8 +970,14 @@ def test_handover_usage(make, args):
 # --- verify of processes ---
 
 def process(tree, pid, cpus, maps):
+    """maps are lines of numa_maps; "rw-s" and the like before one are what maps says of it."""
+    permissions = [re.match("[r-][w-][x-][sp] ", line) for line in maps]
+    maps = [line[p.end():] if p else line for p, line in zip(permissions, maps)]
     tree.put(f"proc/{pid}/status", f"Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t{cpus}\n")
-    tree.put(f"proc/{pid}/numa_maps", "".join(m + "\n" for m in maps))
+    tree.put(f"proc/{pid}/numa_maps", "".join(line + "\n" for line in maps))
+    tree.put(f"proc/{pid}/maps", "".join(
+        f"{line.split()[0]}-7fff {p.group() if p else 'rw-p '}00000000 00:01 9    /x\n"
+        for p, line in zip(permissions, maps)))
 
 
 ON_ONE = ["7f00 bind:1 anon=3 dirty=3 N1=3 kernelpagesize_kB=4",
@@ -985,6 +991,11 @@ ON_ONE = ["7f00 bind:1 anon=3 dirty=3 N1=3 kernelpagesize_kB=4",
     ("2", [*ON_ONE, "7f05 default anon=9 dirty=9 N0=2 N1=7"], DIFFERS),
     # A private page of a library is the process' own.
     ("2", [*ON_ONE, "7f05 default file=/lib/x.so anon=2 N0=2"], DIFFERS),
+    # What it shares is its own too, if it can write it.
+    ("2", [*ON_ONE, "rw-s 7f05 default file=/dev/shm/x dirty=2 N0=2"], DIFFERS),
+    ("2", [*ON_ONE, "rw-s 7f05 default file=/dev/shm/x dirty=2 N1=2"], OK),
+    ("2", [*ON_ONE, "r--s 7f05 default file=/dev/shm/x dirty=2 N0=2"], OK),
+    ("2", [*ON_ONE, "r-xp 7f05 default file=/usr/bin/new dirty=2 N0=2"], OK),
 ])
 def test_verify_process(make, cpus, maps, status):
     tree = make(MACHINES["2"]())
