@@ -18,22 +18,11 @@
 
 static void save(const char *path, const char *text)
 {
-	char *temp = xasprintf("%s.XXXXXX", path);
-	int fd = mkstemp(temp);
-	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
-	bool bad;
+	struct replacement r;
 
-	if (!out)
-		fatal(EX_FAILED, "%s: %s", temp, strerror(errno));
-	bad = fputs(text, out) < 0 || fchmod(fd, 0644) || fflush(out) || fsync(fd);
-	bad |= fclose(out) != 0;
-	if (bad || rename(temp, path)) {
-		int err = errno;
-
-		unlink(temp);
-		fatal(EX_FAILED, "%s: %s", path, strerror(err));
-	}
-	free(temp);
+	replace_begin(&r, path);
+	fputs(text, r.out);
+	replace_end(&r);
 }
 
 /* A line without what the boot loader adds, and what we do, perhaps from before. */

@@ -107,20 +107,11 @@ static void print_all(FILE *out, const struct nodes *nodes, bool prometheus)
 /* A collector must never see half of it. */
 static void write_file(const char *name, const struct nodes *nodes)
 {
-	char *temp = xasprintf("%s.XXXXXX", name);
-	int fd = mkstemp(temp);
-	FILE *out = fd < 0 ? NULL : fdopen(fd, "w");
+	struct replacement r;
 
-	if (!out)
-		fatal(EX_FAILED, "%s: %s", temp, strerror(errno));
-	print_all(out, nodes, true);
-	if (ferror(out) || fchmod(fd, 0644) || fclose(out) || rename(temp, name)) {
-		int err = errno;
-
-		unlink(temp);
-		fatal(EX_FAILED, "%s: %s", name, strerror(err));
-	}
-	free(temp);
+	replace_begin(&r, name);
+	print_all(r.out, nodes, true);
+	replace_end(&r);
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)

@@ -223,26 +223,16 @@ static void too_much(const struct place *p, const char *wish)
 /* The share that is wanted of each node, in whole gibibytes where that is possible. */
 static void reserve_share(struct place *p, const char *text)
 {
-	size_t len = strlen(text);
-	uint64_t bytes = 0;
-	char *number;
-	bool good;
+	uint64_t bytes, percent;
 
-	if (len && text[len - 1] == '%') {
-		number = xstrdup(text);
-		number[len - 1] = '\0';
-		good = parse_number(number, &bytes) && bytes <= 100;
-		free(number);
-		good = good && bytes;
-		bytes = p->total / 100 * bytes;
+	if (parse_percent(text, &percent) && percent) {
+		bytes = p->total / 100 * percent;
 		/* A percentage is a wish that may be met in part. */
 		if (bytes > p->most)
 			bytes = p->most;
-	} else {
-		good = parse_size(text, &bytes) && bytes;
-	}
-	if (!good)
+	} else if (!parse_size(text, &bytes) || !bytes) {
 		fatal(EX_USAGE, "--reserve %s: a percentage from 1%% to 100%%, or a size", text);
+	}
 	p->asked = bytes;
 	p->pool = bytes / GIB * GIB;
 	if (p->pool < GIB)

@@ -67,19 +67,11 @@ static bool find_readable(const char *name)
 /* Blocks that @text says, rounded up, or false. */
 static bool parse_blocks(const struct node *node, const char *text, uint64_t *blocks)
 {
-	size_t len = strlen(text);
-	char *number;
-	bool good;
-
 	if (parse_number(text, blocks))
 		return *blocks <= node->total_blocks;
-	if (text[len - 1] == '%') {
-		number = xstrdup(text);
-		number[len - 1] = '\0';
-		good = parse_number(number, blocks) && *blocks <= 100;
-		free(number);
+	if (parse_percent(text, blocks)) {
 		*blocks = (node->total_blocks * *blocks + 99) / 100;
-		return good;
+		return true;
 	}
 	if (!parse_size(text, blocks) || !node->block_size)
 		return false;

@@ -139,9 +139,7 @@ int cmd_store(int argc, char **argv)
 		fatal(EX_USAGE, "store takes what it stores from standard input, which is a terminal");
 	path = argv[first];
 	dir = directory(path);
-	if (path_node(dir) < 0)
-		fatal(EX_FAILED, "%s: %s", dir,
-		      errno == ENOTSUP ? "this is not on guestmemfs" : strerror(errno));
+	path_need_node(dir);
 	/* Before all is read for nothing. */
 	if (!args.force && !access(path, F_OK))
 		fatal(EX_FAILED, "%s is there already; --force replaces it", path);
@@ -200,9 +198,7 @@ int cmd_load(int argc, char **argv)
 	parse_args(&argp, argc, argv, &first, &args);
 	if (argc - first != 1)
 		fatal(EX_USAGE, "load needs one file");
-	if (path_node(argv[first]) < 0)
-		fatal(EX_FAILED, "%s: %s", argv[first],
-		      errno == ENOTSUP ? "this is not on guestmemfs" : strerror(errno));
+	path_need_node(argv[first]);
 	fd = open(argv[first], O_RDONLY | O_CLOEXEC);
 	if (fd < 0 || fstat(fd, &st))
 		fatal(EX_FAILED, "%s: %s", argv[first], strerror(errno));

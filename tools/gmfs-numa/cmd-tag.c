@@ -27,9 +27,7 @@ int cmd_tag(int argc, char **argv)
 	if (first == argc)
 		fatal(EX_USAGE, "tag needs a file");
 	path = argv[first];
-	if (path_node(path) < 0)
-		fatal(EX_FAILED, "%s: %s", path,
-		      errno == ENOTSUP ? "this is not on guestmemfs" : strerror(errno));
+	path_need_node(path);
 	for (arg = first + 1; arg < argc; arg++) {
 		if (!strncmp(argv[arg], "owner=", 6))
 			owner = argv[arg] + 6;

@@ -138,8 +138,7 @@ static int verify_file(const struct srat *srat, const char *path)
 	nid = path_node(path);
 	fd = nid < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0) {
-		warning("%s: %s", path,
-			errno == ENOTSUP ? "this is not on guestmemfs" : strerror(errno));
+		warning("%s: %s", path, path_node_error());
 		return EX_FAILED;
 	}
 	nr = file_pieces(fd, &pieces);

@@ -178,10 +178,7 @@ void files_walk(int argc, char **argv, void (*fn)(const struct file *file, void 
 		return;
 	}
 	for (a = 0; a < argc; a++) {
-		nid = path_node(argv[a]);
-		if (nid < 0)
-			fatal(EX_FAILED, "%s: %s", argv[a],
-			      errno == ENOTSUP ? "this is not on guestmemfs" : strerror(errno));
+		nid = path_need_node(argv[a]);
 		walk(argv[a], nid, fn, arg);
 	}
 }

@@ -9,6 +9,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <sys/types.h>
 
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
@@ -124,6 +125,10 @@ int node_write(int nid, const char *name, const char *value);
 ssize_t node_extents(int nid, struct range **ranges);
 /* nid of the node that a mounted path is on; -1 with errno: ENOTSUP if not guestmemfs. */
 int path_node(const char *path);
+/* What that says of errno. */
+const char *path_node_error(void);
+/* The same node, or an exit with EX_FAILED that says why not. */
+int path_need_node(const char *path);
 
 /* --- procs.c: who uses files --- */
 
@@ -207,6 +212,19 @@ void warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void fatal(int status, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
 /* A decimal number and nothing else. */
 bool parse_number(const char *text, uint64_t *number);
+/* "80%": from 0 to 100. */
+bool parse_percent(const char *text, uint64_t *percent);
+/*
+ * A file that is replaced as a whole, or not at all: what is printed to out is there
+ * after replace_end(), which exits with EX_FAILED if that cannot be.
+ */
+struct replacement {
+	const char *path;
+	char *temp;
+	FILE *out;
+};
+void replace_begin(struct replacement *r, const char *path);
+void replace_end(struct replacement *r);
 /* Goes on in a list such as "0-3,8", as the kernel prints them; false at its end. */
 bool next_range(const char **list, unsigned int *first, unsigned int *last);
 /* list (may be NULL, is freed) with item behind it. */

@@ -411,3 +411,17 @@ int path_node(const char *path)
 		errno = ENOENT;
 	return nid;
 }
+
+const char *path_node_error(void)
+{
+	return errno == ENOTSUP ? "this is not on guestmemfs" : strerror(errno);
+}
+
+int path_need_node(const char *path)
+{
+	int nid = path_node(path);
+
+	if (nid < 0)
+		fatal(EX_FAILED, "%s: %s", path, path_node_error());
+	return nid;
+}

@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "gmfs-numa.h"
 
@@ -93,6 +95,21 @@ bool parse_number(const char *text, uint64_t *number)
 	return !*end && !errno;
 }
 
+bool parse_percent(const char *text, uint64_t *percent)
+{
+	size_t len = strlen(text);
+	char *number;
+	bool good;
+
+	if (!len || text[len - 1] != '%')
+		return false;
+	number = xstrdup(text);
+	number[len - 1] = '\0';
+	good = parse_number(number, percent) && *percent <= 100;
+	free(number);
+	return good;
+}
+
 bool parse_size(const char *text, uint64_t *bytes)
 {
 	static const char units[] = "KMGTPE";
@@ -176,4 +193,39 @@ char *join(char *list, const char *separator, const char *item)
 	joined = list && *list ? xasprintf("%s%s%s", list, separator, item) : xstrdup(item);
 	free(list);
 	return joined;
+}
+
+void replace_begin(struct replacement *r, const char *path)
+{
+	int fd;
+
+	r->path = path;
+	r->temp = xasprintf("%s.XXXXXX", path);
+	fd = mkstemp(r->temp);
+	r->out = fd < 0 ? NULL : fdopen(fd, "w");
+	if (!r->out)
+		fatal(EX_FAILED, "%s: %s", r->temp, strerror(errno));
+}
+
+void replace_end(struct replacement *r)
+{
+	int fd = fileno(r->out);
+	bool bad;
+	int err;
+
+	bad = fflush(r->out) || ferror(r->out) || fchmod(fd, 0644) || fsync(fd);
+	err = errno;
+	if (fclose(r->out) && !bad) {
+		bad = true;
+		err = errno;
+	}
+	if (!bad && rename(r->temp, r->path)) {
+		bad = true;
+		err = errno;
+	}
+	if (bad) {
+		unlink(r->temp);
+		fatal(EX_FAILED, "%s: %s", r->path, strerror(err));
+	}
+	free(r->temp);
 }
