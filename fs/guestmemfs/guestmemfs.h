@@ -189,13 +189,6 @@ void gmfs_charge_move(struct gmfs_charge **from, struct gmfs_charge **to);
 void gmfs_charge_open(struct inode *inode);
 void gmfs_charge_register(struct gmfs_fs *fs);
 
-/* In luo.c */
-#ifdef CONFIG_LIVEUPDATE
-bool gmfs_luo_enabled(void);
-#else
-static inline bool gmfs_luo_enabled(void) { return false; }
-#endif
-
 /* In sysfs.c */
 void gmfs_sysfs_add(struct gmfs_fs *fs);
 

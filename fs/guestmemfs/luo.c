@@ -32,16 +32,6 @@
 
 #include "guestmemfs.h"
 
-/**
- * gmfs_luo_enabled - will LUO say what becomes of preserved files
- *
- * Return: true if it will.
- */
-bool gmfs_luo_enabled(void)
-{
-	return liveupdate_enabled();
-}
-
 static bool gmfs_luo_can_preserve(struct liveupdate_file_handler *handler,
 				  struct file *file)
 {

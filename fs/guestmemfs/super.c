@@ -38,6 +38,7 @@
 #include <linux/fs_context.h>
 #include <linux/fs_parser.h>
 #include <linux/init.h>
+#include <linux/liveupdate.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/seq_file.h>
@@ -606,7 +607,7 @@ static void __init gmfs_free_orphans(struct gmfs_fs *fs)
 	u64 nr;
 
 	flags = gmpool_op_begin(fs->pool);
-	gmfs_image_hold(&fs->image, gmfs_luo_enabled());
+	gmfs_image_hold(&fs->image, liveupdate_enabled());
 	gmpool_op_end(fs->pool, flags);
 	for (nr = 0; (gi = gmfs_image_orphan(&fs->image)); nr++)
 		gmfs_release(fs, gi);
