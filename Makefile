@@ -10,7 +10,7 @@
 # The targets use the same machine, the same tree and all CPUs.
 .NOTPARALLEL:
 
-# DEBUG=1 and KDIR= are for the scripts, from the command line or the environment.
+# DEBUG=1, KDIR= and LINUX= are for the scripts, from the command line or the environment.
 ifneq ($(filter-out 0,$(DEBUG)),)
 export DEBUG := 1
 else
@@ -20,6 +20,9 @@ unexport DEBUG
 endif
 ifneq ($(KDIR),)
 export KDIR
+endif
+ifneq ($(LINUX),)
+export LINUX
 endif
 export TESTS
 
@@ -41,6 +44,13 @@ kernel:
 run: kernel
 	@scripts/deps vm tool
 	@scripts/demo
+
+## make upgrade     the same, from Linux 7.2 to 7.3 and back
+.PHONY: upgrade
+upgrade: kernel
+	@LINUX=7.2 scripts/kernel
+	@scripts/deps vm tool
+	@scripts/demo "$$(LINUX=7.2 scripts/kernel --image)" "$$(scripts/kernel --image)"
 
 ## make shell       a shell on a machine with two nodes and a pool on each
 .PHONY: shell
@@ -92,7 +102,7 @@ lint:
 ## make clean       remove the built kernels; unpacked sources stay
 .PHONY: clean
 clean:
-	rm -rf build/kernel build/kernel-debug build/lint build/vm build/test \
+	rm -rf build/kernel build/kernel-* build/lint build/vm build/test \
 		build/gmfs-numa build/gmfs-numa-sanitize build/lint-tool build/deb build/*.log build/*.lock
 
 ## make distclean   remove build/ with the unpacked sources as well
@@ -105,7 +115,8 @@ distclean:
 ## Variables:
 ##
 ## DEBUG=1          the debug kernel: KASAN, UBSAN, lockdep, kmemleak and others
-## KDIR=DIR         a Linux 7.3 tree of your own; patches/ are applied to it, and
+## LINUX=7.2        that version of Linux, in build/kernel-7.2; the default is 7.3
+## KDIR=DIR         a Linux tree of your own, 7.2 or 7.3; patches/ are applied to it, and
 ##                  the files of the project linked into it
 ## TESTS=ARGS       arguments for pytest in 'make test', such as TESTS='-k kexec'
 ##

@@ -11,6 +11,7 @@ each line that is no routine has to be expected by the test, and what the test
 expects has to be there.
 """
 
+import fcntl
 import os
 import re
 import subprocess
@@ -36,8 +37,8 @@ KERNEL_START = re.compile(r"\] Linux version \d")
 
 
 DEBUG = os.environ.get("DEBUG", "0") not in ("", "0")
-KERNEL = os.path.join(TOP, "build", "kernel-debug" if DEBUG else "kernel",
-                      "arch/x86/boot/bzImage")
+KERNEL = subprocess.run([os.path.join(TOP, "scripts", "kernel"), "--image"], check=True,
+                        stdout=subprocess.PIPE, text=True).stdout.strip()
 # MiB that each node has more for the debug kernel, and the first once more; and
 # one that is smaller than 1 GiB.
 MORE = 1536
@@ -137,12 +138,25 @@ def boot(script, tmp_path, *, nodes=None, mem=None, cpus=None, topology=None, ap
     return run
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "alone: measures time, or fills all CPUs: no other test "
+                            "may run beside it")
+
+
+def make(*args):
+    """Two processes of pytest do not build the same at the same time."""
+    with open(os.path.join(TOP, "build", "test", "make.lock"), "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        subprocess.run(["make", "-s", *args], check=True)
+
+
 @pytest.fixture(scope="session", autouse=True)
 def programs():
     """Builds the C programs."""
     tree = subprocess.run([os.path.join(TOP, "scripts", "kernel-tree")], check=True,
                           stdout=subprocess.PIPE, text=True).stdout.strip()
-    subprocess.run(["make", "-s", "-C", HERE, f"KTREE={tree}"], check=True)
+    os.makedirs(os.path.join(TOP, "build", "test"), exist_ok=True)
+    make("-C", HERE, f"KTREE={tree}")
 
 
 @pytest.fixture

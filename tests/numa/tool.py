@@ -8,7 +8,7 @@ import re
 import subprocess
 
 import jsonschema
-from conftest import TOP
+from conftest import TOP, make
 
 SOURCE = os.path.join(TOP, "tools", "gmfs-numa")
 SCHEMAS = os.path.join(SOURCE, "schema")
@@ -33,7 +33,7 @@ COMPLAINTS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|^==\d+==
 @functools.cache
 def build(sanitize=False):
     """Path of the tool."""
-    subprocess.run(["make", "-s", "-C", SOURCE, *(["SANITIZE=1"] if sanitize else [])], check=True)
+    make("-C", SOURCE, *(["SANITIZE=1"] if sanitize else []))
     return os.path.join(SANITIZED if sanitize else PLAIN, "gmfs-numa")
 
 
