@@ -46,7 +46,7 @@ def gmfs_numa():
 
 def told(run):
     """{node: [(tick, boot id)]} of all that guests have said."""
-    lines = re.findall(r"^node (\d): guest: tick (\d+), up \d+ s, boot (\w+): memory and connection",
+    lines = re.findall(r"^node ([\d+]+): guest: tick (\d+), up \d+ s, boot (\w+): memory and connection",
                        run.out, re.MULTILINE)
     return {node: [(int(tick), boot) for n, tick, boot in lines if n == node]
             for node in {n for n, _, _ in lines}}
@@ -84,6 +84,80 @@ def test_two_machines_and_two_kernels(vm):
     """, boots=3, **HOST)
     lives = told(run)
     assert sorted(lives) == ["0", "1"] and all(len(said) >= 3 * 2 + 2 for said in lives.values())
+    check_lives(lives.values())
+
+
+def test_four_nodes(vm):
+    """All of them, and each with its own."""
+    run = vm(SETUP + r"""
+    gmfs-numa mount > /dev/null
+    for node in 0 1 2 3; do
+        if [ "$VM_BOOT" = 1 ]; then
+            start $node
+        else
+            resume $node
+        fi
+        vmm ticks $node 2
+        gmfs-numa verify /run/guestmemfs/node$node/vm$node.ram "$(pgrep -f "mem-path=.*vm$node.ram")"
+        vmm save $node
+    done
+    [ "$VM_BOOT" = 2 ] || vm-kexec
+    """, boots=2, **{**HOST, "nodes": 4, "append": f"guestmemfs={4 * POOL}M"})
+    lives = told(run)
+    assert sorted(lives) == ["0", "1", "2", "3"]
+    check_lives(lives.values())
+
+
+def test_two_virtual_nodes_and_no_root(vm):
+    """A machine with memory of both nodes, run by somebody to whom the mounts belong."""
+    run = vm(SETUP + r"""
+    gmfs-numa mount --uid nobody --gid nogroup --mode 700 > /dev/null
+    chmod 666 /dev/kvm
+    export VMM_USER=nobody
+    if [ "$VM_BOOT" = 1 ]; then
+        start 0+1
+    else
+        resume 0+1
+    fi
+    vmm ticks 0+1 2
+    pid=$(pgrep -f mem-path=.*vm0)
+    equal "$(stat -c %U /proc/$pid)" nobody 'who runs QEMU'
+    gmfs-numa verify /run/guestmemfs/node0/vm0+1.ram /run/guestmemfs/node1/vm0+1.ram
+    equal "$(stat -c '%U %a' /run/guestmemfs/node1)" 'nobody 700' 'top directory'
+    vmm save 0+1
+    [ "$VM_BOOT" = 2 ] || vm-kexec
+    """, boots=2, **HOST)
+    lives = told(run)
+    assert sorted(lives) == ["0+1"] and len(lives["0+1"]) == 4
+    check_lives(lives.values())
+
+
+def test_twenty_in_a_row(vm):
+    """With a virtual machine that runs under some of them."""
+    run = vm(SETUP + r"""
+    gmfs-numa mount > /dev/null
+    if [ "$VM_BOOT" = 1 ]; then
+        start 0
+    else
+        equal "$(cat /sys/fs/guestmemfs/node0/generation)" $((VM_BOOT - 1)) generation
+        gmfs-numa check > /dev/null
+        gmfs-numa verify /run/guestmemfs/node0/vm0.ram
+    fi
+    case $VM_BOOT in
+    2|11|20|21)
+        resume 0
+        ;;
+    esac
+    case $VM_BOOT in
+    1|2|11|20|21)
+        vmm ticks 0 2
+        vmm save 0
+        ;;
+    esac
+    [ "$VM_BOOT" = 21 ] || vm-kexec
+    """, boots=21, **HOST)
+    lives = told(run)
+    assert len(lives["0"]) == 10
     check_lives(lives.values())
 
 

@@ -146,3 +146,57 @@ def test_core_dump_leaves_it_out(vm):
     wait $pid || true
     between 1 $(stat -c %s /tmp/core) $((4 << 20)) 'size of the core'
     """, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=1)
+
+
+def test_crash_dump_leaves_it_out(vm):
+    """What a kernel finds of one that has panicked has all memory, but for the pools."""
+    vm(r"""
+    check_kho
+    if [ "$VM_BOOT" = 1 ]; then
+        mount_node 0
+        # Words that are nowhere else, neither in a program nor in its buffers.
+        memfile fill /mnt/node0/file 64M 1234
+        memfile fill /tmp/file 4M 4321
+        grep 'guestmemfs node0' /proc/iomem > "$VM_SCRATCH/pool"
+        vm-kexec --panic --append nr_cpus=1
+    fi
+    cat > /tmp/look.py <<'END'
+    import re, struct, sys
+
+    def word(seed, i):
+        return (i + (seed << 40) + 1) * 0x9e3779b97f4a7c15 % 2**64
+
+    def words(seed):
+        return struct.pack("<8Q", *(word(seed, i) for i in range(8)))
+
+    with open(sys.argv[1]) as f:
+        pool = [tuple(int(x, 16) for x in re.match(r"\s*(\w+)-(\w+) :", line).groups()) for line in f]
+    assert pool
+    with open("/proc/vmcore", "rb", buffering=0) as f:
+        header = f.read(4096)
+        phoff, = struct.unpack_from("<Q", header, 32)
+        size, nr = struct.unpack_from("<HH", header, 54)
+        total = 0
+        for n in range(nr):
+            kind, _, _, _, start, length = struct.unpack_from("<IIQQQQ", header, phoff + n * size)
+            if kind == 1:
+                total += length
+                assert all(start > last or start + length <= first for first, last in pool), hex(start)
+        found = {1234: 0, 4321: 0}
+        f.seek(0)
+        # Files begin with a page.
+        while part := f.read(4 << 20):
+            for seed in found:
+                found[seed] += words(seed) in part
+    print(f"dumped={total >> 20}")
+    print(f"guests={found[1234]}")
+    print(f"others={found[4321]}")
+    END
+    sed -i 's/^    //' /tmp/look.py
+    /usr/bin/python3 /tmp/look.py "$VM_SCRATCH/pool" > /tmp/found
+    cat /tmp/found
+    has "$(cat /tmp/found)" '^guests=0$' 'memory of guests'
+    has "$(cat /tmp/found)" '^others=[1-9]' 'memory of others'
+    """, nodes=1, mem="1G", append="guestmemfs=0:256M crashkernel=256M", boots=2,
+       options=["--allow-warn=sysrq triggered crash"],
+       expect=["guestmem_pool: guestmemfs= is ignored in a kdump kernel"])

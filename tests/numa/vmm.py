@@ -8,14 +8,21 @@ usage: vmm.py start NODE SIZE KERNEL INITRD    start a virtual machine on a node
        vmm.py stop NODE                        the first part of that
        vmm.py migrate NODE URI                 the second, to elsewhere
        vmm.py resume NODE SIZE KERNEL INITRD   start QEMU again with that state, and let it run
+       vmm.py cont NODE                        let it run after stop
        vmm.py ticks NODE COUNT                 wait until its guest has said so many more lines
        vmm.py last NODE                        the last line that it has said
 
-Each has its console in /tmp/vm<NODE>.console, and a monitor in /tmp/vm<NODE>.qmp.
+NODE is also 0+1, for a virtual machine with a virtual node on each, of SIZE, and its state on
+the first. Each has its console in /tmp/vm<NODE>.console, and a monitor in /tmp/vm<NODE>.qmp.
+In the environment, VMM_USER is who runs QEMU, a name, and VMM_ARGS more arguments for it.
+VMM_FOLDER is another place for files with memory and states than the nodes. With VMM_MOVE=1,
+memory does not stay, but goes with the state.
 """
 
 import json
+import os
 import re
+import shlex
 import socket
 import subprocess
 import sys
@@ -24,6 +31,8 @@ import time
 BASE = "/run/guestmemfs"
 # Seconds; all processors are emulated.
 LIMIT = 150
+FOLDER = os.environ.get("VMM_FOLDER")
+MOVE = os.environ.get("VMM_MOVE") == "1"
 
 
 def fail(text):
@@ -74,6 +83,8 @@ class Monitor:
 
     def prepare(self):
         """Memory that is shared stays where it is, for the QEMU after the kexec."""
+        if MOVE:
+            return
         self.do("migrate-set-capabilities",
                 capabilities=[{"capability": "x-ignore-shared", "state": True}])
         self.do("migrate-set-parameters", mode="cpr-reboot")
@@ -81,25 +92,51 @@ class Monitor:
     def wait_migrated(self):
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
-            state = self.do("query-migrate")
-            if state.get("status") == "completed":
+            now = self.do("query-migrate")
+            if now.get("status") == "completed":
                 return
-            if state.get("status") in ("failed", "cancelled"):
-                fail(f"node {self.node}: migration {state}: {read(path(self.node, 'log'))}")
+            if now.get("status") in ("failed", "cancelled"):
+                fail(f"node {self.node}: migration {now}: {read(path(self.node, 'log'))}")
             time.sleep(0.1)
         fail(f"node {self.node}: the migration does not end")
 
 
+def folder(nid):
+    return FOLDER or f"{BASE}/node{nid}"
+
+
+def memory(node, size):
+    """Arguments for the memory, whose files stay."""
+    nodes = node.split("+")
+    total = f"{int(size[:-1]) * len(nodes)}{size[-1]}"
+    args = ["-m", total]
+    for i, n in enumerate(nodes):
+        backend = f"memory-backend-file,align=2M,mem-path={folder(n)}/vm{node}.ram"
+        args += ["-object", f"{'memory-backend-memfd' if MOVE else backend},id=ram{i},size={size},"
+                 "share=on"]
+    if len(nodes) == 1:
+        return [*args, "-machine", "q35,memory-backend=ram0"]
+    for i in range(len(nodes)):
+        args += ["-numa", f"node,nodeid={i},memdev=ram{i}" + (",cpus=0" if i == 0 else "")]
+    return [*args, "-machine", "q35"]
+
+
+def state(node):
+    return f"{folder(node.split('+')[0])}/vm{node}.state"
+
+
 def start(node, size, kernel, initrd, *more):
-    memory = f"{BASE}/node{node}/vm{node}.ram"
+    user = os.environ.get("VMM_USER")
+    nodes = node.replace("+", ",")
     command = [
-        "numactl", f"--cpunodebind={node}", f"--membind={node}",
-        "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", size,
-        "-object", f"memory-backend-file,id=ram,size={size},share=on,align=2M,mem-path={memory}",
-        "-machine", "q35,memory-backend=ram", "-nographic", "-nodefaults", "-no-reboot",
+        *(["setpriv", f"--reuid={user}", "--clear-groups"] if user else []),
+        "numactl", f"--cpunodebind={nodes}", f"--membind={nodes}",
+        "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", *memory(node, size),
+        "-nographic", "-nodefaults", "-no-reboot",
         "-serial", f"file:{path(node, 'console')}",
         "-qmp", f"unix:{path(node, 'qmp')},server=on,wait=off",
-        "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet", *more]
+        "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet", *more,
+        *shlex.split(os.environ.get("VMM_ARGS", ""))]
     with open(path(node, "log"), "w", encoding="utf-8") as log:
         # It outlives this script.
         qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -109,6 +146,10 @@ def start(node, size, kernel, initrd, *more):
 
 def stop(node):
     Monitor(node).do("stop")
+
+
+def cont(node):
+    Monitor(node).do("cont")
 
 
 def migrate(node, uri):
@@ -121,15 +162,15 @@ def migrate(node, uri):
 
 def save(node):
     stop(node)
-    uri = f"exec:gmfs-numa store --force {BASE}/node{node}/vm{node}.state"
-    migrate(node, uri).do("quit")
+    store = f"cat > {state(node)}" if FOLDER else f"gmfs-numa store --force {state(node)}"
+    migrate(node, f"exec:{store}").do("quit")
 
 
 def resume(node, size, kernel, initrd):
     start(node, size, kernel, initrd, "-incoming", "defer")
     monitor = Monitor(node)
     monitor.prepare()
-    monitor.do("migrate-incoming", uri=f"exec:gmfs-numa load {BASE}/node{node}/vm{node}.state")
+    monitor.do("migrate-incoming", uri=f"exec:{'cat' if FOLDER else 'gmfs-numa load'} {state(node)}")
     monitor.wait_migrated()
     monitor.do("cont")
 
@@ -154,7 +195,7 @@ def ticks(node, count):
     fail(f"node {node}: its guest says nothing: {read(path(node, 'console'))[-2000:]}")
 
 
-COMMANDS = {"start": start, "save": save, "stop": stop, "migrate": migrate, "resume": resume,
+COMMANDS = {"start": start, "save": save, "stop": stop, "cont": cont, "migrate": migrate, "resume": resume,
             "ticks": lambda node, count: ticks(node, int(count)),
             "last": lambda node: print(f"node {node}: {lines(node)[-1]}")}
 

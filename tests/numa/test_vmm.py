@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0
+"""What a virtual machine can do whose memory has no struct pages, and by which setting.
+
+The lines of the table in Documentation/filesystems/guestmemfs.rst, section Virtual machines.
+"""
+
+import pytest
+
+from conftest import BIN, DEBUG, HERE, KERNEL
+
+RAM, POOL = ("768M", 1024) if DEBUG else ("384M", 512)
+HOST = dict(nodes=2, mem="2G", append=f"guestmemfs=1:{POOL}M", boots=1,
+            options=["--nested", "--timeout=900"])
+
+# init is a script that says what works, and then that it has ended.
+SETUP = rf"""
+mkdir -p /run/guestmemfs/node1 /tmp/root/bin /tmp/root/dev
+mount -t guestmemfs -o node=1 none /run/guestmemfs/node1
+cp "$(command -v busybox)" {BIN}/kvm /tmp/root/bin/
+
+# guest SCRIPT: until it has ended, its console in /tmp/vm1.console
+guest() {{
+    {{
+        echo '#!/bin/busybox sh'
+        echo '/bin/busybox mount -t devtmpfs none /dev'
+        echo 'echo guest is up'
+        echo "$1"
+        echo 'echo the guest has ended'
+        echo '/bin/busybox poweroff -f'
+    }} > /tmp/root/init
+    chmod +x /tmp/root/init
+    (cd /tmp/root && find . | busybox cpio -o -H newc > /tmp/initrd 2> /dev/null)
+    rm -f /tmp/vm1.*
+    /usr/bin/python3 -B {HERE}/vmm.py start 1 {RAM} {KERNEL} /tmp/initrd
+    wait_for_end
+}}
+
+wait_for_end() {{
+    for _ in $(seq 3000); do
+        if ! pgrep qemu-system > /dev/null; then
+            cat /tmp/vm1.console /tmp/vm1.log
+            return
+        fi
+        sleep 0.1
+    done
+    die "the guest does not end: $(cat /tmp/vm1.console)"
+}}
+"""
+
+
+DISKS = {
+    "cache=none": False,
+    "cache=directsync,aio=native": False,
+    "cache=none,aio=io_uring": False,
+    "cache=writeback": True,
+    "cache=writethrough": True,
+    "cache=writeback,aio=io_uring": True,
+}
+
+
+def test_disks(vm):
+    """O_DIRECT needs struct pages of what it reads to and writes from; QEMU's caches do not."""
+    script = SETUP + r"""
+    VMM_ARGS=
+    """
+    guest = ""
+    for n, drive in enumerate(DISKS):
+        script += rf"""
+    dd if=/dev/urandom of=/tmp/disk{n} bs=1M count=4 status=none
+    disk{n}=$(losetup -f --show /tmp/disk{n})
+    VMM_ARGS="$VMM_ARGS -drive if=none,id=d{n},format=raw,file=$disk{n},{drive}
+              -device virtio-blk-pci,drive=d{n}"
+    echo "disk {n} has $(md5sum < /tmp/disk{n})"
+    """
+        device = "/dev/vd" + "abcdefgh"[n]
+        guest += rf"""
+        echo "disk {n} reads $(/bin/busybox md5sum < {device})"
+        echo written{n} | /bin/busybox dd of={device} bs=512 conv=sync,fsync 2> /dev/null
+        """
+    script += rf"""
+    export VMM_ARGS
+    guest '{guest}'
+    """
+    for n in range(len(DISKS)):
+        script += rf"""
+    if [ "$(head -n 1 /tmp/disk{n} | tr -d '\0')" = written{n} ]; then
+        echo "disk {n} was written"
+    fi
+    """
+    run = vm(script, **HOST)
+    for n, (drive, works) in enumerate(DISKS.items()):
+        has, = run.lines(f"^disk {n} has ")
+        reads, = run.lines(f"^disk {n} reads ")
+        assert (has.split()[3] == reads.split()[3]) == works, (drive, has, reads)
+        assert bool(run.lines(f"^disk {n} was written$")) == works, drive
+
+
+@pytest.mark.parametrize("unsafe", [False, True])
+def test_virtual_machine_in_the_guest(vm, unsafe):
+    """KVM has to map what its guest's own guests need, which has no struct pages."""
+    more = f" kvm.allow_unsafe_mappings={int(unsafe)}"
+    run = vm(SETUP + "guest /bin/kvm", **{**HOST, "append": HOST["append"] + more})
+    assert run.lines("^guest is up")
+    assert bool(run.lines("^kvm: works")) == unsafe
+    assert bool(run.lines("^the guest has ended")) == unsafe
