@@ -354,6 +354,16 @@ static loff_t gmfs_dir_llseek(struct file *file, loff_t offset, int whence)
 	}
 }
 
+#ifdef INODE_CREATE_EXCL	/* Linux 7.2, see patches/7.2 */
+static int gmfs_create_excl(struct mnt_idmap *idmap, struct inode *dir,
+			    struct dentry *dentry, umode_t mode, bool excl)
+{
+	return gmfs_create(idmap, dir, dentry, mode);
+}
+
+#define gmfs_create gmfs_create_excl
+#endif
+
 const struct inode_operations gmfs_dir_iops = {
 	.lookup		= gmfs_lookup,
 	.create		= gmfs_create,

@@ -138,11 +138,6 @@ def boot(script, tmp_path, *, nodes=None, mem=None, cpus=None, topology=None, ap
     return run
 
 
-def pytest_configure(config):
-    config.addinivalue_line("markers", "alone: measures time, or fills all CPUs: no other test "
-                            "may run beside it")
-
-
 def make(*args):
     """Two processes of pytest do not build the same at the same time."""
     with open(os.path.join(TOP, "build", "test", "make.lock"), "w", encoding="ascii") as lock:

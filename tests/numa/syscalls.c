@@ -688,7 +688,8 @@ static void *race(void *data)
 	return NULL;
 }
 
-TEST_F(map, taken_away_while_others_fault)
+/* Many gigabytes are zeroed. */
+TEST_F_TIMEOUT(map, taken_away_while_others_fault, 300)
 {
 	volatile int stop = 0;
 	struct racer racers[3];

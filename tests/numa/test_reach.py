@@ -151,8 +151,8 @@ def test_core_dump_leaves_it_out(vm):
 def test_crash_dump_leaves_it_out(vm):
     """What a kernel finds of one that has panicked has all memory, but for the pools."""
     vm(r"""
-    check_kho
     if [ "$VM_BOOT" = 1 ]; then
+        check_kho
         mount_node 0
         # Words that are nowhere else, neither in a program nor in its buffers.
         memfile fill /mnt/node0/file 64M 1234
@@ -197,6 +197,6 @@ def test_crash_dump_leaves_it_out(vm):
     cat /tmp/found
     has "$(cat /tmp/found)" '^guests=0$' 'memory of guests'
     has "$(cat /tmp/found)" '^others=[1-9]' 'memory of others'
-    """, nodes=1, mem="1G", append="guestmemfs=0:256M crashkernel=256M", boots=2,
+    """, nodes=1, mem="3G", append="guestmemfs=0:256M crashkernel=256M", boots=2,
        options=["--allow-warn=sysrq triggered crash"],
        expect=["guestmem_pool: guestmemfs= is ignored in a kdump kernel"])
