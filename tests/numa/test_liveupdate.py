@@ -120,7 +120,7 @@ def test_two_virtual_nodes_and_no_root(vm):
         resume 0+1
     fi
     vmm ticks 0+1 2
-    pid=$(pgrep -f mem-path=.*vm0)
+    pid=$(pgrep qemu-system)
     equal "$(stat -c %U /proc/$pid)" nobody 'who runs QEMU'
     gmfs-numa verify /run/guestmemfs/node0/vm0+1.ram /run/guestmemfs/node1/vm0+1.ram
     equal "$(stat -c '%U %a' /run/guestmemfs/node1)" 'nobody 700' 'top directory'

@@ -18,7 +18,7 @@ mkdir -p /run/guestmemfs/node1 /tmp/root/bin /tmp/root/dev
 mount -t guestmemfs -o node=1 none /run/guestmemfs/node1
 cp "$(command -v busybox)" {BIN}/kvm /tmp/root/bin/
 
-# guest SCRIPT: until it has ended, its console in /tmp/vm1.console
+# guest SCRIPT: prints what its console has, after it has ended or got stuck
 guest() {{
     {{
         echo '#!/bin/busybox sh'
@@ -32,18 +32,21 @@ guest() {{
     (cd /tmp/root && find . | busybox cpio -o -H newc > /tmp/initrd 2> /dev/null)
     rm -f /tmp/vm1.*
     /usr/bin/python3 -B {HERE}/vmm.py start 1 {RAM} {KERNEL} /tmp/initrd
-    wait_for_end
+    wait_for 150 'guest is up'
+    wait_for 60 'the guest has ended'
+    pkill -9 qemu-system || true
+    tr -d '\r' < /tmp/vm1.console
+    cat /tmp/vm1.log
 }}
 
-wait_for_end() {{
-    for _ in $(seq 3000); do
-        if ! pgrep qemu-system > /dev/null; then
-            cat /tmp/vm1.console /tmp/vm1.log
+# wait_for SECONDS TEXT: until it is on the console
+wait_for() {{
+    for _ in $(seq "$1"); do
+        if grep -q "$2" /tmp/vm1.console 2> /dev/null || ! pgrep qemu-system > /dev/null; then
             return
         fi
-        sleep 0.1
+        sleep 1
     done
-    die "the guest does not end: $(cat /tmp/vm1.console)"
 }}
 """
 
@@ -91,13 +94,13 @@ def test_disks(vm):
     for n, (drive, works) in enumerate(DISKS.items()):
         has, = run.lines(f"^disk {n} has ")
         reads, = run.lines(f"^disk {n} reads ")
-        assert (has.split()[3] == reads.split()[3]) == works, (drive, has, reads)
+        assert (has.split()[3] in reads) == works, (drive, has, reads)
         assert bool(run.lines(f"^disk {n} was written$")) == works, drive
 
 
 @pytest.mark.parametrize("unsafe", [False, True])
 def test_virtual_machine_in_the_guest(vm, unsafe):
-    """KVM has to map what its guest's own guests need, which has no struct pages."""
+    """KVM has to map what its guest's own guests need, and that has no struct pages."""
     more = f" kvm.allow_unsafe_mappings={int(unsafe)}"
     run = vm(SETUP + "guest /bin/kvm", **{**HOST, "append": HOST["append"] + more})
     assert run.lines("^guest is up")
