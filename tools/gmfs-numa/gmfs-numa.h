@@ -223,6 +223,7 @@ struct replacement {
 	char *temp;
 	FILE *out;
 };
+
 void replace_begin(struct replacement *r, const char *path);
 void replace_end(struct replacement *r);
 /* Goes on in a list such as "0-3,8", as the kernel prints them; false at its end. */
