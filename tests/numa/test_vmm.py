@@ -4,9 +4,12 @@
 The lines of the table in Documentation/filesystems/guestmemfs.rst, section Virtual machines.
 """
 
+import os
+
 import pytest
 
 from conftest import BIN, DEBUG, HERE, KERNEL
+from tool import build
 
 RAM, POOL = ("768M", 1024) if DEBUG else ("384M", 512)
 HOST = dict(nodes=2, mem="2G", append=f"guestmemfs=1:{POOL}M", boots=1,
@@ -18,8 +21,8 @@ mkdir -p /run/guestmemfs/node1 /tmp/root/bin /tmp/root/dev
 mount -t guestmemfs -o node=1 none /run/guestmemfs/node1
 cp "$(command -v busybox)" {BIN}/kvm /tmp/root/bin/
 
-# guest SCRIPT: prints what its console has, after it has ended or got stuck
-guest() {{
+# make_initrd SCRIPT: what a guest does
+make_initrd() {{
     {{
         echo '#!/bin/busybox sh'
         echo '/bin/busybox mount -t devtmpfs none /dev'
@@ -31,6 +34,11 @@ guest() {{
     chmod +x /tmp/root/init
     (cd /tmp/root && find . | busybox cpio -o -H newc > /tmp/initrd 2> /dev/null)
     rm -f /tmp/vm1.*
+}}
+
+# guest SCRIPT: prints what its console has, after it has ended or got stuck
+guest() {{
+    make_initrd "$1"
     /usr/bin/python3 -B {HERE}/vmm.py start 1 {RAM} {KERNEL} /tmp/initrd
     wait_for 150 'guest is up'
     wait_for 60 'the guest has ended'
@@ -106,3 +114,28 @@ def test_virtual_machine_in_the_guest(vm, unsafe):
     assert run.lines("^guest is up")
     assert bool(run.lines("^kvm: works")) == unsafe
     assert bool(run.lines("^the guest has ended")) == unsafe
+
+
+def test_started_by_gmfs_numa(vm):
+    """gmfs-numa makes the file, binds QEMU to the node, and gives it its options."""
+    run = vm(SETUP + rf"""
+    PATH={os.path.dirname(build())}:$PATH
+    # Idle, it would lose its timer now and then.
+    make_initrd 'while :; do :; done'
+    gmfs-numa run --node 1 --size {RAM} --name byname --qemu -- qemu-system-x86_64 -accel kvm \
+        -cpu host -nographic -nodefaults -no-reboot -serial file:/tmp/vm1.console \
+        -kernel {KERNEL} -initrd /tmp/initrd -append 'console=ttyS0 panic=-1 quiet' &
+    until pgrep qemu-system > /dev/null; do
+        kill -0 $!
+        sleep 0.1
+    done
+    wait_for 150 'guest is up'
+    gmfs-numa verify /run/guestmemfs/node1/byname "$(pgrep qemu-system)"
+    between 1 "$(cat /sys/kernel/debug/kvm/pages_2m)" 500 'leaves of 2 MiB'
+    pkill -9 qemu-system
+    status=0
+    wait $! || status=$?
+    equal "$status" 137 'status of gmfs-numa run'
+    [ ! -e /run/guestmemfs/node1/byname ] || die 'the file is left'
+    """, **HOST)
+    assert run.lines("byname: .* all on node 1") and run.lines("^process .* all on node 1")
