@@ -33,6 +33,14 @@ start() {{
 resume() {{
     vmm resume "$1" {RAM}M {KERNEL} $initrd
 }}
+# go NODE: start it under the first kernel, let it go on under each other
+go() {{
+    if [ "$VM_BOOT" = 1 ]; then
+        start "$1"
+    else
+        resume "$1"
+    fi
+}}
 """
 
 HOST = dict(nodes=2, mem="2G", append=f"guestmemfs=0:{POOL}M,1:{POOL}M",
@@ -64,11 +72,7 @@ def test_two_machines_and_two_kernels(vm):
     run = vm(SETUP + r"""
     gmfs-numa mount > /dev/null
     for node in 0 1; do
-        if [ "$VM_BOOT" = 1 ]; then
-            start $node
-        else
-            resume $node
-        fi
+        go $node
         vmm ticks $node 2
         gmfs-numa verify /run/guestmemfs/node$node/vm$node.ram "$(pgrep -f "mem-path=.*vm$node.ram")"
         # All of a guest is mapped by what maps it in the host, but for a PC's holes.
@@ -92,11 +96,7 @@ def test_four_nodes(vm):
     run = vm(SETUP + r"""
     gmfs-numa mount > /dev/null
     for node in 0 1 2 3; do
-        if [ "$VM_BOOT" = 1 ]; then
-            start $node
-        else
-            resume $node
-        fi
+        go $node
         vmm ticks $node 2
         gmfs-numa verify /run/guestmemfs/node$node/vm$node.ram "$(pgrep -f "mem-path=.*vm$node.ram")"
         vmm save $node
@@ -114,11 +114,7 @@ def test_two_virtual_nodes_and_no_root(vm):
     gmfs-numa mount --uid nobody --gid nogroup --mode 700 > /dev/null
     chmod 666 /dev/kvm
     export VMM_USER=nobody
-    if [ "$VM_BOOT" = 1 ]; then
-        start 0+1
-    else
-        resume 0+1
-    fi
+    go 0+1
     vmm ticks 0+1 2
     pid=$(pgrep qemu-system)
     equal "$(stat -c %U /proc/$pid)" nobody 'who runs QEMU'
