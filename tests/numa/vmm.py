@@ -8,12 +8,15 @@ usage: vmm.py start NODE SIZE KERNEL INITRD    start a virtual machine on a node
        vmm.py stop NODE                        the first part of that
        vmm.py migrate NODE URI                 the second, to elsewhere
        vmm.py resume NODE SIZE KERNEL INITRD   start QEMU again with that state, and let it run
+       vmm.py cont NODE                        let it run after stop
        vmm.py ticks NODE COUNT                 wait until its guest has said so many more lines
        vmm.py last NODE                        the last line that it has said
 
 NODE is also 0+1, for a virtual machine with a virtual node on each, of SIZE, and its state on
 the first. Each has its console in /tmp/vm<NODE>.console, and a monitor in /tmp/vm<NODE>.qmp.
 In the environment, VMM_USER is who runs QEMU, a name, and VMM_ARGS more arguments for it.
+VMM_FOLDER is another place for files with memory and states than the nodes. With VMM_MOVE=1,
+memory does not stay, but goes with the state.
 """
 
 import json
@@ -28,6 +31,8 @@ import time
 BASE = "/run/guestmemfs"
 # Seconds; all processors are emulated.
 LIMIT = 150
+FOLDER = os.environ.get("VMM_FOLDER")
+MOVE = os.environ.get("VMM_MOVE") == "1"
 
 
 def fail(text):
@@ -78,6 +83,8 @@ class Monitor:
 
     def prepare(self):
         """Memory that is shared stays where it is, for the QEMU after the kexec."""
+        if MOVE:
+            return
         self.do("migrate-set-capabilities",
                 capabilities=[{"capability": "x-ignore-shared", "state": True}])
         self.do("migrate-set-parameters", mode="cpr-reboot")
@@ -94,14 +101,19 @@ class Monitor:
         fail(f"node {self.node}: the migration does not end")
 
 
+def folder(nid):
+    return FOLDER or f"{BASE}/node{nid}"
+
+
 def memory(node, size):
     """Arguments for the memory, whose files stay."""
     nodes = node.split("+")
     total = f"{int(size[:-1]) * len(nodes)}{size[-1]}"
     args = ["-m", total]
     for i, n in enumerate(nodes):
-        args += ["-object", f"memory-backend-file,id=ram{i},size={size},share=on,align=2M,"
-                 f"mem-path={BASE}/node{n}/vm{node}.ram"]
+        backend = f"memory-backend-file,align=2M,mem-path={folder(n)}/vm{node}.ram"
+        args += ["-object", f"{'memory-backend-memfd' if MOVE else backend},id=ram{i},size={size},"
+                 "share=on"]
     if len(nodes) == 1:
         return [*args, "-machine", "q35,memory-backend=ram0"]
     for i in range(len(nodes)):
@@ -110,7 +122,7 @@ def memory(node, size):
 
 
 def state(node):
-    return f"{BASE}/node{node.split('+')[0]}/vm{node}.state"
+    return f"{folder(node.split('+')[0])}/vm{node}.state"
 
 
 def start(node, size, kernel, initrd, *more):
@@ -136,6 +148,10 @@ def stop(node):
     Monitor(node).do("stop")
 
 
+def cont(node):
+    Monitor(node).do("cont")
+
+
 def migrate(node, uri):
     monitor = Monitor(node)
     monitor.prepare()
@@ -146,14 +162,15 @@ def migrate(node, uri):
 
 def save(node):
     stop(node)
-    migrate(node, f"exec:gmfs-numa store --force {state(node)}").do("quit")
+    store = f"cat > {state(node)}" if FOLDER else f"gmfs-numa store --force {state(node)}"
+    migrate(node, f"exec:{store}").do("quit")
 
 
 def resume(node, size, kernel, initrd):
     start(node, size, kernel, initrd, "-incoming", "defer")
     monitor = Monitor(node)
     monitor.prepare()
-    monitor.do("migrate-incoming", uri=f"exec:gmfs-numa load {state(node)}")
+    monitor.do("migrate-incoming", uri=f"exec:{'cat' if FOLDER else 'gmfs-numa load'} {state(node)}")
     monitor.wait_migrated()
     monitor.do("cont")
 
@@ -178,7 +195,7 @@ def ticks(node, count):
     fail(f"node {node}: its guest says nothing: {read(path(node, 'console'))[-2000:]}")
 
 
-COMMANDS = {"start": start, "save": save, "stop": stop, "migrate": migrate, "resume": resume,
+COMMANDS = {"start": start, "save": save, "stop": stop, "cont": cont, "migrate": migrate, "resume": resume,
             "ticks": lambda node, count: ticks(node, int(count)),
             "last": lambda node: print(f"node {node}: {lines(node)[-1]}")}
 
