@@ -308,6 +308,25 @@ void gmfs_image_destroy(struct gmfs_image *img)
 	mutex_destroy(&img->lock);
 }
 
+/* Are there records of a file system that nobody has named? */
+static int check_unused(struct gmfs_image *img)
+{
+	static const u16 types[] = {
+		GMFS_META_SUPER, GMFS_META_INODES, GMFS_META_DIRENTS,
+		GMFS_META_EXTENTS, GMFS_META_ATTRS,
+	};
+	struct gmpool_meta_ser *hdr;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(types); i++) {
+		hdr = gmpool_meta_next(img->meta, types[i], NULL);
+		if (hdr)
+			return gmfs_image_bad(img, "metadata block %u is of one that is not named",
+					      hdr->mbn);
+	}
+	return 0;
+}
+
 /**
  * gmfs_image_format - make an empty file system
  * @img: set up by gmfs_image_init()
@@ -318,8 +337,8 @@ void gmfs_image_destroy(struct gmfs_image *img)
  * Context: process context, may sleep, within an operation; nobody else knows
  * @img.
  *
- * Return: 0; -ENOSPC if there is no room for metadata, or -ENOMEM, and then
- * nothing has changed.
+ * Return: 0; -EUCLEAN if there is one already, and why is in @img->why; -ENOSPC
+ * if there is no room for metadata, or -ENOMEM. Then nothing has changed.
  */
 int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now)
 {
@@ -328,6 +347,9 @@ int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now)
 	struct gmfs_ino *root;
 	int err;
 
+	err = check_unused(img);
+	if (err)
+		return err;
 	hdr = gmpool_meta_alloc(img->meta, GMFS_META_SUPER);
 	if (IS_ERR(hdr))
 		return PTR_ERR(hdr) == -ENOMEM ? -ENOSPC : PTR_ERR(hdr);

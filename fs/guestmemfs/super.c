@@ -537,9 +537,17 @@ static void init_image(struct gmfs_fs *fs, struct gmfs_image *img)
 
 static int gmfs_format(struct gmfs_fs *fs)
 {
+	u64 block = gmpool_check_used(fs->pool, NULL);
 	struct timespec64 now;
 	unsigned int flags;
 	int err;
+
+	/* It may have been handed over: what it has is not thrown away. */
+	if (block < gmpool_total_blocks(fs->pool)) {
+		gmpool_fail(fs->pool, "block %llu is used, and there is no file system",
+			    block);
+		return -EUCLEAN;
+	}
 
 	ktime_get_coarse_real_ts64(&now);
 	flags = gmpool_op_begin(fs->pool);
@@ -548,7 +556,9 @@ static int gmfs_format(struct gmfs_fs *fs)
 		err = gmpool_set_root(fs->pool, GMPOOL_OWNER_GUESTMEMFS,
 				      fs->image.super->hdr.mbn);
 	gmpool_op_end(fs->pool, flags);
-	if (err)
+	if (err == -EUCLEAN)
+		gmpool_fail(fs->pool, "file system: %s", fs->image.why);
+	else if (err)
 		gmpool_fail(fs->pool, "no file system can be made (%pe)",
 			    ERR_PTR(err));
 	return err;

@@ -132,20 +132,48 @@ static void image_empty(struct kunit *test)
 static void image_format_exhaustion(struct kunit *test)
 {
 	const struct timespec64 now = {};
-	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_image *img;
+	struct gmfs_fixture *fx = kunit_kzalloc(test, sizeof(*fx), GFP_KERNEL);
 	u32 left;
+
+	KUNIT_ASSERT_NOT_NULL(test, fx);
+	fx->test = test;
+	gmpool_meta_init(&fx->meta, (const u8 *)"guestmemfs test",
+			 gmfs_fixture_grow);
+	for (left = 0; left < 2; left++) {
+		fx->left = left;
+		gmfs_image_init(&fx->img, &fx->meta, POOL_BLOCKS,
+				gmfs_fixture_contiguous, fx);
+		KUNIT_EXPECT_EQ(test, gmfs_image_format(&fx->img, &now), -ENOSPC);
+		gmfs_image_destroy(&fx->img);
+		KUNIT_EXPECT_EQ(test, fx->meta.nr_free, left);
+	}
+	gmpool_meta_destroy(&fx->meta);
+}
+
+/* What there is of another is not written over, nor left beside the new one. */
+static void image_format_twice(struct kunit *test)
+{
+	const struct timespec64 now = {};
+	struct gmfs_fixture *fx = test->priv;
+	struct gmpool_meta_ser *super = &fx->img.super->hdr;
+	struct gmfs_image *img;
+	u32 crc;
+	int i;
 
 	img = kunit_kzalloc(test, sizeof(*img), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, img);
-	for (left = 0; left < 2; left++) {
-		fx->left = left;
+	/* With all of it, and with what is left if its root is lost. */
+	for (i = 0; i < 2; i++) {
+		crc = gmfs_fixture_crc(fx);
 		gmfs_image_init(img, &fx->meta, POOL_BLOCKS,
 				gmfs_fixture_contiguous, fx);
-		KUNIT_EXPECT_EQ(test, gmfs_image_format(img, &now), -ENOSPC);
+		KUNIT_EXPECT_EQ(test, gmfs_image_format(img, &now), -EUCLEAN);
+		KUNIT_EXPECT_NOT_NULL(test, strstr(img->why, "not named"));
 		gmfs_image_destroy(img);
-		KUNIT_EXPECT_EQ(test, fx->meta.nr_free, left);
+		KUNIT_EXPECT_EQ(test, crc, gmfs_fixture_crc(fx));
+		super->type = GMPOOL_META_FREE;
 	}
+	super->type = GMFS_META_SUPER;
 	gmfs_fixture_reload(fx);
 }
 
@@ -899,6 +927,7 @@ static void image_attr_twice(struct kunit *test)
 static struct kunit_case image_cases[] = {
 	KUNIT_CASE(image_empty),
 	KUNIT_CASE(image_format_exhaustion),
+	KUNIT_CASE(image_format_twice),
 	KUNIT_CASE(image_round_trip),
 	KUNIT_CASE(image_orphans),
 	KUNIT_CASE(image_hold),

@@ -735,7 +735,7 @@ int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn)
 /**
  * gmpool_check_used - compare what users own with what the pool says
  * @pool: a pool that has not failed
- * @used: bitmap of all blocks that have an owner
+ * @used: bitmap of all blocks that have an owner, NULL if none has
  *
  * Context: boot, before the pool has users.
  *
@@ -752,7 +752,7 @@ u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
 	for (block = 0; block < pool->total_blocks; block += BITS_PER_LONG) {
 		map = pool->used[block / GMPOOL_BITMAP_BITS];
 		bits = min(pool->total_blocks - block, (u64)BITS_PER_LONG);
-		differ = used[BIT_WORD(block)] ^
+		differ = (used ? used[BIT_WORD(block)] : 0) ^
 			 map->bits[BIT_WORD(block % GMPOOL_BITMAP_BITS)];
 		differ &= BITMAP_LAST_WORD_MASK(bits);
 		if (differ)
