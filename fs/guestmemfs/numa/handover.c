@@ -262,16 +262,18 @@ static const void *peek(u64 phys)
 	return copy;
 }
 
+/* @copy gets the table: until KHO has given it back, its own place may be anybody's. */
 static const char *check_table(struct gmpool *pool,
 			       const struct gmpool_super_ser *super, u32 index,
-			       u32 *nr_meta)
+			       u32 *nr_meta, struct gmpool_table_ser *copy)
 {
 	const struct gmpool_table_ser *table = peek(super->tables[index]);
 
 	if (!table)
 		return "address";
+	*copy = *table;
 	pool->tables[index] = phys_to_virt(super->tables[index]);
-	return gmpool_table_check(table, super, index, nr_meta);
+	return gmpool_table_check(copy, super, index, nr_meta);
 }
 
 /* Content is checked before KHO is asked for the pages: it would warn. */
@@ -302,20 +304,21 @@ static int check_chunk(struct gmpool *pool, const struct gmpool_chunk_ser *chunk
 
 static int check_metadata(struct gmpool *pool)
 {
+	static struct gmpool_table_ser table;
 	const char *error;
 	u32 nr_meta = 0;
 	u32 t, c;
 	int err;
 
 	for (t = 0; t < pool->super->nr_tables; t++) {
-		error = check_table(pool, pool->super, t, &nr_meta);
+		error = check_table(pool, pool->super, t, &nr_meta, &table);
 		if (error) {
 			gmpool_fail(pool, "chunk table %u is damaged (%s)", t,
 				    error);
 			return -EUCLEAN;
 		}
-		for (c = 0; c < pool->tables[t]->nr; c++) {
-			err = check_chunk(pool, &pool->tables[t]->chunks[c]);
+		for (c = 0; c < table.nr; c++) {
+			err = check_chunk(pool, &table.chunks[c]);
 			if (err)
 				return err;
 		}
@@ -348,7 +351,7 @@ static int restore_metadata(struct gmpool *pool)
 		struct gmpool_table_ser *table = pool->tables[t];
 
 		err = restore(pool, super->tables[t], 0);
-		for (c = 0; c < table->nr && !err; c++) {
+		for (c = 0; !err && c < table->nr; c++) {
 			struct gmpool_chunk_ser *chunk = &table->chunks[c];
 
 			err = restore(pool, chunk->phys, ilog2(chunk->nr));
