@@ -542,7 +542,13 @@ static void __init find_ranges(void)
 	}
 }
 
-/* Bytes that the command line asks for on a node. */
+static bool __init is_asked(int nid)
+{
+	return cmdline.all.kind != GMPOOL_SIZE_NONE ||
+	       cmdline.node[nid].kind != GMPOOL_SIZE_NONE;
+}
+
+/* Bytes that the command line asks for on a node; a small share can be none. */
 static u64 __init asked_on(int nid)
 {
 	const struct gmpool_size *size = &cmdline.node[nid];
@@ -765,7 +771,6 @@ static void __init want_pool(int nid, u64 size)
 void __init guestmem_pool_reserve(void)
 {
 	struct gmpool *pool;
-	u64 asked;
 	int nid;
 
 	if (is_kdump_kernel()) {
@@ -789,9 +794,8 @@ void __init guestmem_pool_reserve(void)
 
 	for (nid = 0; nid < MAX_NUMNODES; nid++) {
 		if (node_isset(nid, with_memory)) {
-			asked = asked_on(nid);
-			if (asked)
-				want_pool(nid, asked);
+			if (is_asked(nid))
+				want_pool(nid, asked_on(nid));
 		} else if (cmdline.node[nid].kind != GMPOOL_SIZE_NONE) {
 			pr_warn("guestmemfs=: node %d %s, allowed are %*pbl: this part is ignored\n",
 				nid, node_online(nid) ? "has no memory" :
