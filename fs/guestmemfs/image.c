@@ -142,6 +142,7 @@ void *gmfs_slot_alloc(struct gmfs_image *img, struct gmfs_space *space,
 {
 	struct gmfs_rblock *rb;
 	unsigned int slot;
+	void *rec;
 
 	guard(mutex)(&img->lock);
 
@@ -152,7 +153,10 @@ void *gmfs_slot_alloc(struct gmfs_image *img, struct gmfs_space *space,
 					  0);
 	bitmap_set(rb->used, slot, nr);
 	rblock_file(space, rb);
-	return (void *)rb->hdr + slot * space->size;
+	rec = (void *)rb->hdr + slot * space->size;
+	/* Another kernel may have freed it by no more than what it has to. */
+	memset(rec, 0, nr * space->size);
+	return rec;
 }
 
 /**

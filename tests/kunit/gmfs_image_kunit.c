@@ -826,6 +826,29 @@ static void image_names(struct kunit *test)
 	}
 }
 
+/* A free slot is one without a number; what else is in it must not get into use. */
+static void image_slot_rest(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_ino *root = gmfs_fixture_root(fx), *gi;
+	struct gmfs_inode_ser *rec;
+
+	gi = gmfs_fixture_make(fx, root, "gone", S_IFREG);
+	rec = gi->rec;
+	KUNIT_ASSERT_EQ(test, 0, gmfs_dirent_remove(&fx->img, root,
+						    gmfs_dirent_find(root, "gone", 4)));
+	gmfs_ino_free(&fx->img, gi);
+	memset(rec, 0xff, sizeof(*rec));
+	rec->ino = 0;
+	gmfs_dirty(&fx->img, rec);
+	gmfs_fixture_reload(fx);
+
+	gi = gmfs_fixture_make(fx, gmfs_fixture_root(fx), "new", S_IFREG);
+	KUNIT_EXPECT_PTR_EQ(test, gi->rec, rec);
+	KUNIT_EXPECT_EQ(test, gi->rec->flags, 0);
+	gmfs_fixture_reload(fx);
+}
+
 /* An entry in the last slot that is longer than what is left of the block. */
 static void image_slots(struct kunit *test)
 {
@@ -939,6 +962,7 @@ static struct kunit_case image_cases[] = {
 	KUNIT_CASE(image_tree),
 	KUNIT_CASE(image_names),
 	KUNIT_CASE(image_slots),
+	KUNIT_CASE(image_slot_rest),
 	KUNIT_CASE(image_garbage),
 	{}
 };
