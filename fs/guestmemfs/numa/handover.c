@@ -524,14 +524,18 @@ static void hold_pages(u64 phys, u64 size)
  * Call @fn for all memory that a blob can be believed to name as metadata, with
  * @damaged for tables too of which nothing more can be believed.
  */
-static void walk_pieces(const struct gmpool_super_ser *super, bool damaged,
+static void walk_pieces(const struct gmpool_super_ser *from, bool damaged,
 			void (*fn)(u64 phys, u64 size))
 {
+	static struct gmpool_super_ser copy;
+	const struct gmpool_super_ser *super = &copy;
 	const struct gmpool_table_ser *table;
 	u32 nr_meta = 0;
 	u32 t, c;
 	bool good;
 
+	/* It may be in what it names itself, and go by @fn. */
+	copy = *from;
 	for (t = 0; t < super->nr_tables; t++) {
 		table = peek(super->tables[t]);
 		if (!table)
@@ -669,7 +673,7 @@ void gmpool_discard_metadata(u32 key)
 /* Of a pool that is only held. */
 static void drop_held(struct gmpool *pool)
 {
-	static DEFINE_MUTEX(lock);	/* guards what peek() has */
+	static DEFINE_MUTEX(lock);	/* guards what peek() and walk_pieces() have */
 	const struct gmpool_super_ser *super = held_super(pool);
 
 	if (!super)
