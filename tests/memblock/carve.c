@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Many machines, each booted several times with command lines that follow from each
+ * other, and what has to hold for all of it. Output is TAP: one test for each machine.
+ *
+ * usage: carve [--first SEED] [--machines NUMBER]
+ *
+ * Machine N is made from the seed N, so what fails is seen again by --first N.
+ */
+
+#include <getopt.h>
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "boot.h"
+#include "check.h"
+#include "maps.h"
+
+static unsigned int failures;
+static const char *step;
+static unsigned int nr_boots, nr_pools, nr_refused, nr_limits;
+
+void fail(const char *fmt, ...)
+{
+	va_list args;
+
+	printf("# %s: ", step);
+	va_start(args, fmt);
+	vprintf(fmt, args);
+	va_end(args);
+	printf("\n");
+	failures++;
+}
+
+static const char *const nothing[] = { NULL };
+
+static void print_request(const struct request *request)
+{
+	const char *const *value;
+
+	for (value = request->values; *value; value++)
+		printf("# guestmemfs=%s\n", *value);
+}
+
+/* Boots, checks, and says whether there is something to see. */
+static void try(const struct machine *machine, const struct request *request,
+		struct verdict verdicts[NODES])
+{
+	const struct outcome *outcome = boot(machine, request->values, BOOT_WELL);
+	unsigned int before = failures, nid, i;
+
+	nr_boots++;
+	check_boot(machine, request, outcome, verdicts);
+	if (outcome->starved[0]) {
+		const struct outcome *without = boot(machine, nothing, BOOT_WELL);
+
+		nr_boots++;
+		if (!without->starved[0])
+			fail("no room for the %s, but there is without pools", outcome->starved);
+		boot_forget(without);
+	}
+	for (nid = 0; nid < NODES; nid++) {
+		nr_pools += verdicts[nid].kind == VERDICT_POOL;
+		nr_refused += verdicts[nid].kind == VERDICT_TOO_LARGE;
+	}
+	if (failures > before) {
+		print_request(request);
+		for (i = 0; i < outcome->nr_scratch; i++)
+			printf("# scratch at %#" PRIx64 " of %" PRIu64 " MiB on node %d\n",
+			       outcome->scratch[i].base, outcome->scratch[i].size / MIB,
+			       outcome->scratch[i].nid);
+		printf("# image at %#" PRIx64 "\n# log:\n%s\n", machine->image, outcome->log);
+	}
+	boot_forget(outcome);
+}
+
+/* The largest that is allowed is allowed, one section more is not. */
+static void try_limits(struct machine *machine, const struct request *request,
+		       const struct verdict verdicts[NODES],
+		       struct random *random)
+{
+	uint64_t bytes[NODES] = { };
+	struct verdict again[NODES];
+	struct request limits;
+	unsigned int nid, i;
+	bool any = false;
+	uint64_t image = machine->image;
+
+	for (nid = 0; nid < NODES; nid++) {
+		if (verdicts[nid].kind == VERDICT_POOL || verdicts[nid].kind == VERDICT_NO_ROOM)
+			bytes[nid] = asked_for(request, machine, nid);
+		if (verdicts[nid].kind != VERDICT_TOO_LARGE)
+			continue;
+		bytes[nid] = verdicts[nid].allowed * MIB;
+		any = true;
+	}
+	if (!any)
+		return;
+	nr_limits++;
+
+	request_bytes(&limits, bytes);
+	/* Wherever the image is. */
+	for (i = 0; i < 3; i++) {
+		step = i ? "what is allowed, with the image elsewhere" : "what is allowed";
+		try(machine, &limits, again);
+		for (nid = 0; nid < NODES; nid++)
+			if (bytes[nid] && verdicts[nid].kind != VERDICT_NO_ROOM &&
+			    again[nid].kind != VERDICT_POOL)
+				fail("node %u: %" PRIu64 " MiB are refused now, verdict %d, allowed are %" PRIu64 " MiB",
+				     nid, bytes[nid] / MIB, again[nid].kind, again[nid].allowed);
+		if (!place_image(machine, random))
+			break;
+	}
+	machine->image = image;
+
+	for (nid = 0; nid < NODES; nid++)
+		if (verdicts[nid].kind == VERDICT_TOO_LARGE)
+			bytes[nid] += SECTION;
+	request_bytes(&limits, bytes);
+	step = "a section more";
+	try(machine, &limits, again);
+	for (nid = 0; nid < NODES; nid++)
+		if (verdicts[nid].kind == VERDICT_TOO_LARGE &&
+		    (again[nid].kind != VERDICT_TOO_LARGE ||
+		     again[nid].allowed != verdicts[nid].allowed))
+			fail("node %u: verdict %d, allowed are %" PRIu64 " MiB, were %" PRIu64 " MiB", nid,
+			     again[nid].kind, again[nid].allowed, verdicts[nid].allowed);
+}
+
+static void try_machine(uint64_t seed)
+{
+	static struct machine machine;
+	struct random random = { .state = ~seed };
+	const struct outcome *outcome;
+	struct verdict verdicts[NODES];
+	struct request request;
+
+	make_machine(&machine, seed);
+	make_request(&request, &machine, &random);
+
+	step = "without pools";
+	outcome = boot(&machine, nothing, BOOT_WELL);
+	nr_boots++;
+	check_unchanged(outcome);
+	if (outcome->log[0])
+		fail("the log has: %s", outcome->log);
+	boot_forget(outcome);
+
+	step = "as asked for";
+	try(&machine, &request, verdicts);
+	try_limits(&machine, &request, verdicts, &random);
+
+	step = "no memory to describe a pool";
+	outcome = boot(&machine, request.values, BOOT_NO_POOL_STRUCT);
+	nr_boots++;
+	check_unchanged(outcome);
+	boot_forget(outcome);
+
+	if (failures) {
+		print_machine(&machine);
+		print_request(&request);
+	}
+}
+
+static uint64_t number(const char *text)
+{
+	char *end;
+	uint64_t value = strtoull(text, &end, 0);
+
+	if (!*text || *end) {
+		fprintf(stderr, "carve: \"%s\" is no number\n", text);
+		exit(2);
+	}
+	return value;
+}
+
+int main(int argc, char **argv)
+{
+	static const struct option options[] = {
+		{ "first", required_argument, NULL, 'f' },
+		{ "machines", required_argument, NULL, 'm' },
+		{ }
+	};
+	uint64_t first = 1, machines = 1, i;
+	unsigned int bad = 0;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", options, NULL)) != -1) {
+		if (option == 'f') {
+			first = number(optarg);
+		} else if (option == 'm') {
+			machines = number(optarg);
+		} else {
+			fprintf(stderr, "usage: carve [--first SEED] [--machines NUMBER]\n");
+			return 2;
+		}
+	}
+
+	printf("TAP version 13\n1..%" PRIu64 "\n", machines);
+	for (i = 0; i < machines; i++) {
+		failures = 0;
+		try_machine(first + i);
+		printf("%s %" PRIu64 " - machine %" PRIu64 "\n", failures ? "not ok" : "ok", i + 1, first + i);
+		bad += failures > 0;
+	}
+	printf("# %u boots, %u pools, %u refused, %u times the limit\n", nr_boots, nr_pools,
+	       nr_refused, nr_limits);
+	return bad > 0;
+}

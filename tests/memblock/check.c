@@ -1,0 +1,498 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What has to hold after a boot, by an account of its own: it knows the machine,
+ * what the command line means, and what the documentation promises.
+ */
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "check.h"
+
+/* Free memory below 4 GiB that stays, and what a kernel needs on each node. */
+#define KEEP_LOW	(256 * MIB)
+#define KEEP_NODE	(256 * MIB)
+
+static uint64_t down(uint64_t value, uint64_t unit)
+{
+	return value - value % unit;
+}
+
+static unsigned int nodes_with_memory(const struct machine *machine)
+{
+	unsigned int nid, nr = 0;
+
+	for (nid = 0; nid < NODES; nid++)
+		nr += node_bytes(machine, nid) > 0;
+	return nr;
+}
+
+uint64_t asked_for(const struct request *request, const struct machine *machine, int nid)
+{
+	bool percent = request->all.given ? request->all.percent : request->node[nid].percent;
+	uint64_t value = request->all.given ? request->all.value : request->node[nid].value;
+
+	/* In the middle between two sections, the lower one counts. */
+	if (percent)
+		return down((unsigned __int128)node_bytes(machine, nid) * value / 100 +
+			    SECTION / 2 - PAGE, SECTION);
+	return request->all.given ? value / nodes_with_memory(machine) : value;
+}
+
+/* --- the log ------------------------------------------------------------------------ */
+
+static void say_verdict(struct verdict verdicts[NODES], int nid, struct verdict verdict)
+{
+	if (nid < 0 || nid >= NODES) {
+		fail("the log names node %d", nid);
+		return;
+	}
+	if (verdicts[nid].kind != VERDICT_NOTHING)
+		fail("the log has two verdicts on node %d", nid);
+	verdict.rounded = verdicts[nid].rounded;
+	verdicts[nid] = verdict;
+}
+
+static void list_of_nodes(const struct machine *machine, char *buf, size_t size)
+{
+	int nid, last;
+
+	buf[0] = '\0';
+	for (nid = 0; nid < NODES; nid = last + 1) {
+		last = nid;
+		if (!node_bytes(machine, nid))
+			continue;
+		while (last + 1 < NODES && node_bytes(machine, last + 1))
+			last++;
+		snprintf(buf + strlen(buf), size - strlen(buf), last > nid ? "%s%d-%d" : "%s%d",
+			 buf[0] ? "," : "", nid, last);
+	}
+}
+
+static bool is_ignored_part(const struct request *request, const char *line, bool seen[])
+{
+	char start[128];
+	unsigned int i;
+
+	for (i = 0; i < request->nr_ignored; i++) {
+		snprintf(start, sizeof(start), "warn: guestmem_pool: guestmemfs=: \"%s\" ",
+			 request->ignored[i]);
+		if (!seen[i] && !strncmp(line, start, strlen(start)) &&
+		    strstr(line, ": this part is ignored")) {
+			seen[i] = true;
+			return true;
+		}
+	}
+	return false;
+}
+
+static void read_line(const struct machine *machine, const char *line, struct verdict verdicts[NODES])
+{
+	unsigned long long a, b, base;
+	unsigned int nr;
+	char text[256], nodes[256];
+	int nid, end = 0;
+
+#define IS(...)	(end = 0, sscanf(line, __VA_ARGS__, &end), end && !line[end])
+	if (IS("info: guestmem_pool: node %d: pool of %llu MiB in %u extent%*[s,] from %llx%n",
+	       &nid, &a, &nr, &base)) {
+		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_POOL, .mib = a });
+	} else if (IS("notice: guestmem_pool: node %d: %llu bytes asked for are rounded down to %llu MiB, a multiple of 128 MiB%n",
+		      &nid, &a, &b)) {
+		verdicts[nid].rounded = true;
+		if (down(a, SECTION) != b * MIB)
+			fail("%llu bytes are rounded to %llu MiB", a, b);
+	} else if (IS("warn: guestmem_pool: node %d: a pool of %llu MiB is too large, at most %llu MiB are allowed: no pool is made%n",
+		      &nid, &a, &b)) {
+		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_TOO_LARGE, .mib = a, .allowed = b });
+	} else if (IS("warn: guestmem_pool: node %d: a pool of %llu MiB is less than the smallest of 128 MiB: no pool is made%n",
+		      &nid, &a)) {
+		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_TOO_SMALL, .mib = a });
+	} else if (IS("warn: guestmem_pool: node %d: has %llu MiB and the kernel needs %llu MiB there, nothing can be set aside: no pool is made%n",
+		      &nid, &a, &b)) {
+		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_NO_ROOM });
+		if (a != node_bytes(machine, nid) / MIB)
+			fail("node %d is said to have %llu MiB", nid, a);
+	} else if (IS("warn: guestmem_pool: node %d: free memory is in too many pieces for a pool of %llu MiB: no pool is made%n",
+		      &nid, &a)) {
+		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_PIECES, .mib = a });
+	} else if (IS("err: guestmem_pool: node %d: out of memory for memory maps: no pool is made%n",
+		      &nid)) {
+		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_NO_MEMORY_FOR_IT });
+	} else if (IS("warn: guestmem_pool: guestmemfs=: node %d %255[a-z ], allowed are %255[0-9,-]: this part is ignored%n",
+		      &nid, text, nodes)) {
+		const char *why = machine->online >> nid & 1 ? "has no memory" : "does not exist";
+		char list[256];
+
+		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_ABSENT });
+		list_of_nodes(machine, list, sizeof(list));
+		if (strcmp(text, why) || strcmp(nodes, list))
+			fail("node %d %s and allowed are %s, but the log says: %s", nid, why, list, line);
+	} else {
+		fail("the log has an unexpected line: %s", line);
+	}
+#undef IS
+}
+
+static void read_log(const struct machine *machine, const struct request *request,
+		     const struct outcome *outcome, struct verdict verdicts[NODES])
+{
+	static char log[sizeof(outcome->log)];
+	bool seen[sizeof(request->ignored) / sizeof(request->ignored[0])] = { };
+	char *line, *rest = log;
+	unsigned int i;
+
+	memset(verdicts, 0, NODES * sizeof(verdicts[0]));
+	strcpy(log, outcome->log);
+	while ((line = strsep(&rest, "\n"))) {
+		if (!*line || is_ignored_part(request, line, seen))
+			continue;
+		if (!strcmp(line, "notice: guestmem_pool: guestmemfs=fresh: pools that were handed over are thrown away") ||
+		    (machine->kdump && !strcmp(line, "info: guestmem_pool: guestmemfs= is ignored in a kdump kernel")))
+			continue;
+		/* memblock's own. */
+		if (strstr(line, "of mirrored memory"))
+			continue;
+		read_line(machine, line, verdicts);
+	}
+	for (i = 0; i < request->nr_ignored; i++)
+		if (!seen[i])
+			fail("\"%s\" is ignored, but the log does not say so", request->ignored[i]);
+}
+
+/* --- memory -------------------------------------------------------------------------- */
+
+static bool covered(const struct pieces *pieces, uint64_t base, uint64_t end, int nid, bool no_hotplug)
+{
+	unsigned int i;
+
+	for (i = 0; i < pieces->nr && base < end; i++) {
+		const struct piece *piece = &pieces->at[i];
+
+		if (piece->base > base || piece->base + piece->size <= base)
+			continue;
+		if (piece->nid != nid || (no_hotplug && piece->flags & PIECE_HOTPLUG))
+			return false;
+		base = piece->base + piece->size;
+	}
+	return base >= end;
+}
+
+static bool touched(const struct pieces *pieces, uint64_t base, uint64_t end)
+{
+	unsigned int i;
+
+	for (i = 0; i < pieces->nr; i++)
+		if (pieces->at[i].base < end && pieces->at[i].base + pieces->at[i].size > base)
+			return true;
+	return false;
+}
+
+static bool in_pool(const struct outcome *outcome, uint64_t base, uint64_t *end)
+{
+	unsigned int p, i;
+
+	for (p = 0; p < outcome->nr_pools; p++)
+		for (i = 0; i < outcome->pools[p].nr; i++)
+			if (base >= outcome->pools[p].extents[i].base &&
+			    base < outcome->pools[p].extents[i].base + outcome->pools[p].extents[i].size) {
+				*end = outcome->pools[p].extents[i].base +
+				       outcome->pools[p].extents[i].size;
+				return true;
+			}
+	return false;
+}
+
+static const struct pool *pool_of(const struct outcome *outcome, int nid)
+{
+	unsigned int p;
+
+	for (p = 0; p < outcome->nr_pools; p++)
+		if (outcome->pools[p].nid == nid)
+			return &outcome->pools[p];
+	return NULL;
+}
+
+static uint64_t pool_bytes(const struct pool *pool)
+{
+	uint64_t bytes = 0;
+	unsigned int i;
+
+	for (i = 0; i < pool->nr; i++)
+		bytes += pool->extents[i].size;
+	return bytes;
+}
+
+/* Memory was @before, and is what pools have not taken of it, with all it had. */
+static void check_memory(const struct outcome *outcome)
+{
+	const struct pieces *before = &outcome->memory[0], *after = &outcome->memory[1];
+	uint64_t taken = 0, sum[2] = { }, base, end;
+	unsigned int i, j, p;
+
+	for (p = 0; p < outcome->nr_pools; p++)
+		taken += pool_bytes(&outcome->pools[p]);
+	for (i = 0; i < before->nr; i++)
+		sum[0] += before->at[i].size;
+	for (i = 0, j = 0; i < after->nr; i++) {
+		const struct piece *piece = &after->at[i];
+
+		sum[1] += piece->size;
+		for (base = piece->base; base < piece->base + piece->size; base = end) {
+			while (j < before->nr && before->at[j].base + before->at[j].size <= base)
+				j++;
+			if (j == before->nr || before->at[j].base > base ||
+			    before->at[j].nid != piece->nid || before->at[j].flags != piece->flags) {
+				fail("memory at %#" PRIx64 " of node %d, flags %#x, was not so before",
+				     base, piece->nid, piece->flags);
+				return;
+			}
+			if (in_pool(outcome, base, &end)) {
+				fail("memory at %#" PRIx64 " is a pool's and is still there", base);
+				return;
+			}
+			end = before->at[j].base + before->at[j].size;
+		}
+	}
+	if (sum[0] - sum[1] != taken)
+		fail("pools have %" PRIu64 " KiB, but %" PRIu64 " KiB are missing", taken / KIB,
+		     (sum[0] - sum[1]) / KIB);
+}
+
+/* What was reserved still is; what came is little, and is of memory that is there. */
+static void check_reserved(const struct outcome *outcome)
+{
+	const struct pieces *before = &outcome->reserved[0], *after = &outcome->reserved[1];
+	uint64_t sum[2] = { }, base, end;
+	unsigned int i, j;
+
+	for (i = 0, j = 0; i < before->nr; i++) {
+		sum[0] += before->at[i].size;
+		base = before->at[i].base;
+		end = base + before->at[i].size;
+		for (; base < end; base = after->at[j].base + after->at[j].size) {
+			while (j < after->nr && after->at[j].base + after->at[j].size <= base)
+				j++;
+			if (j == after->nr || after->at[j].base > base) {
+				fail("%#" PRIx64 " was reserved and is not any more", base);
+				return;
+			}
+		}
+	}
+	for (i = 0; i < after->nr; i++)
+		sum[1] += after->at[i].size;
+	if (sum[1] - sum[0] > outcome->nr_pools * 8 * KIB + 256 * KIB)
+		fail("%" PRIu64 " KiB more are reserved", (sum[1] - sum[0]) / KIB);
+}
+
+void check_unchanged(const struct outcome *outcome)
+{
+	unsigned int i;
+
+	if (outcome->nr_pools)
+		fail("there are pools");
+	for (i = 0; i < 2; i++) {
+		const struct pieces *pieces = i ? outcome->reserved : outcome->memory;
+
+		if (pieces[0].nr != pieces[1].nr ||
+		    memcmp(pieces[0].at, pieces[1].at, pieces[0].nr * sizeof(pieces[0].at[0])))
+			fail("%s of memblock is not as it was before", i ? "reserved" : "memory");
+	}
+}
+
+static bool is_usable(const struct machine *machine, const struct outcome *outcome, int nid,
+		      uint64_t base)
+{
+	return covered(&outcome->memory[0], base, base + SECTION, nid, machine->movable_node) &&
+	       !touched(&outcome->reserved[0], base, base + SECTION);
+}
+
+/* Naturally aligned gigabytes that a pool of this node could have above 4 GiB. */
+static uint64_t free_gigabytes(const struct machine *machine, const struct outcome *outcome, int nid)
+{
+	uint64_t nr = 0, base, sections;
+	unsigned int i;
+
+	for (i = 0; i < outcome->memory[0].nr; i++) {
+		const struct piece *piece = &outcome->memory[0].at[i];
+
+		if (piece->nid != nid)
+			continue;
+		for (base = down(piece->base, GIB); base < piece->base + piece->size; base += GIB) {
+			/* Each once: where its first page is. */
+			if (base < piece->base || base < 4 * GIB)
+				continue;
+			for (sections = 0; sections < GIB / SECTION; sections++)
+				if (!is_usable(machine, outcome, nid, base + sections * SECTION))
+					break;
+			nr += sections == GIB / SECTION;
+		}
+	}
+	return nr;
+}
+
+static void check_pool(const struct machine *machine, const struct outcome *outcome,
+		       const struct pool *pool, uint64_t asked)
+{
+	uint64_t base, end, wanted = down(asked, SECTION) / GIB, whole = 0, last = 0;
+	unsigned int i;
+
+	if (pool_bytes(pool) != down(asked, SECTION))
+		fail("node %d: %" PRIu64 " bytes were asked for, the pool has %" PRIu64, pool->nid,
+		     asked, pool_bytes(pool));
+	if (!pool->nr || pool->nr > MAX_EXTENTS)
+		fail("node %d: %u extents", pool->nid, pool->nr);
+	for (i = 0; i < pool->nr; i++) {
+		base = pool->extents[i].base;
+		end = base + pool->extents[i].size;
+		if (!pool->extents[i].size || base % SECTION || end % SECTION)
+			fail("node %d: extent at %#" PRIx64 " of %#" PRIx64 " bytes is not of sections",
+			     pool->nid, base, pool->extents[i].size);
+		if (i && base <= last)
+			fail("node %d: extent at %#" PRIx64 " is not behind the one before", pool->nid, base);
+		if (!covered(&outcome->memory[0], base, end, pool->nid, machine->movable_node))
+			fail("node %d: extent at %#" PRIx64 " is not this node's", pool->nid, base);
+		if (touched(&outcome->reserved[0], base, end))
+			fail("node %d: extent at %#" PRIx64 " has something that was reserved", pool->nid, base);
+		if (touched(&outcome->reserved[1], base, end))
+			fail("node %d: extent at %#" PRIx64 " is reserved", pool->nid, base);
+		if (base < machine->image + machine->image_size && end > machine->image)
+			fail("node %d: extent at %#" PRIx64 " has the kernel's image", pool->nid, base);
+		last = end;
+		base = down(base + GIB - 1, GIB);
+		if (base < end)
+			whole += (end - base) / GIB;
+	}
+	base = free_gigabytes(machine, outcome, pool->nid);
+	if (whole < (wanted < base ? wanted : base))
+		fail("node %d: %" PRIu64 " whole gigabytes, could have %" PRIu64 " of the %" PRIu64 " that are free",
+		     pool->nid, whole, wanted, base);
+}
+
+static void check_apart(const struct outcome *outcome)
+{
+	unsigned int p, q, i, j;
+
+	for (p = 0; p < outcome->nr_pools; p++)
+		for (q = 0; q < p; q++) {
+			const struct pool *a = &outcome->pools[p], *b = &outcome->pools[q];
+
+			if (a->nid <= b->nid)
+				fail("pools of nodes %d and %d are not in order", b->nid, a->nid);
+			for (i = 0; i < a->nr; i++)
+				for (j = 0; j < b->nr; j++)
+					if (a->extents[i].base < b->extents[j].base + b->extents[j].size &&
+					    b->extents[j].base < a->extents[i].base + a->extents[i].size)
+						fail("pools of nodes %d and %d overlap", a->nid, b->nid);
+		}
+}
+
+/* Free memory below 4 GiB, pools taken or not. */
+static uint64_t free_low(const struct outcome *outcome, unsigned int when)
+{
+	const struct pieces *memory = &outcome->memory[when], *reserved = &outcome->reserved[when];
+	uint64_t bytes = 0, base, end;
+	unsigned int i, j;
+
+	for (i = 0; i < memory->nr && memory->at[i].base < 4 * GIB; i++) {
+		end = memory->at[i].base + memory->at[i].size;
+		end = end < 4 * GIB ? end : 4 * GIB;
+		base = memory->at[i].base;
+		bytes += end - base;
+		for (j = 0; j < reserved->nr; j++) {
+			uint64_t from = reserved->at[j].base, to = from + reserved->at[j].size;
+
+			from = from > base ? from : base;
+			to = to < end ? to : end;
+			bytes -= from < to ? to - from : 0;
+		}
+	}
+	return bytes;
+}
+
+static void check_node(const struct machine *machine, const struct request *request,
+		       const struct outcome *outcome, const struct verdict *verdict, int nid)
+{
+	const struct pool *pool = pool_of(outcome, nid);
+	bool given = request->all.given || request->node[nid].given;
+	uint64_t asked = given ? asked_for(request, machine, nid) : 0;
+	uint64_t size = down(asked, SECTION);
+
+	if (!!pool != (verdict->kind == VERDICT_POOL))
+		fail("node %d: the log says %s pool", nid, pool ? "no" : "a");
+	if (!node_bytes(machine, nid)) {
+		if (pool)
+			fail("node %d has a pool and no memory", nid);
+		if (verdict->kind != (request->node[nid].given ? VERDICT_ABSENT : VERDICT_NOTHING))
+			fail("node %d has no memory: verdict %d", nid, verdict->kind);
+		return;
+	}
+	if (!given) {
+		if (pool || verdict->kind != VERDICT_NOTHING)
+			fail("node %d was not asked for: verdict %d", nid, verdict->kind);
+		return;
+	}
+	if (pool) {
+		check_pool(machine, outcome, pool, asked);
+		if (verdict->mib != size / MIB)
+			fail("node %d: the log says %" PRIu64 " MiB", nid, verdict->mib);
+		if (verdict->rounded != (size != asked))
+			fail("node %d: %" PRIu64 " bytes were asked for, and the log %s rounded", nid,
+			     asked, verdict->rounded ? "says" : "does not say");
+		return;
+	}
+	switch (verdict->kind) {
+	case VERDICT_TOO_LARGE:
+		if (verdict->mib != size / MIB)
+			fail("node %d: %" PRIu64 " MiB are said to be too large, asked for were %" PRIu64,
+			     nid, verdict->mib, size / MIB);
+		if (verdict->allowed * MIB >= size || verdict->allowed % (SECTION / MIB))
+			fail("node %d: %" PRIu64 " MiB are refused, %" PRIu64 " MiB are allowed", nid,
+			     verdict->mib, verdict->allowed);
+		break;
+	case VERDICT_TOO_SMALL:
+		if (size || verdict->mib != asked / MIB)
+			fail("node %d: %" PRIu64 " MiB are said to be too small, asked for were %" PRIu64 " bytes",
+			     nid, verdict->mib, asked);
+		break;
+	case VERDICT_NO_ROOM:
+		break;
+	default:
+		fail("node %d: %" PRIu64 " MiB were asked for, verdict %d", nid, asked / MIB,
+		     verdict->kind);
+	}
+}
+
+void check_boot(const struct machine *machine, const struct request *request,
+		const struct outcome *outcome, struct verdict verdicts[NODES])
+{
+	uint64_t before, after;
+	int nid;
+
+	memset(verdicts, 0, NODES * sizeof(verdicts[0]));
+	if (!outcome->finished) {
+		fail("the boot ended early, after: %s", outcome->log);
+		return;
+	}
+	read_log(machine, request, outcome, verdicts);
+	if (machine->kdump) {
+		check_unchanged(outcome);
+		return;
+	}
+	for (nid = 0; nid < NODES; nid++)
+		check_node(machine, request, outcome, &verdicts[nid], nid);
+	check_apart(outcome);
+	check_memory(outcome);
+	check_reserved(outcome);
+
+	before = free_low(outcome, 0);
+	after = free_low(outcome, 1);
+	if (after + MIB < before && after + MIB < KEEP_LOW)
+		fail("%" PRIu64 " MiB stay free below 4 GiB, of %" PRIu64 " MiB", after / MIB, before / MIB);
+	for (nid = 0; nid < NODES; nid++)
+		if (pool_of(outcome, nid) && outcome->free[nid] < KEEP_NODE / 4)
+			fail("node %d: %" PRIu64 " MiB are free beside the pool", nid,
+			     outcome->free[nid] / MIB);
+}

@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _TEST_LINUX_LIMITS_H
+#define _TEST_LINUX_LIMITS_H
+
+#include_next <linux/limits.h>
+
+#include <stdint.h>
+
+#define U32_MAX		UINT32_MAX
+
+#endif /* _TEST_LINUX_LIMITS_H */
