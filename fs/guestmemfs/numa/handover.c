@@ -239,9 +239,11 @@ int gmpool_create_metadata(struct gmpool *pool)
 /* Memory of this kernel at an address that was handed over, or NULL. */
 static void *handed_over(u64 phys, u64 size)
 {
-	u64 pfn;
+	u64 pfn = PHYS_PFN(phys);
+	u64 end = pfn + PHYS_PFN(size);
 
-	for (pfn = PHYS_PFN(phys); pfn < PHYS_PFN(phys + size); pfn++)
+	/* By pfns, for an address can be so high that its end is 0. */
+	for (; pfn < end; pfn++)
 		if (!pfn_to_online_page(pfn))
 			return NULL;
 	return phys_to_virt(phys);
