@@ -600,9 +600,10 @@ static u64 __init last_pfn(int nid)
 
 /*
  * The size of this area. It is sized by all that the kernel has allocated
- * early, the memory maps of what the pools leave of all nodes among that.
+ * early, the memory maps of what the pools leave of all nodes among that. The
+ * pool of @nid has @size bytes.
  */
-static u64 __init scratch_for_all(void)
+static u64 __init scratch_for_all(int nid, u64 size)
 {
 	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE,
 						NUMA_NO_NODE) + KEEP_MACHINE;
@@ -611,10 +612,20 @@ static u64 __init scratch_for_all(void)
 
 	for_each_node_mask(other, with_memory) {
 		total = node_size(other);
-		asked = asked_on(other);
+		asked = other == nid ? size : asked_on(other);
 		bytes += SZ_1M + memmap_size(total - min(asked, total));
 	}
 	return scratch_global + scratch_for(bytes);
+}
+
+/* Bytes that must stay of a node beside a pool of @size bytes. */
+static u64 __init keep_on(int nid, u64 size)
+{
+	u64 for_all = nid == node_for_all() ? scratch_for_all(nid, size) : 0;
+
+	return gmpool_layout_keep(kernel_bytes(nid),
+				  KEEP_NODE + scratch_node + for_all,
+				  scratch_scale, GMPOOL_GRANULARITY);
 }
 
 /*
@@ -633,7 +644,7 @@ static bool __init leaves_room(int nid, u64 size)
 	areas[nr_areas++].size = memmap_size(left);
 	/* It gets no further down than to the largest node. */
 	if (last_pfn(nid) >= last_pfn(largest)) {
-		areas[nr_areas].size = scratch_for_all();
+		areas[nr_areas].size = scratch_for_all(nid, size);
 		areas[nr_areas++].optional = nid != largest;
 	}
 	areas[nr_areas++].size = scratch_node + scratch_for(kernel_bytes(nid) +
@@ -653,48 +664,63 @@ static bool __init leaves_room(int nid, u64 size)
 				  SCRATCH_ALIGN, work);
 }
 
-/*
- * The largest pool that a node can have when @keep bytes must stay. If one of
- * @asked bytes cannot be, then no larger than that: what leaves more can have
- * room for what would have gone elsewhere, and so be refused as well.
- */
-static u64 __init largest_pool(int nid, u64 asked, u64 keep)
+static bool __init fits(int nid, u64 size)
 {
 	u64 total = node_size(nid);
+
+	return size <= total && keep_on(nid, size) <= total - size &&
+	       (!scratch_wanted || leaves_room(nid, size));
+}
+
+/*
+ * The largest pool that a node can have, but none larger than @asked, if that
+ * is not 0. It need not be that all smaller ones fit: what leaves more can have
+ * room for what would have gone elsewhere. So this is one that fits, and one
+ * section more does not. It is looked for in few steps, as there are nodes with
+ * a hundred thousand sections.
+ */
+static u64 __init largest_pool(int nid, u64 asked)
+{
 	u64 image = image_sections() * GMPOOL_GRANULARITY;
-	u64 free, size;
+	u64 free, step, middle, high, low = 0;
 
 	find_pieces(nid, true);
 	find_ranges();
 	free = gmpool_layout_size(ranges, nr_ranges);
-	if (free <= image || total <= keep)
-		return 0;
-	size = round_down(min(free - image, total - keep), GMPOOL_GRANULARITY);
-	if (!scratch_wanted)
-		return size;
-	if (asked && asked <= size && !leaves_room(nid, asked))
-		size = asked;
-	while (size && !leaves_room(nid, size))
-		size -= GMPOOL_GRANULARITY;
-	return size;
+	high = free > image ? free - image : 0;
+	if (asked)
+		high = min(high, asked);
+	if (!high || fits(nid, high))
+		return high;
+
+	for (step = GMPOOL_GRANULARITY; step < high && !low; step *= 2) {
+		if (fits(nid, high - step))
+			low = high - step;
+		else
+			high -= step;
+	}
+	while (high - low > GMPOOL_GRANULARITY) {
+		middle = round_down(low + (high - low) / 2, GMPOOL_GRANULARITY);
+		if (fits(nid, middle))
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
 }
 
 static void __init reserve_pool(int nid, u64 asked)
 {
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
-	u64 total = node_size(nid);
-	u64 for_all = nid == node_for_all() ? scratch_for_all() : 0;
-	u64 keep = gmpool_layout_keep(kernel_bytes(nid),
-				      KEEP_NODE + scratch_node + for_all,
-				      scratch_scale, GMPOOL_GRANULARITY);
-	u64 allowed = largest_pool(nid, size, keep);
+	u64 allowed = largest_pool(nid, size);
 	struct gmpool *pool;
 	u32 nr, i;
 	int err;
 
 	if (!allowed) {
 		pr_warn("node %d: has %llu MiB and the kernel needs %llu MiB there, nothing can be set aside: no pool is made\n",
-			nid, MIB(total), MIB(keep));
+			nid, MIB(node_size(nid)),
+			MIB(keep_on(nid, GMPOOL_GRANULARITY)));
 		if (is_kho_boot())
 			pr_warn("node %d: after a kexec, only whole gigabytes with nothing that was handed over can be used; a cold boot has more\n",
 				nid);
