@@ -34,10 +34,9 @@ uint64_t asked_for(const struct request *request, const struct machine *machine,
 	bool percent = request->all.given ? request->all.percent : request->node[nid].percent;
 	uint64_t value = request->all.given ? request->all.value : request->node[nid].value;
 
-	/* In the middle between two sections, the lower one counts. */
+	/* A percent is whole bytes, which counts where two sections are as near. */
 	if (percent)
-		return down((unsigned __int128)node_bytes(machine, nid) * value / 100 +
-			    SECTION / 2 - PAGE, SECTION);
+		return down(node_bytes(machine, nid) / 100 * value + SECTION / 2, SECTION);
 	return request->all.given ? value / nodes_with_memory(machine) : value;
 }
 

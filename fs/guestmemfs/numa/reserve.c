@@ -59,6 +59,7 @@ static u32 nr_pieces __initdata;
 static u32 nr_ranges __initdata;
 static nodemask_t with_memory __initdata;
 static nodemask_t lost __initdata;
+static nodemask_t wanted __initdata;	/* a new pool is to be made there */
 static bool fresh __ro_after_init;
 
 /*
@@ -601,19 +602,22 @@ static u64 __init last_pfn(int nid)
 /*
  * The size of this area. It is sized by all that the kernel has allocated
  * early, the memory maps of what the pools leave of all nodes among that. The
- * pool of @nid has @size bytes.
+ * pool of @nid has @size bytes, the others what they are to have.
  */
 static u64 __init scratch_for_all(int nid, u64 size)
 {
 	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE,
 						NUMA_NO_NODE) + KEEP_MACHINE;
-	u64 total, asked;
+	u64 total, taken;
 	int other;
 
 	for_each_node_mask(other, with_memory) {
 		total = node_size(other);
-		asked = other == nid ? size : asked_on(other);
-		bytes += SZ_1M + memmap_size(total - min(asked, total));
+		if (other == nid)
+			taken = size;
+		else
+			taken = node_isset(other, wanted) ? asked_on(other) : 0;
+		bytes += SZ_1M + memmap_size(total - min(taken, total));
 	}
 	return scratch_global + scratch_for(bytes);
 }
@@ -709,13 +713,34 @@ static u64 __init largest_pool(int nid, u64 asked)
 	return low;
 }
 
-static void __init reserve_pool(int nid, u64 asked)
+/*
+ * Which of the wanted pools can be made, while all memory is still there. What
+ * is refused stays with the kernel, and needs a memory map, for which KHO sets
+ * more aside; that can be too much for another.
+ */
+static void __init refuse_pools(void)
 {
+	bool again;
+	u64 size;
+	int nid;
+
+	do {
+		again = false;
+		for_each_node_mask(nid, wanted) {
+			size = round_down(asked_on(nid), GMPOOL_GRANULARITY);
+			if (size && largest_pool(nid, size) == size)
+				continue;
+			node_clear(nid, wanted);
+			again = true;
+		}
+	} while (again);
+}
+
+static void __init explain_refusal(int nid)
+{
+	u64 asked = asked_on(nid);
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
 	u64 allowed = largest_pool(nid, size);
-	struct gmpool *pool;
-	u32 nr, i;
-	int err;
 
 	if (!allowed) {
 		pr_warn("node %d: has %llu MiB and the kernel needs %llu MiB there, nothing can be set aside: no pool is made\n",
@@ -724,18 +749,23 @@ static void __init reserve_pool(int nid, u64 asked)
 		if (is_kho_boot())
 			pr_warn("node %d: after a kexec, only whole gigabytes with nothing that was handed over can be used; a cold boot has more\n",
 				nid);
-		return;
-	}
-	if (!size) {
+	} else if (!size) {
 		pr_warn("node %d: a pool of %llu MiB is less than the smallest of %llu MiB: no pool is made\n",
 			nid, MIB(asked), MIB(GMPOOL_GRANULARITY));
-		return;
-	}
-	if (size > allowed) {
+	} else {
 		pr_warn("node %d: a pool of %llu MiB is too large, at most %llu MiB are allowed: no pool is made\n",
 			nid, MIB(size), MIB(allowed));
-		return;
 	}
+}
+
+static void __init make_pool(int nid)
+{
+	u64 asked = asked_on(nid);
+	u64 size = round_down(asked, GMPOOL_GRANULARITY);
+	struct gmpool *pool;
+	u32 nr, i;
+	int err;
+
 	if (size != asked)
 		pr_notice("node %d: %llu bytes asked for are rounded down to %llu MiB, a multiple of %llu MiB\n",
 			  nid, asked, MIB(size), MIB(GMPOOL_GRANULARITY));
@@ -766,25 +796,26 @@ static void __init reserve_pool(int nid, u64 asked)
 	set_extents(pool, picked, nr);
 }
 
-/* Make what the command line asks for on a node, unless there is one. */
-static void __init want_pool(int nid, u64 size)
+/* Is a new pool to be made for what the command line asks for on a node? */
+static bool __init want_pool(int nid)
 {
 	struct gmpool *pool = pool_on(nid);
+	u64 size = asked_on(nid);
 	u64 have;
 
 	if (!pool && node_isset(nid, lost)) {
 		pr_warn("node %d: no new pool is made in the place of the lost one before guestmemfs=fresh or a cold boot\n",
 			nid);
-		return;
+		return false;
 	}
-	if (!pool) {
-		reserve_pool(nid, size);
-		return;
-	}
+	if (!pool)
+		return true;
+
 	have = pool->total_blocks << GMPOOL_BLOCK_SHIFT;
 	if (round_down(size, GMPOOL_GRANULARITY) != have)
 		pr_notice("node %d: keeps its handed-over pool of %llu MiB, guestmemfs= asks for %llu MiB\n",
 			  nid, MIB(have), MIB(size));
+	return false;
 }
 
 /**
@@ -797,6 +828,7 @@ static void __init want_pool(int nid, u64 size)
 void __init guestmem_pool_reserve(void)
 {
 	struct gmpool *pool;
+	nodemask_t asked;
 	int nid;
 
 	if (is_kdump_kernel()) {
@@ -820,8 +852,8 @@ void __init guestmem_pool_reserve(void)
 
 	for (nid = 0; nid < MAX_NUMNODES; nid++) {
 		if (node_isset(nid, with_memory)) {
-			if (is_asked(nid))
-				want_pool(nid, asked_on(nid));
+			if (is_asked(nid) && want_pool(nid))
+				node_set(nid, wanted);
 		} else if (cmdline.node[nid].kind != GMPOOL_SIZE_NONE) {
 			pr_warn("guestmemfs=: node %d %s, allowed are %*pbl: this part is ignored\n",
 				nid, node_online(nid) ? "has no memory" :
@@ -829,6 +861,13 @@ void __init guestmem_pool_reserve(void)
 				nodemask_pr_args(&with_memory));
 		}
 	}
+	asked = wanted;
+	refuse_pools();
+	for_each_node_mask(nid, asked)
+		if (!node_isset(nid, wanted))
+			explain_refusal(nid);
+	for_each_node_mask(nid, wanted)
+		make_pool(nid);
 
 	list_for_each_entry(pool, &gmpool_list, list) {
 		u64 size = pool->total_blocks << GMPOOL_BLOCK_SHIFT;

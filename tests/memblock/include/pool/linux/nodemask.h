@@ -12,6 +12,7 @@ typedef struct {
 extern nodemask_t boot_online;
 
 #define node_set(nid, mask)	__set_bit(nid, (mask).bits)
+#define node_clear(nid, mask)	__clear_bit(nid, (mask).bits)
 #define node_isset(nid, mask)	test_bit(nid, (mask).bits)
 #define nodes_weight(mask)	bitmap_weight((mask).bits, MAX_NUMNODES)
 #define node_online(nid)	node_isset(nid, boot_online)
