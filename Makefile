@@ -70,11 +70,17 @@ kunit: kernel
 	@scripts/deps vm
 	@scripts/kunit
 
-## make bench-fault what memory for a guest costs, beside hugetlbfs and memfd
-.PHONY: bench-fault
-bench-fault: kernel
-	@scripts/deps vm
-	@scripts/bench-fault
+## make bench       guestmemfs beside hugetlbfs, memfd, tmpfs: bench/report.html, README.md
+.PHONY: bench
+bench: kernel
+	@scripts/deps vm bench
+	@scripts/bench
+
+## make bench-quick less of it, in some minutes: build/bench/report.html
+.PHONY: bench-quick
+bench-quick: kernel
+	@scripts/deps vm bench
+	@scripts/bench --quick
 
 ## make tool        gmfs-numa, the administrator's tool (build/gmfs-numa)
 .PHONY: tool
@@ -103,7 +109,7 @@ lint:
 .PHONY: clean
 clean:
 	rm -rf build/kernel build/kernel-* build/lint build/vm build/test \
-		build/gmfs-numa build/gmfs-numa-sanitize build/lint-tool build/deb build/*.log build/*.lock
+		build/gmfs-numa build/gmfs-numa-sanitize build/lint-tool build/deb build/bench build/*.log build/*.lock
 
 ## make distclean   remove build/ with the unpacked sources as well
 .PHONY: distclean

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The figures of a run, and what is compared."""
+
+import dataclasses
+import statistics
+
+from machine import GIB, KIB, MIB, TIB, size_name
+
+OURS = "guestmemfs"
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One thing that was measured, in some runs."""
+
+    values: tuple
+    unit: str
+    command: str
+
+    @property
+    def value(self):
+        return statistics.median(self.values)
+
+    @property
+    def spread(self):
+        """Half of the range, of the median; None if there is one run."""
+        if len(self.values) < 2:
+            return None
+        return (max(self.values) - min(self.values)) / 2 / abs(self.value) if self.value else 0.0
+
+    def text(self):
+        return amount(self.value, self.unit)
+
+    def spread_text(self):
+        if self.spread is None:
+            return "one run"
+        return f"±{self.spread:.1%} of {len(self.values)}"
+
+
+@dataclasses.dataclass(frozen=True)
+class Compare:
+    """A line of the table of ratios, for each peer that has the figure."""
+
+    title: str
+    what: str
+    x: int
+    peers: tuple            # names; "" stands for what nobody does anything for
+    unit: str = "instructions"
+    aim: float = None       # of guestmemfs, in the unit
+    ours: str = OURS
+    more: bool = False      # more is better
+
+
+@dataclasses.dataclass(frozen=True)
+class Plot:
+    """Cost against size, a line for each peer."""
+
+    title: str
+    what: str
+    xlabel: str
+    ylabel: str
+    unit: str = "instructions"
+    peers: tuple = ()       # all if empty
+    scale: float = 1
+    log: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Ratio:
+    title: str
+    peer: str
+    ours: Figure
+    theirs: Figure
+    aim: float
+    more: bool
+
+    @property
+    def ratio(self):
+        return self.ours.value / self.theirs.value if self.theirs.value else None
+
+    @property
+    def behind(self):
+        a, b = self.ours.value, self.theirs.value
+        return a < b if self.more else a > b
+
+    @property
+    def missed(self):
+        """The aim, if there is one and it is not reached."""
+        return self.aim is not None and (self.ours.value < self.aim if self.more
+                                         else self.ours.value > self.aim)
+
+    def ratio_text(self):
+        """Of two that have different signs, a quotient says nothing."""
+        if self.ratio is None or self.theirs.value < 0 or self.ours.value < 0:
+            return "-"
+        return f"{self.ratio:.6f}" if self.ratio < 0.001 else f"{self.ratio:.3f}"
+
+    def aim_text(self):
+        return "" if self.aim is None else amount(self.aim, self.ours.unit)
+
+
+class Figures:
+    def __init__(self, run, modules):
+        self.all = {}
+        for machine in run["machines"]:
+            for row in machine["rows"]:
+                self.add(machine["bench"], row, machine["command"])
+        for module in modules:
+            for row, command in module.derive(self):
+                self.add(module.__name__, row, command)
+
+    def add(self, bench, row, command):
+        """Of a machine that measures the same again, these are more runs of it."""
+        key = bench, row["peer"], row["what"], row["x"], row["unit"]
+        before = self.all[key].values if key in self.all else ()
+        self.all[key] = Figure(before + tuple(row["values"]), row["unit"], command)
+
+    def get(self, bench, peer, what, x, unit="instructions"):
+        return self.all.get((bench, peer, what, x, unit))
+
+    def curve(self, bench, peer, what, unit="instructions"):
+        """[(x, figure)] by rising x"""
+        return sorted(((key[3], f) for key, f in self.all.items()
+                       if key[:3] == (bench, peer, what) and key[4] == unit), key=lambda item: item[0])
+
+    def peers(self, bench, what, unit="instructions"):
+        found = dict.fromkeys(key[1] for key in self.all
+                              if key[0] == bench and key[2] == what and key[4] == unit)
+        return sorted(found, key=lambda peer: not peer.startswith(OURS))
+
+    def ratios(self, bench, compares):
+        for c in compares:
+            ours = self.get(bench, c.ours, c.what, c.x, c.unit)
+            for peer in c.peers:
+                theirs = self.get(bench, peer, c.what, c.x, c.unit)
+                if ours and theirs:
+                    yield Ratio(c.title, peer, ours, theirs, c.aim, c.more)
+
+
+def amount(value, unit):
+    """For people: 1.2 M, 4 KiB."""
+    if unit == "bytes":
+        for size, name in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
+            if abs(value) >= size:
+                return f"{value / size:.4g} {name}"
+        return f"{value:.4g} B"
+    if unit == "ns":
+        return f"{value / 1e6:.4g} ms"
+    if unit == "instructions":
+        for size, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+            if abs(value) >= size:
+                return f"{value / size:.4g} {name}"
+    return f"{value:.4g}"
+
+
+def x_text(x):
+    return size_name(x) + "iB" if x >= MIB and x % MIB == 0 else f"{x:,}"

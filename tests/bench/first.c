@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The first program of a kernel (rdinit=), before the test machine's: leaves the time
+ * since power-on, which kexec does not reset, in a file that init brings along.
+ */
+#include <stdio.h>
+#include <unistd.h>
+#include <x86intrin.h>
+
+int main(int argc, char **argv)
+{
+	unsigned long long tsc = __rdtsc();
+	FILE *f = fopen("/vm/first-instruction", "w");
+
+	(void)argc;
+	if (f) {
+		fprintf(f, "%llu\n", tsc);
+		fclose(f);
+	}
+	argv[0] = "/init";
+	execv(argv[0], argv);
+	return 1;
+}

@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What it costs to get memory for a guest, all of it guaranteed or touched, by
+ * guestmemfs and by what else a VMM can take.
+ *
+ * usage: launch DIR SIZE RUNS PEER...	DIR is a mount of guestmemfs or tmpfs, or "-"
+ *
+ * guestmemfs needs SIZE that is free, in its environment HOLD_SCRUB, the file that
+ * keeps its pool from zeroing in the background.
+ */
+#define _GNU_SOURCE
+#include <sys/mount.h>
+#include <sys/resource.h>
+
+#include "bench.h"
+#include "peers.h"
+
+static long faults(void)
+{
+	struct rusage usage;
+
+	getrusage(RUSAGE_SELF, &usage);
+	return usage.ru_minflt;
+}
+
+static long page_tables(void)
+{
+	return number_in("/proc/self/status", "VmPTE:") << 10;
+}
+
+/* As @peer needs it, before the clock runs. */
+static void prepare(const struct peer *peer, size_t size)
+{
+	const char *hold = getenv("HOLD_SCRUB");
+
+	if (peer->source != GUESTMEMFS)
+		return;
+	wait_clean();
+	if (!peer->dirty)
+		return;
+	if (!hold)
+		errx(2, "HOLD_SCRUB is not in the environment");
+	write_file(hold, "Y");
+	peer_drop(peer, peer_create(peer, size, -1));
+}
+
+static void finish(const struct peer *peer)
+{
+	if (peer->dirty)
+		write_file(getenv("HOLD_SCRUB"), "N");
+}
+
+static void touch(const struct peer *peer, size_t size, int runs)
+{
+	struct series allocate = { "create", "time" }, touch = { "touch", "time" };
+	struct series all = { "launch", "time" }, release = { "release", "time" };
+	struct series leaf = { "leaf", "bytes" }, tables = { "page tables", "bytes" };
+	struct series count = { "faults", "count" };
+	uint64_t start, allocated, touched, released;
+	long before, bytes;
+	size_t i;
+	char *p;
+	int fd;
+
+	while (runs--) {
+		prepare(peer, size);
+		bytes = page_tables();
+		before = faults();
+		start = now();
+		fd = peer_create(peer, size, -1);
+		allocated = now();
+		p = peer_map(peer, fd, size, 0);
+		for (i = 0; i < size; i += peer->leaf)
+			p[i] = 1;
+		touched = now();
+		before = faults() - before;
+		add(&tables, page_tables() - bytes);
+		add(&allocate, allocated - start);
+		add(&touch, touched - allocated);
+		add(&all, touched - start);
+		add(&count, before);
+		add(&leaf, size / (before ? before : 1));
+
+		start = now();
+		munmap(p, size);
+		peer_drop(peer, fd);
+		released = now();
+		add(&release, released - start);
+		finish(peer);
+	}
+	print_series(peer->name, size, &allocate);
+	print_series(peer->name, size, &touch);
+	print_series(peer->name, size, &all);
+	print_series(peer->name, size, &count);
+	print_series(peer->name, size, &leaf);
+	print_series(peer->name, size, &tables);
+	print_series(peer->name, size, &release);
+}
+
+/*
+ * Until all is in the page table, and no access faults: by MAP_POPULATE, or by the mount
+ * option of guestmemfs, where the kernel knows no pages to populate with.
+ */
+static void preallocate(const struct peer *peer, size_t size, int runs)
+{
+	struct series all = { "prealloc", "time" };
+	uint64_t start;
+	char *p;
+	int fd;
+
+	/* Advice comes after the mapping, and then all is in small pages. */
+	if (peer->advise)
+		return;
+	if (peer->source == GUESTMEMFS && mount(NULL, ".", NULL, MS_REMOUNT, "prefault"))
+		err(2, "remount, prefault");
+	while (runs--) {
+		prepare(peer, size);
+		start = now();
+		fd = peer_create(peer, size, -1);
+		p = peer_map(peer, fd, size, MAP_POPULATE);
+		add(&all, now() - start);
+		munmap(p, size);
+		peer_drop(peer, fd);
+		finish(peer);
+	}
+	if (peer->source == GUESTMEMFS && mount(NULL, ".", NULL, MS_REMOUNT, "noprefault"))
+		err(2, "remount, noprefault");
+	print_series(peer->name, size, &all);
+}
+
+int main(int argc, char **argv)
+{
+	size_t size;
+	int i, runs;
+
+	if (argc < 5)
+		errx(2, "usage: launch DIR SIZE RUNS PEER...");
+	if (strcmp(argv[1], "-") && chdir(argv[1]))
+		err(2, "%s", argv[1]);
+	size = parse_size(argv[2]);
+	runs = atoi(argv[3]);
+	for (i = 4; i < argc; i++) {
+		touch(peer_find(argv[i]), size, runs);
+		preallocate(peer_find(argv[i]), size, runs);
+	}
+	return 0;
+}

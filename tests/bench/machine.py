@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Machines of scripts/vm that measure something, and what they print."""
+
+import dataclasses
+import json
+import os
+import re
+import shlex
+import subprocess
+import tempfile
+import time
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+TOP = os.path.dirname(os.path.dirname(HERE))
+BIN = os.path.join(TOP, "build", "bench", "bin")
+
+KIB, MIB, GIB, TIB = (1 << n for n in (10, 20, 30, 40))
+
+# Nothing random: two runs of the same are equal to the instruction, but for the timing
+# of what the machine gets from outside.
+QUIET_CPU = "EPYC,+svm,-rdrand,-rdseed"
+
+
+class BenchError(Exception):
+    """Something could not be measured; the text says what, and what was printed."""
+
+
+@dataclasses.dataclass
+class Machine:
+    """One machine: what it is, and the script that measures in it."""
+
+    name: str
+    script: str             # of bash, in the machine
+    topology: str
+    append: str = ""
+    icount: bool = True     # its clock counts instructions; else it shows real time
+    memory: int = 0         # bytes of the host that it really touches
+    timeout: int = 1500
+    first: bool = False     # first.c is the first program of each kernel
+    params: dict = dataclasses.field(default_factory=dict)  # kept with each of its rows
+
+    def command(self, kernel, scratch):
+        cpu = QUIET_CPU
+        # As scripts/vm has it for large machines, for this option comes after its own.
+        if sum(map(size_of, re.findall(r"mem=(\w+)", self.topology))) > 512 * GIB:
+            cpu += ",phys-bits=46"
+        first = ["--add-initrd", os.path.join(BIN, "first.cpio")] if self.first else []
+        words = ["scripts/vm", "--nested", "--kernel", kernel, "--scratch", scratch,
+                 "--timeout", str(self.timeout), "--qemu-args", f"-cpu {cpu}",
+                 "--topology", self.topology, "--append", f"nokaslr {self.append}".strip(), *first]
+        if self.icount:
+            words.insert(1, "--icount")
+        return words + ["--", "bash", "-euc", f"PATH=$PATH:{BIN}; . {HERE}/lib.sh\n{self.script}"]
+
+    def run(self, kernel):
+        """{"name", "command", "wall", "rows"}"""
+        with tempfile.TemporaryDirectory(prefix="bench-") as scratch:
+            words = self.command(kernel, scratch)
+            start = time.monotonic()
+            done = subprocess.run(words, cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                  stderr=subprocess.STDOUT, text=True, errors="replace", check=False)
+            wall = time.monotonic() - start
+        if done.returncode:
+            raise BenchError(f"{self.name}: status {done.returncode} of: {shlex.join(words)}\n{done.stdout}")
+        rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+        if not rows:
+            raise BenchError(f"{self.name}: no figure came of: {shlex.join(words)}\n{done.stdout}")
+        for row in rows:
+            if row["unit"] == "time":
+                row["unit"] = "instructions" if self.icount else "ns"
+            row.update(self.params)
+        shown = self.command(os.path.relpath(kernel, TOP), "SCRATCH")
+        return {"name": self.name, "command": shlex.join(shown).replace(TOP + "/", ""), "wall": round(wall, 1),
+                "rows": rows}
+
+
+def size_of(text):
+    """Bytes of a number with K, M, G or T."""
+    return int(text[:-1]) << {"K": 10, "M": 20, "G": 30, "T": 40}[text[-1]]
+
+
+def size_name(size):
+    for unit, letter in ((TIB, "T"), (GIB, "G"), (MIB, "M"), (KIB, "K")):
+        if size and size % unit == 0:
+            return f"{size // unit}{letter}"
+    return str(size)

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * How long a virtual machine takes from the start of its VMM to the first byte, and to
+ * the end of the first line, of its console, which is the VMM's standard output.
+ *
+ * usage: nested PEER SIZE RUNS COMMAND...
+ *
+ * One run before those that count brings the VMM into the page cache.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "bench.h"
+
+static void run(char **argv, struct series *byte, struct series *line)
+{
+	uint64_t start = now(), first = 0;
+	int fds[2], status;
+	pid_t child;
+	char c;
+
+	if (pipe(fds))
+		err(2, "pipe");
+	child = fork();
+	if (child < 0)
+		err(2, "fork");
+	if (!child) {
+		dup2(fds[1], 1);
+		close(fds[0]);
+		close(fds[1]);
+		execvp(argv[0], argv);
+		err(127, "%s", argv[0]);
+	}
+	close(fds[1]);
+	do {
+		if (read(fds[0], &c, 1) != 1)
+			errx(2, "%s ends before its console has a line", argv[0]);
+		if (!first)
+			first = now();
+	} while (c != '\n');
+	if (byte) {
+		add(byte, first - start);
+		add(line, now() - start);
+	}
+	kill(child, SIGKILL);
+	waitpid(child, &status, 0);
+	close(fds[0]);
+}
+
+int main(int argc, char **argv)
+{
+	struct series byte = { "first byte", "time" }, line = { "first line", "time" };
+	int runs;
+
+	if (argc < 5)
+		errx(2, "usage: nested PEER SIZE RUNS COMMAND...");
+	run(argv + 4, NULL, NULL);
+	for (runs = atoi(argv[3]); runs; runs--)
+		run(argv + 4, &byte, &line);
+	print_series(argv[1], parse_size(argv[2]), &byte);
+	print_series(argv[1], parse_size(argv[2]), &line);
+	return 0;
+}
