@@ -589,14 +589,17 @@ static int __init node_for_all(void)
 	return largest;
 }
 
-static u64 __init last_pfn(int nid)
+/* Is some memory of a node above the start of that of another, or its own? */
+static bool __init reaches_above(int nid, int other)
 {
-	unsigned long start, end, last = 0;
+	unsigned long start, end, first = ULONG_MAX, last = 0;
 	int i;
 
+	for_each_mem_pfn_range(i, other, &start, &end, NULL)
+		first = min(first, start);
 	for_each_mem_pfn_range(i, nid, &start, &end, NULL)
 		last = max(last, end);
-	return last;
+	return last > first;
 }
 
 /*
@@ -647,7 +650,7 @@ static bool __init leaves_room(int nid, u64 size)
 
 	areas[nr_areas++].size = memmap_size(left);
 	/* It gets no further down than to the largest node. */
-	if (last_pfn(nid) >= last_pfn(largest)) {
+	if (reaches_above(nid, largest)) {
 		areas[nr_areas].size = scratch_for_all(nid, size);
 		areas[nr_areas++].optional = nid != largest;
 	}
