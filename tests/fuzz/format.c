@@ -1,0 +1,170 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The handed-over format, from memory that another kernel is said to have left: a
+ * kernel takes over what it believes, uses it, and hands it to the next one, which
+ * must find the same. What it does not believe it must leave as it is.
+ */
+
+#include "fs.h"
+#include "image.h"
+#include "machine.h"
+
+#define CHECK(cond, ...)						\
+	do {								\
+		if (!(cond)) {						\
+			fprintf(stderr, "%s:%d: %s: ", __FILE__,	\
+				__LINE__, #cond);			\
+			fprintf(stderr, __VA_ARGS__);			\
+			fprintf(stderr, "\n");				\
+			abort();					\
+		}							\
+	} while (0)
+
+/* How deep inputs get, for FUZZ_STATS=1. */
+static struct {
+	u64 inputs;
+	u64 pools;
+	u64 usable;
+	u64 read_only;
+} stats;
+
+static void print_stats(void)
+{
+	fprintf(stderr, "stat::pools: %llu of %llu inputs\n", stats.pools,
+		stats.inputs);
+	fprintf(stderr, "stat::pools_used: %llu, %llu of them read-only\n",
+		stats.usable, stats.read_only);
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	if (getenv("FUZZ_STATS"))
+		atexit(print_stats);
+	return 0;
+}
+
+/* Of a pool that is not used, nothing has changed. */
+static void check_untouched(const struct input *input, const u8 *memory,
+			    unsigned int nr)
+{
+	unsigned int i, order, size;
+
+	for (i = 0; i < nr; i += size) {
+		order = machine_order(i);
+		size = order == MACHINE_LOST ? 1 : 1U << order;
+		if (order != MACHINE_LOST)
+			CHECK(!memcmp(machine_page(i), memory + i * PAGE_SIZE,
+				      size * PAGE_SIZE),
+			      "page %u of a pool that is not used", i);
+	}
+}
+
+static void use(struct fs *fs, const struct input *input)
+{
+	stats.usable++;
+	if (gmpool_read_only(fs->pool)) {
+		stats.read_only++;
+		return;
+	}
+	fs_verify(fs);
+	fs_operate(fs, input->ops, min_t(size_t, input->nr_ops,
+					 sizeof(input->ops)));
+}
+
+/* After a kexec, the next kernel finds each pool as it was. */
+static void check_kexec(bool lossless)
+{
+	struct {
+		u8 uuid[GMPOOL_UUID_SIZE];
+		u32 digest;
+		bool usable;
+	} before[FS_MAX];
+	unsigned int i, j, nr = fs_nr;
+
+	for (i = 0; i < nr; i++) {
+		struct fs *fs = &fs_all[i];
+
+		before[i].usable = fs->attached;
+		if (!before[i].usable)
+			continue;
+		memcpy(before[i].uuid, gmpool_uuid(fs->pool), GMPOOL_UUID_SIZE);
+		before[i].digest = fs_digest(&fs->img);
+	}
+	machine_reboot();
+	fs_shutdown();
+	machine_kexec();
+	fs_boot(true);
+	if (!lossless)
+		goto out;
+
+	CHECK(fs_nr == nr, "%u pools have become %u", nr, fs_nr);
+	for (i = 0; i < nr; i++) {
+		if (!before[i].usable)
+			continue;
+		for (j = 0; j < fs_nr; j++)
+			if (gmpool_usable(fs_all[j].pool) &&
+			    !memcmp(before[i].uuid, gmpool_uuid(fs_all[j].pool),
+				    GMPOOL_UUID_SIZE) &&
+			    fs_all[j].digest == before[i].digest)
+				break;
+		CHECK(j < fs_nr, "a pool is not what it was: %s",
+		      gmpool_error(fs_all[min(i, fs_nr - 1)].pool));
+	}
+out:
+	fs_shutdown();
+}
+
+int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
+{
+	const struct input *input = (const void *)data;
+	const u8 *memory = data + sizeof(*input);
+	unsigned int nr, i, used = 0;
+	bool lossless;
+
+	if (size < sizeof(*input) + GMPOOL_BLOB_SIZE || size % PAGE_SIZE)
+		return 0;
+	nr = size / PAGE_SIZE - 1;
+	if (nr > INPUT_PAGES)
+		return 0;
+
+	machine_start();
+	machine_load(memory, nr, input->orders);
+	/* KHO's tree names what KHO has preserved, all of it, and nothing twice. */
+	for (i = 0; i < INPUT_BLOBS; i++)
+		if (input->blobs[i] && input->blobs[i] < nr &&
+		    (!i || input->blobs[i] != input->blobs[0]) &&
+		    machine_order(input->blobs[i] - 1) - 1U < 9)
+			machine_subtree(i, MACHINE_PHYS +
+					(input->blobs[i] - 1ULL) * PAGE_SIZE,
+					input->flags & INPUT_SIZE ?
+						input->fail_after :
+						GMPOOL_BLOB_SIZE);
+	machine_fail_after(input->flags & INPUT_SIZE ? 0 : input->fail_after);
+	machine_few_pages(input->flags & INPUT_FEW_PAGES);
+	lossless = !input->fail_after;
+
+	fs_boot(input->flags & INPUT_HOLD);
+	stats.inputs++;
+	stats.pools += fs_nr;
+	for (i = 0; i < fs_nr; i++)
+		if (fs_all[i].pool->super)
+			used++;
+	if (!used)
+		check_untouched(input, memory, nr);
+	for (i = 0; i < fs_nr; i++) {
+		struct fs *fs = &fs_all[i];
+
+		if (!gmpool_usable(fs->pool) && input->flags & INPUT_DISCARD)
+			fs_discard(fs);
+		CHECK(fs->attached == gmpool_usable(fs->pool),
+		      "a pool that is used and has no file system");
+		if (fs->attached)
+			use(fs, input);
+	}
+	machine_fail_after(0);
+	for (i = 0; i < fs_nr; i++)
+		if (fs_all[i].attached)
+			fs_verify(&fs_all[i]);
+	check_kexec(lossless);
+	return 0;
+}

@@ -1,0 +1,1006 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What super.c, inode.c, namei.c and file.c do to pools and records, in the same
+ * order and by the same functions, for one task and without a VFS.
+ */
+
+#include "fs.h"
+#include "machine.h"
+
+#define CHECK(cond, ...)						\
+	do {								\
+		if (!(cond)) {						\
+			fprintf(stderr, "%s:%d: %s: ", __FILE__,	\
+				__LINE__, #cond);			\
+			fprintf(stderr, __VA_ARGS__);			\
+			fprintf(stderr, "\n");				\
+			abort();					\
+		}							\
+	} while (0)
+
+struct fs fs_all[FS_MAX];
+unsigned int fs_nr;
+
+extern int (*const fuzz_init_gmpool_init)(void);
+extern int (*const fuzz_init_gmpool_poison_init)(void);
+
+/* Parts of the pool layer that only work on memory and on files in sysfs. */
+
+int gmpool_zero_init(void)
+{
+	return 0;
+}
+
+int gmpool_scrub_init(void)
+{
+	return 0;
+}
+
+void gmpool_zero_phys(phys_addr_t phys, u64 len, bool idle)
+{
+}
+
+void gmpool_notify_state(struct gmpool *pool)
+{
+}
+
+void gmpool_notify_free(struct gmpool *pool)
+{
+}
+
+void gmpool_notify_poison(struct gmpool *pool)
+{
+}
+
+/* The file system at boot, see super.c. */
+
+static bool contiguous(const struct gmfs_image *img, u64 start, u64 count)
+{
+	const struct gmpool *pool = img->priv;
+
+	return gmpool_pfn(pool, start + count - 1) - gmpool_pfn(pool, start) ==
+	       (count - 1) * GMPOOL_BLOCK_PAGES;
+}
+
+static void init_image(struct fs *fs, struct gmfs_image *img)
+{
+	gmfs_image_init(img, gmpool_metadata(fs->pool),
+			gmpool_total_blocks(fs->pool), contiguous, fs->pool);
+}
+
+static int format(struct fs *fs)
+{
+	const struct timespec64 now = { .tv_sec = 1234567890, .tv_nsec = 42 };
+	unsigned int flags;
+	int err;
+
+	if (gmpool_check_used(fs->pool, NULL) < gmpool_total_blocks(fs->pool)) {
+		gmpool_fail(fs->pool, "a block is used, and there is no file system");
+		return -EUCLEAN;
+	}
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_image_format(&fs->img, &now);
+	if (!err)
+		err = gmpool_set_root(fs->pool, GMPOOL_OWNER_GUESTMEMFS,
+				      fs->img.super->hdr.mbn);
+	gmpool_op_end(fs->pool, flags);
+	if (err)
+		gmpool_fail(fs->pool, "no file system can be made");
+	return err;
+}
+
+static char *load_image(struct fs *fs, struct gmfs_image *img, u32 root)
+{
+	u64 total = gmpool_total_blocks(fs->pool);
+	unsigned long *used;
+	char *why = NULL;
+	u64 block;
+	int err;
+
+	used = kvzalloc_objs(*used, BITS_TO_LONGS(total));
+	if (!used)
+		return ERR_PTR(-ENOMEM);
+	err = gmfs_image_load(img, root, used);
+	block = err ? total : gmpool_check_used(fs->pool, used);
+	if (err == -ENOMEM)
+		why = ERR_PTR(err);
+	else if (err)
+		why = kasprintf(GFP_KERNEL, "file system: %s", img->why) ?:
+		      ERR_PTR(-ENOMEM);
+	else if (block < total)
+		why = kasprintf(GFP_KERNEL, "file system: block %llu", block) ?:
+		      ERR_PTR(-ENOMEM);
+	kvfree(used);
+	return why;
+}
+
+static int load(struct fs *fs, u32 root)
+{
+	char *why = load_image(fs, &fs->img, root);
+
+	if (!why)
+		return 0;
+	gmpool_fail(fs->pool, "%s", IS_ERR(why) ? "no memory" : why);
+	if (!IS_ERR(why))
+		kfree(why);
+	return -EUCLEAN;
+}
+
+static void release(struct fs *fs, struct gmfs_ino *gi)
+{
+	struct gmpool_run run;
+	unsigned int flags;
+	LIST_HEAD(none);
+
+	flags = gmpool_op_begin(fs->pool);
+	if (S_ISREG(gi->rec->mode))
+		while (gmfs_extent_cut(&fs->img, gi, &none, 0, GMFS_MAX_BLOCKS,
+				       &run) > 0)
+			gmpool_free(fs->pool, &run);
+	gmfs_ino_free(&fs->img, gi);
+	gmpool_op_end(fs->pool, flags);
+}
+
+static void free_orphans(struct fs *fs, bool hold)
+{
+	struct gmfs_ino *gi;
+	unsigned int flags;
+
+	flags = gmpool_op_begin(fs->pool);
+	gmfs_image_hold(&fs->img, hold);
+	gmpool_op_end(fs->pool, flags);
+	while ((gi = gmfs_image_orphan(&fs->img)))
+		release(fs, gi);
+}
+
+static int user_freeze(struct gmpool_user *user, bool frozen)
+{
+	return 0;
+}
+
+static int user_detach(struct gmpool_user *user)
+{
+	struct fs *fs = container_of(user, struct fs, user);
+
+	fs->attached = false;
+	gmfs_image_destroy(&fs->img);
+	init_image(fs, &fs->img);
+	return 0;
+}
+
+static int user_attach(struct gmpool_user *user)
+{
+	struct fs *fs = container_of(user, struct fs, user);
+	int err = format(fs);
+
+	fs->attached = !err;
+	return err;
+}
+
+static char *user_check(struct gmpool_user *user)
+{
+	struct fs *fs = container_of(user, struct fs, user);
+	struct gmfs_image *img = kzalloc_obj(*img);
+	char *why;
+
+	if (!img)
+		return ERR_PTR(-ENOMEM);
+	init_image(fs, img);
+	why = load_image(fs, img, fs->img.super->hdr.mbn);
+	if (!why)
+		CHECK(fs_digest(img) == fs_digest(&fs->img),
+		      "the records say something else than the indexes");
+	gmfs_image_destroy(img);
+	kfree(img);
+	return why;
+}
+
+static struct address_space *user_get_mapping(struct gmpool_user *user,
+					      u64 block, pgoff_t *pgoff)
+{
+	return NULL;
+}
+
+static void start(struct gmpool *pool, bool hold)
+{
+	struct fs *fs = &fs_all[fs_nr++];
+	u32 root;
+	int err;
+
+	CHECK(fs_nr <= FS_MAX, "more pools than were handed over");
+	*fs = (struct fs){ .pool = pool };
+	fs->user.freeze = user_freeze;
+	fs->user.detach = user_detach;
+	fs->user.attach = user_attach;
+	fs->user.check = user_check;
+	fs->user.get_mapping = user_get_mapping;
+	init_image(fs, &fs->img);
+	gmpool_set_user(pool, &fs->user);
+	if (!gmpool_usable(pool))
+		return;
+
+	root = gmpool_root(pool, GMPOOL_OWNER_GUESTMEMFS);
+	if (root) {
+		err = load(fs, root);
+	} else if (gmpool_read_only(pool)) {
+		gmpool_fail(pool, "can only be read, and has no file system");
+		err = -EROFS;
+	} else {
+		err = format(fs);
+	}
+	if (err) {
+		gmfs_image_destroy(&fs->img);
+		init_image(fs, &fs->img);
+		return;
+	}
+	fs->attached = true;
+	fs->handed_over = root;
+	fs->digest = fs_digest(&fs->img);
+	if (fs->img.read_only)
+		gmpool_set_read_only(pool);
+	if (!gmpool_read_only(pool))
+		free_orphans(fs, hold);
+}
+
+/**
+ * fs_boot - start a kernel, on what the last one has handed over
+ * @hold: LUO will ask for open files
+ */
+void fs_boot(bool hold)
+{
+	struct gmpool *pool = NULL;
+
+	fs_nr = 0;
+	machine_boot(true);
+	INIT_LIST_HEAD(&gmpool_list);
+	guestmem_pool_retrieve_early();
+	machine_late();
+	list_for_each_entry(pool, &gmpool_list, list)
+		pool->secluded = pool->nr_extents;
+	fuzz_init_gmpool_init();
+	pool = NULL;
+	while ((pool = gmpool_next(pool)))
+		start(pool, hold);
+	fuzz_init_gmpool_poison_init();
+}
+
+/**
+ * fs_cold_boot - start a kernel after which nothing was handed over
+ * @nid: node of the pool that it makes
+ * @base: where that begins
+ * @sections: sizes of its extents; between two of them is one section that others
+ *	have
+ * @nr_sections: how many
+ */
+void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections)
+{
+	struct gmpool *pool = memblock_alloc(sizeof(*pool), SMP_CACHE_BYTES);
+	u32 i;
+
+	fs_nr = 0;
+	machine_boot(false);
+	machine_late();
+	INIT_LIST_HEAD(&gmpool_list);
+	pool->nid = nid;
+	pool->key = GMPOOL_NO_KEY;
+	for (i = 0; i < nr_sections; i++) {
+		pool->extents[i].base = base;
+		pool->extents[i].size = sections[i] * GMPOOL_GRANULARITY;
+		pool->extents[i].first = pool->total_blocks;
+		pool->total_blocks += pool->extents[i].size >> GMPOOL_BLOCK_SHIFT;
+		base += pool->extents[i].size + GMPOOL_GRANULARITY;
+	}
+	pool->nr_extents = nr_sections;
+	pool->secluded = nr_sections;
+	list_add_tail(&pool->list, &gmpool_list);
+	fuzz_init_gmpool_init();
+	start(pool, false);
+	fuzz_init_gmpool_poison_init();
+}
+
+/**
+ * fs_shutdown - the kernel ends, and what is not handed over is gone with it
+ */
+void fs_shutdown(void)
+{
+	struct gmpool *pool, *next;
+	unsigned int i, leaked;
+
+	for (i = 0; i < fs_nr; i++)
+		gmfs_image_destroy(&fs_all[i].img);
+	list_for_each_entry_safe(pool, next, &gmpool_list, list) {
+		gmpool_bitmap_destroy(&pool->blocks);
+		gmpool_bitmap_destroy(&pool->clean);
+		if (pool->meta.grow)
+			gmpool_meta_destroy(&pool->meta);
+		xa_destroy(&pool->poison);
+		kfree(pool->used);
+		kfree(pool->dirty);
+		kfree(pool);
+	}
+	leaked = machine_end();
+	CHECK(!leaked, "%u pieces of memory are not freed", leaked);
+}
+
+/* What can be said of a file system without the functions that are tested. */
+
+/**
+ * fs_digest - all that an image says, wherever its records are
+ * @img: the image
+ *
+ * Return: checksum.
+ */
+u32 fs_digest(struct gmfs_image *img)
+{
+	struct gmfs_dirent *de;
+	struct gmfs_attr *attr;
+	struct rb_node *node;
+	struct gmfs_ino *gi;
+	unsigned long ino;
+	unsigned int i;
+	u32 crc = ~0;
+
+	xa_for_each(&img->inodes, ino, gi) {
+		crc = crc32c(crc, gi->rec, sizeof(*gi->rec));
+		for (attr = gmfs_attr_first(gi); attr; attr = gmfs_attr_next(attr))
+			for (i = 0; i < attr->nr; i++)
+				crc = crc32c(crc, attr->pieces[i],
+					     attr->pieces[i]->nr_slots *
+					     GMFS_ATTR_SLOT);
+		if (!S_ISDIR(gi->rec->mode)) {
+			for (node = rb_first(&gi->file.extents); node;
+			     node = rb_next(node))
+				crc = crc32c(crc, rb_entry(node, struct gmfs_extent,
+							   node)->rec,
+					     sizeof(struct gmfs_extent_ser));
+			crc = crc32c(crc, &gi->file.blocks, sizeof(u64));
+			continue;
+		}
+		for (de = gmfs_dirent_next(gi, 0); de;
+		     de = gmfs_dirent_next(gi, de->rec->cookie + 1))
+			crc = crc32c(crc, de->rec,
+				     de->rec->nr_slots * GMFS_DIRENT_SLOT);
+		crc = crc32c(crc, &gi->dir.nr, sizeof(u64));
+	}
+	return crc;
+}
+
+static u64 verify_dir(struct fs *fs, struct gmfs_ino *dir)
+{
+	struct gmfs_dirent *de;
+	struct gmfs_ino *child;
+	u64 nr = 0, dirs = 0;
+
+	for (de = gmfs_dirent_next(dir, 0); de;
+	     de = gmfs_dirent_next(dir, de->rec->cookie + 1)) {
+		CHECK(gmfs_dirent_find(dir, de->rec->name, de->rec->name_len) == de,
+		      "an entry is not found");
+		child = gmfs_ino_find(&fs->img, de->rec->ino);
+		CHECK(child, "an entry names no inode");
+		CHECK(child->rec->nlink, "an inode has a name and no link");
+		if (S_ISDIR(child->rec->mode)) {
+			CHECK(child->dir.parent == dir, "parent");
+			dirs++;
+		}
+		nr++;
+	}
+	CHECK(nr == dir->dir.nr, "number of entries");
+	return dirs;
+}
+
+static void verify_attrs(struct gmfs_ino *gi)
+{
+	struct gmfs_attr *attr;
+	char *value;
+
+	for (attr = gmfs_attr_first(gi); attr; attr = gmfs_attr_next(attr)) {
+		CHECK(gmfs_attr_find(gi, attr->kind, gmfs_attr_name(attr),
+				     attr->name_len) == attr,
+		      "an attribute is not found");
+		value = malloc(gmfs_attr_value_size(attr) + 1);
+		gmfs_attr_read(attr, value);
+		free(value);
+	}
+	if (S_ISLNK(gi->rec->mode))
+		CHECK(gmfs_attr_find(gi, GMFS_ATTR_TARGET, "", 0), "target");
+}
+
+static void verify_extents(struct fs *fs, struct gmfs_ino *gi,
+			   unsigned long *used)
+{
+	u64 total = fs->pool->total_blocks;
+	u64 end = 0, blocks = 0, block;
+	struct rb_node *node;
+
+	for (node = rb_first(&gi->file.extents); node; node = rb_next(node)) {
+		const struct gmfs_extent_ser *rec =
+			rb_entry(node, struct gmfs_extent, node)->rec;
+
+		CHECK(rec->ino == gi->ino && rec->count, "extent");
+		CHECK(rec->file_block >= end, "extents of a file overlap");
+		end = rec->file_block + rec->count;
+		CHECK(rec->pool_block < total &&
+		      rec->count <= total - rec->pool_block,
+		      "extent outside of the pool");
+		for (block = rec->pool_block;
+		     block < rec->pool_block + rec->count; block++) {
+			CHECK(!test_bit(block, used), "block %llu has two owners",
+			      block);
+			__set_bit(block, used);
+		}
+		blocks += rec->count;
+	}
+	CHECK(blocks == gi->file.blocks, "number of blocks");
+}
+
+/* Used blocks are taken, and no others but for those with a page that failed. */
+static void verify_blocks(struct gmpool *pool, const unsigned long *used)
+{
+	u64 block, nr_free = 0, nr_clean = 0;
+
+	for (block = 0; block < pool->total_blocks; block++) {
+		u64 map = block / GMPOOL_BITMAP_BITS, bit = block % GMPOOL_BITMAP_BITS;
+		bool is_used = test_bit(bit, (unsigned long *)pool->used[map]->bits);
+		bool is_dirty = test_bit(bit, (unsigned long *)pool->dirty[map]->bits);
+		bool failed = gmpool_has_poison(pool, block * GMPOOL_BLOCK_PAGES,
+						GMPOOL_BLOCK_PAGES);
+		bool is_taken = test_bit(block, pool->blocks.taken);
+
+		CHECK(is_used == test_bit(block, used), "bitmap, block %llu", block);
+		CHECK(!is_used || !is_dirty, "block %llu used and dirty", block);
+		CHECK(is_taken == (is_used || failed), "block %llu taken", block);
+		CHECK(test_bit(block, pool->clean.taken) == (is_taken || is_dirty),
+		      "block %llu clean", block);
+		nr_free += !is_taken;
+		nr_clean += !is_taken && !is_dirty;
+	}
+	CHECK(nr_free == pool->blocks.nr_free, "number of free blocks");
+	CHECK(nr_clean == pool->clean.nr_free, "number of clean blocks");
+}
+
+/**
+ * fs_verify - look at all there is
+ * @fs: file system in use, with no operation under way
+ */
+void fs_verify(struct fs *fs)
+{
+	u64 total = fs->pool->total_blocks, links;
+	unsigned long *used = calloc(BITS_TO_LONGS(total), sizeof(long));
+	unsigned int fails = machine_fail_after(0);
+	struct gmfs_ino *gi;
+	unsigned long ino;
+	char *why;
+
+	xa_for_each(&fs->img.inodes, ino, gi) {
+		CHECK(gi->ino == ino && gi->rec->ino == ino, "inode number");
+		verify_attrs(gi);
+		if (!S_ISDIR(gi->rec->mode)) {
+			verify_extents(fs, gi, used);
+			continue;
+		}
+		links = verify_dir(fs, gi);
+		links += gi->dir.parent ? 2 : 0;
+		CHECK(gi->rec->nlink == links,
+		      "directory %lu has %u links, should be %llu", ino,
+		      gi->rec->nlink, links);
+	}
+	verify_blocks(fs->pool, used);
+	free(used);
+
+	mutex_lock(&fs->pool->manage);
+	why = gmpool_check(fs->pool);
+	mutex_unlock(&fs->pool->manage);
+	CHECK(!why, "the next kernel would say: %s", why);
+	machine_fail_after(fails);
+}
+
+/* System calls. */
+
+struct gmfs_ino *fs_root(struct fs *fs)
+{
+	return gmfs_ino_find(&fs->img, fs->img.super->root_ino);
+}
+
+static int publish(struct fs *fs, struct gmfs_ino *gi, umode_t mode)
+{
+	static const char target[] = "../somewhere/else";
+
+	gmfs_ino_publish(&fs->img, gi, mode);
+	gi->rec->uid = 1000;
+	if (S_ISBLK(mode))
+		gi->rec->rdev = GMFS_RDEV(8, 1);
+	if (!S_ISLNK(mode))
+		return 0;
+	gi->rec->size = strlen(target);
+	return gmfs_attr_set(&fs->img, gi, GMFS_ATTR_TARGET, "", 0, target,
+			     strlen(target));
+}
+
+/**
+ * fs_make - create, mkdir, symlink, mknod, or with no name O_TMPFILE
+ */
+int fs_make(struct fs *fs, struct gmfs_ino *dir, const char *name,
+	    unsigned int len, umode_t mode, struct gmfs_ino **made)
+{
+	struct gmfs_ino *gi;
+	unsigned int flags;
+	int err;
+
+	flags = gmpool_op_begin(fs->pool);
+	gi = gmfs_ino_reserve(&fs->img);
+	gmpool_op_end(fs->pool, flags);
+	if (IS_ERR(gi))
+		return PTR_ERR(gi);
+
+	flags = gmpool_op_begin(fs->pool);
+	err = publish(fs, gi, mode);
+	if (!err && len)
+		err = gmfs_dirent_insert(&fs->img, dir, gi, name, len);
+	if (err)
+		gmfs_ino_unpublish(&fs->img, gi);
+	gmpool_op_end(fs->pool, flags);
+
+	if (err) {
+		flags = gmpool_op_begin(fs->pool);
+		gmfs_ino_free(&fs->img, gi);
+		gmpool_op_end(fs->pool, flags);
+	} else if (made) {
+		*made = gi;
+	}
+	return err;
+}
+
+int fs_link(struct fs *fs, struct gmfs_ino *dir, struct gmfs_ino *gi,
+	    const char *name, unsigned int len)
+{
+	unsigned int flags;
+	int err;
+
+	/* The VFS: neither a directory nor what was deleted. */
+	if (S_ISDIR(gi->rec->mode) || !gi->rec->nlink)
+		return -EPERM;
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_dirent_insert(&fs->img, dir, gi, name, len);
+	gmpool_op_end(fs->pool, flags);
+	return err;
+}
+
+static void put_inode(struct fs *fs, struct gmfs_ino *gi, bool open)
+{
+	if (!gi->rec->nlink && !gi->held && !open)
+		release(fs, gi);
+}
+
+/**
+ * fs_remove - unlink, rmdir
+ * @open: somebody has it open, so that it stays
+ */
+int fs_remove(struct fs *fs, struct gmfs_ino *dir, struct gmfs_dirent *de,
+	      bool open)
+{
+	struct gmfs_ino *gi = gmfs_ino_find(&fs->img, de->rec->ino);
+	unsigned int flags;
+	int err;
+
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_dirent_remove(&fs->img, dir, de);
+	gmpool_op_end(fs->pool, flags);
+	if (!err)
+		put_inode(fs, gi, open);
+	return err;
+}
+
+/* Is @dir @top, or below it? */
+static bool is_below(const struct gmfs_ino *dir, const struct gmfs_ino *top)
+{
+	for (; dir != top; dir = dir->dir.parent)
+		if (!dir->dir.parent || dir->dir.parent == dir)
+			return false;
+	return true;
+}
+
+int fs_rename(struct fs *fs, struct gmfs_ino *old_dir, struct gmfs_dirent *old,
+	      struct gmfs_ino *new_dir, const char *name, unsigned int len,
+	      bool replace, bool whiteout)
+{
+	struct gmfs_ino *gi = gmfs_ino_find(&fs->img, old->rec->ino);
+	struct gmfs_dirent *target = gmfs_dirent_find(new_dir, name, len);
+	struct gmfs_ino *victim = NULL, *leave = NULL;
+	unsigned int flags;
+	int err;
+
+	/* The VFS: no directory into itself, and nothing over its ancestor. */
+	if (is_below(new_dir, gi))
+		return -EINVAL;
+	if (target)
+		victim = gmfs_ino_find(&fs->img, target->rec->ino);
+	if (victim && (victim == gi || is_below(old_dir, victim)))
+		return -ENOTEMPTY;
+	if (whiteout)
+		err = fs_make(fs, old_dir, NULL, 0, S_IFCHR, &leave);
+	if (whiteout && err)
+		return err;
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_dirent_rename(&fs->img, old_dir, old, new_dir, name, len,
+				 replace, leave);
+	gmpool_op_end(fs->pool, flags);
+	if (leave)
+		put_inode(fs, leave, false);
+	if (!err && victim)
+		put_inode(fs, victim, false);
+	return err;
+}
+
+int fs_exchange(struct fs *fs, struct gmfs_ino *dir1, struct gmfs_dirent *de1,
+		struct gmfs_ino *dir2, struct gmfs_dirent *de2)
+{
+	struct gmfs_ino *gi1 = gmfs_ino_find(&fs->img, de1->rec->ino);
+	struct gmfs_ino *gi2 = gmfs_ino_find(&fs->img, de2->rec->ino);
+	unsigned int flags;
+	int err;
+
+	if (is_below(dir1, gi2) || is_below(dir2, gi1))
+		return -EINVAL;
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_dirent_exchange(&fs->img, dir1, de1, dir2, de2);
+	gmpool_op_end(fs->pool, flags);
+	return err;
+}
+
+static void scrub(struct gmpool *pool, const struct gmpool_run *run)
+{
+	u64 block;
+
+	for (block = run->start; block < run->start + run->count; block++)
+		if (gmpool_is_dirty(pool, block))
+			gmpool_scrubbed(pool, block);
+}
+
+/* A hole of a file, or a part of it, in as many pieces as there are. */
+static int fill_hole(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 count)
+{
+	u64 goal = gmfs_extent_goal(gi, first);
+	struct gmpool_run run;
+	unsigned int flags;
+	LIST_HEAD(rsv);
+	int err;
+
+	err = gmpool_check_room(fs->pool, count);
+	while (!err && count) {
+		err = gmpool_claim(fs->pool, count, goal, &run);
+		if (err)
+			break;
+		scrub(fs->pool, &run);
+		flags = gmpool_op_begin(fs->pool);
+		err = gmfs_extent_reserve(&fs->img, &rsv, 1);
+		if (!err) {
+			err = gmfs_extent_insert(&fs->img, gi, &rsv, first, &run);
+			CHECK(!err, "no hole where one was found: %d", err);
+			gmpool_commit(fs->pool, &run);
+			gmfs_extent_unreserve(&fs->img, &rsv);
+		}
+		gmpool_op_end(fs->pool, flags);
+		if (err)
+			gmpool_unclaim(fs->pool, &run);
+		first += run.count;
+		count -= run.count;
+		goal = run.start + run.count;
+	}
+	return err;
+}
+
+/**
+ * fs_fill - fallocate, truncate to more
+ * @size: of the file from then on, in bytes; 0 to keep it
+ */
+int fs_fill(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end, u64 size)
+{
+	struct gmpool_run run;
+	bool mapped;
+	int err;
+
+	for (; first < end; first += run.count) {
+		mapped = gmfs_extent_find(gi, first, &run);
+		run.count = min(run.count, end - first);
+		err = mapped ? 0 : fill_hole(fs, gi, first, run.count);
+		if (err)
+			return err;
+	}
+	if (size > gi->rec->size) {
+		unsigned int flags = gmpool_op_begin(fs->pool);
+
+		gi->rec->size = size;
+		gmfs_dirty(&fs->img, gi->rec);
+		gmpool_op_end(fs->pool, flags);
+	}
+	return 0;
+}
+
+/**
+ * fs_punch - punch a hole, truncate to less
+ */
+int fs_punch(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end)
+{
+	struct gmpool_run run;
+	unsigned int flags;
+	LIST_HEAD(rsv);
+	int err;
+
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_extent_reserve(&fs->img, &rsv, 1);
+	if (!err) {
+		while ((err = gmfs_extent_cut(&fs->img, gi, &rsv, first, end,
+					      &run)) > 0)
+			gmpool_free(fs->pool, &run);
+		CHECK(!err, "one extent is not enough for a hole: %d", err);
+		gmfs_extent_unreserve(&fs->img, &rsv);
+	}
+	gmpool_op_end(fs->pool, flags);
+	return err;
+}
+
+int fs_setxattr(struct fs *fs, struct gmfs_ino *gi, const char *name,
+		const void *value, size_t size)
+{
+	unsigned int flags = gmpool_op_begin(fs->pool);
+	int err;
+
+	err = gmfs_attr_set(&fs->img, gi, GMFS_ATTR_XATTR, name, strlen(name),
+			    value, size);
+	gmpool_op_end(fs->pool, flags);
+	return err;
+}
+
+void fs_removexattr(struct fs *fs, struct gmfs_ino *gi, struct gmfs_attr *attr)
+{
+	unsigned int flags = gmpool_op_begin(fs->pool);
+
+	gmfs_attr_remove(&fs->img, gi, attr);
+	gmpool_op_end(fs->pool, flags);
+}
+
+/**
+ * fs_preserve - LUO is given an open file
+ */
+void fs_preserve(struct fs *fs, struct gmfs_ino *gi)
+{
+	unsigned int flags = gmpool_op_begin(fs->pool);
+
+	fs->img.super->feature_compat |= GMFS_FEATURE_COMPAT_PRESERVED;
+	gmfs_dirty(&fs->img, fs->img.super);
+	gi->rec->preserved++;
+	gmfs_dirty(&fs->img, gi->rec);
+	gmpool_op_end(fs->pool, flags);
+}
+
+/**
+ * fs_unhold - LUO has asked for an open file, which is closed then
+ */
+void fs_unhold(struct fs *fs, struct gmfs_ino *gi)
+{
+	if (!gi->held)
+		return;
+	gi->held--;
+	put_inode(fs, gi, false);
+}
+
+int fs_tune(struct fs *fs, u64 scrub_target, u64 reserve, u32 policy)
+{
+	struct gmpool_tunables new = fs->pool->tune;
+	int err;
+
+	new.scrub_target = scrub_target;
+	new.reserve = reserve;
+	new.low_watermark = reserve;
+	new.policy = policy;
+	mutex_lock(&fs->pool->manage);
+	err = gmpool_tune(fs->pool, &new);
+	mutex_unlock(&fs->pool->manage);
+	return err;
+}
+
+/**
+ * fs_scrub - let the pool's thread zero blocks
+ */
+void fs_scrub(struct fs *fs, u64 count)
+{
+	struct gmpool *pool = fs->pool;
+	u64 block;
+
+	for (block = 0; block < pool->total_blocks && count; block++) {
+		if (test_bit(block, pool->blocks.taken) ||
+		    !gmpool_is_dirty(pool, block))
+			continue;
+		gmpool_scrubbed(pool, block);
+		count--;
+	}
+}
+
+int fs_discard(struct fs *fs)
+{
+	int err;
+
+	mutex_lock(&fs->pool->manage);
+	err = gmpool_discard(fs->pool);
+	mutex_unlock(&fs->pool->manage);
+	fs->handed_over = false;
+	return err;
+}
+
+/* Operations by bytes. */
+
+struct reader {
+	const u8 *at;
+	const u8 *end;
+};
+
+static unsigned int next_byte(struct reader *in)
+{
+	return in->at < in->end ? *in->at++ : 0;
+}
+
+static unsigned int next_word(struct reader *in)
+{
+	unsigned int low = next_byte(in);
+
+	return low | next_byte(in) << 8;
+}
+
+static struct gmfs_ino *pick(struct fs *fs, struct reader *in, umode_t type)
+{
+	unsigned long from = next_word(in) %
+			     (fs->pool->meta.nr * GMFS_INODES_PER_BLOCK);
+	unsigned long ino = from;
+	struct gmfs_ino *gi;
+
+	xa_for_each_start(&fs->img.inodes, ino, gi, from)
+		if (!type || (gi->rec->mode & S_IFMT) == type)
+			return gi;
+	return fs_root(fs);
+}
+
+static struct gmfs_ino *pick_dir(struct fs *fs, struct reader *in)
+{
+	struct gmfs_ino *dir = pick(fs, in, S_IFDIR);
+
+	/* Nothing is made in what was deleted. */
+	return dir->dir.parent ? dir : fs_root(fs);
+}
+
+static struct gmfs_dirent *pick_entry(struct gmfs_ino *dir, struct reader *in)
+{
+	struct gmfs_dirent *de = gmfs_dirent_next(dir, next_byte(in));
+
+	return de ?: gmfs_dirent_next(dir, 0);
+}
+
+static unsigned int pick_name(struct reader *in, char *name)
+{
+	unsigned int byte = next_byte(in);
+	unsigned int len = byte & 1 ? 3 : byte % GMFS_NAME_MAX + 1;
+
+	memset(name, 'a' + byte % 26, len);
+	return len;
+}
+
+static void operate(struct fs *fs, struct reader *in)
+{
+	static const umode_t modes[] = {
+		S_IFREG | 0644, S_IFDIR | 0755, S_IFLNK | 0777, S_IFBLK | 0600,
+		S_IFIFO | 0600, S_IFSOCK | 0600,
+	};
+	static const char value[GMFS_ATTR_VALUE_MAX] = "value";
+	unsigned int what = next_byte(in), number;
+	struct gmfs_ino *dir, *other, *gi;
+	struct gmfs_dirent *de, *de2;
+	char name[GMFS_NAME_MAX];
+	struct gmfs_attr *attr;
+	unsigned int len;
+	u64 first;
+
+	switch (what % 16) {
+	case 0:
+	case 1:
+		dir = pick_dir(fs, in);
+		len = pick_name(in, name);
+		fs_make(fs, dir, name, len, modes[what / 16 % ARRAY_SIZE(modes)],
+			NULL);
+		break;
+	case 2:
+		fs_make(fs, fs_root(fs), NULL, 0, S_IFREG | 0600, NULL);
+		break;
+	case 3:
+		gi = pick(fs, in, S_IFREG);
+		dir = pick_dir(fs, in);
+		len = pick_name(in, name);
+		fs_link(fs, dir, gi, name, len);
+		break;
+	case 4:
+	case 5:
+		dir = pick(fs, in, S_IFDIR);
+		de = pick_entry(dir, in);
+		if (de)
+			fs_remove(fs, dir, de, what & 16);
+		break;
+	case 6:
+		dir = pick(fs, in, S_IFDIR);
+		de = pick_entry(dir, in);
+		other = pick_dir(fs, in);
+		len = pick_name(in, name);
+		if (de)
+			fs_rename(fs, dir, de, other, name, len, what & 16,
+				  what & 32);
+		break;
+	case 7:
+		dir = pick(fs, in, S_IFDIR);
+		de = pick_entry(dir, in);
+		other = pick(fs, in, S_IFDIR);
+		de2 = pick_entry(other, in);
+		if (de && de2)
+			fs_exchange(fs, dir, de, other, de2);
+		break;
+	case 8:
+	case 9:
+		gi = pick(fs, in, S_IFREG);
+		first = what & 16 ? next_word(in) : next_byte(in) % 8;
+		number = what & 32 ? next_word(in) % 1100 : next_byte(in) % 16;
+		if (S_ISREG(gi->rec->mode))
+			fs_fill(fs, gi, first, first + number,
+				(first + number) << GMPOOL_BLOCK_SHIFT);
+		break;
+	case 10:
+	case 11:
+		gi = pick(fs, in, S_IFREG);
+		first = next_byte(in);
+		number = next_byte(in);
+		if (S_ISREG(gi->rec->mode))
+			fs_punch(fs, gi, first % 64, what & 16 ? GMFS_MAX_BLOCKS :
+				 first % 64 + number % 16);
+		break;
+	case 12:
+		gi = pick(fs, in, 0);
+		number = what & 16 ? next_word(in) % 9000 : next_byte(in);
+		snprintf(name, sizeof(name), "user.%u", what >> 5);
+		fs_setxattr(fs, gi, name, value, number);
+		break;
+	case 13:
+		gi = pick(fs, in, 0);
+		attr = gmfs_attr_first(gi);
+		if (attr && attr->kind == GMFS_ATTR_XATTR)
+			fs_removexattr(fs, gi, attr);
+		break;
+	case 14:
+		gi = pick(fs, in, S_IFREG);
+		if (what & 16 && S_ISREG(gi->rec->mode))
+			fs_preserve(fs, gi);
+		else
+			fs_unhold(fs, gi);
+		break;
+	default:
+		number = next_word(in);
+		if (what & 16)
+			fs_scrub(fs, number % 64);
+		else if (what & 32)
+			machine_poison(gmpool_pfn(fs->pool, number %
+						  fs->pool->total_blocks) +
+				       number % GMPOOL_BLOCK_PAGES);
+		else
+			fs_tune(fs, number % fs->pool->total_blocks,
+				number / 16 % fs->pool->total_blocks, number & 1);
+		break;
+	}
+}
+
+/**
+ * fs_operate - do what bytes ask for
+ * @fs: file system in use, that can be changed
+ * @ops: bytes
+ * @size: how many
+ */
+void fs_operate(struct fs *fs, const u8 *ops, size_t size)
+{
+	struct reader in = { .at = ops, .end = ops + size };
+
+	while (in.at < in.end)
+		operate(fs, &in);
+}

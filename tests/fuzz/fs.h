@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A kernel with guestmemfs, but without a VFS: its pools and file systems from boot
+ * to kexec, and what system calls do to them.
+ */
+#ifndef _FUZZ_FS_H
+#define _FUZZ_FS_H
+
+#include "../../fs/guestmemfs/image.h"
+#include "../../fs/guestmemfs/numa/pool.h"
+
+#define FS_MAX		2
+
+/**
+ * struct fs - the file system of a pool
+ * @pool: the pool
+ * @img: its records
+ * @user: what the pool knows of it
+ * @attached: @img is that of the pool
+ * @handed_over: it was not made by this kernel
+ * @digest: of what was handed over, before anything was changed
+ */
+struct fs {
+	struct gmpool *pool;
+	struct gmfs_image img;
+	struct gmpool_user user;
+	bool attached;
+	bool handed_over;
+	u32 digest;
+};
+
+/* All of them, by the order of the pools. */
+extern struct fs fs_all[FS_MAX];
+extern unsigned int fs_nr;
+
+/* From boot to kexec. */
+void fs_boot(bool hold);
+void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections);
+void fs_shutdown(void);
+
+/* Whether all is as it should be; does not return if not. */
+void fs_verify(struct fs *fs);
+u32 fs_digest(struct gmfs_image *img);
+
+/* What system calls do. They return 0 or a negative errno. */
+struct gmfs_ino *fs_root(struct fs *fs);
+int fs_make(struct fs *fs, struct gmfs_ino *dir, const char *name,
+	    unsigned int len, umode_t mode, struct gmfs_ino **made);
+int fs_link(struct fs *fs, struct gmfs_ino *dir, struct gmfs_ino *gi,
+	    const char *name, unsigned int len);
+int fs_remove(struct fs *fs, struct gmfs_ino *dir, struct gmfs_dirent *de,
+	      bool open);
+int fs_rename(struct fs *fs, struct gmfs_ino *old_dir, struct gmfs_dirent *old,
+	      struct gmfs_ino *new_dir, const char *name, unsigned int len,
+	      bool replace, bool whiteout);
+int fs_exchange(struct fs *fs, struct gmfs_ino *dir1, struct gmfs_dirent *de1,
+		struct gmfs_ino *dir2, struct gmfs_dirent *de2);
+int fs_fill(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end, u64 size);
+int fs_punch(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end);
+int fs_setxattr(struct fs *fs, struct gmfs_ino *gi, const char *name,
+		const void *value, size_t size);
+void fs_removexattr(struct fs *fs, struct gmfs_ino *gi, struct gmfs_attr *attr);
+void fs_preserve(struct fs *fs, struct gmfs_ino *gi);
+void fs_unhold(struct fs *fs, struct gmfs_ino *gi);
+int fs_tune(struct fs *fs, u64 scrub_target, u64 reserve, u32 policy);
+void fs_scrub(struct fs *fs, u64 count);
+int fs_discard(struct fs *fs);
+
+/* The system calls that bytes ask for; not more than all of them. */
+void fs_operate(struct fs *fs, const u8 *ops, size_t size);
+
+#endif /* _FUZZ_FS_H */

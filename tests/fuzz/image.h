@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * An input of the format's fuzzer: a page that says what KHO has and what is to be
+ * done, and then memory from MACHINE_PHYS on, as the kernel before has left it.
+ */
+#ifndef _FUZZ_IMAGE_H
+#define _FUZZ_IMAGE_H
+
+#include <linux/kho/abi/guestmemfs.h>
+
+#define INPUT_PAGES	512
+#define INPUT_BLOBS	2
+
+/* Another kernel has made the pool to be thrown away, if it cannot be used. */
+#define INPUT_DISCARD	BIT(0)
+/* There is no contiguous memory. */
+#define INPUT_FEW_PAGES	BIT(1)
+/* LUO asks for open files. */
+#define INPUT_HOLD	BIT(2)
+/* A subtree has another size. */
+#define INPUT_SIZE	BIT(3)
+
+/**
+ * struct input - the first page
+ * @blobs: for pool 0 and 1, the number of the page with its super block plus one
+ * @fail_after: the allocation that fails, 0 for none
+ * @flags: INPUT_*
+ * @nr_ops: used bytes of @ops
+ * @reserved: of no meaning
+ * @orders: for each page what KHO has preserved from there on
+ * @ops: for fs_operate()
+ */
+struct input {
+	u16 blobs[INPUT_BLOBS];
+	u16 fail_after;
+	u16 flags;
+	u16 nr_ops;
+	u16 reserved[3];
+	u8 orders[INPUT_PAGES];
+	u8 ops[GMPOOL_META_SIZE - 16 - INPUT_PAGES];
+};
+
+static_assert(sizeof(struct input) == GMPOOL_META_SIZE);
+
+#endif /* _FUZZ_IMAGE_H */

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * A machine with two nodes for the kernel's side of shim/kernel.h: ordinary memory
+ * that outlives a kexec where it was preserved, and the addresses of memory that
+ * pools can have.
+ */
+#ifndef _FUZZ_MACHINE_H
+#define _FUZZ_MACHINE_H
+
+/* Ordinary memory, all of it on node 0. */
+#define MACHINE_PAGES	1024
+#define MACHINE_PHYS	(4ULL << 30)
+
+/* What pools can have, on node 0 and after that on node 1. */
+#define MACHINE_POOLS	(64ULL << 30)
+#define MACHINE_NODE	(16ULL << 30)
+
+/* In place of the order of what KHO has preserved: nothing. */
+#define MACHINE_LOST	0xff
+
+void machine_start(void);
+void machine_load(const void *pages, unsigned int nr, const u8 *orders);
+void machine_subtree(unsigned int key, u64 phys, u64 size);
+void machine_boot(bool kho);
+void machine_late(void);
+void machine_kexec(void);
+u8 machine_order(unsigned int page);
+u64 machine_subtree_of(unsigned int key);
+const void *machine_page(unsigned int page);
+unsigned int machine_fail_after(unsigned int nr);
+void machine_few_pages(bool few);
+unsigned int machine_end(void);
+
+/* A page of a pool fails; who watches its extent is told. */
+void machine_poison(u64 pfn);
+void machine_reboot(void);
+
+#endif /* _FUZZ_MACHINE_H */

@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Makes the corpus of the format's fuzzer: what the kernel hands over, of pools that
+ * were used in different ways. Small images are tried more often in the same time, so
+ * those that cannot be small go to a folder of their own.
+ *
+ * usage: mkimage SMALL LARGE
+ */
+
+#include "fs.h"
+#include "image.h"
+#include "machine.h"
+
+#define NR_RANDOM	24
+
+static const u32 small[] = { 1 };
+static const u32 three[] = { 1, 2, 1 };
+static const u32 large[] = { 8, 8, 8 };
+
+static u64 seed;
+
+static u32 rnd(u32 below)
+{
+	seed = seed * 6364136223846793005ULL + 1442695040888963407ULL;
+	return (seed >> 33) % below;
+}
+
+static struct gmfs_ino *make(struct fs *fs, struct gmfs_ino *dir, umode_t mode,
+			     const char *name)
+{
+	struct gmfs_ino *gi;
+
+	if (fs_make(fs, dir, name, strlen(name), mode, &gi)) {
+		fprintf(stderr, "mkimage: %s cannot be made\n", name);
+		exit(1);
+	}
+	return gi;
+}
+
+static void empty(struct fs *fs)
+{
+}
+
+static void files(struct fs *fs)
+{
+	char name[32];
+	unsigned int i;
+
+	for (i = 0; i < 40; i++) {
+		snprintf(name, sizeof(name), "vm%u", i);
+		fs_fill(fs, make(fs, fs_root(fs), S_IFREG | 0600, name), 0, 1,
+			GMPOOL_BLOCK_SIZE - i);
+	}
+}
+
+static void deep(struct fs *fs)
+{
+	struct gmfs_ino *dir = fs_root(fs);
+	unsigned int i;
+
+	for (i = 0; i < 20; i++)
+		dir = make(fs, dir, S_IFDIR | 0755, "below");
+	make(fs, dir, S_IFREG | 0600, "file");
+}
+
+/* Two files that grow in turns, and one with holes. */
+static void pieces(struct fs *fs)
+{
+	struct gmfs_ino *a = make(fs, fs_root(fs), S_IFREG | 0600, "a");
+	struct gmfs_ino *b = make(fs, fs_root(fs), S_IFREG | 0600, "b");
+	unsigned int i;
+
+	for (i = 0; i < 20; i++) {
+		fs_fill(fs, a, i, i + 1, (i + 1) * GMPOOL_BLOCK_SIZE);
+		fs_fill(fs, b, 2 * i, 2 * i + 1, 0);
+	}
+	fs_punch(fs, a, 3, 4);
+	fs_punch(fs, a, 7, 12);
+}
+
+static void full(struct fs *fs)
+{
+	u64 blocks = gmpool_total_blocks(fs->pool);
+	struct gmfs_ino *gi = make(fs, fs_root(fs), S_IFREG | 0600, "all");
+
+	fs_fill(fs, gi, 0, blocks, blocks * GMPOOL_BLOCK_SIZE);
+	fs_punch(fs, gi, 5, 6);
+}
+
+static void attributes(struct fs *fs)
+{
+	static const char value[9000] = "value";
+	struct gmfs_ino *gi = make(fs, fs_root(fs), S_IFREG | 0600, "file");
+
+	fs_setxattr(fs, gi, "user.empty", value, 0);
+	fs_setxattr(fs, gi, "user.short", value, 5);
+	fs_setxattr(fs, gi, "user.long", value, sizeof(value));
+	fs_setxattr(fs, fs_root(fs), "security.selinux", value, 30);
+	make(fs, fs_root(fs), S_IFLNK | 0777, "link");
+}
+
+static void unlinked(struct fs *fs)
+{
+	struct gmfs_ino *root = fs_root(fs), *gi;
+
+	gi = make(fs, root, S_IFREG | 0600, "open");
+	fs_fill(fs, gi, 0, 3, 0);
+	fs_preserve(fs, make(fs, root, S_IFREG | 0600, "kept"));
+	fs_remove(fs, root, gmfs_dirent_find(root, "open", 4), true);
+	fs_remove(fs, root, gmfs_dirent_find(root, "kept", 4), true);
+	make(fs, root, S_IFDIR | 0700, "dir");
+	fs_remove(fs, root, gmfs_dirent_find(root, "dir", 3), true);
+}
+
+static void kinds(struct fs *fs)
+{
+	static const umode_t modes[] = {
+		S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK,
+	};
+	struct gmfs_ino *root = fs_root(fs), *gi;
+	char name[GMFS_NAME_MAX + 1];
+	unsigned int i;
+
+	for (i = 0; i < ARRAY_SIZE(modes); i++) {
+		memset(name, 'a' + i, GMFS_NAME_MAX);
+		name[i * 42 + 1] = '\0';
+		gi = make(fs, root, modes[i] | 0640, name);
+		if (S_ISREG(modes[i]))
+			fs_link(fs, root, gi, "another", 7);
+	}
+}
+
+static void failed(struct fs *fs)
+{
+	files(fs);
+	machine_poison(gmpool_pfn(fs->pool, 3) + 7);
+	machine_poison(gmpool_pfn(fs->pool, 3) + 8);
+	machine_poison(gmpool_pfn(fs->pool, 50));
+}
+
+static void tuned(struct fs *fs)
+{
+	fs_tune(fs, 20, 10, GMPOOL_POLICY_FIRST_FIT);
+	fs_scrub(fs, 10);
+	files(fs);
+}
+
+/* So many that there is a second chunk table. */
+static void tables(struct fs *fs)
+{
+	char name[GMFS_NAME_MAX + 1];
+	unsigned int i;
+
+	memset(name, 'x', GMFS_NAME_MAX);
+	name[GMFS_NAME_MAX] = '\0';
+	for (i = 0; i < 1800; i++) {
+		memcpy(name, (char[]){ 'a' + i / 26 / 26, 'a' + i / 26 % 26,
+				       'a' + i % 26 }, 3);
+		make(fs, fs_root(fs), S_IFREG | 0600, name);
+	}
+}
+
+static void any(struct fs *fs)
+{
+	u8 ops[300];
+	unsigned int i;
+
+	for (i = 0; i < sizeof(ops); i++)
+		ops[i] = rnd(256);
+	fs_operate(fs, ops, sizeof(ops));
+}
+
+static void write_input(const char *dir, const char *name, bool ops)
+{
+	static u8 memory[(INPUT_PAGES + 1) * GMPOOL_META_SIZE];
+	struct input *input = (void *)memory;
+	unsigned int i, order, nr = 0;
+	char path[4096];
+	FILE *file;
+
+	memset(memory, 0, sizeof(memory));
+	memset(input->orders, MACHINE_LOST, sizeof(input->orders));
+	for (i = 0; i < INPUT_BLOBS; i++)
+		if (machine_subtree_of(i))
+			input->blobs[i] = (machine_subtree_of(i) - MACHINE_PHYS) /
+					  GMPOOL_META_SIZE + 1;
+	for (i = 0; i < INPUT_PAGES; i += 1U << order) {
+		input->orders[i] = machine_order(i);
+		order = input->orders[i] == MACHINE_LOST ? 0 : input->orders[i];
+		if (input->orders[i] == MACHINE_LOST)
+			continue;
+		nr = i + (1U << order);
+		memcpy(memory + (i + 1) * GMPOOL_META_SIZE, machine_page(i),
+		       GMPOOL_META_SIZE << order);
+	}
+	input->flags = rnd(8);
+	if (ops) {
+		input->nr_ops = 32 + rnd(300);
+		for (i = 0; i < input->nr_ops; i++)
+			input->ops[i] = rnd(256);
+	}
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	file = fopen(path, "w");
+	if (!file || fwrite(memory, GMPOOL_META_SIZE, nr + 1, file) != nr + 1 ||
+	    fclose(file)) {
+		fprintf(stderr, "mkimage: %s cannot be written: %m\n", path);
+		exit(1);
+	}
+}
+
+/* With @single, all of its metadata is in pieces of a page. */
+static void make_image(const char *dir, const char *name, const u32 *sections,
+		       u32 nr_sections, bool single, void (*fill)(struct fs *fs))
+{
+	machine_start();
+	machine_few_pages(single);
+	fs_cold_boot(0, MACHINE_POOLS, sections, nr_sections);
+	fill(&fs_all[0]);
+	fs_verify(&fs_all[0]);
+	machine_reboot();
+	fs_shutdown();
+	machine_kexec();
+	write_input(dir, name, fill == any);
+}
+
+int main(int argc, char **argv)
+{
+	static const struct {
+		const char *name;
+		void (*fill)(struct fs *fs);
+	} images[] = {
+		{ "empty", empty },		{ "files", files },
+		{ "deep", deep },		{ "pieces", pieces },
+		{ "full", full },		{ "attributes", attributes },
+		{ "unlinked", unlinked },	{ "kinds", kinds },
+		{ "failed", failed },		{ "tuned", tuned },
+	};
+	char name[32];
+	unsigned int i;
+
+	if (argc != 3) {
+		fprintf(stderr, "usage: mkimage SMALL LARGE\n");
+		return 2;
+	}
+	for (i = 0; i < ARRAY_SIZE(images); i++) {
+		make_image(argv[1], images[i].name, small, ARRAY_SIZE(small), true,
+			   images[i].fill);
+		snprintf(name, sizeof(name), "%s-3", images[i].name);
+		make_image(argv[1], name, three, ARRAY_SIZE(three), i & 1,
+			   images[i].fill);
+	}
+	for (i = 0; i < NR_RANDOM; i++) {
+		snprintf(name, sizeof(name), "any%u", i);
+		make_image(argv[1], name, i & 1 ? three : small,
+			   i & 1 ? ARRAY_SIZE(three) : ARRAY_SIZE(small),
+			   i % 4, any);
+	}
+	make_image(argv[2], "large", large, ARRAY_SIZE(large), false, files);
+	make_image(argv[2], "tables", small, ARRAY_SIZE(small), true, tables);
+	return 0;
+}
