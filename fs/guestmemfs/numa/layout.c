@@ -207,8 +207,8 @@ static bool place(struct gmpool_extent_ser *work, u32 nr,
  * @work: @nr_left + 1 entries to work with
  *
  * Enough memory is not enough: it has to be in one piece, and the image can lie
- * in its middle. An area goes as far up as it can, so an image below all of them
- * is in the way of none, and no deeper place of it in a piece has to be tried.
+ * in its middle. An area goes as far up as it can, so an image is in the way only
+ * where there would be areas without it; no other place of it has to be tried.
  *
  * Return: true if all areas find a place wherever the image is.
  */
@@ -216,11 +216,8 @@ bool gmpool_layout_room(const struct gmpool_extent_ser *left, u32 nr_left,
 			const struct gmpool_area *areas, u32 nr_areas,
 			u64 image, u64 align, struct gmpool_extent_ser *work)
 {
-	u64 deepest = image + align, start, end;
+	u64 start, end, lowest;
 	u32 i, nr;
-
-	for (i = 0; i < nr_areas; i++)
-		deepest += round_up(areas[i].size, align);
 
 	memcpy(work, left, nr_left * sizeof(*work));
 	if (!place(work, nr_left, areas, nr_areas, align))
@@ -229,11 +226,14 @@ bool gmpool_layout_room(const struct gmpool_extent_ser *left, u32 nr_left,
 		return true;
 
 	for (i = 0; i < nr_left; i++) {
+		memcpy(work, left, nr_left * sizeof(*work));
+		place(work, nr_left, areas, nr_areas, align);
+		lowest = work[i].base + work[i].size;
 		end = left[i].base + left[i].size;
-		if (left[i].size < image)
+		if (lowest == end || left[i].size < image)
 			continue;
 		start = round_down(end - image, align);
-		for (; start >= left[i].base && end - start <= deepest;
+		for (; start >= left[i].base && start + image > lowest;
 		     start -= align) {
 			memcpy(work, left, nr_left * sizeof(*work));
 			nr = cut(work, nr_left, i, start, image);
