@@ -745,6 +745,11 @@ static void __init explain_refusal(int nid)
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
 	u64 allowed = largest_pool(nid, size);
 
+	/* It was too large before others were refused. Smaller fits either way. */
+	if (size && allowed == size)
+		allowed = size > GMPOOL_GRANULARITY ?
+			  largest_pool(nid, size - GMPOOL_GRANULARITY) : 0;
+
 	if (!allowed) {
 		pr_warn("node %d: has %llu MiB and the kernel needs %llu MiB there, nothing can be set aside: no pool is made\n",
 			nid, MIB(node_size(nid)),
