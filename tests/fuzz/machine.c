@@ -124,6 +124,14 @@ unsigned long long memparse(const char *s, char **rest)
 	return strtoull(s, rest, 0);
 }
 
+u32 crc32c(u32 crc, const void *p, size_t len)
+{
+#if __has_feature(address_sanitizer)
+	assert(!__asan_region_is_poisoned((void *)p, len));
+#endif
+	return fuzz_crc32c(crc, p, len);
+}
+
 u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)
 {
 	return (unsigned __int128)a * b / c;

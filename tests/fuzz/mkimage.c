@@ -2,7 +2,8 @@
 /*
  * Makes the corpus of the format's fuzzer: what the kernel hands over, of pools that
  * were used in different ways. Small images are tried more often in the same time, so
- * those that cannot be small go to a folder of their own.
+ * those that cannot be small go to a folder of their own. Among the small ones are
+ * damaged ones: what has been found once.
  *
  * usage: mkimage SMALL LARGE
  */
@@ -10,6 +11,7 @@
 #include "fs.h"
 #include "image.h"
 #include "machine.h"
+#include "../../fs/guestmemfs/numa/format.h"
 
 #define NR_RANDOM	24
 
@@ -170,9 +172,98 @@ static void any(struct fs *fs)
 	fs_operate(fs, ops, sizeof(ops));
 }
 
-static void write_input(const char *dir, const char *name, bool ops)
+static u8 memory[(INPUT_PAGES + 1) * GMPOOL_META_SIZE] __aligned(8);
+
+/* What was found, by what has to be done to an image for it. */
+
+static struct gmpool_super_ser *super_of(const struct input *input)
 {
-	static u8 memory[(INPUT_PAGES + 1) * GMPOOL_META_SIZE];
+	return (void *)(memory + input->blobs[0] * GMPOOL_META_SIZE);
+}
+
+static void *at_phys(u64 phys)
+{
+	return memory + GMPOOL_META_SIZE + (phys - MACHINE_PHYS);
+}
+
+/* A new file system was made beside the old one. */
+static void root_lost(struct input *input)
+{
+	struct gmpool_super_ser *super = super_of(input);
+
+	memset(super->roots, 0, sizeof(super->roots));
+	gmpool_super_update(super);
+}
+
+/* The same, and the old one's blocks were nobody's. */
+static void records_lost(struct input *input)
+{
+	struct gmpool_super_ser *super = super_of(input);
+	struct gmpool_table_ser *table = at_phys(super->tables[0]);
+	struct gmpool_meta_ser *hdr;
+	u32 i;
+
+	root_lost(input);
+	for (i = 0; i < table->nr; i++) {
+		hdr = at_phys(table->chunks[i].phys);
+		if (hdr->type < GMFS_META_SUPER)
+			continue;
+		hdr->type = GMPOOL_META_FREE;
+		hdr->csum = gmpool_meta_csum(hdr);
+	}
+}
+
+/* A page that was anybody's was read as a chunk table. */
+static void table_lost(struct input *input)
+{
+	u64 phys = super_of(input)->tables[0];
+
+	input->orders[(phys - MACHINE_PHYS) / GMPOOL_META_SIZE] = MACHINE_LOST;
+}
+
+/* The end of the page was 0, so that it was thought to be memory. */
+static void table_highest(struct input *input)
+{
+	struct gmpool_super_ser *super = super_of(input);
+
+	super->tables[0] = -(u64)GMPOOL_META_SIZE;
+	gmpool_super_update(super);
+}
+
+/* The super block was read after it had been freed. */
+static void super_in_chunk(struct input *input)
+{
+	struct gmpool_super_ser *super = super_of(input);
+	struct gmpool_table_ser *table = at_phys(super->tables[0]);
+
+	table->chunks[0].phys = MACHINE_PHYS + (input->blobs[0] - 1) *
+						GMPOOL_META_SIZE;
+	table->csum = gmpool_table_csum(table);
+	input->flags = INPUT_DISCARD;
+}
+
+/* A new inode had what was left in its slot. */
+static void slot_rest(struct input *input)
+{
+	struct gmpool_super_ser *super = super_of(input);
+	struct gmpool_table_ser *table = at_phys(super->tables[0]);
+	struct gmpool_meta_ser *hdr;
+	u32 i;
+
+	for (i = 0; i < table->nr; i++) {
+		hdr = at_phys(table->chunks[i].phys);
+		if (hdr->type != GMFS_META_INODES)
+			continue;
+		((u8 *)hdr)[2 * sizeof(struct gmfs_inode_ser) + 200] = 1;
+		hdr->csum = gmpool_meta_csum(hdr);
+	}
+	/* Make a file. */
+	input->nr_ops = 4;
+}
+
+static void write_input(const char *dir, const char *name, bool ops,
+			void (*edit)(struct input *input))
+{
 	struct input *input = (void *)memory;
 	unsigned int i, order, nr = 0;
 	char path[4096];
@@ -199,6 +290,8 @@ static void write_input(const char *dir, const char *name, bool ops)
 		for (i = 0; i < input->nr_ops; i++)
 			input->ops[i] = rnd(256);
 	}
+	if (edit)
+		edit(input);
 
 	snprintf(path, sizeof(path), "%s/%s", dir, name);
 	file = fopen(path, "w");
@@ -211,7 +304,8 @@ static void write_input(const char *dir, const char *name, bool ops)
 
 /* With @single, all of its metadata is in pieces of a page. */
 static void make_image(const char *dir, const char *name, const u32 *sections,
-		       u32 nr_sections, bool single, void (*fill)(struct fs *fs))
+		       u32 nr_sections, bool single, void (*fill)(struct fs *fs),
+		       void (*edit)(struct input *input))
 {
 	machine_start();
 	machine_few_pages(single);
@@ -221,7 +315,7 @@ static void make_image(const char *dir, const char *name, const u32 *sections,
 	machine_reboot();
 	fs_shutdown();
 	machine_kexec();
-	write_input(dir, name, fill == any);
+	write_input(dir, name, fill == any, edit);
 }
 
 int main(int argc, char **argv)
@@ -236,6 +330,18 @@ int main(int argc, char **argv)
 		{ "unlinked", unlinked },	{ "kinds", kinds },
 		{ "failed", failed },		{ "tuned", tuned },
 	};
+	static const struct {
+		const char *name;
+		void (*fill)(struct fs *fs);
+		void (*edit)(struct input *input);
+	} findings[] = {
+		{ "root-lost", deep, root_lost },
+		{ "records-lost", files, records_lost },
+		{ "table-lost", files, table_lost },
+		{ "table-highest", files, table_highest },
+		{ "super-in-chunk", files, super_in_chunk },
+		{ "slot-rest", empty, slot_rest },
+	};
 	char name[32];
 	unsigned int i;
 
@@ -245,18 +351,23 @@ int main(int argc, char **argv)
 	}
 	for (i = 0; i < ARRAY_SIZE(images); i++) {
 		make_image(argv[1], images[i].name, small, ARRAY_SIZE(small), true,
-			   images[i].fill);
+			   images[i].fill, NULL);
 		snprintf(name, sizeof(name), "%s-3", images[i].name);
 		make_image(argv[1], name, three, ARRAY_SIZE(three), i & 1,
-			   images[i].fill);
+			   images[i].fill, NULL);
 	}
 	for (i = 0; i < NR_RANDOM; i++) {
 		snprintf(name, sizeof(name), "any%u", i);
 		make_image(argv[1], name, i & 1 ? three : small,
 			   i & 1 ? ARRAY_SIZE(three) : ARRAY_SIZE(small),
-			   i % 4, any);
+			   i % 4, any, NULL);
 	}
-	make_image(argv[2], "large", large, ARRAY_SIZE(large), false, files);
-	make_image(argv[2], "tables", small, ARRAY_SIZE(small), true, tables);
+	for (i = 0; i < ARRAY_SIZE(findings); i++)
+		make_image(argv[1], findings[i].name, small, ARRAY_SIZE(small), true,
+			   findings[i].fill, findings[i].edit);
+	make_image(argv[2], "large", large, ARRAY_SIZE(large), false, files,
+		   NULL);
+	make_image(argv[2], "tables", small, ARRAY_SIZE(small), true, tables,
+		   NULL);
 	return 0;
 }
