@@ -4,7 +4,7 @@
 import dataclasses
 import statistics
 
-from machine import GIB, KIB, MIB, TIB, size_name
+from machine import GIB, KIB, MIB, TIB
 
 OURS = "guestmemfs"
 
@@ -39,16 +39,18 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Compare:
-    """A line of the table of ratios, for each peer that has the figure."""
+    """A line of a table: guestmemfs, and each peer that has the figure."""
 
     title: str
     what: str
     x: int
-    peers: tuple            # names; "" stands for what nobody does anything for
+    peers: tuple            # names
     unit: str = "instructions"
     aim: float = None       # of guestmemfs, in the unit
     ours: str = OURS
     more: bool = False      # more is better
+    ours_at: int = None     # x of guestmemfs, where that is another one
+    key: bool = False       # also in README.md
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,37 +68,39 @@ class Plot:
 
 
 @dataclasses.dataclass(frozen=True)
-class Ratio:
-    title: str
-    peer: str
+class Line:
+    """What came of a Compare."""
+
+    compare: Compare
     ours: Figure
-    theirs: Figure
-    aim: float
-    more: bool
+    theirs: dict            # {peer: Figure}, not empty
+
+    def better(self, a, b):
+        return a > b if self.compare.more else a < b
 
     @property
-    def ratio(self):
-        return self.ours.value / self.theirs.value if self.theirs.value else None
+    def best(self):
+        """The peer to be ahead of."""
+        pick = max if self.compare.more else min
+        return pick(self.theirs, key=lambda peer: self.theirs[peer].value)
 
-    @property
-    def behind(self):
-        a, b = self.ours.value, self.theirs.value
-        return a < b if self.more else a > b
+    def behind(self, peer):
+        return self.better(self.theirs[peer].value, self.ours.value)
 
     @property
     def missed(self):
-        """The aim, if there is one and it is not reached."""
-        return self.aim is not None and (self.ours.value < self.aim if self.more
-                                         else self.ours.value > self.aim)
+        """There is an aim, and it is not reached."""
+        return self.compare.aim is not None and self.better(self.compare.aim, self.ours.value)
 
-    def ratio_text(self):
-        """Of two that have different signs, a quotient says nothing."""
-        if self.ratio is None or self.theirs.value < 0 or self.ours.value < 0:
+    def ratio(self, peer):
+        """Of two that have different signs, or of nothing, a quotient says nothing."""
+        a, b = self.ours.value, self.theirs[peer].value
+        if a < 0 or b <= 0:
             return "-"
-        return f"{self.ratio:.6f}" if self.ratio < 0.001 else f"{self.ratio:.3f}"
+        return f"{a / b:.2g}" if a / b < 0.1 else f"{a / b:.2f}"
 
-    def aim_text(self):
-        return "" if self.aim is None else amount(self.aim, self.ours.unit)
+    def aim(self):
+        return "" if self.compare.aim is None else amount(self.compare.aim, self.ours.unit)
 
 
 class Figures:
@@ -128,13 +132,13 @@ class Figures:
                               if key[0] == bench and key[2] == what and key[4] == unit)
         return sorted(found, key=lambda peer: not peer.startswith(OURS))
 
-    def ratios(self, bench, compares):
+    def lines(self, bench, compares):
         for c in compares:
-            ours = self.get(bench, c.ours, c.what, c.x, c.unit)
-            for peer in c.peers:
-                theirs = self.get(bench, peer, c.what, c.x, c.unit)
-                if ours and theirs:
-                    yield Ratio(c.title, peer, ours, theirs, c.aim, c.more)
+            ours = self.get(bench, c.ours, c.what, c.ours_at or c.x, c.unit)
+            theirs = {peer: self.get(bench, peer, c.what, c.x, c.unit) for peer in c.peers}
+            theirs = {peer: figure for peer, figure in theirs.items() if figure}
+            if ours and theirs:
+                yield Line(c, ours, theirs)
 
 
 def amount(value, unit):
@@ -146,12 +150,15 @@ def amount(value, unit):
         return f"{value:.4g} B"
     if unit == "ns":
         return f"{value / 1e6:.4g} ms"
+    if unit == "percent":
+        return f"{value:.1f} %"
     if unit == "instructions":
         for size, name in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
             if abs(value) >= size:
                 return f"{value / size:.4g} {name}"
-    return f"{value:.4g}"
+    return f"{value:,.0f}" if value >= 1000 else f"{value:.4g}"
 
 
 def x_text(x):
-    return size_name(x) + "iB" if x >= MIB and x % MIB == 0 else f"{x:,}"
+    """What something is measured against: memory, or a number."""
+    return amount(x, "bytes") if x >= MIB and x % MIB == 0 else f"{x:,}"

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """Launch: memory for a guest is created, sized, mapped and touched."""
 
+from figures import Compare, Plot, x_text
 from machine import GIB, Machine, size_name
 
 # Bytes that a kernel with its user space has to have beside the memory that is measured.
 ROOM = 3 * GIB
-PEERS = "memfd-huge", "tmpfs-huge", "memfd-4k", "tmpfs-4k", "guest_memfd"
 
 
 def guestmemfs(size, runs, icount):
@@ -16,7 +16,7 @@ def guestmemfs(size, runs, icount):
         launch /mnt/node1 {size_name(size)} {runs} guestmemfs guestmemfs-2m guestmemfs-dirty
         """,
         topology=f"node=0,cpus=0,mem=2G;node=1,mem={size_name(size + 2 * GIB)}",
-        append=f"guestmemfs=1:{size_name(size + GIB)}", icount=icount, memory=size + 2 * GIB)
+        append=f"guestmemfs=1:{size_name(size)}", icount=icount, memory=size + 2 * GIB)
 
 
 def peers(size, runs, slow_runs, icount):
@@ -51,3 +51,38 @@ def machines(quick):
     if not quick:
         yield guestmemfs(GIB, 5, False)
         yield peers(GIB, 5, 5, False)
+
+
+def derive(_figures):
+    return ()
+
+
+BESIDE = "hugetlbfs-1g", "hugetlbfs-2m", "memfd-huge", "tmpfs-huge", "memfd-4k", "tmpfs-4k", "guest_memfd"
+
+NOTES = (
+    "Each is created, given its size, mapped, and touched once for each leaf of the page table. guestmemfs has all of "
+    "the memory when its size is set, zeroed before; it has to be zeroed when that could not be done in the background "
+    "(guestmemfs-dirty). guestmemfs-2m is mapped at an address at which no leaf of 1 GiB can be. Figures of 4 KiB "
+    "pages above 1 GiB are of one run.",
+    "With preallocation, mmap() returns when all is in the page table: MAP_POPULATE, and for guestmemfs the mount option "
+    "prefault.",
+)
+
+COMPARE = (
+    *(Compare(f"Launch, {x_text(size)}", "launch", size, BESIDE, key=True) for size in (GIB, 4 * GIB, 16 * GIB)),
+    Compare("Launch, 1 GiB, mapped by 2 MiB", "launch", GIB, ("hugetlbfs-2m", "memfd-huge"), ours="guestmemfs-2m"),
+    Compare("Launch, 1 GiB, nothing zeroed before", "launch", GIB, ("hugetlbfs-1g", "hugetlbfs-2m"),
+            ours="guestmemfs-dirty"),
+    Compare("Launch, 1 GiB, real time", "launch", GIB, BESIDE, unit="ns"),
+    Compare("Preallocation, 1 GiB", "prealloc", GIB, BESIDE),
+    Compare("Page faults, 1 GiB", "faults", GIB, BESIDE, unit="count"),
+    Compare("Page tables, 1 GiB", "page tables", GIB, BESIDE, unit="bytes"),
+    Compare("Release, 1 GiB", "release", GIB, BESIDE),
+)
+
+PLOTS = (
+    Plot("Launch: create, size, map, touch all", "launch", "memory of the guest", "million instructions", scale=1e6),
+    Plot("Preallocation", "prealloc", "memory of the guest", "million instructions", scale=1e6),
+    Plot("Release: unmap, close, delete", "release", "memory of the guest", "million instructions", scale=1e6),
+    Plot("Launch in real time, emulated", "launch", "memory of the guest", "milliseconds", unit="ns", scale=1e6),
+)

@@ -32,3 +32,10 @@ huge_pages() {
 row() {
 	printf '{"peer": "%s", "what": "%s", "x": %s, "unit": "%s", "values": [%s]}\n' "$@"
 }
+
+# wait_clean N: until the node's pool has nothing to zero
+wait_clean() {
+	until [ "$(cat "/sys/fs/guestmemfs/node$1/dirty_blocks")" = 0 ]; do
+		sleep 0.1
+	done
+}

@@ -1,29 +1,37 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What it costs to keep memory for a guest over a kexec: to preserve it, the kexec until
- * the next kernel starts its first program, to retrieve it, and to touch it first.
+ * What it costs to keep memory for guests over a kexec: to preserve it, the kexec until the
+ * next kernel starts its first program, to retrieve it, and to touch it first.
  *
- * usage: liveupdate keep PEER DIR SIZE	in the one kernel; kexecs
- *	  liveupdate find		in the next; prints what it cost
+ * usage: liveupdate keep PEER SIZE [DIR...]	in the one kernel; kexecs
+ *	  liveupdate find			in the next; prints what it cost
+ *	  liveupdate clean NODE...		see below; kexecs
  *
- * PEER is "nothing", "guestmemfs" (a file, found again by its name), "guestmemfs-luo" (a
- * descriptor of one), "memfd-4k" or "memfd-huge". The machine has to have a pool that is
- * clean, first.c as its first program, and no other processes that matter.
+ * PEER is "guestmemfs" (files, found again by their names), "guestmemfs-luo" (descriptors
+ * of such), "memfd-4k" or "memfd-huge", or begins with "nothing". DIR are mounts of
+ * guestmemfs, each of which has a part of SIZE in a file, that grows if it is there. The
+ * machine has to have first.c as its first program.
+ *
+ * To have a terabyte zeroed takes a machine with a terabyte. "clean" has the debugging
+ * interface of pools tell the next kernel that all memory is zero, as that of a machine in
+ * QEMU is before it was used.
  */
 #define _GNU_SOURCE
 #include <linux/reboot.h>
+#include <stdbool.h>
 #include <sys/reboot.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <x86intrin.h>
 
 #include <libliveupdate.h>
+#include <linux/kho/abi/guestmemfs.h>
 
 #include "bench.h"
 #include "peers.h"
 
-#define TOKEN	1
-#define SESSION	"bench"
+#define SESSION		"bench"
+#define MAX_DIRS	8
 
 /* Ticks of the TSC, of which there are as many as nanoseconds. */
 #define AHEAD	20000000000ULL
@@ -32,8 +40,9 @@
 /* What the first kernel leaves for the next one in the scratch folder. */
 struct note {
 	char peer[32];
-	char dir[64];
-	uint64_t size;
+	char dirs[MAX_DIRS][64];
+	int nr;			/* of files */
+	uint64_t size;		/* of all */
 	uint64_t preserve;
 	uint64_t kexec;		/* when, by the TSC, which goes on over a kexec */
 };
@@ -49,7 +58,15 @@ static const char *note_path(void)
 	return path;
 }
 
-static int by_name(const char *peer)
+static void write_note(const struct note *note)
+{
+	FILE *f = fopen(note_path(), "w");
+
+	if (!f || fwrite(note, sizeof(*note), 1, f) != 1 || fclose(f))
+		err(2, "%s", note_path());
+}
+
+static bool by_name(const char *peer)
 {
 	return !strcmp(peer, "guestmemfs");
 }
@@ -58,6 +75,26 @@ static int by_name(const char *peer)
 static const struct peer *shape(const char *name)
 {
 	return peer_find(strcmp(name, "guestmemfs-luo") ? name : "guestmemfs");
+}
+
+static const char *path_of(const struct note *note, int i)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "%s/%s", note->dirs[i], note->peer);
+	return path;
+}
+
+static int make(const struct note *note, const struct peer *peer, int i, size_t size)
+{
+	int fd;
+
+	if (peer->source != GUESTMEMFS)
+		return peer_create(peer, size, -1);
+	fd = open(path_of(note, i), O_RDWR | O_CREAT, 0600);
+	if (fd < 0 || ftruncate(fd, size))
+		err(2, "%s of %zu bytes", path_of(note, i), size);
+	return fd;
 }
 
 /* One word in each leaf says where it is. */
@@ -78,30 +115,26 @@ static void compare(const struct peer *peer, const char *p, size_t size)
 			errx(2, "%s: memory at %zu is not what it was", peer->name, i);
 }
 
-static void run(const char *command)
+static void load_kernel(void)
 {
-	int status = system(command);
+	int status = system("vm-kexec --load-only");
 
 	if (status)
-		errx(2, "status %d of: %s", status, command);
+		errx(2, "status %d of vm-kexec", status);
 }
 
-static void keep(const char *name, const char *dir, size_t size)
+static void keep(struct note *note)
 {
-	struct note note = { .size = size };
-	const struct peer *peer;
-	int luo, session, error, fd;
-	uint64_t start, ahead = AHEAD;
-	FILE *f;
+	uint64_t start, ahead = AHEAD, each = note->nr ? note->size / note->nr : 0;
+	const struct peer *peer = note->nr ? shape(note->peer) : NULL;
+	int luo, session, error, i, fds[MAX_DIRS];
+	char *p;
 
-	snprintf(note.peer, sizeof(note.peer), "%s", name);
-	snprintf(note.dir, sizeof(note.dir), "%s", dir);
-	if (size) {
-		peer = shape(name);
-		if (peer->source == GUESTMEMFS && chdir(dir))
-			err(2, "%s", dir);
-		fd = peer_create(peer, size, -1);
-		fill(peer, peer_map(peer, fd, size, 0), size);
+	for (i = 0; i < note->nr; i++) {
+		fds[i] = make(note, peer, i, each);
+		p = peer_map(peer, fds[i], each, 0);
+		fill(peer, p, each);
+		munmap(p, each);
 	}
 	luo = luo_open_device();
 	if (luo < 0)
@@ -110,42 +143,62 @@ static void keep(const char *name, const char *dir, size_t size)
 	sleep(5);
 
 	start = now();
-	if (size && !by_name(name)) {
+	if (note->nr && !by_name(note->peer)) {
 		session = luo_create_session(luo, SESSION);
 		if (session < 0)
 			errx(2, "no session: %d", session);
-		error = luo_session_preserve_fd(session, fd, TOKEN);
-		if (error)
-			errx(2, "%s of %zu bytes is not preserved: %s", name, size, strerror(-error));
+		for (i = 0; i < note->nr; i++) {
+			error = luo_session_preserve_fd(session, fds[i], i);
+			if (error)
+				errx(2, "%s of %" PRIu64 " bytes is not preserved: %s", note->peer,
+				     each, strerror(-error));
+		}
 	}
-	note.preserve = now() - start;
+	note->preserve = now() - start;
 
-	run("vm-kexec --load-only");
+	load_kernel();
 	/*
 	 * Writing the note is no part of it, and takes as long as the host likes; but the
 	 * note says when the kexec begins. So that is decided on before.
 	 */
 	do {
-		note.kexec = __rdtsc() + ahead;
-		f = fopen(note_path(), "w");
-		if (!f || fwrite(&note, sizeof(note), 1, f) != 1 || fclose(f))
-			err(2, "%s", note_path());
+		note->kexec = __rdtsc() + ahead;
+		write_note(note);
 		ahead *= 2;
 		start = __rdtsc();
-	} while (start + NEAR > note.kexec);
-	usleep((note.kexec - start - NEAR) / 1000);
-	while (__rdtsc() < note.kexec)
+	} while (start + NEAR > note->kexec);
+	usleep((note->kexec - start - NEAR) / 1000);
+	while (__rdtsc() < note->kexec)
 		;
 	reboot(LINUX_REBOOT_CMD_KEXEC);
 	err(2, "kexec");
 }
 
+static void retrieve(const struct note *note, int luo, int *fds)
+{
+	int i, session = -1;
+
+	if (!by_name(note->peer)) {
+		session = luo_retrieve_session(luo, SESSION);
+		if (session < 0)
+			errx(2, "the session is gone: %d", session);
+	}
+	for (i = 0; i < note->nr; i++) {
+		fds[i] = session < 0 ? open(path_of(note, i), O_RDWR) :
+				       luo_session_retrieve_fd(session, i);
+		if (fds[i] < 0)
+			errx(2, "%s does not come back: %d", note->peer, fds[i]);
+	}
+	if (session >= 0 && luo_session_finish(session))
+		errx(2, "the session cannot be finished");
+}
+
 static void find(void)
 {
+	uint64_t kexec, start, each, retrieved = 0, touched = 0;
+	int luo, i, fds[MAX_DIRS];
 	const struct peer *peer;
 	struct note note;
-	uint64_t kexec, start, retrieved = 0, touched = 0;
-	int luo, session, fd;
 	long first;
 	FILE *f;
 	char *p;
@@ -162,32 +215,19 @@ static void find(void)
 	luo = luo_open_device();
 	if (luo < 0)
 		err(2, LUO_DEVICE);
-	if (note.size) {
+	if (note.nr) {
 		peer = shape(note.peer);
-		if (peer->source == GUESTMEMFS && chdir(note.dir))
-			err(2, "%s", note.dir);
+		each = note.size / note.nr;
 		start = now();
-		if (by_name(note.peer)) {
-			fd = open("file", O_RDWR);
-			if (fd < 0)
-				err(2, "file");
-		} else {
-			session = luo_retrieve_session(luo, SESSION);
-			if (session < 0)
-				errx(2, "the session is gone: %d", session);
-			fd = luo_session_retrieve_fd(session, TOKEN);
-			if (fd < 0)
-				errx(2, "%s does not come back: %d", note.peer, fd);
-			if (luo_session_finish(session))
-				errx(2, "the session cannot be finished");
-		}
+		retrieve(&note, luo, fds);
 		retrieved = now() - start;
-		start = now();
-		p = peer_map(peer, fd, note.size, 0);
-		compare(peer, p, note.size);
-		touched = now() - start;
-		munmap(p, note.size);
-		peer_drop(peer, fd);
+		for (i = 0; i < note.nr; i++) {
+			start = now();
+			p = peer_map(peer, fds[i], each, 0);
+			compare(peer, p, each);
+			touched += now() - start;
+			munmap(p, each);
+		}
 	}
 	print_one(note.peer, note.size, "preserve", "time", note.preserve);
 	print_one(note.peer, note.size, "kexec", "time", kexec);
@@ -197,13 +237,54 @@ static void find(void)
 		  note.preserve + kexec + retrieved + touched);
 }
 
+/* Each bit of the bitmaps that say what is dirty is turned; all of them are set. */
+static void clean(const char *node)
+{
+	char path[128], line[64];
+	long byte, bytes;
+	int fd, len;
+
+	snprintf(path, sizeof(path), "/sys/fs/guestmemfs/node%s/total_blocks", node);
+	bytes = number_in(path, "") / 8;
+	if (bytes < 0)
+		errx(2, "node %s has no pool", node);
+	snprintf(path, sizeof(path), "/sys/kernel/debug/guestmem_pool/node%s/damage", node);
+	fd = open(path, O_WRONLY);
+	if (fd < 0)
+		err(2, "%s", path);
+	for (byte = 0; byte < bytes; byte++) {
+		/* Blocks of the two bitmaps of a new pool take turns. */
+		len = sprintf(line, "meta%ld %zu 255 fix", byte / (GMPOOL_BITMAP_BITS / 8) * 2 + 1,
+			      offsetof(struct gmpool_bitmap_ser, bits) + byte % (GMPOOL_BITMAP_BITS / 8));
+		if (write(fd, line, len) != len)
+			err(2, "%s", path);
+	}
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
-	if (argc == 5 && !strcmp(argv[1], "keep"))
-		keep(argv[2], argv[3], strcmp(argv[4], "0") ? parse_size(argv[4]) : 0);
-	else if (argc == 2 && !strcmp(argv[1], "find"))
+	struct note note = { 0 };
+	int i;
+
+	if (argc >= 4 && argc <= 4 + MAX_DIRS && !strcmp(argv[1], "keep")) {
+		snprintf(note.peer, sizeof(note.peer), "%s", argv[2]);
+		note.size = parse_size(argv[3]);
+		for (i = 4; i < argc; i++)
+			snprintf(note.dirs[i - 4], sizeof(note.dirs[0]), "%s", argv[i]);
+		/* A memfd is in no directory. */
+		note.nr = argc > 4 ? argc - 4 : note.size > 0;
+		keep(&note);
+	} else if (argc == 2 && !strcmp(argv[1], "find")) {
 		find();
-	else
-		errx(2, "usage: liveupdate keep PEER DIR SIZE | liveupdate find");
+	} else if (argc >= 3 && !strcmp(argv[1], "clean")) {
+		for (i = 2; i < argc; i++)
+			clean(argv[i]);
+		load_kernel();
+		reboot(LINUX_REBOOT_CMD_KEXEC);
+		err(2, "kexec");
+	} else {
+		errx(2, "usage: liveupdate keep PEER SIZE [DIR...] | find | clean NODE...");
+	}
 	return 0;
 }

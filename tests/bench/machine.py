@@ -69,7 +69,8 @@ class Machine:
             if row["unit"] == "time":
                 row["unit"] = "instructions" if self.icount else "ns"
             row.update(self.params)
-        shown = self.command(os.path.relpath(kernel, TOP), "SCRATCH")
+        inside = os.path.commonpath([kernel, TOP]) == TOP
+        shown = self.command(os.path.relpath(kernel, TOP) if inside else "KERNEL", "SCRATCH")
         return {"name": self.name, "command": shlex.join(shown).replace(TOP + "/", ""), "wall": round(wall, 1),
                 "rows": rows}
 

@@ -12,7 +12,7 @@ matplotlib.use("svg")
 # pylint: disable=wrong-import-position
 from matplotlib import pyplot, ticker  # noqa: E402
 
-from figures import Figures, OURS, amount, x_text  # noqa: E402
+from figures import Figures, OURS, x_text  # noqa: E402
 from machine import HERE, TOP  # noqa: E402
 
 README = os.path.join(TOP, "README.md")
@@ -59,7 +59,7 @@ def draw(figures, bench, plot, colours):
             ax.set_xscale("log", base=2)
             ax.set_yscale("symlog" if any(f.value <= 0 for _, p in lines for _, f in p) else "log")
         else:
-            ax.set_ylim(bottom=0)
+            ax.set_ylim(bottom=0, top=1.1 * max(f.value / plot.scale for _, p in lines for _, f in p))
         ticks = sorted({x for _, points in lines for x, _ in points})
         ax.set_xticks(ticks, [x_text(x) for x in ticks], rotation=0 if len(ticks) < 8 else 45)
         ax.xaxis.set_minor_locator(ticker.NullLocator())
@@ -76,18 +76,24 @@ def draw(figures, bench, plot, colours):
     return re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
 
 
+def remark(line):
+    words = [f"aim {line.aim()}{' missed' if line.missed else ''}"] if line.aim() else []
+    if line.behind(line.best):
+        words.append("BEHIND")
+    return ", ".join(words)
+
+
 def table(run, modules):
-    """Lines of text."""
+    """Lines of text: guestmemfs, and the best of the others."""
     figures = Figures(run, modules)
-    rows = [("", "beside", OURS, "peer", "ratio", "aim")]
+    rows = [("", OURS, "best other", "", "ratio", "")]
     for module in modules:
-        for ratio in figures.ratios(module.__name__, module.COMPARE):
-            rows.append((ratio.title, ratio.peer, ratio.ours.text(), ratio.theirs.text(),
-                         ratio.ratio_text(), ratio.aim_text() + (" missed" if ratio.missed else "")
-                         + (" behind" if ratio.behind else "")))
+        for line in figures.lines(module.__name__, module.COMPARE):
+            rows.append((line.compare.title, line.ours.text(), line.theirs[line.best].text(), line.best,
+                         line.ratio(line.best), remark(line)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
     for row in rows:
-        yield "  ".join(cell.rjust(w) if 2 <= i <= 4 else cell.ljust(w)
+        yield "  ".join(cell.rjust(w) if i in (1, 2, 4) else cell.ljust(w)
                         for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
 
 
@@ -100,28 +106,28 @@ def page(run, modules):
         if not any(key[0] == name for key in figures.all):
             continue
         plots = [(p.title, draw(figures, name, p, colours)) for p in module.PLOTS]
-        # A script is read from here; what is not about a figure is left out.
-        sections.append({"name": name, "about": module.__doc__, "notes": module.NOTES,
-                         "ratios": list(figures.ratios(name, module.COMPARE)),
+        lines = list(figures.lines(name, module.COMPARE))
+        sections.append({"name": name, "about": module.__doc__.rstrip("."), "notes": module.NOTES, "lines": lines,
+                         "peers": list(dict.fromkeys(peer for line in lines for peer in line.theirs)),
                          "plots": [p for p in plots if p[1]],
                          "figures": [(key, f) for key, f in figures.all.items() if key[0] == name],
                          "machines": [m for m in run["machines"] if m["bench"] == name]})
     env = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True,
                              trim_blocks=True, lstrip_blocks=True)
     env.filters["x"] = x_text
-    env.globals["amount"] = amount
     return env.get_template("report.html").render(run=run, sections=sections)
 
 
 def update_readme(run, modules):
     """The block between the two marks is of this run."""
     figures = Figures(run, modules)
-    lines = [f"Linux {run['kernel']}, QEMU {run['qemu']}, commit {run['commit'][:12]}; in instructions of an",
-             "emulated machine, unless it says bytes. Less is better, but for rows that say otherwise.", "",
-             "| | beside | guestmemfs | the other | ratio |", "|---|---|--:|--:|--:|"]
+    lines = [f"Linux {run['kernel']}, QEMU {run['qemu']}, commit {run['commit'][:12]}, {run['date']}; in instructions of an",
+             "emulated machine, unless it says otherwise. Beside guestmemfs is the best of the others for that line.", "",
+             "| | guestmemfs | best other | | ratio |", "|---|--:|--:|---|--:|"]
     for module in modules:
-        for r in figures.ratios(module.__name__, module.COMPARE):
-            lines.append(f"| {r.title} | {r.peer} | {r.ours.text()} | {r.theirs.text()} | {r.ratio_text()} |")
+        for line in figures.lines(module.__name__, [c for c in module.COMPARE if c.key]):
+            lines.append(f"| {line.compare.title} | {line.ours.text()} | {line.theirs[line.best].text()} | "
+                         f"{line.best} | {line.ratio(line.best)} |")
     with open(README, encoding="utf-8") as f:
         text = f.read()
     if text.count(BEGIN) != 1 or text.count(END) != 1:

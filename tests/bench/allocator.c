@@ -1,0 +1,363 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The allocator of pools, on a pool that is larger than a test machine: how much it costs
+ * at what is filled, and what is left in one piece after a day of virtual machines that
+ * come and go. fs/guestmemfs/numa/bitmap.c is compiled in as it is.
+ *
+ * usage: allocator cost FILLED RUNS	percent of the pool
+ *	  allocator day PEER RUNS	guestmemfs, guestmemfs-first-fit; or, with free pages as
+ *					hugetlbfs has them, hugetlbfs-2m
+ *
+ * What is random is so by a seed, the number of the run.
+ */
+#include <errno.h>
+#include <linux/bitmap.h>
+
+#include "../../fs/guestmemfs/numa/bitmap.h"
+#include "bench.h"
+
+#define POOL_BASE	(4ULL << 30)
+#define POOL_SIZE	(4ULL << 40)
+#define POOL_BLOCKS	(POOL_SIZE / BLOCK)
+
+#define MAX_PIECES	64
+#define MAX_VMS		16384
+#define PROBES		64
+
+static const struct gmpool_extent extent = { .base = POOL_BASE, .size = POOL_SIZE };
+static struct gmpool_bitmap taken, clean;
+static uint64_t seed;
+
+/* splitmix64 */
+static uint64_t rnd(uint64_t below)
+{
+	uint64_t z = seed += 0x9e3779b97f4a7c15ULL;
+
+	z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ULL;
+	z = (z ^ z >> 27) * 0x94d049bb133111ebULL;
+	return (z ^ z >> 31) % below;
+}
+
+/* A virtual machine, and where its memory is. */
+struct vm {
+	struct gmpool_run pieces[MAX_PIECES];
+	int nr;
+	uint64_t end;		/* of its life, in seconds */
+};
+
+static struct vm vms[MAX_VMS];
+static int nr_vms;
+
+static void make_pool(bool first_fit)
+{
+	gmpool_bitmap_destroy(&taken);
+	gmpool_bitmap_destroy(&clean);
+	if (gmpool_bitmap_init(&taken, &extent, 1) || gmpool_bitmap_init(&clean, &extent, 1))
+		errx(2, "no memory for a bitmap");
+	taken.first_fit = first_fit;
+	nr_vms = 0;
+}
+
+static void put(const struct gmpool_run *run)
+{
+	if (gmpool_bitmap_put(&taken, run) || gmpool_bitmap_put(&clean, run))
+		errx(2, "blocks that were given cannot be given back");
+}
+
+static void give_back(struct vm *vm)
+{
+	while (vm->nr)
+		put(&vm->pieces[--vm->nr]);
+}
+
+/* As gmpool_claim() does, until there is all. */
+static bool get(struct vm *vm, uint64_t blocks)
+{
+	uint64_t goal = GMPOOL_NO_GOAL;
+	struct gmpool_run *run;
+
+	vm->nr = 0;
+	if (taken.nr_free < blocks)
+		return false;
+	for (; blocks; blocks -= run->count) {
+		if (vm->nr == MAX_PIECES) {
+			give_back(vm);
+			return false;
+		}
+		run = &vm->pieces[vm->nr++];
+		if (gmpool_bitmap_choose(&taken, &clean, blocks, goal, run) ||
+		    gmpool_bitmap_take(&taken, run))
+			errx(2, "blocks that are free cannot be taken");
+		gmpool_bitmap_take_free(&clean, run);
+		goal = run->start + run->count;
+	}
+	return true;
+}
+
+/*
+ * Sizes of virtual machines, MiB, and how many of a hundred have them: mostly powers of two,
+ * and some with what a VMM adds, or for what somebody thought was enough.
+ */
+static const struct { uint64_t mib; int share; } sizes[] = {
+	{ 512, 6 }, { 1024, 12 }, { 1536, 4 }, { 2048, 18 }, { 3072, 4 }, { 4096, 18 }, { 4114, 4 },
+	{ 6144, 4 }, { 8192, 12 }, { 12288, 3 }, { 16384, 8 }, { 32768, 4 }, { 65536, 2 },
+	{ 131072, 1 },
+};
+
+static uint64_t random_blocks(void)
+{
+	int pick = rnd(100);
+	size_t i = 0;
+
+	while (pick >= sizes[i].share)
+		pick -= sizes[i++].share;
+	return sizes[i].mib * (1 << 20) / BLOCK;
+}
+
+/* Full, and then emptied here and there down to @filled percent. */
+static void fill(uint64_t filled)
+{
+	uint64_t keep = POOL_BLOCKS * (100 - filled) / 100;
+	int at;
+
+	while (nr_vms < MAX_VMS && get(&vms[nr_vms], random_blocks()))
+		nr_vms++;
+	while (taken.nr_free < keep && nr_vms) {
+		at = rnd(nr_vms);
+		give_back(&vms[at]);
+		vms[at] = vms[--nr_vms];
+	}
+}
+
+static void measure_cost(uint64_t filled, int runs)
+{
+	static const struct { const char *name; uint64_t blocks; } probes[] = {
+		{ "2 MiB", 1 }, { "1 GiB", 512 }, { "16 GiB", 8192 }, { "random", 0 },
+	};
+	uint64_t start, got, freed, blocks;
+	int run, probe, done;
+	struct vm vm;
+	char what[64];
+	size_t i;
+
+	for (i = 0; i < sizeof(probes) / sizeof(probes[0]); i++) {
+		struct series allocate = { what, "time" }, release = { "free", "time" };
+
+		for (run = 1; run <= runs; run++) {
+			seed = run;
+			make_pool(false);
+			fill(filled);
+			got = freed = done = 0;
+			for (probe = 0; probe < PROBES; probe++) {
+				blocks = probes[i].blocks ? probes[i].blocks : random_blocks();
+				start = now();
+				if (!get(&vm, blocks))
+					continue;
+				got += now() - start;
+				start = now();
+				give_back(&vm);
+				freed += now() - start;
+				done++;
+			}
+			if (!done)
+				continue;
+			add(&allocate, (double)got / done);
+			add(&release, (double)freed / done);
+		}
+		snprintf(what, sizeof(what), "allocate %s", probes[i].name);
+		print_series("guestmemfs", filled, &allocate);
+		snprintf(what, sizeof(what), "free %s", probes[i].name);
+		release.what = what;
+		print_series("guestmemfs", filled, &release);
+	}
+}
+
+/* Leaves of a gigabyte that map this virtual machine, times the blocks of one. */
+static uint64_t in_giants(const struct vm *vm)
+{
+	uint64_t shift = POOL_BASE / BLOCK, offset = 0, skip, nr = 0;
+	int i;
+
+	for (i = 0; i < vm->nr; offset += vm->pieces[i++].count) {
+		const struct gmpool_run *run = &vm->pieces[i];
+
+		/* Memory and offset in the file have to agree. */
+		if ((run->start + shift - offset) % GMPOOL_GIANT_BLOCKS)
+			continue;
+		skip = -offset % GMPOOL_GIANT_BLOCKS;
+		if (run->count > skip)
+			nr += (run->count - skip) / GMPOOL_GIANT_BLOCKS;
+	}
+	return nr * GMPOOL_GIANT_BLOCKS;
+}
+
+/*
+ * hugetlbfs' free pages of 2 MiB: one list, of which the first is taken, and what is
+ * freed becomes the first.
+ */
+static uint32_t list[POOL_BLOCKS];
+static uint64_t nr_list;
+/* The pages of each virtual machine. */
+static uint32_t *pages[MAX_VMS];
+static uint64_t nr_pages[MAX_VMS];
+
+static void make_list(void)
+{
+	uint64_t i;
+
+	nr_list = POOL_BLOCKS;
+	for (i = 0; i < POOL_BLOCKS; i++)
+		list[i] = POOL_BLOCKS - 1 - i;
+}
+
+static void list_get(int vm, uint64_t blocks)
+{
+	uint64_t i;
+
+	pages[vm] = malloc(blocks * sizeof(*pages[vm]));
+	if (!pages[vm])
+		err(2, "malloc");
+	nr_pages[vm] = blocks;
+	for (i = 0; i < blocks; i++)
+		pages[vm][i] = list[--nr_list];
+}
+
+static void list_put(int vm)
+{
+	uint64_t i;
+
+	for (i = 0; i < nr_pages[vm]; i++)
+		list[nr_list++] = pages[vm][i];
+	free(pages[vm]);
+}
+
+/* The list as a pool, in which there can be leaves of a gigabyte or not. */
+static void list_as_pool(void)
+{
+	struct gmpool_run run = { .count = 1 };
+	uint64_t i;
+
+	run.count = POOL_BLOCKS;
+	run.start = 0;
+	if (gmpool_bitmap_take(&taken, &run))
+		errx(2, "the pool is not empty");
+	run.count = 1;
+	for (i = 0; i < nr_list; i++) {
+		run.start = list[i];
+		if (gmpool_bitmap_put(&taken, &run))
+			errx(2, "page %" PRIu64 " is free twice", run.start);
+	}
+}
+
+#define HOUR	3600
+#define DAY	(24 * HOUR)
+
+/* Many live for minutes, some for the day. */
+static uint64_t random_life(void)
+{
+	switch (rnd(4)) {
+	case 0:
+		return 60 + rnd(15 * 60);
+	case 1:
+		return 15 * 60 + rnd(2 * HOUR);
+	case 2:
+		return HOUR + rnd(10 * HOUR);
+	default:
+		return 6 * HOUR + rnd(48 * HOUR);
+	}
+}
+
+static uint64_t free_blocks(bool as_list)
+{
+	return as_list ? nr_list : taken.nr_free;
+}
+
+static void end_vm(int i, bool as_list)
+{
+	if (as_list) {
+		list_put(i);
+		pages[i] = pages[nr_vms - 1];
+		nr_pages[i] = nr_pages[nr_vms - 1];
+	} else {
+		give_back(&vms[i]);
+	}
+	vms[i] = vms[--nr_vms];
+}
+
+/*
+ * A virtual machine every ten seconds or so, if there is memory for it: the pool is full
+ * after some hours, and stays so. In the night none come, until half of the pool is free.
+ */
+static void live_a_day(bool as_list)
+{
+	uint64_t time, blocks;
+	int i, next;
+
+	for (time = 0; time < DAY; time += 1 + rnd(20)) {
+		for (i = 0; i < nr_vms; i++)
+			if (vms[i].end <= time)
+				end_vm(i--, as_list);
+		blocks = random_blocks();
+		if (free_blocks(as_list) < blocks || nr_vms == MAX_VMS)
+			continue;
+		if (as_list)
+			list_get(nr_vms, blocks);
+		else if (!get(&vms[nr_vms], blocks))
+			continue;
+		vms[nr_vms++].end = time + random_life();
+	}
+	while (nr_vms && free_blocks(as_list) < POOL_BLOCKS / 2) {
+		for (i = next = 0; i < nr_vms; i++)
+			if (vms[i].end < vms[next].end)
+				next = i;
+		end_vm(next, as_list);
+	}
+}
+
+static void measure_day(const char *peer, int runs)
+{
+	struct series possible = { "free in whole gibibytes", "percent" };
+	struct series mapped = { "used in leaves of 1 GiB", "percent" };
+	bool as_list = !strcmp(peer, "hugetlbfs-2m");
+	uint64_t used, giants;
+	int run, i;
+
+	if (!as_list && strcmp(peer, "guestmemfs") && strcmp(peer, "guestmemfs-first-fit"))
+		errx(2, "no peer '%s'; peers are guestmemfs, guestmemfs-first-fit and hugetlbfs-2m", peer);
+	for (run = 1; run <= runs; run++) {
+		seed = run;
+		make_pool(!strcmp(peer, "guestmemfs-first-fit"));
+		make_list();
+		live_a_day(as_list);
+		used = giants = 0;
+		for (i = 0; i < nr_vms; i++) {
+			if (as_list) {
+				list_put(i);
+				used += nr_pages[i];
+				nr_list -= nr_pages[i];
+			} else {
+				giants += in_giants(&vms[i]);
+			}
+		}
+		if (as_list)
+			list_as_pool();
+		else
+			used = taken.nr_blocks - taken.nr_free;
+		add(&possible, 100.0 * gmpool_bitmap_giants(&taken) * GMPOOL_GIANT_BLOCKS /
+			       taken.nr_free);
+		add(&mapped, 100.0 * giants / used);
+	}
+	print_series(peer, 1, &possible);
+	print_series(peer, 1, &mapped);
+}
+
+int main(int argc, char **argv)
+{
+	if (argc == 4 && !strcmp(argv[1], "cost"))
+		measure_cost(atoi(argv[2]), atoi(argv[3]));
+	else if (argc == 4 && !strcmp(argv[1], "day"))
+		measure_day(argv[2], atoi(argv[3]));
+	else
+		errx(2, "usage: allocator cost FILLED RUNS | allocator day PEER RUNS");
+	return 0;
+}

@@ -1,0 +1,12 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/* For declarations in linux/guestmem_pool.h that user space does not use. */
+#ifndef _BENCH_SYSFS_H
+#define _BENCH_SYSFS_H
+
+typedef unsigned long pgoff_t;
+
+struct attribute {
+	const char *name;
+};
+
+#endif
