@@ -787,21 +787,31 @@ static void __init make_pool(int nid)
 		return;
 	}
 
+	/* What describes the pool must not lie in it. */
+	for (i = 0; i < nr; i++)
+		err = memblock_reserve(picked[i].base, picked[i].size) ?: err;
+	pool = err ? NULL : add_pool(nid, GMPOOL_NO_KEY);
+	for (i = 0; i < nr; i++)
+		memblock_phys_free(picked[i].base, picked[i].size);
+	if (!pool)
+		goto err_memory;
+
 	for (i = 0; i < nr; i++) {
 		err = memblock_remove(picked[i].base, picked[i].size);
 		if (err)
-			break;
-	}
-	pool = err ? NULL : add_pool(nid, GMPOOL_NO_KEY);
-	if (!pool) {
-		while (i--)
-			memblock_add_node(picked[i].base, picked[i].size, nid,
-					  MEMBLOCK_NONE);
-		pr_err("node %d: out of memory for memory maps: no pool is made\n",
-		       nid);
-		return;
+			goto err_put_back;
 	}
 	set_extents(pool, picked, nr);
+	return;
+
+err_put_back:
+	list_del(&pool->list);
+	while (i--)
+		memblock_add_node(picked[i].base, picked[i].size, nid,
+				  MEMBLOCK_NONE);
+err_memory:
+	pr_err("node %d: out of memory for memory maps: no pool is made\n",
+	       nid);
 }
 
 /* Is a new pool to be made for what the command line asks for on a node? */
