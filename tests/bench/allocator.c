@@ -140,14 +140,16 @@ static void measure_cost(uint64_t filled, int runs)
 	char what[64];
 	size_t i;
 
-	for (i = 0; i < sizeof(probes) / sizeof(probes[0]); i++) {
+	for (i = 0; i < ARRAY_SIZE(probes); i++) {
 		struct series allocate = { what, "time" }, release = { "free", "time" };
 
 		for (run = 1; run <= runs; run++) {
 			seed = run;
 			make_pool(false);
 			fill(filled);
-			got = freed = done = 0;
+			got = 0;
+			freed = 0;
+			done = 0;
 			for (probe = 0; probe < PROBES; probe++) {
 				blocks = probes[i].blocks ? probes[i].blocks : random_blocks();
 				start = now();
@@ -323,13 +325,15 @@ static void measure_day(const char *peer, int runs)
 	int run, i;
 
 	if (!as_list && strcmp(peer, "guestmemfs") && strcmp(peer, "guestmemfs-first-fit"))
-		errx(2, "no peer '%s'; peers are guestmemfs, guestmemfs-first-fit and hugetlbfs-2m", peer);
+		errx(2, "no peer '%s'; peers are guestmemfs, guestmemfs-first-fit and hugetlbfs-2m",
+		     peer);
 	for (run = 1; run <= runs; run++) {
 		seed = run;
 		make_pool(!strcmp(peer, "guestmemfs-first-fit"));
 		make_list();
 		live_a_day(as_list);
-		used = giants = 0;
+		used = 0;
+		giants = 0;
 		for (i = 0; i < nr_vms; i++) {
 			if (as_list) {
 				list_put(i);

@@ -23,6 +23,11 @@
 
 #define MAX_RUNS	16
 
+/* Other headers of the kernel's tests and tools have it as well. */
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
+#endif
+
 /* Nanoseconds. On a machine whose clock counts instructions, these are instructions. */
 static inline uint64_t now(void)
 {
@@ -54,8 +59,8 @@ static inline void print_series(const char *peer, uint64_t x, const struct serie
 
 	if (!series->nr)
 		return;
-	printf("{\"peer\": \"%s\", \"what\": \"%s\", \"x\": %" PRIu64 ", \"unit\": \"%s\", \"values\": [",
-	       peer, series->what, x, series->unit);
+	printf("{\"peer\": \"%s\", \"what\": \"%s\", \"x\": %" PRIu64 ", ", peer, series->what, x);
+	printf("\"unit\": \"%s\", \"values\": [", series->unit);
 	for (i = 0; i < series->nr; i++)
 		printf("%s%.10g", i ? ", " : "", series->values[i]);
 	puts("]}");
@@ -129,8 +134,8 @@ static inline void wait_clean(void)
 /* Address space of @size at a multiple of 1 GiB, plus @skew. */
 static inline char *reserve(size_t size, size_t skew)
 {
-	char *p = mmap(NULL, size + 2 * GIANT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		       -1, 0);
+	char *p = mmap(NULL, size + 2 * GIANT, PROT_NONE,
+		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		err(2, "mmap");

@@ -32,6 +32,7 @@
 
 #define SESSION		"bench"
 #define MAX_DIRS	8
+#define BITMAP_BYTES	(GMPOOL_BITMAP_BITS / 8)
 
 /* Ticks of the TSC, of which there are as many as nanoseconds. */
 #define AHEAD	20000000000ULL
@@ -254,8 +255,8 @@ static void clean(const char *node)
 		err(2, "%s", path);
 	for (byte = 0; byte < bytes; byte++) {
 		/* Blocks of the two bitmaps of a new pool take turns. */
-		len = sprintf(line, "meta%ld %zu 255 fix", byte / (GMPOOL_BITMAP_BITS / 8) * 2 + 1,
-			      offsetof(struct gmpool_bitmap_ser, bits) + byte % (GMPOOL_BITMAP_BITS / 8));
+		len = sprintf(line, "meta%ld %zu 255 fix", byte / BITMAP_BYTES * 2 + 1,
+			      offsetof(struct gmpool_bitmap_ser, bits) + byte % BITMAP_BYTES);
 		if (write(fd, line, len) != len)
 			err(2, "%s", path);
 	}

@@ -46,14 +46,14 @@ static void name(char *out, long i, int renamed)
 	sprintf(out, renamed ? "renamed-%ld" : "file-%ld", i);
 }
 
-static void do_file(const struct worker *w, enum step step, long i)
+static void do_file(const struct worker *w, enum step what, long i)
 {
 	char path[32], to[32];
 	struct stat st;
 	int fd;
 
-	name(path, i, step == UNLINK);
-	switch (step) {
+	name(path, i, what == UNLINK);
+	switch (what) {
 	case CREATE:
 		fd = openat(w->dir, path, O_RDWR | O_CREAT | O_EXCL, 0600);
 		if (fd < 0)
@@ -91,16 +91,16 @@ static void list(const struct worker *w)
 		errx(2, "%s: %ld entries of %ld", peer, nr, w->files);
 }
 
-static void do_step(const struct worker *w, enum step step)
+static void do_all(const struct worker *w, enum step what)
 {
 	long i;
 
-	if (step == READDIR) {
+	if (what == READDIR) {
 		list(w);
 		return;
 	}
 	for (i = 0; i < w->files; i++)
-		do_file(w, step, i);
+		do_file(w, what, i);
 }
 
 static void *work(void *arg)
@@ -115,7 +115,7 @@ static void *work(void *arg)
 		fail("sched_setaffinity");
 	for (step = 0; step < NR_STEPS; step++) {
 		pthread_barrier_wait(&barrier);
-		do_step(w, step);
+		do_all(w, step);
 		pthread_barrier_wait(&barrier);
 	}
 	return NULL;
@@ -149,9 +149,10 @@ static void run(struct series *series, long files)
 			start = now();
 			pthread_barrier_wait(&barrier);
 		} else {
-			do_step(&workers[0], step);
+			do_all(&workers[0], step);
 		}
-		add(&series[step], (double)(now() - start) / (files / nr_workers * nr_workers));
+		start = now() - start;
+		add(&series[step], (double)start / (workers[0].files * nr_workers));
 	}
 	for (i = 0; i < nr_workers; i++) {
 		if (nr_workers > 1)

@@ -2,6 +2,7 @@
 #define _GNU_SOURCE
 #include <sys/ioctl.h>
 
+#include <linux/const.h>
 #include <linux/kvm.h>
 #include <linux/memfd.h>
 
@@ -10,10 +11,10 @@
 
 /* Of Linux 6.18, and libc's headers are older. */
 #ifndef GUEST_MEMFD_FLAG_MMAP
-#define GUEST_MEMFD_FLAG_MMAP		(1ULL << 0)
+#define GUEST_MEMFD_FLAG_MMAP		_BITULL(0)
 #endif
 #ifndef GUEST_MEMFD_FLAG_INIT_SHARED
-#define GUEST_MEMFD_FLAG_INIT_SHARED	(1ULL << 1)
+#define GUEST_MEMFD_FLAG_INIT_SHARED	_BITULL(1)
 #endif
 #ifndef KVM_CREATE_GUEST_MEMFD
 struct kvm_create_guest_memfd {
@@ -21,6 +22,7 @@ struct kvm_create_guest_memfd {
 	__u64 flags;
 	__u64 reserved[6];
 };
+
 #define KVM_CREATE_GUEST_MEMFD	_IOWR(KVMIO, 0xd4, struct kvm_create_guest_memfd)
 #endif
 
@@ -41,7 +43,7 @@ const struct peer *peer_find(const char *name)
 {
 	size_t i;
 
-	for (i = 0; i < sizeof(peers) / sizeof(peers[0]); i++)
+	for (i = 0; i < ARRAY_SIZE(peers); i++)
 		if (!strcmp(peers[i].name, name))
 			return &peers[i];
 	errx(2, "no peer '%s'", name);

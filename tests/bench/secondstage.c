@@ -9,6 +9,7 @@
  */
 #include <sys/ioctl.h>
 
+#include <linux/const.h>
 #include <linux/kvm.h>
 
 #include "bench.h"
@@ -30,8 +31,9 @@ struct kvm_userspace_memory_region2 {
 	__u32 pad1;
 	__u64 pad2[14];
 };
+
 #define KVM_SET_USER_MEMORY_REGION2 _IOW(KVMIO, 0x49, struct kvm_userspace_memory_region2)
-#define KVM_MEM_GUEST_MEMFD	(1UL << 2)
+#define KVM_MEM_GUEST_MEMFD	_BITUL(2)
 #endif
 
 /* Stores to each page from %esi to %edi. */
@@ -73,7 +75,9 @@ static void make_flat(struct kvm_sregs *sregs)
 		.limit = ~0U, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1, .selector = 16,
 	};
 
-	sregs->ds = sregs->es = sregs->ss = data;
+	sregs->ds = data;
+	sregs->es = data;
+	sregs->ss = data;
 	data.type = 11;
 	data.selector = 8;
 	sregs->cs = data;

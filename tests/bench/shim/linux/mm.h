@@ -6,9 +6,17 @@
 #include <errno.h>
 #include <stdlib.h>
 
-#define GFP_KERNEL		0
-#define kvcalloc(n, size, gfp)	calloc(n, size)
-#define kvfree(p)		free(p)
-#define U64_MAX			((u64)~0ULL)
+#define GFP_KERNEL	0
+#define U64_MAX		((u64)~0ULL)
+
+static inline void *kvcalloc(size_t n, size_t size, int gfp)
+{
+	return gfp == GFP_KERNEL ? calloc(n, size) : NULL;
+}
+
+static inline void kvfree(void *p)
+{
+	free(p);
+}
 
 #endif

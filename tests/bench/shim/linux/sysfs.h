@@ -3,7 +3,7 @@
 #ifndef _BENCH_SYSFS_H
 #define _BENCH_SYSFS_H
 
-typedef unsigned long pgoff_t;
+#define pgoff_t	unsigned long
 
 struct attribute {
 	const char *name;
