@@ -3,8 +3,9 @@
  * What it costs to get memory for a guest, all of it guaranteed or touched, by
  * guestmemfs and by what else a VMM can take.
  *
- * usage: launch DIR SIZE RUNS PEER...	DIR is a mount of guestmemfs or tmpfs, or "-"
+ * usage: launch DIR SIZE RUNS PREALLOC_RUNS PEER...
  *
+ * DIR is a mount of guestmemfs or tmpfs, or "-".
  * guestmemfs needs SIZE that is free, in its environment HOLD_SCRUB, the file that
  * keeps its pool from zeroing in the background.
  */
@@ -131,17 +132,16 @@ static void preallocate(const struct peer *peer, size_t size, int runs)
 int main(int argc, char **argv)
 {
 	size_t size;
-	int i, runs;
+	int i;
 
-	if (argc < 5)
-		errx(2, "usage: launch DIR SIZE RUNS PEER...");
+	if (argc < 6)
+		errx(2, "usage: launch DIR SIZE RUNS PREALLOC_RUNS PEER...");
 	if (strcmp(argv[1], "-") && chdir(argv[1]))
 		err(2, "%s", argv[1]);
 	size = parse_size(argv[2]);
-	runs = atoi(argv[3]);
-	for (i = 4; i < argc; i++) {
-		touch(peer_find(argv[i]), size, runs);
-		preallocate(peer_find(argv[i]), size, runs);
+	for (i = 5; i < argc; i++) {
+		touch(peer_find(argv[i]), size, atoi(argv[3]));
+		preallocate(peer_find(argv[i]), size, atoi(argv[4]));
 	}
 	return 0;
 }

@@ -35,7 +35,6 @@ static const struct peer peers[] = {
 	{ "memfd-huge", MEMFD, 0, BLOCK, 0, MADV_HUGEPAGE, 0 },
 	{ "memfd-4k", MEMFD, 0, PAGE, 0, 0, 0 },
 	{ "tmpfs-huge", TMPFS, 0, BLOCK, 0, 0, 0 },
-	{ "tmpfs-4k", TMPFS, 0, PAGE, 0, 0, 0 },
 	{ "guest_memfd", GUEST_MEMFD, 0, PAGE, 0, 0, 0 },
 };
 
