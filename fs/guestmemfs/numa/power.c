@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Hibernation saves what has struct pages, switches off, and has another kernel
+ * put it back. Pools would be lost by the first part, and what they hold by the
+ * last, so a kernel that has any does neither. In suspend memory stays as it is.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/init.h>
+#include <linux/list.h>
+#include <linux/notifier.h>
+#include <linux/suspend.h>
+
+#include "pool.h"
+
+static int notify_power(struct notifier_block *nb, unsigned long action, void *data)
+{
+	switch (action) {
+	case PM_HIBERNATION_PREPARE:
+		pr_err("hibernation is refused: an image does not hold the memory of pools; suspend, or boot without guestmemfs=\n");
+		return notifier_from_errno(-EPERM);
+	case PM_RESTORE_PREPARE:
+		pr_err("resuming from hibernation is refused: it would overwrite the memory of pools\n");
+		return notifier_from_errno(-EPERM);
+	default:
+		return NOTIFY_DONE;
+	}
+}
+
+static struct notifier_block power_nb = { .notifier_call = notify_power };
+
+/* Before anything resumes, which is at late_initcall. */
+static int __init power_init(void)
+{
+	return list_empty(&gmpool_list) ? 0 : register_pm_notifier(&power_nb);
+}
+device_initcall(power_init);
