@@ -201,6 +201,21 @@ static void scan_for_leaks(void)
 		tell("kmemleak %s%s", line, strchr(line, '\n') ? "" : "\n");
 }
 
+/* For a kernel that counts which of its lines are executed. */
+static void save_coverage(void)
+{
+	pid_t pid;
+
+	if (access("/sys/kernel/debug/gcov/reset", F_OK))
+		return;
+	pid = fork();
+	if (!pid) {
+		execl(VM_DIR "bin/coverage", "coverage", NULL);
+		_exit(127);
+	}
+	waitpid(pid, NULL, 0);
+}
+
 static pid_t start(char **argv, const char *cwd, int out, int err, int tty)
 {
 	pid_t pid = fork();
@@ -360,6 +375,7 @@ int main(void)
 	}
 	if (slurp("kmemleak", NULL))
 		scan_for_leaks();
+	save_coverage();
 	end_log();
 	tell("exit %d\n", status);
 	finish();
