@@ -1,10 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0
 """What survives a kexec, and what the next kernel makes of its command line."""
 
+import os
+
+import pytest
+
+# Every sixth kernel begins with an empty file system again.
+KEXECS = int(os.environ.get("FILES_KEXECS", "5"))
+
 LINE = r"guestmem_pool: "
 
 
-def test_five_kexecs(vm):
+@pytest.mark.quick
+def test_kexecs_in_a_row(vm):
     """Files, their contents, names and attributes, changed and checked in each boot."""
     vm(r"""
     check_kho
@@ -15,18 +23,19 @@ def test_five_kexecs(vm):
         echo "free $(free_blocks "$1")"
     }
 
+    phase=$(((VM_BOOT - 1) % 6 + 1))
     for node in 0 1; do
         mount_node $node
         dir=$(at_node $node)
         if [ "$VM_BOOT" -gt 1 ]; then
             describe $dir > /tmp/now
             diff "$VM_SCRATCH/node$node" /tmp/now || die "node $node is not as it was"
-            memfile check $dir/constant $node
+            [ $phase = 1 ] || memfile check $dir/constant $node
         fi
 
         # Another set of changes for each boot and each node.
         b=$VM_BOOT$node
-        case $VM_BOOT in
+        case $phase in
         1)
             memfile fill $dir/constant 64M $node
             mkdir -p $dir/tree/{a,b,c}/{x,y}
@@ -66,13 +75,14 @@ def test_five_kexecs(vm):
             equal "$(free_blocks $dir)" "$(total_blocks $dir)" 'free blocks of an empty file system'
             ;;
         esac
-        memfile check $dir/constant $node 2> /dev/null || [ "$VM_BOOT" = 6 ]
+        memfile check $dir/constant $node 2> /dev/null || [ $phase = 6 ]
         describe $dir > "$VM_SCRATCH/node$node"
     done
     # Mounted or not is the same.
     [ $((VM_BOOT % 2)) = 0 ] || umount -a -t guestmemfs
-    [ "$VM_BOOT" = 6 ] || vm-kexec
-    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=6)
+    [ "$VM_BOOT" -gt $KEXECS ] || vm-kexec
+    """.replace("$KEXECS", str(KEXECS)), nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M",
+       boots=KEXECS + 1)
 
 
 def test_kexec_in_the_middle_of_work(vm):
