@@ -7,6 +7,8 @@ damaged one alone; what it cannot use it hands on as it is. So each case is
 looked at in the next kernel and in the one after that.
 """
 
+import os
+import random
 import re
 
 import pytest
@@ -339,3 +341,102 @@ def test_fresh_start_after_damage(vm):
         r"guestmem_pool: guestmemfs=fresh: pools that were handed over are thrown away",
         r"guestmem_pool: node 0: pool of 128 blocks thrown away",
     ])
+
+
+# Damage by a seed, in as many kexecs as are wanted: DAMAGE_ROUNDS=15 is more than 200 images.
+SEED = int(os.environ.get("DAMAGE_SEED", "1"))
+ROUNDS = int(os.environ.get("DAMAGE_ROUNDS", "2"))
+SOME = 8 if DEBUG else 20
+
+RANDOM_SCRIPT = r"""
+check_kho
+for node in $(seq 0 $LAST); do
+    dir=/mnt/node$node
+    mkdir -p $dir
+    state=rw
+    if [ "$VM_BOOT" != 1 ]; then
+        mount -t guestmemfs -o node=$node none $dir 2> /dev/null ||
+            { state=ro; mount -t guestmemfs -o ro,node=$node none $dir 2> /dev/null; } || state=refused
+        data=none
+        if [ $state != refused ]; then
+            data=intact
+            # Whatever was accepted can be read.
+            ls -lR $dir > /dev/null
+            getfattr -R -d -m - $dir > /dev/null 2>&1 || true
+            memfile check $dir/file $node 2> /dev/null || data=other
+        fi
+        echo "== $VM_BOOT $node state=$state data=$data"
+        [ $node != 0 ] || continue
+        if [ $state != refused ]; then
+            umount $dir
+        fi
+        # Again as new, for the next round, if there is anything left of it.
+        echo 0 > /sys/fs/guestmemfs/node$node/frozen 2> /dev/null || true
+        echo node$node > /sys/fs/guestmemfs/node$node/discard 2> /dev/null || true
+    fi
+    if mount -t guestmemfs -o node=$node none $dir 2> /dev/null; then
+        memfile fill $dir/file 8M $node
+        setfattr -n user.name -v value $dir/file
+        ln -s file $dir/link
+    else
+        echo "== $VM_BOOT $node is lost"
+    fi
+done
+grep "^$VM_BOOT " <<< "$DAMAGES" | while read -r _ line; do
+    damage $line 2> /dev/null || true
+done
+[ "$VM_BOOT" = $LAST_BOOT ] || vm-kexec
+"""
+
+
+def random_damage(rng):
+    where = rng.choice(["super", "copy", "both", "table0", "meta0", "meta1", "meta2", "meta3", "meta4",
+                        "meta5", "meta6"])
+    # Where there are records rather than in the zeroes behind them.
+    byte = rng.randrange(4096) if rng.random() < 0.2 else rng.randrange(256)
+    if where in ("super", "both") and rng.random() < 0.3:
+        byte = rng.choice([1024, 2048]) + rng.randrange(16)
+    if where == "meta3" and rng.random() < 0.7:
+        byte = rng.choice([ROOT, FILE]) + rng.randrange(256)
+    # Damage to both that leaves no checksum right is the end of the node.
+    fix = where == "both" or rng.random() < 0.8
+    return where, byte, rng.randrange(1, 256), fix
+
+
+@pytest.mark.quick
+def test_random_damage(vm):
+    """Of many nodes at a time, and those that were left alone are what they were."""
+    rng = random.Random(SEED)
+    lines, damaged = [], {}
+    for boot in range(1, ROUNDS + 1):
+        for node in range(1, SOME):
+            if (node + boot) % 5:
+                where, byte, mask, fix = damaged[boot, node] = random_damage(rng)
+                lines.append(f"{boot} {node} {where} {byte} {mask}{' fix' if fix else ''}")
+    nodes = "node=0,cpus=0-1,mem=2560M;" + ";".join(f"node={n},mem=640M" for n in range(1, SOME))
+    newline = "\n"
+    run = vm(f"LAST={SOME - 1}\nLAST_BOOT={ROUNDS + 1}\nDAMAGES='{newline.join(lines)}'\n{RANDOM_SCRIPT}",
+             boots=ROUNDS + 1, topology=nodes,
+             append="nokaslr guestmemfs=" + ",".join(f"{n}:128M" for n in range(SOME)),
+             expect=[r"guestmem(_pool|fs): "])
+    seen, lost = {}, set()
+    for line in run.lines("^== "):
+        m = re.fullmatch(r"== (\d+) (\d+) (?:state=(\w+) data=(\w+)|is lost)", line)
+        boot, node = int(m[1]), int(m[2])
+        if m[3]:
+            seen[boot, node] = m[3], m[4]
+        else:
+            lost.add((boot, node))
+    assert len(seen) == ROUNDS * SOME
+    for (boot, node), (state, data) in seen.items():
+        what = damaged.get((boot - 1, node))
+        about = f"seed {SEED}, boot {boot}, node {node}: {what}: {state}, {data}"
+        if (boot - 1, node) in lost:
+            assert state == "refused", about
+        elif what is None:
+            assert (state, data) == ("rw", "intact"), about
+        elif not what[3]:
+            # A checksum tells.
+            assert state == "refused" or data == "intact", about
+    outcomes = {state for (boot, node), (state, _) in seen.items() if (boot - 1, node) in damaged}
+    assert outcomes >= {"refused", "rw"}, outcomes
