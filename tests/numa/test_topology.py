@@ -15,6 +15,18 @@ SHAPES = {
     "eight-nodes": (
         dict(topology="node=0,cpus=0-1,mem=1280M;" + ";".join(f"node={n},mem=768M" for n in range(1, 8))),
         "1G", list(range(8)), ()),
+    "sixteen-nodes": (
+        dict(topology="node=0,cpus=0-1,mem=2G;" + ";".join(f"node={n},mem=768M" for n in range(1, 16))),
+        "2G nokaslr", list(range(16)), ()),
+    "sixty-four-nodes": (
+        dict(topology="node=0,cpus=0-1,mem=2560M;" + ";".join(f"node={n},mem=640M" for n in range(1, 64))),
+        "1:128M,31:128M,62:128M,63:128M nokaslr", [1, 31, 62, 63], ()),
+    # As of a machine with four sockets, two of them apart from the others.
+    "four-sockets": (
+        dict(topology="node=0,cpus=0,mem=1G;node=1,cpus=1,mem=1G;node=2,cpus=2,mem=1G;"
+                      "node=3,cpus=3,mem=1G;dist=0,1,12;dist=2,3,12;dist=0,2,21;dist=0,3,32;"
+                      "dist=1,2,32;dist=1,3,21"),
+        "1G", [0, 1, 2, 3], ()),
     "node-without-cpus": (
         dict(topology="node=0,cpus=0-1,mem=1G;node=1,mem=1G"), "0:128M,1:256M", [0, 1], ()),
     "first-node-without-cpus": (
@@ -74,7 +86,8 @@ fi
 """
 
 
-@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("shape", [pytest.param(name, marks=pytest.mark.quick) if name == "two-nodes" else name
+                                   for name in SHAPES])
 def test_shape(vm, shape):
     machine, param, pools, expect = SHAPES[shape]
     run = vm(f"POOLS='{' '.join(map(str, pools))}'\n{SCRIPT}", append=f"guestmemfs={param}",
@@ -98,3 +111,51 @@ def test_large_file_is_aligned_to_a_gigabyte(vm):
     start=$(sed 's/.* at 0x\([0-9a-f]*\)-.*/\1/' /tmp/where)
     equal $((0x$start % (1 << 30))) 0 "alignment of $start"
     """, topology="node=0,cpus=0-1,mem=4G;hole=1G", append="guestmemfs=0:2G", boots=1)
+
+
+def test_fake_nodes(vm):
+    """Nodes that the kernel makes of one: firmware knows nothing of them."""
+    run = vm(r"""
+    check_kho
+    dmesg | sed -n 's/.*Faking node \([0-9]*\) at \[mem 0x\([0-9a-f]*\)-0x\([0-9a-f]*\)\].*/fake \1 \2 \3/p'
+    for node in 0 1 2 3; do
+        pool_ranges $node | sed "s/^/pool $node /"
+        mount_node $node
+        [ "$VM_BOOT" = 2 ] || memfile fill /mnt/node$node/file 16M $node
+        memfile check /mnt/node$node/file $node
+    done
+    [ "$VM_BOOT" = 2 ] || vm-kexec
+    """, nodes=1, mem="6G", append="numa=fake=4 guestmemfs=512M", boots=2)
+    places = {"fake": {}, "pool": {}}
+    for line in run.lines("^(fake|pool) "):
+        what, node, first, last = line.split()
+        places[what].setdefault(node, set()).add((int(first, 16), int(last, 16)))
+    assert set(places["fake"]) == set(places["pool"]) == set("0123")
+    for node, pools in places["pool"].items():
+        for first, last in pools:
+            assert any(f <= first and last <= l for f, l in places["fake"][node]), (node, places)
+
+
+def test_terabyte(vm):
+    """Of which the host has what is touched."""
+    vm(r"""
+    check_kho
+    for node in 0 1 2 3; do
+        # Zeroing would have the host hold all of it.
+        echo 0 > /sys/fs/guestmemfs/node$node/scrub_target
+    done
+    check_places 0 1 2 3
+    total=0
+    for node in 0 1 2 3; do
+        total=$((total + $(pool_bytes $node)))
+        mount_node $node
+        if [ "$VM_BOOT" = 1 ]; then
+            memfile fill /mnt/node$node/file 64M $node
+        fi
+        memfile check /mnt/node$node/file $node
+        equal "$(free_blocks /mnt/node$node)" $(($(total_blocks /mnt/node$node) - 32)) "free blocks"
+        equal "$(cat /sys/fs/guestmemfs/node$node/check)" ok "node $node"
+    done
+    between $((900 << 30)) $total $((1 << 40)) 'bytes in all pools'
+    [ "$VM_BOOT" = 2 ] || vm-kexec
+    """, nodes=4, mem="256G", append="guestmemfs=95%", boots=2)

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Pools beside what else moves, takes or locks memory, and what else starts the kernel."""
+
+import json
+import socket
+import threading
+import time
+
+import pytest
+
+OVMF = "/usr/share/OVMF/OVMF_CODE_4M.fd"
+
+# What every kernel is asked: places, data and metadata are what they were.
+SCRIPT = r"""
+check_kho
+check_places $POOLS
+for node in $POOLS; do
+    mount_node $node
+    dir=$(at_node $node)
+    [ "$VM_BOOT" != 1 ] || memfile fill $dir/file 32M $node
+    memfile where $dir/file $node > /tmp/where || die "$(cat /tmp/where)"
+    memfile check $dir/file $node
+    equal "$(cat /sys/fs/guestmemfs/node$node/check)" ok "node $node"
+done
+"""
+AGAIN = r"""
+[ "$VM_BOOT" = 2 ] || vm-kexec
+"""
+
+
+def test_power(vm):
+    """Hibernation would lose all pools; what is in them, if it is refused, is not lost."""
+    vm("POOLS='0 1'" + SCRIPT + r"""
+    for state in /sys/power/state /dev/snapshot; do
+        [ -e $state ] || die "no $state"
+    done
+    fails sh -c 'echo disk > /sys/power/state' 2> /tmp/said
+    has "$(cat /tmp/said)" 'Operation not permitted' 'hibernation'
+    fails sh -c ': < /dev/snapshot' 2> /tmp/said
+    has "$(cat /tmp/said)" 'Operation not permitted' 'saving a snapshot'
+    fails sh -c ': > /dev/snapshot' 2> /tmp/said
+    has "$(cat /tmp/said)" 'Operation not permitted' 'restoring a snapshot'
+    # Suspend as far as it goes without devices that can.
+    echo freezer > /sys/power/pm_test
+    echo mem > /sys/power/state
+    for node in 0 1; do
+        memfile check /mnt/node$node/file $node
+    done
+    """ + AGAIN, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=2,
+       expect=[r"guestmem_pool: hibernation is refused: an image does not hold the memory of pools",
+               r"guestmem_pool: resuming from hibernation is refused"])
+
+
+def test_power_without_pools(vm):
+    """Nobody else's hibernation is hindered."""
+    vm(r"""
+    : < /dev/snapshot
+    """, nodes=1, mem="1G", boots=1)
+
+
+def test_processors_come_and_go(vm):
+    """Those of a node, all of them, while its memory is zeroed and used; and at the kexec."""
+    vm("POOLS='0 1'" + SCRIPT + r"""
+    cpus=/sys/devices/system/cpu
+    if [ "$VM_BOOT" = 1 ]; then
+        # Those of node 1 are the last two.
+        for round in 1 2 3; do
+            truncate -s 400M /mnt/node1/more
+            rm /mnt/node1/more
+            for state in 0 1; do
+                for cpu in 2 3; do
+                    echo $state > $cpus/cpu$cpu/online
+                done
+                memfile fill /mnt/node1/busy 64M $round
+                memfile check /mnt/node1/busy $round
+            done
+        done
+        rm /mnt/node1/busy
+        wait_clean 1
+        echo 0 > $cpus/cpu2/online
+        echo 0 > $cpus/cpu3/online
+        equal "$(cat $cpus/online)" 0-1 'processors'
+    fi
+    """ + AGAIN, nodes=2, cpus=4, mem="1G", append="guestmemfs=0:128M,1:512M", boots=2)
+
+
+def test_memory_goes_and_comes(vm):
+    """All of a node's memory that can be set offline; none of it is the pool's."""
+    run = vm("POOLS='0 1'" + SCRIPT + r"""
+    memory=/sys/devices/system/memory
+    size=$((0x$(cat $memory/block_size_bytes)))
+    for node in 0 1; do
+        while read -r start end; do
+            for ((at = 0x$start; at < 0x$end; at += size)); do
+                [ ! -e $memory/memory$((at / size)) ] || die "a block of memory at $at of the pool"
+            done
+        done < <(pool_ranges $node)
+    done
+    offline=
+    for block in /sys/devices/system/node/node1/memory*; do
+        if echo offline > $block/state 2> /dev/null; then
+            offline+=" $block"
+        fi
+    done
+    echo "offline=$(wc -w <<< "$offline")"
+    memfile check /mnt/node1/file 1
+    truncate -s 200M /mnt/node1/more
+    memfile zero /mnt/node1/more
+    rm /mnt/node1/more
+    for block in $offline; do
+        echo online > $block/state
+    done
+    memfile check /mnt/node1/file 1
+    """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:512M movable_node", boots=1)
+    assert int(run.value("offline")) > 0
+
+
+def monitor(path, commands):
+    """QEMU's machine protocol."""
+    with socket.socket(socket.AF_UNIX) as s:
+        s.connect(path)
+        stream = s.makefile("rw", encoding="ascii")
+        stream.readline()
+        for name, arguments in (("qmp_capabilities", {}), *commands):
+            stream.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
+            stream.flush()
+            while True:
+                answer = json.loads(stream.readline())
+                assert "error" not in answer, answer
+                if "return" in answer:
+                    break
+
+
+def test_memory_is_added(vm, tmp_path):
+    """More memory for a node that has a pool: it is the kernel's, in this and in the next one."""
+    wish = tmp_path / "scratch" / "wish"
+    qmp = str(tmp_path / "qmp")
+
+    def add():
+        deadline = time.monotonic() + 600
+        while not wish.exists() and time.monotonic() < deadline:
+            time.sleep(0.1)
+        monitor(qmp, [("object-add", {"qom-type": "memory-backend-ram", "id": "more", "size": 512 << 20}),
+                      ("device_add", {"driver": "pc-dimm", "id": "dimm", "memdev": "more", "node": 1})])
+
+    adder = threading.Thread(target=add)
+    adder.start()
+    vm("POOLS='0 1'" + SCRIPT + r"""
+    grep -H MemTotal /sys/devices/system/node/node*/meminfo
+    total() {
+        sed -n 's/.*MemTotal: *\([0-9]*\) kB/\1/p' /sys/devices/system/node/node1/meminfo
+    }
+    if [ "$VM_BOOT" = 1 ]; then
+        before=$(total)
+        touch "$VM_SCRATCH/wish"
+        for _ in $(seq 100); do
+            for block in $(grep -l offline /sys/devices/system/node/node1/memory*/state); do
+                echo online > $block
+            done
+            [ "$(total)" -lt $((before + 500000)) ] || break
+            sleep 0.2
+        done
+        between $((before + 500000)) "$(total)" $((before + 540000)) 'kB of node 1'
+        memfile check /mnt/node1/file 1
+    fi
+    """ + AGAIN, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=2,
+       options=[f"--qemu-args=-qmp unix:{qmp},server=on,wait=off -m 2G,slots=2,maxmem=8G"])
+    adder.join()
+
+
+# name: words of the command line, pools
+WORDS = {
+    "mem": ("guestmemfs=0:256M,1:256M mem=1856M", [0, 1]),
+    "memmap-reserves": ("guestmemfs=0:256M,1:256M memmap=64M$0x50000000 memmap=1M$0x28100000", [0, 1]),
+    "hugetlb-cma": ("guestmemfs=0:256M,1:256M hugepages=32 cma=64M movablecore=256M", [0, 1]),
+    "crash-kernel": ("guestmemfs=1:256M crashkernel=128M", [1]),
+    "nokaslr-nosmp": ("guestmemfs=0:256M,1:256M nokaslr nosmp", [0, 1]),
+    "page-tables": ("guestmemfs=0:256M,1:256M nogbpages no5lvl", [0, 1]),
+}
+
+
+@pytest.mark.parametrize("words", WORDS)
+def test_command_line(vm, words):
+    append, pools = WORDS[words]
+    vm(f"POOLS='{' '.join(map(str, pools))}'" + SCRIPT + r"""
+    case " $(cat /proc/cmdline) " in
+    *" hugepages=32 "*)
+        equal "$(sed -n 's/^HugePages_Total: *//p' /proc/meminfo)" 32 'huge pages'
+        # Secret memory too, whose pages leave the direct map one by one.
+        /usr/bin/python3 -B - << 'END'
+import ctypes, mmap, os
+fd = ctypes.CDLL(None, use_errno=True).syscall(447, 0)
+assert fd >= 0, os.strerror(ctypes.get_errno())
+os.ftruncate(fd, 4 << 20)
+m = mmap.mmap(fd, 4 << 20)
+m[:] = b"s" * (4 << 20)
+END
+        ;;
+    esac
+    """ + AGAIN, nodes=2, mem="1G", append=append, boots=2)
+
+
+def test_efi(vm):
+    """Firmware that leaves memory in many pieces, and what it wants to keep."""
+    vm("POOLS='0 1'" + SCRIPT + r"""
+    [ -d /sys/firmware/efi ] || die 'not booted by EFI'
+    """ + AGAIN, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=2,
+       options=[f"--qemu-args=-drive if=pflash,format=raw,readonly=on,file={OVMF}"])
+
+
+def test_lockdown(vm):
+    """All works, and root sees no memory of guests either."""
+    vm("POOLS='0 1'" + SCRIPT.replace("check_kho", "") + r"""
+    has "$(cat /sys/kernel/security/lockdown)" '\[confidentiality\]' lockdown
+    fails head -c 1 /dev/mem 2> /dev/null
+    fails head -c 1 /proc/kcore 2> /dev/null
+    fails sh -c 'echo "super 0 1" > /sys/kernel/debug/guestmem_pool/node1/damage' 2> /dev/null
+    fails kexec -c -l /run/vm/host/none 2> /dev/null
+    for node in 0 1; do
+        memfile check /mnt/node$node/file $node
+    done
+    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M lsm=lockdown lockdown=confidentiality",
+       boots=1)
