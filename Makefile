@@ -64,6 +64,30 @@ test: kernel
 	@scripts/deps vm tool test
 	@scripts/test
 
+## make check       some of each kind, in a few minutes
+.PHONY: check
+check: kernel
+	@scripts/deps vm tool test
+	@TESTS="-m quick $(TESTS)" scripts/test
+
+## make soak        those that find more with time, for some hours
+.PHONY: soak
+soak: kernel
+	@scripts/deps vm tool test
+	@scripts/soak
+
+## make coverage    all tests, and which lines of fs/guestmemfs none executes
+.PHONY: coverage
+coverage:
+	@scripts/deps kernel vm tool test coverage
+	@scripts/coverage
+
+## make fuzz        random changes of what is handed over, and boot parameters
+.PHONY: fuzz
+fuzz:
+	@scripts/deps kernel fuzz
+	@tests/fuzz/run --coverage $(if $(RUNS),--runs $(RUNS))
+
 ## make kunit       the KUnit tests alone
 .PHONY: kunit
 kunit: kernel
@@ -109,7 +133,7 @@ lint:
 .PHONY: clean
 clean:
 	rm -rf build/kernel build/kernel-* build/lint build/vm build/test \
-		build/gmfs-numa build/gmfs-numa-sanitize build/lint-tool build/deb build/bench build/*.log build/*.lock
+		build/coverage build/gmfs-numa build/gmfs-numa-sanitize build/lint-tool build/deb build/fuzz build/bench build/*.log build/*.lock
 
 ## make distclean   remove build/ with the unpacked sources as well
 .PHONY: distclean
@@ -124,6 +148,7 @@ distclean:
 ## LINUX=7.2        that version of Linux, in build/kernel-7.2; the default is 7.3
 ## KDIR=DIR         a Linux tree of your own, 7.2 or 7.3; patches/ are applied to it, and
 ##                  the files of the project linked into it
+## RUNS=N           how many changes 'make fuzz' tries, 10000000 if not given
 ## TESTS=ARGS       arguments for pytest in 'make test', such as TESTS='-k kexec'
 ##
 ## Examples:

@@ -145,6 +145,10 @@ def make(*args):
         subprocess.run(["make", "-s", *args], check=True)
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "quick: one of those that make check runs")
+
+
 @pytest.fixture(scope="session", autouse=True)
 def programs():
     """Builds the C programs."""

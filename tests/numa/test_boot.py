@@ -10,6 +10,7 @@ from conftest import DEBUG
 LINE = r"guestmem_pool: "
 
 
+@pytest.mark.quick
 def test_bad_parts_do_not_harm_good_ones(vm):
     parts = {
         "7:128M": "node 7 does not exist, allowed are 0-1",

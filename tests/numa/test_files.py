@@ -8,6 +8,8 @@ import pytest
 
 from conftest import DEBUG, SLOW_MAPPING
 
+pytestmark = pytest.mark.quick
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 with open(os.path.join(HERE, "files.c"), encoding="utf-8") as source:

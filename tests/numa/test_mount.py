@@ -1,9 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Mounting: options and their errors, one super block for a node, what stays."""
 
+import pytest
+
 SAID = r"guestmemfs: (node \d+ has no pool|say which node|Unknown parameter|Bad value)"
 
 
+@pytest.mark.quick
 def test_mount(vm):
     run = vm(r"""
     check_kho

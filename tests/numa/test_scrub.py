@@ -67,6 +67,7 @@ def test_claimers_scrub(vm):
     """, topology="node=0,cpus=0,mem=3G;node=1,cpus=1-3,mem=3G", append=ONE["append"], boots=1)
 
 
+@pytest.mark.quick
 def test_clean_blocks_first(vm):
     """What is clean is given out before what is dirty, where it is as good."""
     vm(r"""
