@@ -79,6 +79,7 @@ if [ "$VM_BOOT" = 1 ]; then
 		cp /run/memfds/*.state "$VM_SCRATCH"
 		kill -USR1 "$(cat /tmp/memfds.pid)"
 		until [ -e /run/memfds/preserved ]; do
+			kill -0 "$(cat /tmp/memfds.pid)"
 			sleep 0.01
 		done
 	fi
