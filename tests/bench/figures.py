@@ -51,6 +51,7 @@ class Compare:
     more: bool = False      # more is better
     ours_at: int = None     # x of guestmemfs, where that is another one
     key: bool = False       # also in README.md
+    why: str = ""           # it is behind, where it is
 
 
 @dataclasses.dataclass(frozen=True)

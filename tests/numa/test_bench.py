@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The benchmark's report, from figures that are made up; no machine is started."""
+
+import json
+import os
+import re
+import subprocess
+
+import pytest
+
+from conftest import TOP
+
+GIB = 1 << 30
+
+
+def bench(*args):
+    return subprocess.run([os.path.join(TOP, "scripts", "bench"), *args], stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)
+
+
+def row(peer, what, x, *values, unit="instructions"):
+    return {"peer": peer, "what": what, "x": x, "unit": unit, "values": values}
+
+
+@pytest.fixture(scope="module", name="result")
+def result_of(tmp_path_factory):
+    rows = [row("guestmemfs", "launch", GIB, 30000, 40000, 50000), row("hugetlbfs-1g", "launch", GIB, 80e6),
+            row("memfd-4k", "launch", GIB, 160e6),
+            row("guestmemfs", "release", GIB, 500), row("hugetlbfs-1g", "release", GIB, 400),
+            row("guestmemfs", "launch", 4 * GIB, 60000), row("hugetlbfs-1g", "launch", 4 * GIB, 320e6)]
+    overhead = [row(peer, what, x, value, unit="bytes")
+                for peer, x, memory, kernel, metadata in (("without", 0, 100 * GIB, 99 * GIB, 0),
+                                                          ("guestmemfs", 32 * GIB, 132 * GIB, 99 * GIB, 64 << 10),
+                                                          ("hugetlbfs-2m", 32 * GIB, 132 * GIB, 130 * GIB, 0))
+                for what, value in (("memory", memory), ("kernel-memory", kernel), ("metadata", metadata))]
+    overhead += [row("without", "boot", 0, 10e6), row("guestmemfs", "boot", 32 * GIB, 42e6),
+                 row("hugetlbfs-2m", "boot", 32 * GIB, 330e6)]
+    path = tmp_path_factory.mktemp("bench") / "figures.json"
+    path.write_text(json.dumps({
+        "date": "2026-01-02 03:04 UTC", "kernel": "7.3.0", "qemu": "10.0.0", "commit": "0123456789abcdef", "changed": False,
+        "quick": False, "wall": 60, "skipped": ["launch peers 16G"],
+        "machines": [{"bench": "launch", "name": "one", "command": "scripts/vm one", "wall": 1, "rows": rows},
+                     {"bench": "overhead", "name": "two", "command": "scripts/vm two", "wall": 1, "rows": overhead}]}))
+    done = bench("--report", str(path))
+    assert done.returncode == 0, done.stderr
+    with open(os.path.join(TOP, "build", "bench", "report.html"), encoding="utf-8") as f:
+        return done.stdout, f.read()
+
+
+def test_table_has_the_best_of_the_others(result):
+    assert re.search(r"^Launch, 1 GiB +40 k +80 M +hugetlbfs-1g +0\.0005$", result[0], re.MULTILINE), result[0]
+
+
+def test_behind_is_said(result):
+    table, page = result
+    assert re.search(r"^Release, 1 GiB +500 +400 +hugetlbfs-1g +1\.25 +BEHIND$", table, re.MULTILINE), table
+    assert "Release, 1 GiB: 500, and 400 with hugetlbfs-1g" in page
+    assert "Launch, 1 GiB:" not in page
+
+
+def test_overhead_is_what_nobody_can_use(result):
+    # 64 KiB of records for 32 GiB; and a GiB of struct pages that a machine without the 32 GiB has not.
+    assert re.search(r"^Memory lost, per GiB of 32 +2 KiB +32 MiB +hugetlbfs-2m ", result[0], re.MULTILINE), result[0]
+    assert re.search(r"^Boot, per GiB of 32 that is added +1 M +10 M +hugetlbfs-2m +0\.10$", result[0],
+                     re.MULTILINE), result[0]
+
+
+def test_page_is_for_light_and_dark(result):
+    page = result[1]
+    assert "prefers-color-scheme: dark" in page
+    plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert plots
+    for plot in plots:
+        # What is drawn has a colour of the page's; matplotlib's own ones are good for one of the two.
+        colours = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", plot))
+        assert colours <= {"none"} | {c for c in colours if c.startswith("var(--")}, colours
+
+
+def test_page_names_what_was_left_out_and_the_commands(result):
+    assert "launch peers 16G" in result[1]
+    assert "scripts/vm one" in result[1]
+
+
+@pytest.mark.parametrize("args, text", [
+    (["--only", "launch,lunch"], "'lunch' is not measured; what is: launch, "),
+    (["--jobs", "0"], "--jobs takes a number of machines above 0"),
+    (["--kernel", "/nowhere"], "there is no kernel /nowhere"),
+    (["--report", "/nowhere.json"], "No such file or directory: '/nowhere.json'"),
+])
+def test_bad_input(args, text):
+    done = bench(*args)
+    assert done.returncode != 0
+    assert text in done.stderr
+    assert "Traceback" not in done.stderr
