@@ -30,7 +30,7 @@
 /* What else a kernel takes before KHO does. */
 #define SWIOTLB		(64 * MIB)
 #define NODE_DATA_SIZE	(172 * KIB)
-#define PER_CPU_SIZE	(8 * MIB)	/* on each node with memory */
+#define PER_CPU_SIZE	MIB		/* on each node with memory: that of a few CPUs */
 
 char *boot_memory;
 unsigned long boot_image_start;
@@ -227,6 +227,7 @@ static void look_at(const struct memblock_type *type, struct pieces *pieces)
 	unsigned long i;
 
 	pieces->nr = 0;
+	pieces->nr_tables = memblock.memory.max + memblock.reserved.max;
 	for (i = 0; i < type->cnt; i++) {
 		const struct memblock_region *region = &type->regions[i];
 		struct piece *piece = &pieces->at[pieces->nr++];
@@ -353,7 +354,7 @@ static void go_on(void)
 			starve("memory maps", nid);
 	for (nid = 0; nid < NODES; nid++)
 		if (present_sections(nid) &&
-		    !memblock_phys_alloc_try_nid(PER_CPU_SIZE, PMD_SIZE, nid))
+		    !memblock_phys_alloc_try_nid(PER_CPU_SIZE, PAGE_SIZE, nid))
 			starve("per-CPU data", nid);
 	if (!memblock_phys_alloc_range(SWIOTLB, PAGE_SIZE, 0, ARCH_LOW_ADDRESS_LIMIT))
 		starve("swiotlb", 0);

@@ -39,6 +39,7 @@ struct piece {
 /* By rising address, without overlap. */
 struct pieces {
 	unsigned int nr;
+	unsigned int nr_tables;		/* entries that memblock has for all of its own */
 	struct piece at[MAX_PIECES];
 };
 

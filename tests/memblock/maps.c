@@ -14,6 +14,7 @@
 #define LOW_END		(4 * GIB)
 #define IMAGE_ALIGN	(2 * MIB)
 #define IMAGE_LOWEST	(16 * MIB)
+#define LARGE_NODE	(4 * GIB)
 
 static uint64_t random_next(struct random *random)
 {
@@ -131,11 +132,18 @@ static void make_memory(struct machine *machine, struct random *random)
 	uint64_t at = 0, size = 0;
 	int nids[NODES], nr, nr_parts = 0, i, j;
 	int interleaved = random_one_in(random, 3) ? 2 + random_below(random, 5) : 1;
-	bool swapped = random_one_in(random, 6);
+	bool swapped = random_one_in(random, 6), large = random_one_in(random, 2);
 
 	nr = choose_nodes(random, nids);
 	if (nr > 8 && most > 64 * GIB)
 		most = 64 * GIB;
+	/* A server as it usually is. */
+	if (large) {
+		alike = true;
+		swapped = false;
+		interleaved = 1;
+		most = most < 64 * GIB ? 64 * GIB : most;
+	}
 	for (i = 0; i < nr; i++) {
 		uint64_t left, own;
 		int pieces = interleaved > 1 ? 1 + random_below(random, interleaved) : 1;
@@ -144,9 +152,9 @@ static void make_memory(struct machine *machine, struct random *random)
 		if (i && random_one_in(random, 10))
 			continue;		/* without memory */
 		if (!size || !alike)
-			size = up(random_size(random, i ? 32 * MIB : GIB, most), unit);
+			size = up(random_size(random, large ? 4 * LARGE_NODE : i ? 32 * MIB : GIB, most), unit);
 		own = size;
-		if (i && random_one_in(random, 12))
+		if (i && !large && random_one_in(random, 12))
 			own = up(random_size(random, MIB, 512 * MIB), PAGE);
 		for (left = own; pieces && left; pieces--) {
 			uint64_t part = pieces == 1 ? left :
@@ -244,10 +252,14 @@ static void reserve(struct machine *machine, struct random *random, uint64_t siz
 		add(&machine->reserved, base, size, -1, flags);
 }
 
+/*
+ * Not at the end of a piece of memory: the kernel's data of the node, which would be
+ * there, is elsewhere then, and what is allowed can differ by a section.
+ */
 bool place_image(struct machine *machine, struct random *random)
 {
-	machine->image = find_place(machine, random, machine->image_size, IMAGE_ALIGN, IMAGE_LOWEST,
-				    MEMORY_END);
+	machine->image = find_place(machine, random, machine->image_size + SECTION, IMAGE_ALIGN,
+				    IMAGE_LOWEST, MEMORY_END);
 	return machine->image;
 }
 
@@ -308,6 +320,47 @@ uint64_t node_bytes(const struct machine *machine, int nid)
 		if (machine->memory.at[i].nid == nid)
 			bytes += machine->memory.at[i].size;
 	return bytes;
+}
+
+/* First and last address of a node's memory. */
+static uint64_t node_edge(const struct machine *machine, int nid, bool last)
+{
+	const struct pieces *memory = &machine->memory;
+	uint64_t edge = 0;
+	unsigned int i;
+
+	for (i = 0; i < memory->nr; i++) {
+		if (memory->at[i].nid != nid)
+			continue;
+		if (!last)
+			return memory->at[i].base;
+		edge = memory->at[i].base + memory->at[i].size;
+	}
+	return edge;
+}
+
+bool is_predictable(const struct machine *machine)
+{
+	int nid, largest = -1;
+
+	for (nid = 0; nid < NODES; nid++) {
+		uint64_t bytes = node_bytes(machine, nid);
+
+		if (!bytes)
+			continue;
+		/* Below 4 GiB, KHO has another area beside that of the node. */
+		if (bytes < (node_edge(machine, nid, false) < LOW_END ? 4 : 1) * LARGE_NODE)
+			return false;
+		if (largest < 0 || bytes > node_bytes(machine, largest) ||
+		    (bytes == node_bytes(machine, largest) &&
+		     node_edge(machine, nid, true) > node_edge(machine, largest, true)))
+			largest = nid;
+	}
+	for (nid = 0; nid < NODES; nid++)
+		if (nid != largest &&
+		    node_edge(machine, nid, true) > node_edge(machine, largest, false))
+			return false;
+	return true;
 }
 
 void print_machine(const struct machine *machine)

@@ -31,6 +31,12 @@ uint64_t random_size(struct random *random, uint64_t min, uint64_t max);
 void make_machine(struct machine *machine, uint64_t seed);
 bool place_image(struct machine *machine, struct random *random);
 uint64_t node_bytes(const struct machine *machine, int nid);
+/*
+ * Is it known where KHO's area for all nodes goes? It goes to the highest address with
+ * room, and where that is beside the pool of a smaller node, depends on its exact size.
+ * Nor are there nodes so small that others help them out.
+ */
+bool is_predictable(const struct machine *machine);
 void make_request(struct request *request, const struct machine *machine, struct random *random);
 /* Bytes for single nodes, 0 for none. */
 void request_bytes(struct request *request, const uint64_t bytes[NODES]);
