@@ -47,7 +47,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 }
 
 /* The number that a match is, false if it is too large for 64 bits. */
-static bool number(const char *s, const regmatch_t *match, unsigned __int128 *value)
+static bool number(const char *s, const regmatch_t *match, u128 *value)
 {
 	const char *at = s + match->rm_so, *end = s + match->rm_eo;
 	unsigned int base = 10;
@@ -71,7 +71,7 @@ static bool size(const char *s, const regmatch_t *match, const regmatch_t *unit,
 {
 	static const char units[] = "kmgtpe";
 	char suffix = s[unit->rm_so];
-	unsigned __int128 value;
+	u128 value;
 
 	if (!number(s, match, &value))
 		return false;
@@ -91,7 +91,7 @@ static bool size(const char *s, const regmatch_t *match, const regmatch_t *unit,
 static bool part(const char *s, struct expected *want)
 {
 	struct gmpool_size found;
-	unsigned __int128 nid;
+	u128 nid;
 	regmatch_t match[4];
 
 	if (!strcmp(s, "fresh")) {

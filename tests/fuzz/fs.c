@@ -21,9 +21,6 @@
 struct fs fs_all[FS_MAX];
 unsigned int fs_nr;
 
-extern int (*const fuzz_init_gmpool_init)(void);
-extern int (*const fuzz_init_gmpool_poison_init)(void);
-
 /* Parts of the pool layer that only work on memory and on files in sysfs. */
 
 int gmpool_zero_init(void)

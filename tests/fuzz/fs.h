@@ -29,7 +29,11 @@ struct fs {
 	u32 digest;
 };
 
-/* All of them, by the order of the pools. */
+/* Initcalls of the pools. */
+extern int (*const fuzz_init_gmpool_init)(void);
+extern int (*const fuzz_init_gmpool_poison_init)(void);
+
+/* All file systems, by the order of the pools. */
 extern struct fs fs_all[FS_MAX];
 extern unsigned int fs_nr;
 

@@ -134,7 +134,7 @@ u32 crc32c(u32 crc, const void *p, size_t len)
 
 u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)
 {
-	return (unsigned __int128)a * b / c;
+	return (u128)a * b / c;
 }
 
 u64 int_pow(u64 base, unsigned int exp)

@@ -156,8 +156,9 @@ static void tables(struct fs *fs)
 	memset(name, 'x', GMFS_NAME_MAX);
 	name[GMFS_NAME_MAX] = '\0';
 	for (i = 0; i < 1800; i++) {
-		memcpy(name, (char[]){ 'a' + i / 26 / 26, 'a' + i / 26 % 26,
-				       'a' + i % 26 }, 3);
+		name[0] = 'a' + i / 26 / 26;
+		name[1] = 'a' + i / 26 % 26;
+		name[2] = 'a' + i % 26;
 		make(fs, fs_root(fs), S_IFREG | 0600, name);
 	}
 }

@@ -34,70 +34,82 @@ struct field {
 	enum kind kind;
 };
 
-#define FIELD(type, member, kind)					\
-	{ offsetof(struct type, member), sizeof(((struct type *)0)->member), kind }
+/* Of a struct that is at address zero. */
+#define FIELD(m, kind)	{ (size_t)&(m), sizeof(m), kind }
+
+#define SUPER		((struct gmpool_super_ser *)NULL)
+#define TABLE		((struct gmpool_table_ser *)NULL)
+#define HEADER		((struct gmpool_meta_ser *)NULL)
+#define BITMAP		((struct gmpool_bitmap_ser *)NULL)
+#define POISON		((struct gmpool_poison_ser *)NULL)
+#define TUNABLES	((struct gmpool_tunables_ser *)NULL)
+#define ROOT		((struct gmfs_super_ser *)NULL)
+#define INODE		((struct gmfs_inode_ser *)NULL)
+#define DIRENT		((struct gmfs_dirent_ser *)NULL)
+#define EXTENT		((struct gmfs_extent_ser *)NULL)
+#define ATTR		((struct gmfs_attr_ser *)NULL)
 
 static const struct field super_fields[] = {
-	FIELD(gmpool_super_ser, magic, BYTES),
-	FIELD(gmpool_super_ser, csum, BYTES),
-	FIELD(gmpool_super_ser, version, COUNT),
-	FIELD(gmpool_super_ser, super_size, COUNT),
-	FIELD(gmpool_super_ser, state, ENUM),
-	FIELD(gmpool_super_ser, feature_compat, FLAGS),
-	FIELD(gmpool_super_ser, feature_ro_compat, FLAGS),
-	FIELD(gmpool_super_ser, feature_incompat, FLAGS),
-	FIELD(gmpool_super_ser, uuid, BYTES),
-	FIELD(gmpool_super_ser, total_blocks, COUNT),
-	FIELD(gmpool_super_ser, generation, COUNT),
-	FIELD(gmpool_super_ser, nid, COUNT),
-	FIELD(gmpool_super_ser, block_shift, COUNT),
-	FIELD(gmpool_super_ser, nr_extents, COUNT),
-	FIELD(gmpool_super_ser, nr_tables, COUNT),
-	FIELD(gmpool_super_ser, nr_meta, COUNT),
-	FIELD(gmpool_super_ser, reserved0, RESERVED),
-	FIELD(gmpool_super_ser, release, BYTES),
-	FIELD(gmpool_super_ser, roots[0].owner, ENUM),
-	FIELD(gmpool_super_ser, roots[0].mbn, MBN),
-	FIELD(gmpool_super_ser, roots[1].owner, ENUM),
-	FIELD(gmpool_super_ser, roots[1].mbn, MBN),
-	FIELD(gmpool_super_ser, roots[7].owner, ENUM),
-	FIELD(gmpool_super_ser, reserved1, RESERVED),
-	FIELD(gmpool_super_ser, extents[0].base, ADDRESS),
-	FIELD(gmpool_super_ser, extents[0].size, ADDRESS),
-	FIELD(gmpool_super_ser, extents[1].base, ADDRESS),
-	FIELD(gmpool_super_ser, extents[1].size, ADDRESS),
-	FIELD(gmpool_super_ser, extents[63].base, ADDRESS),
-	FIELD(gmpool_super_ser, tables[0], ADDRESS),
-	FIELD(gmpool_super_ser, tables[1], ADDRESS),
-	FIELD(gmpool_super_ser, tables[127], ADDRESS),
-	FIELD(gmpool_super_ser, reserved2, RESERVED),
+	FIELD(SUPER->magic, BYTES),
+	FIELD(SUPER->csum, BYTES),
+	FIELD(SUPER->version, COUNT),
+	FIELD(SUPER->super_size, COUNT),
+	FIELD(SUPER->state, ENUM),
+	FIELD(SUPER->feature_compat, FLAGS),
+	FIELD(SUPER->feature_ro_compat, FLAGS),
+	FIELD(SUPER->feature_incompat, FLAGS),
+	FIELD(SUPER->uuid, BYTES),
+	FIELD(SUPER->total_blocks, COUNT),
+	FIELD(SUPER->generation, COUNT),
+	FIELD(SUPER->nid, COUNT),
+	FIELD(SUPER->block_shift, COUNT),
+	FIELD(SUPER->nr_extents, COUNT),
+	FIELD(SUPER->nr_tables, COUNT),
+	FIELD(SUPER->nr_meta, COUNT),
+	FIELD(SUPER->reserved0, RESERVED),
+	FIELD(SUPER->release, BYTES),
+	FIELD(SUPER->roots[0].owner, ENUM),
+	FIELD(SUPER->roots[0].mbn, MBN),
+	FIELD(SUPER->roots[1].owner, ENUM),
+	FIELD(SUPER->roots[1].mbn, MBN),
+	FIELD(SUPER->roots[7].owner, ENUM),
+	FIELD(SUPER->reserved1, RESERVED),
+	FIELD(SUPER->extents[0].base, ADDRESS),
+	FIELD(SUPER->extents[0].size, ADDRESS),
+	FIELD(SUPER->extents[1].base, ADDRESS),
+	FIELD(SUPER->extents[1].size, ADDRESS),
+	FIELD(SUPER->extents[63].base, ADDRESS),
+	FIELD(SUPER->tables[0], ADDRESS),
+	FIELD(SUPER->tables[1], ADDRESS),
+	FIELD(SUPER->tables[127], ADDRESS),
+	FIELD(SUPER->reserved2, RESERVED),
 };
 
 static const struct field table_fields[] = {
-	FIELD(gmpool_table_ser, magic, BYTES),
-	FIELD(gmpool_table_ser, csum, BYTES),
-	FIELD(gmpool_table_ser, uuid, BYTES),
-	FIELD(gmpool_table_ser, index, COUNT),
-	FIELD(gmpool_table_ser, nr, COUNT),
-	FIELD(gmpool_table_ser, reserved, RESERVED),
-	FIELD(gmpool_table_ser, chunks[0].phys, ADDRESS),
-	FIELD(gmpool_table_ser, chunks[0].first, MBN),
-	FIELD(gmpool_table_ser, chunks[0].nr, COUNT),
-	FIELD(gmpool_table_ser, chunks[1].phys, ADDRESS),
-	FIELD(gmpool_table_ser, chunks[1].first, MBN),
-	FIELD(gmpool_table_ser, chunks[1].nr, COUNT),
-	FIELD(gmpool_table_ser, chunks[251].phys, ADDRESS),
+	FIELD(TABLE->magic, BYTES),
+	FIELD(TABLE->csum, BYTES),
+	FIELD(TABLE->uuid, BYTES),
+	FIELD(TABLE->index, COUNT),
+	FIELD(TABLE->nr, COUNT),
+	FIELD(TABLE->reserved, RESERVED),
+	FIELD(TABLE->chunks[0].phys, ADDRESS),
+	FIELD(TABLE->chunks[0].first, MBN),
+	FIELD(TABLE->chunks[0].nr, COUNT),
+	FIELD(TABLE->chunks[1].phys, ADDRESS),
+	FIELD(TABLE->chunks[1].first, MBN),
+	FIELD(TABLE->chunks[1].nr, COUNT),
+	FIELD(TABLE->chunks[251].phys, ADDRESS),
 };
 
 static const struct field header_fields[] = {
-	FIELD(gmpool_meta_ser, magic, BYTES),
-	FIELD(gmpool_meta_ser, csum, BYTES),
-	FIELD(gmpool_meta_ser, uuid, BYTES),
-	FIELD(gmpool_meta_ser, mbn, MBN),
-	FIELD(gmpool_meta_ser, type, ENUM),
-	FIELD(gmpool_meta_ser, reserved0, RESERVED),
-	FIELD(gmpool_meta_ser, index, COUNT),
-	FIELD(gmpool_meta_ser, reserved1, RESERVED),
+	FIELD(HEADER->magic, BYTES),
+	FIELD(HEADER->csum, BYTES),
+	FIELD(HEADER->uuid, BYTES),
+	FIELD(HEADER->mbn, MBN),
+	FIELD(HEADER->type, ENUM),
+	FIELD(HEADER->reserved0, RESERVED),
+	FIELD(HEADER->index, COUNT),
+	FIELD(HEADER->reserved1, RESERVED),
 };
 
 static const struct field bitmap_fields[] = {
@@ -105,88 +117,88 @@ static const struct field bitmap_fields[] = {
 	{ offsetof(struct gmpool_bitmap_ser, bits), 8, BYTES },
 	{ offsetof(struct gmpool_bitmap_ser, bits) + 8, 8, FLAGS },
 	{ offsetof(struct gmpool_bitmap_ser, bits), 128, BYTES },
-	FIELD(gmpool_bitmap_ser, bits, BYTES),
+	FIELD(BITMAP->bits, BYTES),
 };
 
 static const struct field poison_fields[] = {
-	FIELD(gmpool_poison_ser, nr, COUNT),
-	FIELD(gmpool_poison_ser, pages[0], BLOCK),
-	FIELD(gmpool_poison_ser, pages[1], BLOCK),
-	FIELD(gmpool_poison_ser, pages[2], BLOCK),
-	FIELD(gmpool_poison_ser, pages[3], BLOCK),
-	FIELD(gmpool_poison_ser, pages, RESERVED),
+	FIELD(POISON->nr, COUNT),
+	FIELD(POISON->pages[0], BLOCK),
+	FIELD(POISON->pages[1], BLOCK),
+	FIELD(POISON->pages[2], BLOCK),
+	FIELD(POISON->pages[3], BLOCK),
+	FIELD(POISON->pages, RESERVED),
 };
 
 static const struct field tunables_fields[] = {
-	FIELD(gmpool_tunables_ser, scrub_rate, COUNT),
-	FIELD(gmpool_tunables_ser, scrub_target, COUNT),
-	FIELD(gmpool_tunables_ser, reserve, COUNT),
-	FIELD(gmpool_tunables_ser, low_watermark, COUNT),
-	FIELD(gmpool_tunables_ser, zeroing, ENUM),
-	FIELD(gmpool_tunables_ser, policy, ENUM),
-	FIELD(gmpool_tunables_ser, frozen, ENUM),
-	FIELD(gmpool_tunables_ser, reserved, RESERVED),
+	FIELD(TUNABLES->scrub_rate, COUNT),
+	FIELD(TUNABLES->scrub_target, COUNT),
+	FIELD(TUNABLES->reserve, COUNT),
+	FIELD(TUNABLES->low_watermark, COUNT),
+	FIELD(TUNABLES->zeroing, ENUM),
+	FIELD(TUNABLES->policy, ENUM),
+	FIELD(TUNABLES->frozen, ENUM),
+	FIELD(TUNABLES->reserved, RESERVED),
 };
 
 static const struct field root_fields[] = {
-	FIELD(gmfs_super_ser, version, COUNT),
-	FIELD(gmfs_super_ser, reserved0, RESERVED),
-	FIELD(gmfs_super_ser, feature_compat, FLAGS),
-	FIELD(gmfs_super_ser, feature_ro_compat, FLAGS),
-	FIELD(gmfs_super_ser, feature_incompat, FLAGS),
-	FIELD(gmfs_super_ser, root_ino, INO),
-	FIELD(gmfs_super_ser, next_cookie, COUNT),
-	FIELD(gmfs_super_ser, reserved1, RESERVED),
+	FIELD(ROOT->version, COUNT),
+	FIELD(ROOT->reserved0, RESERVED),
+	FIELD(ROOT->feature_compat, FLAGS),
+	FIELD(ROOT->feature_ro_compat, FLAGS),
+	FIELD(ROOT->feature_incompat, FLAGS),
+	FIELD(ROOT->root_ino, INO),
+	FIELD(ROOT->next_cookie, COUNT),
+	FIELD(ROOT->reserved1, RESERVED),
 };
 
 static const struct field inode_fields[] = {
-	FIELD(gmfs_inode_ser, ino, INO),
-	FIELD(gmfs_inode_ser, generation, COUNT),
-	FIELD(gmfs_inode_ser, mode, FLAGS),
-	FIELD(gmfs_inode_ser, uid, COUNT),
-	FIELD(gmfs_inode_ser, gid, COUNT),
-	FIELD(gmfs_inode_ser, nlink, COUNT),
-	FIELD(gmfs_inode_ser, flags, FLAGS),
-	FIELD(gmfs_inode_ser, preserved, COUNT),
-	FIELD(gmfs_inode_ser, reserved0, RESERVED),
-	FIELD(gmfs_inode_ser, size, COUNT),
-	FIELD(gmfs_inode_ser, rdev, COUNT),
-	FIELD(gmfs_inode_ser, atime_sec, COUNT),
-	FIELD(gmfs_inode_ser, atime_nsec, COUNT),
-	FIELD(gmfs_inode_ser, btime_nsec, COUNT),
-	FIELD(gmfs_inode_ser, reserved1, RESERVED),
+	FIELD(INODE->ino, INO),
+	FIELD(INODE->generation, COUNT),
+	FIELD(INODE->mode, FLAGS),
+	FIELD(INODE->uid, COUNT),
+	FIELD(INODE->gid, COUNT),
+	FIELD(INODE->nlink, COUNT),
+	FIELD(INODE->flags, FLAGS),
+	FIELD(INODE->preserved, COUNT),
+	FIELD(INODE->reserved0, RESERVED),
+	FIELD(INODE->size, COUNT),
+	FIELD(INODE->rdev, COUNT),
+	FIELD(INODE->atime_sec, COUNT),
+	FIELD(INODE->atime_nsec, COUNT),
+	FIELD(INODE->btime_nsec, COUNT),
+	FIELD(INODE->reserved1, RESERVED),
 };
 
 static const struct field dirent_fields[] = {
-	FIELD(gmfs_dirent_ser, parent, INO),
-	FIELD(gmfs_dirent_ser, ino, INO),
-	FIELD(gmfs_dirent_ser, cookie, COUNT),
-	FIELD(gmfs_dirent_ser, name_len, COUNT),
-	FIELD(gmfs_dirent_ser, type, ENUM),
-	FIELD(gmfs_dirent_ser, nr_slots, COUNT),
-	FIELD(gmfs_dirent_ser, reserved, RESERVED),
+	FIELD(DIRENT->parent, INO),
+	FIELD(DIRENT->ino, INO),
+	FIELD(DIRENT->cookie, COUNT),
+	FIELD(DIRENT->name_len, COUNT),
+	FIELD(DIRENT->type, ENUM),
+	FIELD(DIRENT->nr_slots, COUNT),
+	FIELD(DIRENT->reserved, RESERVED),
 	{ offsetof(struct gmfs_dirent_ser, name), 4, BYTES },
 	{ offsetof(struct gmfs_dirent_ser, name), 32, BYTES },
 };
 
 static const struct field extent_fields[] = {
-	FIELD(gmfs_extent_ser, ino, INO),
-	FIELD(gmfs_extent_ser, file_block, BLOCK),
-	FIELD(gmfs_extent_ser, pool_block, BLOCK),
-	FIELD(gmfs_extent_ser, count, COUNT),
-	FIELD(gmfs_extent_ser, flags, FLAGS),
+	FIELD(EXTENT->ino, INO),
+	FIELD(EXTENT->file_block, BLOCK),
+	FIELD(EXTENT->pool_block, BLOCK),
+	FIELD(EXTENT->count, COUNT),
+	FIELD(EXTENT->flags, FLAGS),
 };
 
 static const struct field attr_fields[] = {
-	FIELD(gmfs_attr_ser, ino, INO),
-	FIELD(gmfs_attr_ser, id, COUNT),
-	FIELD(gmfs_attr_ser, size, COUNT),
-	FIELD(gmfs_attr_ser, offset, COUNT),
-	FIELD(gmfs_attr_ser, len, COUNT),
-	FIELD(gmfs_attr_ser, kind, ENUM),
-	FIELD(gmfs_attr_ser, nr_slots, COUNT),
-	FIELD(gmfs_attr_ser, name_len, COUNT),
-	FIELD(gmfs_attr_ser, reserved, RESERVED),
+	FIELD(ATTR->ino, INO),
+	FIELD(ATTR->id, COUNT),
+	FIELD(ATTR->size, COUNT),
+	FIELD(ATTR->offset, COUNT),
+	FIELD(ATTR->len, COUNT),
+	FIELD(ATTR->kind, ENUM),
+	FIELD(ATTR->nr_slots, COUNT),
+	FIELD(ATTR->name_len, COUNT),
+	FIELD(ATTR->reserved, RESERVED),
 	{ offsetof(struct gmfs_attr_ser, data), 32, BYTES },
 };
 
@@ -458,7 +470,7 @@ static void mend_record(const struct layout *layout, u8 *p, unsigned int offset)
 	}
 }
 
-static void for_each_record(u16 type, void (*fn)(u8 *p, void *record))
+static void visit_records(u16 type, void (*fn)(u8 *p, void *record))
 {
 	unsigned int i, offset;
 
@@ -509,7 +521,7 @@ static void mend_bitmaps(void)
 	if (!used_map || !dirty_map)
 		return;
 	memset(used_map->bits, 0, sizeof(used_map->bits));
-	for_each_record(GMFS_META_EXTENTS, mark_used);
+	visit_records(GMFS_META_EXTENTS, mark_used);
 	mend_csum((void *)used_map);
 	mend_csum((void *)dirty_map);
 }
@@ -550,9 +562,9 @@ static void count_root(u8 *p, void *record)
 static void mend_links(void)
 {
 	memset(links, 0, sizeof(links));
-	for_each_record(GMFS_META_SUPER, count_root);
-	for_each_record(GMFS_META_DIRENTS, count_link);
-	for_each_record(GMFS_META_INODES, set_links);
+	visit_records(GMFS_META_SUPER, count_root);
+	visit_records(GMFS_META_DIRENTS, count_link);
+	visit_records(GMFS_META_INODES, set_links);
 }
 
 static void mend(u8 *p, const struct layout *layout)
@@ -684,14 +696,14 @@ static void change_bytes(void)
 static void change_ops(void)
 {
 	struct input *input = at.input;
-	unsigned int nr = min_t(unsigned int, input->nr_ops, sizeof(input->ops));
+	const unsigned int room = sizeof(input->ops);
+	unsigned int nr = min(input->nr_ops, room);
 
 	if (one_in(2)) {
-		input->nr_ops = LLVMFuzzerMutate(input->ops, nr, min(nr + 64,
-						 (unsigned int)sizeof(input->ops)));
+		input->nr_ops = LLVMFuzzerMutate(input->ops, nr, min(nr + 64, room));
 		return;
 	}
-	input->nr_ops = min_t(unsigned int, nr + rnd(24), sizeof(input->ops));
+	input->nr_ops = min_t(unsigned int, nr + rnd(24), room);
 	for (; nr < input->nr_ops; nr++)
 		input->ops[nr] = rnd(256);
 }
