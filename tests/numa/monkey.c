@@ -158,7 +158,9 @@ static void *somewhere(size_t *len)
 static long call_open(void)
 {
 	int *where = slot();
-	int made = open(name(), below(4) | (below(2) ? O_CREAT : 0) | flags(), below(01000));
+	int odd = below(4) | (below(2) ? O_CREAT : 0) | flags();
+	/* Who opens a pipe would wait for another who does. */
+	int made = open(name(), O_NONBLOCK | (below(3) ? O_RDWR | O_CREAT : odd), 0600 | below(01000));
 
 	if (made < 0)
 		return made;
@@ -549,7 +551,7 @@ static long call_handle(void)
 	if (rarely())
 		handle.room[below(32)] ^= 1 << below(8);
 	root = open(dir, O_RDONLY | O_DIRECTORY);
-	opened = open_by_handle_at(root, &handle.fh, below(4));
+	opened = open_by_handle_at(root, &handle.fh, O_NONBLOCK | below(4));
 	close(root);
 	if (opened >= 0)
 		close(opened);
@@ -712,6 +714,8 @@ static _Noreturn void work(unsigned int id, uint64_t seed, int seconds, struct c
 			signal(sig, SIG_IGN);
 	for (i = 0; i < ARRAY_SIZE(fds); i++)
 		fds[i] = -1;
+	/* Who is stuck all the same is not waited for. */
+	alarm(seconds + 60);
 	while (time(NULL) < end) {
 		i = below(ARRAY_SIZE(calls));
 		__atomic_fetch_add(&counts[i].made, 1, __ATOMIC_RELAXED);
