@@ -674,9 +674,14 @@ static bool __init leaves_room(int nid, u64 size)
 static bool __init fits(int nid, u64 size)
 {
 	u64 total = node_size(nid);
+	u32 nr;
 
-	return size <= total && keep_on(nid, size) <= total - size &&
-	       (!scratch_wanted || leaves_room(nid, size));
+	if (size > total || keep_on(nid, size) > total - size)
+		return false;
+	if (scratch_wanted)
+		return leaves_room(nid, size);
+	/* It can still need too many extents. */
+	return !gmpool_layout_pick(ranges, nr_ranges, size, picked, &nr);
 }
 
 /*
