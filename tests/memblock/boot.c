@@ -279,6 +279,16 @@ static u64 scratch_size(u64 low, int nid, unsigned int scale)
 	return memblock_reserved_kern_size(low, nid) * scale / 100;
 }
 
+static bool has_low_memory(int nid)
+{
+	unsigned int i;
+
+	for (i = 0; i < machine->memory.nr; i++)
+		if (machine->memory.at[i].nid == nid && machine->memory.at[i].base < SZ_4G)
+			return true;
+	return false;
+}
+
 static bool have_scratch(phys_addr_t base, u64 size)
 {
 	struct piece *piece = &outcome->scratch[outcome->nr_scratch++];
@@ -315,8 +325,10 @@ static const char *reserve_scratch(void)
 	if (!memblock_alloc(NODES * 2 * sizeof(u64), PAGE_SIZE))
 		return "array";
 	if (!have_scratch(memblock_phys_alloc_range(low, SCRATCH_ALIGN, 0,
-						    ARCH_LOW_ADDRESS_LIMIT), low))
+						    ARCH_LOW_ADDRESS_LIMIT), low)) {
+		outcome->starved_low = true;
 		return "low";
+	}
 	if (!have_scratch(memblock_phys_alloc(global, SCRATCH_ALIGN), global))
 		return "global";
 	for (nid = 0; nid < NODES; nid++) {
@@ -328,6 +340,7 @@ static const char *reserve_scratch(void)
 		if (!have_scratch(memblock_alloc_range_nid(node, SCRATCH_ALIGN, 0,
 							   MEMBLOCK_ALLOC_ACCESSIBLE, nid, true),
 				  node)) {
+			outcome->starved_low = has_low_memory(nid);
 			snprintf(text, sizeof(text), "node %d", nid);
 			return text;
 		}
@@ -413,7 +426,9 @@ static void set_up(void)
 	}
 	for (i = 0; i < machine->reserved.nr; i++) {
 		piece = &machine->reserved.at[i];
-		if (!(piece->flags & PIECE_KERNEL))
+		/* By now memblock can have tables of its own there. */
+		if (!(piece->flags & PIECE_KERNEL) &&
+		    !memblock_is_region_reserved(piece->base, piece->size))
 			memblock_reserve(piece->base, piece->size);
 	}
 	tell_nodes_of_reservations();

@@ -52,6 +52,7 @@ struct machine {
 	uint64_t image_size;
 	uint64_t brk_size;		/* of which nobody uses the end */
 	bool movable_node;
+	bool mirrored;
 	bool kdump;
 	bool kho;
 	char kho_scratch[64];		/* its parameter, empty if there is none */
@@ -77,6 +78,8 @@ struct outcome {
 	struct pieces reserved[2];
 	/* Who found no room later, empty if all did. */
 	char starved[64];
+	/* It was for KHO, on a node with memory below 4 GiB. */
+	bool starved_low;
 	unsigned int nr_scratch;
 	struct piece scratch[NODES + 2];	/* of KHO, in the order in which it had them */
 	uint64_t free[NODES];

@@ -359,7 +359,8 @@ static void check_pool(const struct machine *machine, const struct outcome *outc
 			fail("node %d: extent at %#" PRIx64 " has something that was reserved", pool->nid, base);
 		if (touched(&outcome->reserved[1], base, end))
 			fail("node %d: extent at %#" PRIx64 " is reserved", pool->nid, base);
-		if (base < machine->image + machine->image_size && end > machine->image)
+		if (base < machine->image + machine->image_size - machine->brk_size &&
+		    end > machine->image)
 			fail("node %d: extent at %#" PRIx64 " has the kernel's image", pool->nid, base);
 		last = end;
 		base = down(base + GIB - 1, GIB);

@@ -193,6 +193,7 @@ static void make_memory(struct machine *machine, struct random *random)
 		add_memory(machine, &at, parts[i].size, parts[i].nid, flags, low_end);
 	}
 	machine->movable_node = hotplug && random_one_in(random, 2);
+	machine->mirrored = mirrored;
 }
 
 /* --- what has it already ----------------------------------------------------------- */
@@ -277,7 +278,8 @@ static void make_reservations(struct machine *machine, struct random *random)
 			reserve(machine, random, up(random_size(random, 256 * MIB, GIB), MIB),
 				MIB, MEMORY_END, 0);
 	}
-	nr = random_one_in(random, 8) ? 400 : random_below(random, 12);
+	/* No more pieces than the code of pools looks at, GMPOOL_MAX_RANGES. */
+	nr = random_one_in(random, 8) ? 200 : random_below(random, 12);
 	for (i = 0; i < nr; i++)			/* firmware */
 		reserve(machine, random, up(random_size(random, PAGE, 4 * MIB), PAGE), PAGE,
 			MEMORY_END, 0);
@@ -342,6 +344,9 @@ static uint64_t node_edge(const struct machine *machine, int nid, bool last)
 bool is_predictable(const struct machine *machine)
 {
 	int nid, largest = -1;
+
+	if (machine->movable_node || machine->mirrored)
+		return false;
 
 	for (nid = 0; nid < NODES; nid++) {
 		uint64_t bytes = node_bytes(machine, nid);

@@ -34,7 +34,8 @@ uint64_t node_bytes(const struct machine *machine, int nid);
 /*
  * Is it known where KHO's area for all nodes goes? It goes to the highest address with
  * room, and where that is beside the pool of a smaller node, depends on its exact size.
- * Nor are there nodes so small that others help them out.
+ * Nor are there nodes so small that others help them out, or memory that the kernel
+ * takes on another node, as mirrored memory, or does not take on any.
  */
 bool is_predictable(const struct machine *machine);
 void make_request(struct request *request, const struct machine *machine, struct random *random);
