@@ -81,12 +81,13 @@ class Line:
 
     @property
     def best(self):
-        """The peer to be ahead of."""
+        """The peer to be ahead of; none if guestmemfs is only beside itself, used otherwise."""
+        others = [peer for peer in self.theirs if not peer.startswith(OURS)]
         pick = max if self.compare.more else min
-        return pick(self.theirs, key=lambda peer: self.theirs[peer].value)
+        return pick(others, key=lambda peer: self.theirs[peer].value) if others else None
 
     def behind(self, peer):
-        return self.better(self.theirs[peer].value, self.ours.value)
+        return not peer.startswith(OURS) and self.better(self.theirs[peer].value, self.ours.value)
 
     @property
     def missed(self):

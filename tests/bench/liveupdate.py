@@ -71,13 +71,23 @@ def derive(figures):
     """What is kept costs more than a kexec without it, of the same kernel's memory."""
     bases = {OURS: "nothing-2", LUO: "nothing-2", **{peer: f"nothing-{peer}" for peer in MEMFDS}}
     for peer, base in bases.items():
-        for x, figure in figures.curve("liveupdate", peer, "live update"):
-            without = figures.get("liveupdate", "nothing-4" if x >= LARGE[0] else base, "live update", 0)
-            if not without:
-                continue
-            more = [value - without.value for value in figure.values]
-            yield row(peer, "extra", x, more), figure.command
-            yield row(peer, "extra per GiB", x, [value * GIB / x for value in more]), figure.command
+        curve = figures.curve("liveupdate", peer, "live update")
+        for nothing, points in ((base, [p for p in curve if p[0] < LARGE[0]]),
+                                ("nothing-4", [p for p in curve if p[0] >= LARGE[0]])):
+            yield from beside(peer, figures.get("liveupdate", nothing, "live update", 0), points)
+
+
+def beside(peer, nothing, points):
+    """The curve of a peer, beside a kexec that keeps nothing, and what it grows by from its first point on."""
+    if not nothing or not points:
+        return
+    least, first = points[0]
+    for x, figure in points:
+        extra = [value - nothing.value for value in figure.values]
+        yield row(peer, "extra", x, extra), figure.command
+        if x > least:
+            growth = [(value - first.value) * GIB / (x - least) for value in figure.values]
+            yield row(peer, "extra for each GiB", x, growth), figure.command
 
 
 def row(peer, what, x, values):
@@ -87,7 +97,8 @@ def row(peer, what, x, values):
 NOTES = (
     "Memory of the given size is preserved, the machine kexecs, it is retrieved, and touched once for each leaf, which "
     "also finds each to be what it was. What is shown as extra is beside a kexec of the same machine with nothing kept; "
-    "for guestmemfs, of a machine that never had the pool's memory. LUO refuses hugetlbfs, tmpfs and guest_memfd, so "
+    "for guestmemfs, of a machine that never had the pool's memory; for each GiB, it is what the size adds from the "
+    "smallest on. LUO refuses hugetlbfs, tmpfs and guest_memfd, so "
     "these keep nothing. guestmemfs-luo are descriptors that LUO preserves, guestmemfs files that are found by "
     "their names.",
     "From 64 GiB on it is a machine of four nodes with pools of 1016 GiB, a file on each, and a debugging interface that "
@@ -96,16 +107,20 @@ NOTES = (
 )
 
 COMPARE = (
-    *(Compare(f"Live update, extra per GiB, {x_text(size)} kept", "extra per GiB", size, (*MEMFDS, LUO),
-              aim=0.05e6 if size >= GIB else None,
-              key=True) for size in (256 * MIB, GIB, 2 * GIB)),
-    *(Compare(f"Live update, all of it, {x_text(size)} kept", "live update", size, MEMFDS)
+    *(Compare(f"Live update, extra with {x_text(size)} kept", "extra", size, (*MEMFDS, LUO), key=True)
+      for size in (64 * MIB, GIB, 2 * GIB)),
+    *(Compare(f"Live update, extra for each GiB, up to {x_text(size)}", "extra for each GiB", size, (*MEMFDS, LUO),
+              aim=0.05e6, key=True) for size in (GIB, 2 * GIB)),
+    Compare("Live update, extra for each GiB, up to 1016 GiB, and to 1 GiB by others", "extra for each GiB", GIB, MEMFDS,
+            aim=0.05e6, ours_at=LARGE[-1], key=True),
+    *(Compare(f"Live update, all of it, {x_text(size)} kept", "live update", size, (*MEMFDS, LUO))
       for size in (GIB, 2 * GIB)),
+    *(Compare(f"Live update, {what}, 1 GiB kept", what, GIB, (*MEMFDS, LUO)) for what in (
+        "preserve", "kexec", "retrieve", "first touch")),
 )
 
 PLOTS = (
     Plot("Extra cost of a kexec that keeps memory", "extra", "memory that is kept", "million instructions", scale=1e6),
-    Plot("Extra cost for each GiB", "extra per GiB", "memory that is kept", "million instructions", scale=1e6),
     Plot("All of it: preserve, kexec, retrieve, touch", "live update", "memory that is kept", "million instructions",
          scale=1e6, peers=(OURS, LUO, *MEMFDS)),
 )

@@ -89,6 +89,8 @@ def table(run, modules):
     rows = [("", OURS, "best other", "", "ratio", "")]
     for module in modules:
         for line in figures.lines(module.__name__, module.COMPARE):
+            if not line.best:
+                continue
             rows.append((line.compare.title, line.ours.text(), line.theirs[line.best].text(), line.best,
                          line.ratio(line.best), remark(line)))
     widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
@@ -126,6 +128,8 @@ def update_readme(run, modules):
              "| | guestmemfs | best other | | ratio |", "|---|--:|--:|---|--:|"]
     for module in modules:
         for line in figures.lines(module.__name__, [c for c in module.COMPARE if c.key]):
+            if not line.best:
+                continue
             lines.append(f"| {line.compare.title} | {line.ours.text()} | {line.theirs[line.best].text()} | "
                          f"{line.best} | {line.ratio(line.best)} |")
     with open(README, encoding="utf-8") as f:
