@@ -279,6 +279,9 @@ int main(int argc, char **argv)
 	} else if (argc == 2 && !strcmp(argv[1], "find")) {
 		find();
 	} else if (argc >= 3 && !strcmp(argv[1], "clean")) {
+		/* It says so of each byte, and a serial line is slow. */
+		write_file("/sys/module/printk/parameters/ignore_loglevel", "N");
+		write_file("/proc/sys/kernel/printk", "1");
 		for (i = 2; i < argc; i++)
 			clean(argv[i]);
 		load_kernel();

@@ -13,6 +13,7 @@ def machine(name, cpus, work, icount, memory):
     """work: (files, CPUs, runs)"""
     script = """
     mount_node 1
+    wait_clean 1
     mount_tmpfs tmp nr_inodes=0
     declare -A at=([guestmemfs]=/mnt/node1 [tmpfs]=/mnt/tmp)
     """

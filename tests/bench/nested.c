@@ -3,9 +3,10 @@
  * How long a virtual machine takes from the start of its VMM to the first byte, and to
  * the end of the first line, of its console, which is the VMM's standard output.
  *
- * usage: nested PEER SIZE RUNS COMMAND...
+ * usage: nested PEER SIZE RUNS FILE COMMAND...
  *
- * One run before those that count brings the VMM into the page cache.
+ * One run before those that count brings the VMM into the page cache. After each, FILE is
+ * deleted, if it is not "-", and a pool of guestmemfs has its time to zero what was used.
  */
 #include <errno.h>
 #include <signal.h>
@@ -13,7 +14,7 @@
 
 #include "bench.h"
 
-static void run(char **argv, struct series *byte, struct series *line)
+static void run(const char *file, char **argv, struct series *byte, struct series *line)
 {
 	uint64_t start = now(), first = 0;
 	int fds[2], status;
@@ -46,6 +47,9 @@ static void run(char **argv, struct series *byte, struct series *line)
 	kill(child, SIGKILL);
 	waitpid(child, &status, 0);
 	close(fds[0]);
+	if (strcmp(file, "-") && unlink(file))
+		err(2, "%s", file);
+	wait_clean();
 }
 
 int main(int argc, char **argv)
@@ -53,11 +57,12 @@ int main(int argc, char **argv)
 	struct series byte = { "first byte", "time" }, line = { "first line", "time" };
 	int runs;
 
-	if (argc < 5)
-		errx(2, "usage: nested PEER SIZE RUNS COMMAND...");
-	run(argv + 4, NULL, NULL);
+	if (argc < 6)
+		errx(2, "usage: nested PEER SIZE RUNS FILE COMMAND...");
+	wait_clean();
+	run(argv[4], argv + 5, NULL, NULL);
 	for (runs = atoi(argv[3]); runs; runs--)
-		run(argv + 4, &byte, &line);
+		run(argv[4], argv + 5, &byte, &line);
 	print_series(argv[1], parse_size(argv[2]), &byte);
 	print_series(argv[1], parse_size(argv[2]), &line);
 	return 0;

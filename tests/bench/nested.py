@@ -31,18 +31,15 @@ def machines(quick):
     mount_node 1
     mount_tmpfs huge huge=always
     huge_pages 2048 {SIZE >> 21}
-    wait_clean 1
     """
     for peer, backend in BACKENDS.items():
         if quick and peer.startswith(("tmpfs", "memfd-4k-")):
             continue
         # A gigabyte of zeroes in pieces of 4 KiB takes long, and differs little.
         script += f"""
-        nested {peer} {size} {2 if peer == "memfd-4k-prealloc" else runs} qemu-system-x86_64 -accel kvm -cpu host -m {size} \\
+        nested {peer} {size} {2 if peer == "memfd-4k-prealloc" else runs} {backend.partition("mem-path=")[2] or "-"} qemu-system-x86_64 -accel kvm -cpu host -m {size} \\
             -object {backend},id=ram,size={size} -machine q35,memory-backend=ram \\
             -nographic -nodefaults -serial stdio
-        rm -f /mnt/node1/vm /mnt/huge/vm
-        wait_clean 1
         """
     # Huge pages, what is small, and QEMU with all that it loads.
     yield Machine("nested", script, topology="node=0,cpus=0,mem=7G;node=1,mem=3G",
