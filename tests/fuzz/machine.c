@@ -536,11 +536,6 @@ int memblock_remove(u64 base, u64 size)
 	return 0;
 }
 
-int memblock_add_node(u64 base, u64 size, int nid, enum memblock_flags flags)
-{
-	return -EINVAL;
-}
-
 bool memblock_is_region_memory(u64 base, u64 size)
 {
 	return in_arena(base) && in_arena(base + size - 1);
@@ -550,11 +545,6 @@ bool memblock_is_region_memory(u64 base, u64 size)
 bool memblock_is_region_reserved(u64 base, u64 size)
 {
 	return in_arena(base);
-}
-
-u64 memblock_reserved_kern_size(u64 limit, int nid)
-{
-	return 0;
 }
 
 /* The rest of the kernel. */

@@ -365,9 +365,13 @@ bool fuzz_mem_range(int *i, int nid, unsigned long *start, unsigned long *end,
 		    int *node);
 void *memblock_alloc(u64 size, u64 align);
 int memblock_remove(u64 base, u64 size);
-int memblock_add_node(u64 base, u64 size, int nid, enum memblock_flags flags);
 bool memblock_is_region_memory(u64 base, u64 size);
 bool memblock_is_region_reserved(u64 base, u64 size);
+
+/* Only for making pools, which is not tested here: they do not exist. */
+int memblock_add_node(u64 base, u64 size, int nid, enum memblock_flags flags);
+int memblock_reserve(u64 base, u64 size);
+int memblock_phys_free(u64 base, u64 size);
 u64 memblock_reserved_kern_size(u64 limit, int nid);
 
 #define memblock_alloc_low	memblock_alloc
