@@ -81,7 +81,7 @@ def test_processors_come_and_go(vm):
         echo 0 > $cpus/cpu3/online
         equal "$(cat $cpus/online)" 0-1 'processors'
     fi
-    """ + AGAIN, nodes=2, cpus=4, mem="1G", append="guestmemfs=0:128M,1:512M", boots=2)
+    """ + AGAIN, nodes=2, cpus=4, mem="2G", append="guestmemfs=0:128M,1:512M", boots=2)
 
 
 def test_memory_goes_and_comes(vm):
@@ -170,8 +170,8 @@ def test_memory_is_added(vm, tmp_path):
 
 # name: words of the command line, pools
 WORDS = {
-    "mem": ("guestmemfs=0:256M,1:256M mem=1856M", [0, 1]),
-    "memmap-reserves": ("guestmemfs=0:256M,1:256M memmap=64M$0x50000000 memmap=1M$0x28100000", [0, 1]),
+    "mem": ("guestmemfs=0:256M,1:256M mem=5888M", [0, 1]),
+    "memmap-reserves": ("guestmemfs=0:256M,1:256M memmap=64M$0x50000000 memmap=1M$0x160000000", [0, 1]),
     "hugetlb-cma": ("guestmemfs=0:256M,1:256M hugepages=32 cma=64M movablecore=256M", [0, 1]),
     "crash-kernel": ("guestmemfs=1:256M crashkernel=128M", [1]),
     "nokaslr-nosmp": ("guestmemfs=0:256M,1:256M nokaslr nosmp", [0, 1]),
@@ -197,7 +197,7 @@ m[:] = b"s" * (4 << 20)
 END
         ;;
     esac
-    """ + AGAIN, nodes=2, mem="1G", append=append, boots=2)
+    """ + AGAIN, nodes=2, mem="2G", append=append, boots=2)
 
 
 def test_efi(vm):
@@ -211,6 +211,7 @@ def test_efi(vm):
 def test_lockdown(vm):
     """All works, and root sees no memory of guests either."""
     vm("POOLS='0 1'" + SCRIPT.replace("check_kho", "") + r"""
+    mount -t securityfs none /sys/kernel/security
     has "$(cat /sys/kernel/security/lockdown)" '\[confidentiality\]' lockdown
     fails head -c 1 /dev/mem 2> /dev/null
     fails head -c 1 /proc/kcore 2> /dev/null
