@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Blocks are zeroed before anybody gets them: by the pool's thread, or at last by who wants them."""
 
+import os
+
 import pytest
 
 # A GiB that is aligned, and no more.
@@ -112,9 +114,9 @@ def test_dirty_blocks_survive_kexec(vm):
     """, boots=2, **ONE)
 
 
-@pytest.mark.parametrize("rounds,seconds", [(2500, 900)])
-def test_no_leak_between_owners(vm, rounds, seconds):
-    """10,000 rounds on a pool that is always nearly full, with kexecs in between."""
+def test_no_leak_between_owners(vm):
+    """On a pool that is always nearly full, with kexecs in between."""
+    rounds = int(os.environ.get("LEAK_ROUNDS", "1000"))
     run = vm(rf"""
     mount_node 0
     cd /mnt/node0
@@ -127,6 +129,6 @@ def test_no_leak_between_owners(vm, rounds, seconds):
         vm-kexec
     fi
     """, nodes=1, mem="1G", append="guestmemfs=0:128M", boots=4,
-             options=[f"--timeout={seconds}"])
+             options=[f"--timeout={240 + rounds}"])
     done = run.lines("^rounds=")
     assert len(done) == 4
