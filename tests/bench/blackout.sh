@@ -1,18 +1,19 @@
 #!/bin/bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Inside the machine of scripts/bench-blackout, in both kernels: stops virtual
-# machines, one on each node, keeps them over a kexec, and lets them run.
+# Inside the machine of blackout.py, in both kernels: stops virtual machines, one
+# on each node, keeps them over a kexec, and lets them run.
 #
-# usage: blackout.sh METHOD NUMBER SIZE KERNEL
-#
-# Prints "mark NAME" as it goes; whoever reads that knows when it was. Of emulated
-# processors only one can run a guest at a time: the others are paused meanwhile.
+# usage: blackout.sh METHOD NUMBER SIZE
 
 set -euo pipefail
 
-top=$(cd "$(dirname "$0")/../.." && pwd)
-method=$1 number=$2 size=$3 kernel=$4
+here=$(cd "$(dirname "$0")" && pwd)
+top=$here/../..
+# shellcheck source=tests/bench/lib.sh
+. "$here/lib.sh"
+method=$1 number=$2 size=$3
+kernel=/run/vm/host$(cat "$(cat /run/vm/ctldir)/kernel")
 initrd=/tmp/guest.cpio
 names=()
 for ((i = 0; i < number; i++)); do
@@ -24,13 +25,14 @@ vmm() {
 	/usr/bin/python3 -B "$top/tests/numa/vmm.py" "$@"
 }
 
+# mark NAME: what has just ended
 mark() {
-	echo "mark $1"
+	echo "$1 $(now)" >> "$VM_SCRATCH/marks"
 }
 
 # memfds make|retrieve: a process that has them
 memfds() {
-	/usr/bin/python3 -B "$top/tests/bench/memfds.py" "$1" /run/memfds \
+	/usr/bin/python3 -B "$here/memfds.py" "$1" /run/memfds \
 		"$(numfmt --from=iec "$size")" "${names[@]}" > /tmp/memfds &
 	echo $! > /tmp/memfds.pid
 	until grep -q ready /tmp/memfds; do
@@ -39,17 +41,13 @@ memfds() {
 	done
 }
 
-mkdir -p /tmp/root/proc
-cp "$top/build/test/bin/guest" /tmp/root/init
-(cd /tmp/root && find . | busybox cpio -o -H newc > "$initrd" 2> /dev/null)
-
-[ "$VM_BOOT" = 1 ] || mark booted
+[ "$VM_BOOT" = 1 ] || mark kernel
 
 case $method in
 guestmemfs)
 	gmfs-numa mount > /dev/null
 	;;
-memfd)
+memfd-luo)
 	if [ "$VM_BOOT" = 1 ]; then
 		memfds make
 	else
@@ -62,11 +60,16 @@ file)
 	export VMM_FOLDER=$VM_SCRATCH VMM_MOVE=1
 	;;
 esac
+[ "$VM_BOOT" = 1 ] || mark retrieve
+
+mkdir -p /tmp/root/proc
+cp "$top/build/bench/bin/guest" /tmp/root/init
+(cd /tmp/root && find . | busybox cpio -o -H newc > "$initrd" 2> /dev/null)
 
 if [ "$VM_BOOT" = 1 ]; then
 	for ((i = 0; i < number; i++)); do
 		vmm start "$i" "$size" "$kernel" "$initrd"
-		vmm ticks "$i" 2
+		vmm ticks "$i" 2 > /dev/null
 		vmm stop "$i"
 	done
 	vm-kexec --load-only
@@ -74,8 +77,8 @@ if [ "$VM_BOOT" = 1 ]; then
 	for ((i = 0; i < number; i++)); do
 		vmm save "$i"
 	done
-	mark saved
-	if [ "$method" = memfd ]; then
+	mark save
+	if [ "$method" = memfd-luo ]; then
 		cp /run/memfds/*.state "$VM_SCRATCH"
 		kill -USR1 "$(cat /tmp/memfds.pid)"
 		until [ -e /run/memfds/preserved ]; do
@@ -83,18 +86,25 @@ if [ "$VM_BOOT" = 1 ]; then
 			sleep 0.01
 		done
 	fi
-	mark preserved
+	mark preserve
 	kexec -e
 fi
 
-mark retrieved
 for ((i = 0; i < number; i++)); do
 	vmm resume "$i" "$size" "$kernel" "$initrd"
+	# In its turn: of emulated processors only one can run a guest at a time.
 	vmm stop "$i"
 done
-mark resumed
+mark resume
 for ((i = 0; i < number; i++)); do
 	vmm cont "$i"
-	vmm ticks "$i" 2
+	vmm ticks "$i" 2 > /tmp/ticks
+	[ "$(grep -c 'memory and connection are good' /tmp/ticks)" = 2 ] || die "$(cat /tmp/ticks)"
 	vmm stop "$i"
 done
+
+before=
+while read -r name time; do
+	[ -z "$before" ] || row "$method" "$name" "$number" time $((time - before))
+	before=$time
+done < "$VM_SCRATCH/marks"

@@ -127,10 +127,12 @@ def state(node):
 
 def start(node, size, kernel, initrd, *more):
     user = os.environ.get("VMM_USER")
-    nodes = node.replace("+", ",")
+    nodes = node.split("+")
+    with_cpus = [n for n in nodes if read(f"/sys/devices/system/node/node{n}/cpulist").strip()]
     command = [
         *(["setpriv", f"--reuid={user}", "--clear-groups"] if user else []),
-        "numactl", f"--cpunodebind={nodes}", f"--membind={nodes}",
+        "numactl", f"--membind={','.join(nodes)}",
+        *([f"--cpunodebind={','.join(with_cpus)}"] if with_cpus else []),
         "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", *memory(node, size),
         "-nographic", "-nodefaults", "-no-reboot",
         "-serial", f"file:{path(node, 'console')}",
