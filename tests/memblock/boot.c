@@ -37,7 +37,7 @@ unsigned long boot_image_start;
 unsigned long boot_image_end;
 nodemask_t boot_online;
 bool movable_node_enabled;
-extern bool mirrored_kernelcore;
+extern bool mirrored_kernelcore;	/* in the internal.h of memblock's tests */
 
 static const struct machine *machine;
 static struct outcome *outcome;
@@ -108,7 +108,8 @@ void boot_printk(const char *fmt, ...)
 				 (unsigned long long)*va_arg(args, phys_addr_t *));
 		} else {
 			len = 1 + strspn(fmt + 1, "#0123456789.*lz");
-			snprintf(spec, sizeof(spec), "%.*s", (int)++len, fmt);
+			len++;
+			snprintf(spec, sizeof(spec), "%.*s", (int)len, fmt);
 			if (strstr(spec, ".*s")) {
 				int width = va_arg(args, int);
 
@@ -506,6 +507,9 @@ const struct outcome *boot(const struct machine *of, const char *const *values,
 		exit(2);
 	}
 	if (!pid) {
+		/* memblock's tests have messages of it printed. */
+		if (!freopen("/dev/null", "w", stdout))
+			_exit(2);
 		run(values);
 		_exit(0);
 	}

@@ -9,7 +9,6 @@
  */
 
 #include <getopt.h>
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,10 +70,10 @@ static void try(const struct machine *machine, const struct request *request,
 	if (failures > before) {
 		print_request(request);
 		for (i = 0; i < outcome->nr_scratch; i++)
-			printf("# scratch at %#" PRIx64 " of %" PRIu64 " MiB on node %d\n",
+			printf("# scratch at %#lx of %lu MiB on node %d\n",
 			       outcome->scratch[i].base, outcome->scratch[i].size / MIB,
 			       outcome->scratch[i].nid);
-		printf("# image at %#" PRIx64 "\n# log:\n%s\n", machine->image, outcome->log);
+		printf("# image at %#lx\n# log:\n%s\n", machine->image, outcome->log);
 	}
 	boot_forget(outcome);
 }
@@ -111,7 +110,7 @@ static void try_limits(struct machine *machine, const struct request *request,
 		for (nid = 0; nid < NODES; nid++)
 			if (bytes[nid] && verdicts[nid].kind != VERDICT_NO_ROOM &&
 			    again[nid].kind != VERDICT_POOL)
-				fail("node %u: %" PRIu64 " MiB are refused now, verdict %d, allowed are %" PRIu64 " MiB, image at %#" PRIx64,
+				fail("node %u: %lu MiB are refused now, verdict %d, allowed are %lu MiB, image at %#lx",
 				     nid, bytes[nid] / MIB, again[nid].kind, again[nid].allowed,
 				     machine->image);
 		if (!place_image(machine, random))
@@ -129,7 +128,7 @@ static void try_limits(struct machine *machine, const struct request *request,
 		if (verdicts[nid].kind == VERDICT_TOO_LARGE &&
 		    (again[nid].kind != VERDICT_TOO_LARGE ||
 		     again[nid].allowed != verdicts[nid].allowed))
-			fail("node %u: verdict %d, allowed are %" PRIu64 " MiB, were %" PRIu64 " MiB", nid,
+			fail("node %u: verdict %d, allowed are %lu MiB, were %lu MiB", nid,
 			     again[nid].kind, again[nid].allowed, verdicts[nid].allowed);
 }
 
@@ -203,12 +202,12 @@ int main(int argc, char **argv)
 		}
 	}
 
-	printf("TAP version 13\n1..%" PRIu64 "\n", machines);
+	printf("TAP version 13\n1..%lu\n", machines);
 	for (i = 0; i < machines; i++) {
 		failures = 0;
 		try_machine(first + i);
-		printf("%s %" PRIu64 " - %smachine %" PRIu64 "\n",
-		       failures ? "not ok" : "ok", i + 1, predictable ? "predictable " : "", first + i);
+		printf("%s %lu - %smachine %lu\n", failures ? "not ok" : "ok",
+		       i + 1, predictable ? "predictable " : "", first + i);
 		bad += failures > 0;
 	}
 	printf("# %u boots, %u pools, %u refused, %u times the limit\n", nr_boots, nr_pools,

@@ -4,7 +4,6 @@
  * what the command line means, and what the documentation promises.
  */
 
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -87,14 +86,15 @@ static bool is_ignored_part(const struct request *request, const char *line, boo
 	return false;
 }
 
-static void read_line(const struct machine *machine, const char *line, struct verdict verdicts[NODES])
+static void read_line(const struct machine *machine, const char *line,
+		      struct verdict verdicts[NODES])
 {
 	unsigned long long a, b, base;
 	unsigned int nr;
 	char text[256], nodes[256];
 	int nid, end = 0;
 
-#define IS(...)	(end = 0, sscanf(line, __VA_ARGS__, &end), end && !line[end])
+#define IS(...)	(end = 0, sscanf(line, __VA_ARGS__, &end) > 0 && end && !line[end])
 	if (IS("info: guestmem_pool: node %d: pool of %llu MiB in %u extent%*[s,] from %llx%n",
 	       &nid, &a, &nr, &base)) {
 		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_POOL, .mib = a });
@@ -166,7 +166,8 @@ static void read_log(const struct machine *machine, const struct request *reques
 
 /* --- memory -------------------------------------------------------------------------- */
 
-static bool covered(const struct pieces *pieces, uint64_t base, uint64_t end, int nid, bool no_hotplug)
+static bool covered(const struct pieces *pieces, uint64_t base, uint64_t end, int nid,
+		    bool no_hotplug)
 {
 	unsigned int i;
 
@@ -196,14 +197,15 @@ static bool in_pool(const struct outcome *outcome, uint64_t base, uint64_t *end)
 {
 	unsigned int p, i;
 
-	for (p = 0; p < outcome->nr_pools; p++)
-		for (i = 0; i < outcome->pools[p].nr; i++)
-			if (base >= outcome->pools[p].extents[i].base &&
-			    base < outcome->pools[p].extents[i].base + outcome->pools[p].extents[i].size) {
-				*end = outcome->pools[p].extents[i].base +
-				       outcome->pools[p].extents[i].size;
+	for (p = 0; p < outcome->nr_pools; p++) {
+		const struct pool *pool = &outcome->pools[p];
+
+		for (i = 0; i < pool->nr; i++) {
+			*end = pool->extents[i].base + pool->extents[i].size;
+			if (base >= pool->extents[i].base && base < *end)
 				return true;
-			}
+		}
+	}
 	return false;
 }
 
@@ -247,19 +249,19 @@ static void check_memory(const struct outcome *outcome)
 				j++;
 			if (j == before->nr || before->at[j].base > base ||
 			    before->at[j].nid != piece->nid || before->at[j].flags != piece->flags) {
-				fail("memory at %#" PRIx64 " of node %d, flags %#x, was not so before",
+				fail("memory at %#lx of node %d, flags %#x, was not so before",
 				     base, piece->nid, piece->flags);
 				return;
 			}
 			if (in_pool(outcome, base, &end)) {
-				fail("memory at %#" PRIx64 " is a pool's and is still there", base);
+				fail("memory at %#lx is a pool's and is still there", base);
 				return;
 			}
 			end = before->at[j].base + before->at[j].size;
 		}
 	}
 	if (sum[0] - sum[1] != taken)
-		fail("pools have %" PRIu64 " KiB, but %" PRIu64 " KiB are missing", taken / KIB,
+		fail("pools have %lu KiB, but %lu KiB are missing", taken / KIB,
 		     (sum[0] - sum[1]) / KIB);
 }
 
@@ -272,13 +274,16 @@ static void check_reserved(const struct outcome *outcome)
 
 	for (i = 0, j = 0; i < before->nr; i++) {
 		sum[0] += before->at[i].size;
+		/* A table that has become too small is given back. */
+		if (after->nr_tables != before->nr_tables)
+			continue;
 		base = before->at[i].base;
 		end = base + before->at[i].size;
 		for (; base < end; base = after->at[j].base + after->at[j].size) {
 			while (j < after->nr && after->at[j].base + after->at[j].size <= base)
 				j++;
 			if (j == after->nr || after->at[j].base > base) {
-				fail("%#" PRIx64 " was reserved and is not any more", base);
+				fail("%#lx was reserved and is not any more", base);
 				return;
 			}
 		}
@@ -288,7 +293,7 @@ static void check_reserved(const struct outcome *outcome)
 	/* For each pool, and if memblock's own tables have grown. */
 	if (sum[1] - sum[0] > outcome->nr_pools * 8 * KIB +
 			      (after->nr_tables != before->nr_tables ? 256 * KIB : 0))
-		fail("%" PRIu64 " KiB more are reserved", (sum[1] - sum[0]) / KIB);
+		fail("%lu KiB more are reserved", (sum[1] - sum[0]) / KIB);
 }
 
 void check_unchanged(const struct outcome *outcome)
@@ -311,7 +316,8 @@ static bool is_usable(const struct machine *machine, const struct outcome *outco
 }
 
 /* Naturally aligned gigabytes that a pool of this node could have above 4 GiB. */
-static uint64_t free_gigabytes(const struct machine *machine, const struct outcome *outcome, int nid)
+static uint64_t free_gigabytes(const struct machine *machine, const struct outcome *outcome,
+			       int nid)
 {
 	uint64_t nr = 0, base, sections;
 	unsigned int i;
@@ -341,7 +347,7 @@ static void check_pool(const struct machine *machine, const struct outcome *outc
 	unsigned int i;
 
 	if (pool_bytes(pool) != down(asked, SECTION))
-		fail("node %d: %" PRIu64 " bytes were asked for, the pool has %" PRIu64, pool->nid,
+		fail("node %d: %lu bytes were asked for, the pool has %lu", pool->nid,
 		     asked, pool_bytes(pool));
 	if (!pool->nr || pool->nr > MAX_EXTENTS)
 		fail("node %d: %u extents", pool->nid, pool->nr);
@@ -349,19 +355,19 @@ static void check_pool(const struct machine *machine, const struct outcome *outc
 		base = pool->extents[i].base;
 		end = base + pool->extents[i].size;
 		if (!pool->extents[i].size || base % SECTION || end % SECTION)
-			fail("node %d: extent at %#" PRIx64 " of %#" PRIx64 " bytes is not of sections",
+			fail("node %d: extent at %#lx of %#lx bytes is not of sections",
 			     pool->nid, base, pool->extents[i].size);
 		if (i && base <= last)
-			fail("node %d: extent at %#" PRIx64 " is not behind the one before", pool->nid, base);
+			fail("node %d: extent at %#lx is not behind the one before", pool->nid, base);
 		if (!covered(&outcome->memory[0], base, end, pool->nid, machine->movable_node))
-			fail("node %d: extent at %#" PRIx64 " is not this node's", pool->nid, base);
+			fail("node %d: extent at %#lx is not this node's", pool->nid, base);
 		if (touched(&outcome->reserved[0], base, end))
-			fail("node %d: extent at %#" PRIx64 " has something that was reserved", pool->nid, base);
+			fail("node %d: extent at %#lx has something that was reserved", pool->nid, base);
 		if (touched(&outcome->reserved[1], base, end))
-			fail("node %d: extent at %#" PRIx64 " is reserved", pool->nid, base);
+			fail("node %d: extent at %#lx is reserved", pool->nid, base);
 		if (base < machine->image + machine->image_size - machine->brk_size &&
 		    end > machine->image)
-			fail("node %d: extent at %#" PRIx64 " has the kernel's image", pool->nid, base);
+			fail("node %d: extent at %#lx has the kernel's image", pool->nid, base);
 		last = end;
 		base = down(base + GIB - 1, GIB);
 		if (base < end)
@@ -369,7 +375,7 @@ static void check_pool(const struct machine *machine, const struct outcome *outc
 	}
 	base = free_gigabytes(machine, outcome, pool->nid);
 	if (whole < (wanted < base ? wanted : base))
-		fail("node %d: %" PRIu64 " whole gigabytes, could have %" PRIu64 " of the %" PRIu64 " that are free",
+		fail("node %d: %lu whole gigabytes, could have %lu of the %lu that are free",
 		     pool->nid, whole, wanted, base);
 }
 
@@ -422,7 +428,7 @@ static void check_node(const struct machine *machine, const struct request *requ
 	uint64_t asked = given ? asked_for(request, machine, nid) : 0;
 	uint64_t size = down(asked, SECTION);
 
-	if (!!pool != (verdict->kind == VERDICT_POOL))
+	if (pool ? verdict->kind != VERDICT_POOL : verdict->kind == VERDICT_POOL)
 		fail("node %d: the log says %s pool", nid, pool ? "no" : "a");
 	if (!node_bytes(machine, nid)) {
 		if (pool)
@@ -439,30 +445,30 @@ static void check_node(const struct machine *machine, const struct request *requ
 	if (pool) {
 		check_pool(machine, outcome, pool, asked);
 		if (verdict->mib != size / MIB)
-			fail("node %d: the log says %" PRIu64 " MiB", nid, verdict->mib);
+			fail("node %d: the log says %lu MiB", nid, verdict->mib);
 		if (verdict->rounded != (size != asked))
-			fail("node %d: %" PRIu64 " bytes were asked for, and the log %s rounded", nid,
+			fail("node %d: %lu bytes were asked for, and the log %s rounded", nid,
 			     asked, verdict->rounded ? "says" : "does not say");
 		return;
 	}
 	switch (verdict->kind) {
 	case VERDICT_TOO_LARGE:
 		if (verdict->mib != size / MIB)
-			fail("node %d: %" PRIu64 " MiB are said to be too large, asked for were %" PRIu64,
+			fail("node %d: %lu MiB are said to be too large, asked for were %lu",
 			     nid, verdict->mib, size / MIB);
 		if (verdict->allowed * MIB >= size || verdict->allowed % (SECTION / MIB))
-			fail("node %d: %" PRIu64 " MiB are refused, %" PRIu64 " MiB are allowed", nid,
+			fail("node %d: %lu MiB are refused, %lu MiB are allowed", nid,
 			     verdict->mib, verdict->allowed);
 		break;
 	case VERDICT_TOO_SMALL:
 		if (size || verdict->mib != asked / MIB)
-			fail("node %d: %" PRIu64 " MiB are said to be too small, asked for were %" PRIu64 " bytes",
+			fail("node %d: %lu MiB are said to be too small, asked for were %lu bytes",
 			     nid, verdict->mib, asked);
 		break;
 	case VERDICT_NO_ROOM:
 		break;
 	default:
-		fail("node %d: %" PRIu64 " MiB were asked for, verdict %d", nid, asked / MIB,
+		fail("node %d: %lu MiB were asked for, verdict %d", nid, asked / MIB,
 		     verdict->kind);
 	}
 }
@@ -492,9 +498,10 @@ void check_boot(const struct machine *machine, const struct request *request,
 	before = free_low(outcome, 0);
 	after = free_low(outcome, 1);
 	if (after + MIB < before && after + MIB < KEEP_LOW)
-		fail("%" PRIu64 " MiB stay free below 4 GiB, of %" PRIu64 " MiB", after / MIB, before / MIB);
+		fail("%lu MiB stay free below 4 GiB, of %lu MiB", after / MIB, before / MIB);
 	for (nid = 0; nid < NODES; nid++)
-		if (pool_of(outcome, nid) && is_predictable(machine) && outcome->free[nid] < KEEP_NODE / 4)
-			fail("node %d: %" PRIu64 " MiB are free beside the pool", nid,
+		if (pool_of(outcome, nid) && is_predictable(machine) &&
+		    outcome->free[nid] < KEEP_NODE / 4)
+			fail("node %d: %lu MiB are free beside the pool", nid,
 			     outcome->free[nid] / MIB);
 }

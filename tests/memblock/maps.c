@@ -3,7 +3,6 @@
  * Machines and command lines, made up from a number.
  */
 
-#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -290,11 +289,11 @@ static void make_kho(struct machine *machine, struct random *random)
 {
 	machine->kho = !random_one_in(random, 5);
 	if (random_one_in(random, 4))
-		snprintf(machine->kho_scratch, sizeof(machine->kho_scratch), "%" PRIu64 "%%",
+		snprintf(machine->kho_scratch, sizeof(machine->kho_scratch), "%lu%%",
 			 1 + random_below(random, 500));
 	else if (random_one_in(random, 6))
 		snprintf(machine->kho_scratch, sizeof(machine->kho_scratch),
-			 "%" PRIu64 "M,%" PRIu64 "M,%" PRIu64 "M", 8 + random_below(random, 120),
+			 "%luM,%luM,%luM", 8 + random_below(random, 120),
 			 8 + random_below(random, 500), 8 + random_below(random, 200));
 }
 
@@ -372,19 +371,19 @@ void print_machine(const struct machine *machine)
 {
 	unsigned int i;
 
-	printf("# online %#" PRIx64 "%s%s%s, kho_scratch \"%s\", image at %#" PRIx64 " of %" PRIu64 " KiB\n",
+	printf("# online %#lx%s%s%s, kho_scratch \"%s\", image at %#lx of %lu KiB\n",
 	       machine->online, machine->kho ? ", KHO" : "", machine->kdump ? ", kdump" : "",
 	       machine->movable_node ? ", movable_node" : "", machine->kho_scratch,
 	       machine->image, machine->image_size / KIB);
 	for (i = 0; i < machine->memory.nr; i++)
-		printf("# memory %#14" PRIx64 " - %#14" PRIx64 " node %d%s%s\n",
+		printf("# memory %#14lx - %#14lx node %d%s%s\n",
 		       machine->memory.at[i].base,
 		       machine->memory.at[i].base + machine->memory.at[i].size,
 		       machine->memory.at[i].nid,
 		       machine->memory.at[i].flags & PIECE_HOTPLUG ? " hotplug" : "",
 		       machine->memory.at[i].flags & PIECE_MIRROR ? " mirror" : "");
 	for (i = 0; i < machine->reserved.nr && i < 40; i++)
-		printf("# reserved %#12" PRIx64 " - %#14" PRIx64 "%s\n", machine->reserved.at[i].base,
+		printf("# reserved %#12lx - %#14lx%s\n", machine->reserved.at[i].base,
 		       machine->reserved.at[i].base + machine->reserved.at[i].size,
 		       machine->reserved.at[i].flags & PIECE_KERNEL ? " kernel" : "");
 }
@@ -424,7 +423,7 @@ static void write_size(struct writer *writer, char *buf, size_t size, uint64_t b
 	static const struct { uint64_t unit; const char *letters; } units[] = {
 		{ TIB, "Tt" }, { GIB, "Gg" }, { MIB, "Mm" }, { KIB, "Kk" },
 	};
-	const char *fmt = random_one_in(writer->random, 6) ? "%#" PRIx64 : "%" PRIu64;
+	const char *fmt = random_one_in(writer->random, 6) ? "%#lx" : "%lu";
 	unsigned int i;
 
 	for (i = 0; i < 4; i++) {
@@ -479,7 +478,7 @@ static void write_all(struct writer *writer, const struct machine *machine)
 	request->all.percent = random_one_in(writer->random, 2);
 	if (request->all.percent) {
 		request->all.value = 1 + random_below(writer->random, 99);
-		write_part(writer, "%" PRIu64 "%%", request->all.value);
+		write_part(writer, "%lu%%", request->all.value);
 	} else {
 		request->all.value = some_bytes(writer->random, total);
 		write_size(writer, size, sizeof(size), request->all.value);
@@ -504,7 +503,7 @@ static void write_node(struct writer *writer, const struct machine *machine, int
 	request->node[nid].percent = random_one_in(writer->random, 4);
 	if (request->node[nid].percent) {
 		request->node[nid].value = 1 + random_below(writer->random, 99);
-		write_part(writer, "%s:%" PRIu64 "%%", node, request->node[nid].value);
+		write_part(writer, "%s:%lu%%", node, request->node[nid].value);
 	} else {
 		request->node[nid].value = some_bytes(writer->random, bytes ?: GIB);
 		write_size(writer, size, sizeof(size), request->node[nid].value);
@@ -563,7 +562,7 @@ void request_bytes(struct request *request, const uint64_t bytes[NODES])
 			continue;
 		request->node[nid].given = true;
 		request->node[nid].value = bytes[nid];
-		write_part(&writer, "%d:%" PRIu64, nid, bytes[nid]);
+		write_part(&writer, "%d:%lu", nid, bytes[nid]);
 	}
 	finish(request, writer.value);
 }

@@ -16,5 +16,4 @@ extern char *boot_memory;
 #define phys_to_virt(phys)	__va(phys)
 #define virt_to_phys(virt)	((phys_addr_t)__pa(virt))
 
-
 #endif /* _TEST_LINUX_MM_H */
