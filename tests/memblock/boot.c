@@ -37,7 +37,6 @@ unsigned long boot_image_start;
 unsigned long boot_image_end;
 nodemask_t boot_online;
 bool movable_node_enabled;
-extern bool mirrored_kernelcore;	/* in the internal.h of memblock's tests */
 
 static const struct machine *machine;
 static struct outcome *outcome;

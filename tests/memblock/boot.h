@@ -10,6 +10,10 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#ifndef ARRAY_SIZE
+#define ARRAY_SIZE(array)	(sizeof(array) / sizeof((array)[0]))
+#endif
+
 #define KIB	((uint64_t)1 << 10)
 #define MIB	((uint64_t)1 << 20)
 #define GIB	((uint64_t)1 << 30)

@@ -92,6 +92,7 @@ static void read_line(const struct machine *machine, const char *line,
 	unsigned long long a, b, base;
 	unsigned int nr;
 	char text[256], nodes[256];
+	struct verdict verdict;
 	int nid, end = 0;
 
 #define IS(...)	(end = 0, sscanf(line, __VA_ARGS__, &end) > 0 && end && !line[end])
@@ -105,7 +106,8 @@ static void read_line(const struct machine *machine, const char *line,
 			fail("%llu bytes are rounded to %llu MiB", a, b);
 	} else if (IS("warn: guestmem_pool: node %d: a pool of %llu MiB is too large, at most %llu MiB are allowed: no pool is made%n",
 		      &nid, &a, &b)) {
-		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_TOO_LARGE, .mib = a, .allowed = b });
+		verdict = (struct verdict){ .kind = VERDICT_TOO_LARGE, .mib = a, .allowed = b };
+		say_verdict(verdicts, nid, verdict);
 	} else if (IS("warn: guestmem_pool: node %d: a pool of %llu MiB is less than the smallest of 128 MiB: no pool is made%n",
 		      &nid, &a)) {
 		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_TOO_SMALL, .mib = a });
@@ -128,18 +130,24 @@ static void read_line(const struct machine *machine, const char *line,
 		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_ABSENT });
 		list_of_nodes(machine, list, sizeof(list));
 		if (strcmp(text, why) || strcmp(nodes, list))
-			fail("node %d %s and allowed are %s, but the log says: %s", nid, why, list, line);
+			fail("node %d %s and allowed are %s, but the log says: %s",
+			     nid, why, list, line);
 	} else {
 		fail("the log has an unexpected line: %s", line);
 	}
 #undef IS
 }
 
+#define OURS	"guestmem_pool: guestmemfs="
+#define THROWN_AWAY	"notice: " OURS "fresh: pools that were handed over are thrown away"
+#define IN_KDUMP	"info: " OURS " is ignored in a kdump kernel"
+#define NO_VALUE	"warn: " OURS " has no value, allowed is <node>:<size>[,...] or <size>: no pool is made by it"
+
 static void read_log(const struct machine *machine, const struct request *request,
 		     const struct outcome *outcome, struct verdict verdicts[NODES])
 {
 	static char log[sizeof(outcome->log)];
-	bool seen[sizeof(request->ignored) / sizeof(request->ignored[0])] = { };
+	bool seen[ARRAY_SIZE(request->ignored)] = { };
 	char *line, *rest = log;
 	unsigned int i;
 
@@ -148,11 +156,8 @@ static void read_log(const struct machine *machine, const struct request *reques
 	while ((line = strsep(&rest, "\n"))) {
 		if (!*line || is_ignored_part(request, line, seen))
 			continue;
-		if (!strcmp(line, "notice: guestmem_pool: guestmemfs=fresh: pools that were handed over are thrown away") ||
-		    (machine->kdump && !strcmp(line, "info: guestmem_pool: guestmemfs= is ignored in a kdump kernel")))
-			continue;
-		if (!request->text[0][0] &&
-		    !strcmp(line, "warn: guestmem_pool: guestmemfs= has no value, allowed is <node>:<size>[,...] or <size>: no pool is made by it"))
+		if (!strcmp(line, THROWN_AWAY) || (machine->kdump && !strcmp(line, IN_KDUMP)) ||
+		    (!request->text[0][0] && !strcmp(line, NO_VALUE)))
 			continue;
 		/* memblock's own. */
 		if (strstr(line, "of mirrored memory"))
@@ -248,7 +253,8 @@ static void check_memory(const struct outcome *outcome)
 			while (j < before->nr && before->at[j].base + before->at[j].size <= base)
 				j++;
 			if (j == before->nr || before->at[j].base > base ||
-			    before->at[j].nid != piece->nid || before->at[j].flags != piece->flags) {
+			    before->at[j].nid != piece->nid ||
+			    before->at[j].flags != piece->flags) {
 				fail("memory at %#lx of node %d, flags %#x, was not so before",
 				     base, piece->nid, piece->flags);
 				return;
@@ -358,11 +364,13 @@ static void check_pool(const struct machine *machine, const struct outcome *outc
 			fail("node %d: extent at %#lx of %#lx bytes is not of sections",
 			     pool->nid, base, pool->extents[i].size);
 		if (i && base <= last)
-			fail("node %d: extent at %#lx is not behind the one before", pool->nid, base);
+			fail("node %d: extent at %#lx is not behind the one before",
+			     pool->nid, base);
 		if (!covered(&outcome->memory[0], base, end, pool->nid, machine->movable_node))
 			fail("node %d: extent at %#lx is not this node's", pool->nid, base);
 		if (touched(&outcome->reserved[0], base, end))
-			fail("node %d: extent at %#lx has something that was reserved", pool->nid, base);
+			fail("node %d: extent at %#lx has something that was reserved",
+			     pool->nid, base);
 		if (touched(&outcome->reserved[1], base, end))
 			fail("node %d: extent at %#lx is reserved", pool->nid, base);
 		if (base < machine->image + machine->image_size - machine->brk_size &&
@@ -379,22 +387,36 @@ static void check_pool(const struct machine *machine, const struct outcome *outc
 		     pool->nid, whole, wanted, base);
 }
 
+static bool overlap(const struct pool *a, const struct pool *b)
+{
+	unsigned int i, j;
+	uint64_t end;
+
+	for (i = 0; i < a->nr; i++) {
+		end = a->extents[i].base + a->extents[i].size;
+		for (j = 0; j < b->nr; j++)
+			if (b->extents[j].base < end &&
+			    b->extents[j].base + b->extents[j].size > a->extents[i].base)
+				return true;
+	}
+	return false;
+}
+
 static void check_apart(const struct outcome *outcome)
 {
-	unsigned int p, q, i, j;
+	const struct pool *pools = outcome->pools;
+	unsigned int p, q;
 
-	for (p = 0; p < outcome->nr_pools; p++)
+	for (p = 0; p < outcome->nr_pools; p++) {
 		for (q = 0; q < p; q++) {
-			const struct pool *a = &outcome->pools[p], *b = &outcome->pools[q];
-
-			if (a->nid <= b->nid)
-				fail("pools of nodes %d and %d are not in order", b->nid, a->nid);
-			for (i = 0; i < a->nr; i++)
-				for (j = 0; j < b->nr; j++)
-					if (a->extents[i].base < b->extents[j].base + b->extents[j].size &&
-					    b->extents[j].base < a->extents[i].base + a->extents[i].size)
-						fail("pools of nodes %d and %d overlap", a->nid, b->nid);
+			if (pools[p].nid <= pools[q].nid)
+				fail("pools of nodes %d and %d are not in order", pools[q].nid,
+				     pools[p].nid);
+			if (overlap(&pools[p], &pools[q]))
+				fail("pools of nodes %d and %d overlap", pools[p].nid,
+				     pools[q].nid);
 		}
+	}
 }
 
 /* Free memory below 4 GiB, pools taken or not. */
@@ -446,7 +468,7 @@ static void check_node(const struct machine *machine, const struct request *requ
 		check_pool(machine, outcome, pool, asked);
 		if (verdict->mib != size / MIB)
 			fail("node %d: the log says %lu MiB", nid, verdict->mib);
-		if (verdict->rounded != (size != asked))
+		if (verdict->rounded ? size == asked : size != asked)
 			fail("node %d: %lu bytes were asked for, and the log %s rounded", nid,
 			     asked, verdict->rounded ? "says" : "does not say");
 		return;

@@ -121,7 +121,9 @@ static uint64_t unit_of(struct random *random)
 static void make_memory(struct machine *machine, struct random *random)
 {
 	static const uint64_t largest[] = { 4 * GIB, 64 * GIB, 512 * GIB, 4 * TIB };
-	static const uint64_t low_ends[] = { 2 * GIB, 3 * GIB, 3 * GIB + 320 * MIB + 52 * PAGE, LOW_END };
+	static const uint64_t low_ends[] = {
+		2 * GIB, 3 * GIB, 3 * GIB + 320 * MIB + 52 * PAGE, LOW_END
+	};
 	uint64_t most = largest[random_below(random, 4)];
 	uint64_t low_end = low_ends[random_below(random, 4)];
 	uint64_t unit = unit_of(random);
@@ -146,12 +148,15 @@ static void make_memory(struct machine *machine, struct random *random)
 	for (i = 0; i < nr; i++) {
 		uint64_t left, own;
 		int pieces = interleaved > 1 ? 1 + random_below(random, interleaved) : 1;
+		uint64_t least = i ? 32 * MIB : GIB;
 
 		machine->online |= 1ULL << nids[i];
+		if (large)
+			least = 4 * LARGE_NODE;
 		if (i && random_one_in(random, 10))
 			continue;		/* without memory */
 		if (!size || !alike)
-			size = up(random_size(random, large ? 4 * LARGE_NODE : i ? 32 * MIB : GIB, most), unit);
+			size = up(random_size(random, least, most), unit);
 		own = size;
 		if (i && !large && random_one_in(random, 12))
 			own = up(random_size(random, MIB, 512 * MIB), PAGE);
@@ -451,18 +456,21 @@ static uint64_t some_bytes(struct random *random, uint64_t total)
 	return bytes ?: SECTION;
 }
 
+static void ignore(struct request *request, const char *fmt, const char *text)
+{
+	snprintf(request->ignored[request->nr_ignored++], sizeof(request->ignored[0]), fmt, text);
+}
+
 static void write_nonsense(struct writer *writer)
 {
 	static const char *const nonsense[] = {
 		"0:", ":1G", "x:1G", "1:1Q", "0:0", "0:100%", "0:0%", "64:1G", "1000:1G", "0:1GG",
 		"0:99999999999999999999G", "0:16777216T", "all:50%", "0:-1G", "0x:1G", "0 :1G", "0:%",
 	};
-	struct request *request = writer->request;
-	const char *part = nonsense[random_below(writer->random,
-						 sizeof(nonsense) / sizeof(nonsense[0]))];
+	const char *part = nonsense[random_below(writer->random, ARRAY_SIZE(nonsense))];
 
 	write_part(writer, "%s", part);
-	snprintf(request->ignored[request->nr_ignored++], sizeof(request->ignored[0]), "%s", part);
+	ignore(writer->request, "%s", part);
 }
 
 static void write_all(struct writer *writer, const struct machine *machine)
@@ -487,7 +495,7 @@ static void write_all(struct writer *writer, const struct machine *machine)
 	/* Then sizes for single nodes do not count. */
 	if (random_one_in(writer->random, 4)) {
 		write_part(writer, "1:1G");
-		snprintf(request->ignored[request->nr_ignored++], sizeof(request->ignored[0]), "1:1G");
+		ignore(request, "%s", "1:1G");
 	}
 }
 
@@ -511,7 +519,7 @@ static void write_node(struct writer *writer, const struct machine *machine, int
 	}
 	if (random_one_in(writer->random, 30)) {
 		write_part(writer, "%s:1T", node);
-		snprintf(request->ignored[request->nr_ignored++], sizeof(request->ignored[0]), "%s:1T", node);
+		ignore(request, "%s:1T", node);
 	}
 }
 

@@ -7,6 +7,9 @@
 /* All physical memory is one mapping, of which hardly a page is ever touched. */
 extern char *boot_memory;
 
+/* Of internal.h of memblock's tests. */
+extern bool mirrored_kernelcore;
+
 #undef __va
 #undef __pa
 #define __va(phys)	((void *)(boot_memory + (phys)))
