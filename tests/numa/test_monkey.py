@@ -7,7 +7,7 @@ from conftest import DEBUG
 
 # Others than these are tried with MONKEY_SEED= and MONKEY_SECONDS=.
 SEED = int(os.environ.get("MONKEY_SEED", "1"))
-SECONDS = int(os.environ.get("MONKEY_SECONDS", "300" if DEBUG else "40"))
+SECONDS = int(os.environ.get("MONKEY_SECONDS", "300" if DEBUG else "20"))
 # No call of these succeeds, of any file.
 NEVER = {"read", "write", "between"}
 
