@@ -714,17 +714,18 @@ int fs_fill(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end, u64 size)
 }
 
 /**
- * fs_punch - punch a hole, truncate to less
+ * fs_punch - punch a hole; or truncate to less, where no extent falls in two
  */
 int fs_punch(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end)
 {
 	struct gmpool_run run;
 	unsigned int flags;
 	LIST_HEAD(rsv);
-	int err;
+	int err = 0;
 
 	flags = gmpool_op_begin(fs->pool);
-	err = gmfs_extent_reserve(&fs->img, &rsv, 1);
+	if (end < GMFS_MAX_BLOCKS)
+		err = gmfs_extent_reserve(&fs->img, &rsv, 1);
 	if (!err) {
 		while ((err = gmfs_extent_cut(&fs->img, gi, &rsv, first, end,
 					      &run)) > 0)
