@@ -34,11 +34,11 @@ def test_power(vm):
     for state in /sys/power/state /dev/snapshot; do
         [ -e $state ] || die "no $state"
     done
-    fails sh -c 'echo disk > /sys/power/state' 2> /tmp/said
+    fails bash -c 'echo disk > /sys/power/state' 2> /tmp/said
     has "$(cat /tmp/said)" 'Operation not permitted' 'hibernation'
-    fails sh -c ': < /dev/snapshot' 2> /tmp/said
+    fails bash -c ': < /dev/snapshot' 2> /tmp/said
     has "$(cat /tmp/said)" 'Operation not permitted' 'saving a snapshot'
-    fails sh -c ': > /dev/snapshot' 2> /tmp/said
+    fails bash -c ': > /dev/snapshot' 2> /tmp/said
     has "$(cat /tmp/said)" 'Operation not permitted' 'restoring a snapshot'
     # Suspend as far as it goes without devices that can.
     echo freezer > /sys/power/pm_test
