@@ -181,8 +181,8 @@ int main(int argc, char **argv)
 	if (chdir(argv[2]))
 		err(2, "%s", argv[2]);
 	for (i = 0; i < NR_STEPS; i++) {
-		snprintf(what[i], sizeof(what[i]), nr_workers > 1 ? "%s by %d CPUs" : "%s", names[i],
-			 nr_workers);
+		snprintf(what[i], sizeof(what[i]), nr_workers > 1 ? "%s by %d CPUs" : "%s",
+			 names[i], nr_workers);
 		series[i].what = what[i];
 		series[i].unit = "time";
 	}

@@ -6,8 +6,9 @@
  *
  *	failures DIR NODE OTHER [OPERATION]...
  *
- * DIR is where the node is mounted; the other one is not mounted. Prints for each operation how many of its
- * allocations were made to fail, and how many of these it did without.
+ * DIR is where the node is mounted; the other one is not mounted. Prints for each
+ * operation how many of its allocations were made to fail, and how many of these it
+ * did without.
  * /sys/kernel/debug/failslab and fail_page_alloc have to be set up before.
  */
 #define _GNU_SOURCE
@@ -30,16 +31,16 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define MIB	1048576UL
+#define MIB 1048576UL
 
-#define ARRAY_SIZE(x)	(sizeof(x) / sizeof((x)[0]))
+#define ARRAY_SIZE(x) (sizeof(x) / sizeof((x)[0]))
 /* More than any operation has, by far. */
-#define MOST_POINTS	5000
+#define MOST_POINTS 5000
 
-static const char *dir;		/* the mount */
+static const char *dir; /* the mount */
 static const char *node, *other;
-static int fail_nth;		/* /proc/self/fail-nth */
-static int fd = -1;		/* of the operation */
+static int fail_nth; /* /proc/self/fail-nth */
+static int fd = -1; /* of the operation */
 static char value[20000];
 static char long_target[3000];
 static sigjmp_buf bus;
@@ -69,7 +70,7 @@ static int let_none_fail(void)
 struct seen {
 	uint64_t free_blocks;
 	uint64_t free_inodes;
-	uint64_t names;		/* of the working directory, and what stat() says of them */
+	uint64_t names; /* of the working directory, and what stat() says of them */
 };
 
 static uint64_t mix(uint64_t hash, const void *data, size_t len)
@@ -104,8 +105,8 @@ static struct seen look(void)
 		if (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW))
 			err(1, "stat of %s", entry->d_name);
 		if (strcmp(entry->d_name, "..")) {
-			uint64_t said[] = { st.st_ino, st.st_mode, st.st_nlink, st.st_uid, st.st_gid,
-					    st.st_size, st.st_blocks, st.st_rdev };
+			uint64_t said[] = { st.st_ino, st.st_mode, st.st_nlink,	 st.st_uid,
+					    st.st_gid, st.st_size, st.st_blocks, st.st_rdev };
 
 			hash = mix(hash, said, sizeof(said));
 		}
@@ -115,7 +116,8 @@ static struct seen look(void)
 
 			hash = mix(hash, list, len);
 			for (name = list; name < list + len; name += strlen(name) + 1) {
-				ssize_t size = lgetxattr(entry->d_name, name, attr, sizeof(attr));
+				ssize_t size =
+					lgetxattr(entry->d_name, name, attr, sizeof(attr));
 
 				if (size < 0)
 					err(1, "%s of %s", name, entry->d_name);
@@ -179,10 +181,25 @@ static int set(const char *nid, const char *name, const char *text)
  * the first function makes what it needs; it is emptied in between.
  */
 
-static void no_files(void) {}
-static void one_file(void) { make("file", 4 * MIB); }
-static void two_files(void) { make("file", 4 * MIB); make("other", 2 * MIB); }
-static void empty_file(void) { make("file", 0); }
+static void no_files(void)
+{
+}
+
+static void one_file(void)
+{
+	make("file", 4 * MIB);
+}
+
+static void two_files(void)
+{
+	make("file", 4 * MIB);
+	make("other", 2 * MIB);
+}
+
+static void empty_file(void)
+{
+	make("file", 0);
+}
 
 static void one_attr(void)
 {
@@ -223,7 +240,8 @@ static void pieces(void)
 	make("file", 64 * MIB);
 	made = open("file", O_RDWR);
 	for (i = 0; i < 32; i += 2)
-		if (fallocate(made, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i * 2 * MIB, 2 * MIB))
+		if (fallocate(made, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, i * 2 * MIB,
+			      2 * MIB))
 			err(1, "punch");
 	close(made);
 }
@@ -287,41 +305,141 @@ static int do_readdir(void)
 	return n;
 }
 
-static int do_mkdir(void) { return mkdir("new", 0755); }
-static int do_mknod(void) { return mknod("new", S_IFCHR | 0600, makedev(1, 3)); }
-static int do_fifo(void) { return mkfifo("new", 0600); }
-static int do_symlink(void) { return symlink("file", "new"); }
-static int do_long_symlink(void) { return symlink(long_target, "new"); }
-static int do_link(void) { return link("file", "new"); }
-static int do_unlink(void) { return unlink("file"); }
-static int do_rmdir(void) { return rmdir("dir"); }
-static int do_rename(void) { return rename("file", "new"); }
-static int do_rename_over(void) { return rename("file", "other"); }
-static int do_rename_dir(void) { return rename("dir", "target/dir"); }
-static int do_exchange(void) { return renameat2(AT_FDCWD, "file", AT_FDCWD, "other", RENAME_EXCHANGE); }
-static int do_whiteout(void) { return renameat2(AT_FDCWD, "file", AT_FDCWD, "new", RENAME_WHITEOUT); }
-static int do_link_tmpfile(void) { return linkat(fd, "", AT_FDCWD, "new", AT_EMPTY_PATH); }
-static int do_attr(void) { return setxattr("file", "user.name", "value", 5, 0); }
-static int do_large_attr(void) { return setxattr("file", "user.name", value, sizeof(value), 0); }
-static int do_get_attr(void) { return getxattr("file", "user.name", value, sizeof(value)) < 0 ? -1 : 0; }
-static int do_remove_attr(void) { return removexattr("file", "user.name"); }
-static int do_chmod(void) { return chmod("file", 0400); }
-static int do_chown(void) { return chown("file", 1, 1); }
-static int do_touch(void) { return utimensat(AT_FDCWD, "file", NULL, 0); }
-static int do_grow(void) { return truncate("file", 300 * MIB); }
-static int do_shrink(void) { return truncate("file", 2 * MIB); }
-static int do_fill_holes(void) { fd = open("file", O_RDWR); return fd < 0 ? fd : fallocate(fd, 0, 0, 64 * MIB); }
+static int do_mkdir(void)
+{
+	return mkdir("new", 0755);
+}
+
+static int do_mknod(void)
+{
+	return mknod("new", S_IFCHR | 0600, makedev(1, 3));
+}
+
+static int do_fifo(void)
+{
+	return mkfifo("new", 0600);
+}
+
+static int do_symlink(void)
+{
+	return symlink("file", "new");
+}
+
+static int do_long_symlink(void)
+{
+	return symlink(long_target, "new");
+}
+
+static int do_link(void)
+{
+	return link("file", "new");
+}
+
+static int do_unlink(void)
+{
+	return unlink("file");
+}
+
+static int do_rmdir(void)
+{
+	return rmdir("dir");
+}
+
+static int do_rename(void)
+{
+	return rename("file", "new");
+}
+
+static int do_rename_over(void)
+{
+	return rename("file", "other");
+}
+
+static int do_rename_dir(void)
+{
+	return rename("dir", "target/dir");
+}
+
+static int do_exchange(void)
+{
+	return renameat2(AT_FDCWD, "file", AT_FDCWD, "other", RENAME_EXCHANGE);
+}
+
+static int do_whiteout(void)
+{
+	return renameat2(AT_FDCWD, "file", AT_FDCWD, "new", RENAME_WHITEOUT);
+}
+
+static int do_link_tmpfile(void)
+{
+	return linkat(fd, "", AT_FDCWD, "new", AT_EMPTY_PATH);
+}
+
+static int do_attr(void)
+{
+	return setxattr("file", "user.name", "value", 5, 0);
+}
+
+static int do_large_attr(void)
+{
+	return setxattr("file", "user.name", value, sizeof(value), 0);
+}
+
+static int do_get_attr(void)
+{
+	return getxattr("file", "user.name", value, sizeof(value)) < 0 ? -1 : 0;
+}
+
+static int do_remove_attr(void)
+{
+	return removexattr("file", "user.name");
+}
+
+static int do_chmod(void)
+{
+	return chmod("file", 0400);
+}
+
+static int do_chown(void)
+{
+	return chown("file", 1, 1);
+}
+
+static int do_touch(void)
+{
+	return utimensat(AT_FDCWD, "file", NULL, 0);
+}
+
+static int do_grow(void)
+{
+	return truncate("file", 300 * MIB);
+}
+
+static int do_shrink(void)
+{
+	return truncate("file", 2 * MIB);
+}
+
+static int do_fill_holes(void)
+{
+	fd = open("file", O_RDWR);
+	return fd < 0 ? fd : fallocate(fd, 0, 0, 64 * MIB);
+}
 
 static int do_punch(void)
 {
 	fd = open("file", O_RDWR);
-	return fd < 0 ? fd : fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * MIB, 2 * MIB);
+	return fd < 0 ? fd :
+			fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 2 * MIB,
+				  2 * MIB);
 }
 
 static int do_punch_middle(void)
 {
 	fd = open("file", O_RDWR);
-	return fd < 0 ? fd : fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 20 * MIB, 20 * MIB);
+	return fd < 0 ? fd :
+			fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 20 * MIB,
+				  20 * MIB);
 }
 
 /* A program that touches memory which cannot be had gets SIGBUS. */
@@ -374,8 +492,15 @@ static int mount_at(const char *where, const char *nid)
 	return mount("none", where, "guestmemfs", 0, data);
 }
 
-static int do_mount(void) { return mount_at("/tmp/mount", other); }
-static int do_mount_again(void) { return mount_at("/tmp/mount", node); }
+static int do_mount(void)
+{
+	return mount_at("/tmp/mount", other);
+}
+
+static int do_mount_again(void)
+{
+	return mount_at("/tmp/mount", node);
+}
 
 static void unmount(void)
 {
@@ -383,8 +508,15 @@ static void unmount(void)
 		err(1, "umount");
 }
 
-static int do_remount(void) { return mount(NULL, dir, NULL, MS_REMOUNT, "nr_inodes=100000"); }
-static int do_read_only(void) { return mount(NULL, dir, NULL, MS_REMOUNT | MS_RDONLY, NULL); }
+static int do_remount(void)
+{
+	return mount(NULL, dir, NULL, MS_REMOUNT, "nr_inodes=100000");
+}
+
+static int do_read_only(void)
+{
+	return mount(NULL, dir, NULL, MS_REMOUNT | MS_RDONLY, NULL);
+}
 
 static void writable(void)
 {
@@ -392,7 +524,10 @@ static void writable(void)
 		err(1, "remount");
 }
 
-static int do_freeze(void) { return set(node, "frozen", "1"); }
+static int do_freeze(void)
+{
+	return set(node, "frozen", "1");
+}
 
 static void thaw(void)
 {
@@ -422,7 +557,10 @@ static int do_discard(void)
 	return ret;
 }
 
-static int do_setting(void) { return set(node, "scrub_rate", "1000000000"); }
+static int do_setting(void)
+{
+	return set(node, "scrub_rate", "1000000000");
+}
 
 static int read_all(const char *name)
 {
@@ -437,19 +575,32 @@ static int read_all(const char *name)
 	return n;
 }
 
-static int do_check(void) { return read_all("check"); }
-static int do_bitmap(void) { return read_all("bitmap"); }
-static int do_extents(void) { return read_all("extents"); }
+static int do_check(void)
+{
+	return read_all("check");
+}
 
-#define OPERATION(name_, prepare_, run_, ...)	\
-	{ .name = name_, .prepare = prepare_, .run = run_, ##__VA_ARGS__ }
+static int do_bitmap(void)
+{
+	return read_all("bitmap");
+}
+
+static int do_extents(void)
+{
+	return read_all("extents");
+}
+
+#define OPERATION(name_, prepare_, run_, ...)                                  \
+	{                                                                      \
+		.name = name_, .prepare = prepare_, .run = run_, ##__VA_ARGS__ \
+	}
 
 static const struct operation {
 	const char *name;
 	void (*prepare)(void);
 	int (*run)(void);
-	void (*undo)(void);	/* after one that succeeded */
-	bool fills;		/* holes, which stay filled if what comes then fails */
+	void (*undo)(void); /* after one that succeeded */
+	bool fills; /* holes, which stay filled if what comes then fails */
 } operations[] = {
 	OPERATION("create", no_files, do_create),
 	OPERATION("create-among-many", many_names, do_create),
@@ -524,7 +675,8 @@ static void empty(void)
 			if (chdir(".."))
 				err(1, "chdir");
 		}
-		if (unlinkat(dirfd(d), entry->d_name, entry->d_type == DT_DIR ? AT_REMOVEDIR : 0))
+		if (unlinkat(dirfd(d), entry->d_name,
+			     entry->d_type == DT_DIR ? AT_REMOVEDIR : 0))
 			err(1, "%s", entry->d_name);
 	}
 	closedir(d);
@@ -550,12 +702,16 @@ static void run(const struct operation *op)
 		check(op->name, nth, other);
 		if (ret < 0) {
 			if (error != ENOMEM)
-				errx(1, "%s, allocation %d: %s", op->name, nth, strerror(error));
+				errx(1, "%s, allocation %d: %s", op->name, nth,
+				     strerror(error));
 			after = look();
 			if (!op->fills && memcmp(&before, &after, sizeof(before)))
-				errx(1, "%s, allocation %d: it has failed, and changed something", op->name, nth);
+				errx(1,
+				     "%s, allocation %d: it has failed, and changed something",
+				     op->name, nth);
 			if (left)
-				errx(1, "%s, allocation %d: it has failed before", op->name, nth);
+				errx(1, "%s, allocation %d: it has failed before", op->name,
+				     nth);
 		} else if (!left) {
 			done_without++;
 		}

@@ -44,11 +44,11 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 
-#define ARRAY_SIZE(x)	(sizeof(x) / sizeof((x)[0]))
-#define ANY_OF(x)	((x)[below(ARRAY_SIZE(x))])
-#define PAGE		4096UL
-#define MIB		1048576UL
-#define GIB		(1024 * MIB)
+#define ARRAY_SIZE(x) (sizeof(x) / sizeof((x)[0]))
+#define ANY_OF(x) ((x)[below(sizeof(x) / sizeof((x)[0]))])
+#define PAGE 4096UL
+#define MIB 1048576UL
+#define GIB (1024 * MIB)
 
 static const char *dir, *node;
 static uint64_t random_state;
@@ -57,7 +57,7 @@ static sigjmp_buf fault;
 static volatile sig_atomic_t may_fault;
 
 static int fds[12];
-static struct {
+static struct map {
 	char *at;
 	size_t len;
 } maps[8];
@@ -85,7 +85,9 @@ static bool rarely(void)
 /* A number of bytes such as programs have, or one that nobody should have. */
 static int64_t bytes(void)
 {
-	static const int64_t odd[] = { -1, INT64_MAX, INT64_MIN, INT64_MAX & ~4095L, 1L << 40, 0 };
+	static const int64_t odd[] = {
+		-1, INT64_MAX, INT64_MIN, INT64_MAX & ~4095L, 1L << 40, 0
+	};
 	int64_t n;
 
 	if (rarely())
@@ -108,8 +110,20 @@ static int flags(void)
 
 static const char *name(void)
 {
-	static const char * const names[] = {
-		"a", "b", "c", "d", "a/x", "a/y", "b/x", "a/x/1", ".", "..", "", "a/", "none/x",
+	static const char *const names[] = {
+		"a",
+		"b",
+		"c",
+		"d",
+		"a/x",
+		"a/y",
+		"b/x",
+		"a/x/1",
+		".",
+		"..",
+		"",
+		"a/",
+		"none/x",
 		"a name that is long enough to take some slots of a directory, so that there are holes",
 	};
 	static char longest[300];
@@ -123,9 +137,17 @@ static const char *name(void)
 
 static const char *attr(void)
 {
-	static const char * const names[] = {
-		"user.a", "user.b", "trusted.c", "security.selinux", "system.posix_acl_access",
-		"system.posix_acl_default", "user.", "nothing.x", "", "security.capability",
+	static const char *const names[] = {
+		"user.a",
+		"user.b",
+		"trusted.c",
+		"security.selinux",
+		"system.posix_acl_access",
+		"system.posix_acl_default",
+		"user.",
+		"nothing.x",
+		"",
+		"security.capability",
 	};
 
 	return ANY_OF(names);
@@ -141,9 +163,14 @@ static int fd(void)
 	return *slot();
 }
 
+static struct map *any_map(void)
+{
+	return maps + below(ARRAY_SIZE(maps));
+}
+
 static void *somewhere(size_t *len)
 {
-	typeof(&maps[0]) map = &ANY_OF(maps);
+	struct map *map = any_map();
 	size_t offset;
 
 	if (!map->at) {
@@ -160,7 +187,8 @@ static long call_open(void)
 	int *where = slot();
 	int odd = below(4) | (below(2) ? O_CREAT : 0) | flags();
 	/* Who opens a pipe would wait for another who does. */
-	int made = open(name(), O_NONBLOCK | (below(3) ? O_RDWR | O_CREAT : odd), 0600 | below(01000));
+	int made = open(name(), O_NONBLOCK | (below(3) ? O_RDWR | O_CREAT : odd),
+			0600 | below(01000));
 
 	if (made < 0)
 		return made;
@@ -238,7 +266,8 @@ static long call_truncate(void)
 
 static long call_fallocate(void)
 {
-	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE };
+	static const int modes[] = { 0, FALLOC_FL_KEEP_SIZE,
+				     FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE };
 
 	return fallocate(fd(), rarely() ? below(256) : ANY_OF(modes), bytes(), bytes());
 }
@@ -283,8 +312,9 @@ static long call_sync(void)
 static long call_ioctl(void)
 {
 	static const unsigned long numbers[] = {
-		FS_IOC_FIEMAP, FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR, FS_IOC_FSSETXATTR,
-		FITRIM, FICLONE, FIBMAP, FIGETBSZ, FIONREAD, FIOQSIZE, FS_IOC_GETVERSION,
+		FS_IOC_FIEMAP,	   FS_IOC_GETFLAGS, FS_IOC_SETFLAGS, FS_IOC_FSGETXATTR,
+		FS_IOC_FSSETXATTR, FITRIM,	    FICLONE,	     FIBMAP,
+		FIGETBSZ,	   FIONREAD,	    FIOQSIZE,	     FS_IOC_GETVERSION,
 		FS_IOC_GETFSLABEL, FIDEDUPERANGE,
 	};
 	union {
@@ -305,8 +335,9 @@ static long call_fcntl(void)
 {
 	struct flock lock = { .l_type = below(4), .l_start = bytes(), .l_len = bytes() };
 	static const int commands[] = {
-		F_SETLK, F_GETLK, F_OFD_SETLK, F_GETFL, F_GETFD, F_SETFL, F_SETLEASE, F_GETLEASE,
-		F_ADD_SEALS, F_GET_SEALS, F_NOTIFY, F_SET_RW_HINT, F_SETOWN,
+		F_SETLK,  F_GETLK,	 F_OFD_SETLK, F_GETFL,	   F_GETFD,
+		F_SETFL,  F_SETLEASE,	 F_GETLEASE,  F_ADD_SEALS, F_GET_SEALS,
+		F_NOTIFY, F_SET_RW_HINT, F_SETOWN,
 	};
 	int command = ANY_OF(commands);
 
@@ -320,7 +351,8 @@ static long call_fcntl(void)
 	case F_NOTIFY:
 		return fcntl(fd(), command, 0);
 	default:
-		return below(2) ? fcntl(fd(), command, flags()) : flock(fd(), below(8) | LOCK_NB);
+		return below(2) ? fcntl(fd(), command, flags()) :
+				  flock(fd(), below(8) | LOCK_NB);
 	}
 }
 
@@ -331,7 +363,7 @@ static long call_getdents(void)
 
 static long call_mmap(void)
 {
-	typeof(&maps[0]) map = &ANY_OF(maps);
+	struct map *map = any_map();
 	size_t len = PAGE * (1 + below(2048));
 	off_t offset = below(3) ? 0 : below(1000) * PAGE;
 	void *hint = NULL;
@@ -343,8 +375,10 @@ static long call_mmap(void)
 	}
 	if (below(2))
 		hint = (void *)(0x100000000000 + below(64) * GIB + below(3) * 2 * MIB);
-	at = mmap(hint, len, below(8), (below(4) ? MAP_SHARED : MAP_PRIVATE) |
-		  (rarely() ? 1 << (14 + below(8)) & ~MAP_GROWSDOWN : 0), fd(), offset);
+	at = mmap(hint, len, below(8),
+		  (below(4) ? MAP_SHARED : MAP_PRIVATE) |
+			  (rarely() ? 1 << (14 + below(8)) & ~MAP_GROWSDOWN : 0),
+		  fd(), offset);
 	if (at == MAP_FAILED)
 		return -1;
 	map->at = at;
@@ -354,7 +388,7 @@ static long call_mmap(void)
 
 static long call_munmap(void)
 {
-	typeof(&maps[0]) map = &ANY_OF(maps);
+	struct map *map = any_map();
 	size_t len;
 	void *at = somewhere(&len);
 
@@ -368,7 +402,7 @@ static long call_munmap(void)
 
 static long call_mremap(void)
 {
-	typeof(&maps[0]) map = &ANY_OF(maps);
+	struct map *map = any_map();
 	size_t len = PAGE * (1 + below(3000));
 	char *at;
 
@@ -418,13 +452,15 @@ static long call_pages(void)
 	case 3:
 		return mincore(at, len < sizeof(residents) * PAGE ? len : PAGE, residents);
 	case 4:
-		return at == buf ? -1 : syscall(SYS_mbind, at, len, below(6), &mask, 8, below(8));
+		return at == buf ? -1 :
+				   syscall(SYS_mbind, at, len, below(6), &mask, 8, below(8));
 	case 5:
 		pages[0] = at;
 		pages[1] = somewhere(&len);
 		pages[2] = somewhere(&len);
 		pages[3] = buf;
-		return syscall(SYS_move_pages, 0, 4, pages, below(2) ? nodes : NULL, status, below(8));
+		return syscall(SYS_move_pages, 0, 4, pages, below(2) ? nodes : NULL, status,
+			       below(8));
 	default:
 		return remap_file_pages(at, len, 0, below(100), 0);
 	}
@@ -507,7 +543,8 @@ static long call_attr(void)
 {
 	switch (below(4)) {
 	case 0:
-		return setxattr(name(), attr(), buf, below(3) ? below(200) : below(sizeof(buf)), below(4));
+		return setxattr(name(), attr(), buf, below(3) ? below(200) : below(sizeof(buf)),
+				below(4));
 	case 1:
 		return getxattr(name(), attr(), buf, below(sizeof(buf)));
 	case 2:
@@ -519,7 +556,8 @@ static long call_attr(void)
 
 static long call_owner(void)
 {
-	struct timespec times[2] = { { next_random() >> below(60), below(2000000000) }, { 0, UTIME_OMIT } };
+	struct timespec times[2] = { { next_random() >> below(60), below(2000000000) },
+				     { 0, UTIME_OMIT } };
 
 	switch (below(3)) {
 	case 0:
@@ -541,7 +579,8 @@ static long call_handle(void)
 	size_t i;
 
 	if (below(2)) {
-		if (name_to_handle_at(AT_FDCWD, name(), &handle.fh, &id, flags() & AT_EMPTY_PATH))
+		if (name_to_handle_at(AT_FDCWD, name(), &handle.fh, &id,
+				      flags() & AT_EMPTY_PATH))
 			return -1;
 	} else {
 		handle.fh.handle_type = below(256);
@@ -560,14 +599,16 @@ static long call_handle(void)
 
 static long call_watch(void)
 {
-	int watch = below(2) ? inotify_init1(IN_NONBLOCK) : fanotify_init(FAN_NONBLOCK, O_RDONLY);
+	int watch = below(2) ? inotify_init1(IN_NONBLOCK) :
+			       fanotify_init(FAN_NONBLOCK, O_RDONLY);
 	long ret;
 
 	if (watch < 0)
 		return -1;
 	ret = inotify_add_watch(watch, name(), next_random());
 	if (ret < 0)
-		ret = fanotify_mark(watch, FAN_MARK_ADD, FAN_OPEN | FAN_MODIFY, AT_FDCWD, name());
+		ret = fanotify_mark(watch, FAN_MARK_ADD, FAN_OPEN | FAN_MODIFY, AT_FDCWD,
+				    name());
 	close(watch);
 	return ret;
 }
@@ -598,10 +639,13 @@ static long call_odd(void)
 
 static const char *text(void)
 {
-	static const char * const words[] = {
-		"0", "1", "2", "-1", "all", "10%", "101%", "1G", "1K", "18446744073709551616", "0x10", "", "\n",
-		"first-fit", "largest-fit", "on-free", "on-alloc", "node0", "node1", "uid", "nobody", "777",
-		"0700", "%s%n", "1e9", " 5", "5 ",
+	static const char *const words[] = {
+		"0",	   "1",	       "2",	"-1",	     "all",
+		"10%",	   "101%",     "1G",	"1K",	     "18446744073709551616",
+		"0x10",	   "",	       "\n",	"first-fit", "largest-fit",
+		"on-free", "on-alloc", "node0", "node1",     "uid",
+		"nobody",  "777",      "0700",	"%s%n",	     "1e9",
+		" 5",	   "5 ",
 	};
 	static char noise[64];
 	size_t i;
@@ -616,17 +660,19 @@ static const char *text(void)
 
 static long call_sysfs(void)
 {
-	static const char * const files[] = {
-		"scrub_rate", "scrub_target", "zeroing", "reserve", "policy", "low_watermark", "frozen",
-		"discard", "size", "bitmap", "bitmap_dirty", "extents", "state", "check", "free_1g",
+	static const char *const files[] = {
+		"scrub_rate",	 "scrub_target", "zeroing", "reserve", "policy",
+		"low_watermark", "frozen",	 "discard", "size",    "bitmap",
+		"bitmap_dirty",	 "extents",	 "state",   "check",   "free_1g",
 	};
-	static const char * const nodes[] = { "0", "1" };
+	static const char *const nodes[] = { "0", "1" };
 	char path[128];
 	long ret = -1;
 	size_t i;
 	int file;
 
-	snprintf(path, sizeof(path), "/sys/fs/guestmemfs/node%s/%s", ANY_OF(nodes), ANY_OF(files));
+	snprintf(path, sizeof(path), "/sys/fs/guestmemfs/node%s/%s", ANY_OF(nodes),
+		 ANY_OF(files));
 	file = open(path, below(2) ? O_RDONLY : O_WRONLY);
 	if (file < 0)
 		return -1;
@@ -653,9 +699,9 @@ static long call_sysfs(void)
 
 static long call_mount(void)
 {
-	static const char * const keys[] = {
-		"node", "mode", "uid", "gid", "nr_inodes", "prefault", "noprefault", "source", "size", "ro",
-		"mpol", "context", "", "nodev",
+	static const char *const keys[] = {
+		"node",	  "mode", "uid", "gid",	 "nr_inodes", "prefault", "noprefault",
+		"source", "size", "ro",	 "mpol", "context",   "",	  "nodev",
 	};
 	int fs = fsopen("guestmemfs", 0), i, made;
 	long ret = -1;
@@ -680,15 +726,19 @@ static long call_mount(void)
 	return ret;
 }
 
-#define CALL(name)	{ #name, call_ ## name }
+#define CALL(name)                 \
+	{                          \
+#name, call_##name \
+	}
 static const struct {
 	const char *name;
 	long (*make)(void);
 } calls[] = {
-	CALL(open), CALL(close), CALL(read), CALL(write), CALL(between), CALL(truncate), CALL(fallocate),
-	CALL(seek), CALL(stat), CALL(sync), CALL(ioctl), CALL(fcntl), CALL(getdents), CALL(mmap),
-	CALL(munmap), CALL(mremap), CALL(protect), CALL(madvise), CALL(pages), CALL(touch), CALL(names),
-	CALL(attr), CALL(owner), CALL(handle), CALL(watch), CALL(odd), CALL(sysfs), CALL(mount),
+	CALL(open),	 CALL(close), CALL(read),   CALL(write),  CALL(between), CALL(truncate),
+	CALL(fallocate), CALL(seek),  CALL(stat),   CALL(sync),	  CALL(ioctl),	 CALL(fcntl),
+	CALL(getdents),	 CALL(mmap),  CALL(munmap), CALL(mremap), CALL(protect), CALL(madvise),
+	CALL(pages),	 CALL(touch), CALL(names),  CALL(attr),	  CALL(owner),	 CALL(handle),
+	CALL(watch),	 CALL(odd),   CALL(sysfs),  CALL(mount),
 };
 
 struct count {
@@ -710,7 +760,8 @@ static _Noreturn void work(unsigned int id, uint64_t seed, int seconds, struct c
 	sigaction(SIGBUS, &action, NULL);
 	sigaction(SIGSEGV, &action, NULL);
 	for (sig = SIGHUP; sig < SIGRTMAX; sig++)
-		if (sig == SIGIO || sig == SIGPIPE || sig == SIGXFSZ || sig == SIGURG || sig >= SIGRTMIN)
+		if (sig == SIGIO || sig == SIGPIPE || sig == SIGXFSZ || sig == SIGURG ||
+		    sig >= SIGRTMIN)
 			signal(sig, SIG_IGN);
 	for (i = 0; i < ARRAY_SIZE(fds); i++)
 		fds[i] = -1;

@@ -21,9 +21,9 @@ import pytest
 from conftest import TOP
 from sysroot import BLOCK, GIB, MACHINES, SETTINGS, Node, Tree
 from tool import (COMMANDS, DIFFERS, FAILED, MANUAL, NO_POOL, OK, SCHEMAS, SOURCE, USAGE, VALGRIND,
+                  WITH_JSON, build, call, parse_metrics, schema)
 
 pytestmark = pytest.mark.quick
-                  WITH_JSON, build, call, parse_metrics, schema)
 
 # Those that look at nodes, and need nothing but sysfs.
 LOOKING = (["status"], ["map"], ["check"], ["get"], ["handover"], ["ls"], ["reap"])
