@@ -147,7 +147,7 @@ def test_discard(vm):
         done
         ;;
     esac
-    """, nodes=6, cpus=2, mem="1G", append="guestmemfs=" + ",".join(f"{n}:128M" for n in range(6)),
+    """, nodes=6, cpus=2, mem="1280M", append="guestmemfs=" + ",".join(f"{n}:128M" for n in range(6)),
        boots=3, expect=[THROWN_AWAY, *(rf"guestmem_pool: node {n}: .*{why}.*: this pool is not used"
                                        for n, why in said.items()),
                         r"guestmemfs: node [45]: handed-over file system, .*, read-only$"])
