@@ -343,10 +343,10 @@ def test_fresh_start_after_damage(vm):
     ])
 
 
-# Damage by a seed, in as many kexecs as are wanted: DAMAGE_ROUNDS=15 is more than 200 images.
+# Damage by a seed, in as many kexecs as are wanted: DAMAGE_ROUNDS=20 is more than 200 images.
 SEED = int(os.environ.get("DAMAGE_SEED", "1"))
-ROUNDS = int(os.environ.get("DAMAGE_ROUNDS", "2"))
-SOME = 8 if DEBUG else 20
+ROUNDS = int(os.environ.get("DAMAGE_ROUNDS", "1"))
+SOME = 8 if DEBUG else 16
 
 RANDOM_SCRIPT = r"""
 check_kho
