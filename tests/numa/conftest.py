@@ -98,6 +98,16 @@ class Run:
         """Lines of the output that match."""
         return [l for l in self.out.split("\n") if re.search(regex, l)]
 
+    def counts(self, *names):
+        """{what: {name: sum}} of all lines "what: NAME=N NAME=N..." of the output."""
+        found = {}
+        numbers = " ".join(rf"{name}=(\d+)" for name in names)
+        for what, *values in re.findall(rf"^([\w-]+): {numbers}$", self.out, re.MULTILINE):
+            sums = found.setdefault(what, dict.fromkeys(names, 0))
+            for name, value in zip(names, values):
+                sums[name] += int(value)
+        return found
+
     def value(self, name):
         """X of the one line "name=X" in the output."""
         found = re.findall(rf"^{re.escape(name)}=(.*)$", self.out, re.MULTILINE)

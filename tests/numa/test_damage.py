@@ -178,6 +178,15 @@ fi
 """
 
 
+def many_nodes(last):
+    """A machine with a small pool on each of its nodes."""
+    # The hole below 4 GiB, and what firmware keeps, is in the first node.
+    nodes = ["node=0,cpus=0-1,mem=2560M", *(f"node={n},mem=640M" for n in range(1, last + 1))]
+    # Not for the kernel to be on a small node, which has no room for a pool then.
+    return {"topology": ";".join(nodes),
+            "append": "nokaslr guestmemfs=" + ",".join(f"{n}:128M" for n in range(last + 1))}
+
+
 class Group:
     """What was seen of a machine: by boot and node."""
 
@@ -206,14 +215,9 @@ def groups(shared_vm):
         for node, name in enumerate(names, 1):
             where, byte, mask, fix, _, _ = CASES[name]
             damages += f"{node} {where} {byte} {mask}{' fix' if fix else ''}\n"
-        # The hole below 4 GiB, and what firmware keeps, is in the first node.
-        nodes = "node=0,cpus=0-1,mem=2560M;" + ";".join(
-            f"node={n},mem=640M" for n in range(1, len(names) + 1))
-        # Not for the kernel to be on a small node, which has no room for a pool then.
-        param = "nokaslr guestmemfs=0:128M," + ",".join(f"{n}:128M" for n in range(1, len(names) + 1))
         try:
             run = shared_vm(f"LAST={len(names)}\nDAMAGES='{damages}'\n{SCRIPT}", boots=3,
-                            topology=nodes, append=param,
+                            **many_nodes(len(names)),
                             # Each case looks for its own.
                             expect=[r"guestmem(_pool|fs): "])
             machines[index] = Group(names, run)
@@ -413,11 +417,9 @@ def test_random_damage(vm):
             if (node + boot) % 5:
                 where, byte, mask, fix = damaged[boot, node] = random_damage(rng)
                 lines.append(f"{boot} {node} {where} {byte} {mask}{' fix' if fix else ''}")
-    nodes = "node=0,cpus=0-1,mem=2560M;" + ";".join(f"node={n},mem=640M" for n in range(1, SOME))
     newline = "\n"
     run = vm(f"LAST={SOME - 1}\nLAST_BOOT={ROUNDS + 1}\nDAMAGES='{newline.join(lines)}'\n{RANDOM_SCRIPT}",
-             boots=ROUNDS + 1, topology=nodes,
-             append="nokaslr guestmemfs=" + ",".join(f"{n}:128M" for n in range(SOME)),
+             boots=ROUNDS + 1, **many_nodes(SOME - 1),
              expect=[r"guestmem(_pool|fs): "])
     seen, lost = {}, set()
     for line in run.lines("^== "):

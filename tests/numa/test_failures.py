@@ -35,10 +35,7 @@ def test_each_allocation_fails(vm):
              expect=[r"guestmem_pool: node 0: pool of 128 blocks thrown away",
                      r"guestmem_pool: node 0: cannot be made anew \((-12|-ENOMEM)\): this pool is not used",
                      r"guestmem_pool: node 0: no file system can be made \((-12|-ENOMEM)\)"])
-    points = {}
-    for line in run.lines(r": points=\d+ without=\d+$"):
-        name, numbers = line.split(": ")
-        points[name] = dict((k, int(v)) for k, v in (n.split("=") for n in numbers.split()))
+    points = run.counts("points", "without")
     for name, least in LEAST.items():
         assert points[name]["points"] >= least, (name, points)
     # Not all of them can do without.

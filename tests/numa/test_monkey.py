@@ -38,11 +38,7 @@ def test_random_calls(vm):
              options=[f"--timeout={SECONDS + 600}"],
              # Any of ours: it does all that is warned of.
              expect=[r"guestmem(_pool|fs): "])
-    calls = {}
-    for line in run.lines(r"^\w+: made=\d+ good=\d+$"):
-        name, numbers = line.split(": ")
-        for what, n in (n.split("=") for n in numbers.split()):
-            calls.setdefault(name, {"made": 0, "good": 0})[what] += int(n)
+    calls = run.counts("made", "good")
     assert all(c["made"] for c in calls.values()), calls
     # What only fails is no test of what it does.
     assert {name for name, c in calls.items() if not c["good"]} <= NEVER, calls
