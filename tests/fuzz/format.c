@@ -9,17 +9,6 @@
 #include "image.h"
 #include "machine.h"
 
-#define CHECK(cond, ...)						\
-	do {								\
-		if (!(cond)) {						\
-			fprintf(stderr, "%s:%d: %s: ", __FILE__,	\
-				__LINE__, #cond);			\
-			fprintf(stderr, __VA_ARGS__);			\
-			fprintf(stderr, "\n");				\
-			abort();					\
-		}							\
-	} while (0)
-
 /* How deep inputs get, for FUZZ_STATS=1. */
 static struct {
 	u64 inputs;

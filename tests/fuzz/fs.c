@@ -7,17 +7,6 @@
 #include "fs.h"
 #include "machine.h"
 
-#define CHECK(cond, ...)						\
-	do {								\
-		if (!(cond)) {						\
-			fprintf(stderr, "%s:%d: %s: ", __FILE__,	\
-				__LINE__, #cond);			\
-			fprintf(stderr, __VA_ARGS__);			\
-			fprintf(stderr, "\n");				\
-			abort();					\
-		}							\
-	} while (0)
-
 struct fs fs_all[FS_MAX];
 unsigned int fs_nr;
 

@@ -11,6 +11,18 @@
 
 #define FS_MAX		2
 
+/* What must hold; if it does not, that is a finding, and the rest says more. */
+#define CHECK(cond, ...)						\
+	do {								\
+		if (!(cond)) {						\
+			fprintf(stderr, "%s:%d: %s: ", __FILE__,	\
+				__LINE__, #cond);			\
+			fprintf(stderr, __VA_ARGS__);			\
+			fprintf(stderr, "\n");				\
+			abort();					\
+		}							\
+	} while (0)
+
 /**
  * struct fs - the file system of a pool
  * @pool: the pool
