@@ -123,8 +123,11 @@ def test_it_costs_nothing(shared_vm):
 
     scratch = [[int(x, 16) for x in r.value("scratch").split()] for r in (without, with_pools)]
     assert len(scratch[0]) == len(scratch[1])
+    # KHO rounds them up to the largest page of the buddy allocator: for the few bytes that pools
+    # need by then, that can be one more. Would pools themselves count, it were gigabytes.
+    step = 4 << 20
     for i, (a, b) in enumerate(zip(*scratch)):
-        assert b <= a, f"scratch area {i} is {b:#x} with pools, {a:#x} without"
+        assert b <= a + step, f"scratch area {i} is {b:#x} with pools, {a:#x} without"
     assert sum(scratch[1]) > 0
 
 
