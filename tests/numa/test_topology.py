@@ -18,6 +18,10 @@ SHAPES = {
     "sixteen-nodes": (
         dict(topology="node=0,cpus=0-1,mem=2G;" + ";".join(f"node={n},mem=768M" for n in range(1, 16))),
         "2G nokaslr", list(range(16)), ()),
+    # More than 61 need patches/0006 for a kexec.
+    "sixty-four-nodes": (
+        dict(topology="node=0,cpus=0-1,mem=2560M;" + ";".join(f"node={n},mem=640M" for n in range(1, 64))),
+        "1:128M,31:128M,62:128M,63:128M nokaslr", [1, 31, 62, 63], ()),
     # As of a machine with four sockets, two of them apart from the others.
     "four-sockets": (
         dict(topology="node=0,cpus=0,mem=1G;node=1,cpus=1,mem=1G;node=2,cpus=2,mem=1G;"
