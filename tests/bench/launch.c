@@ -47,8 +47,11 @@ static void prepare(const struct peer *peer, size_t size)
 
 static void finish(const struct peer *peer)
 {
-	if (peer->dirty)
-		write_file(getenv("HOLD_SCRUB"), "N");
+	if (!peer->dirty)
+		return;
+	write_file(getenv("HOLD_SCRUB"), "N");
+	/* What zeroes looks when a block becomes free. */
+	peer_drop(peer, peer_create(peer, 2 << 20, -1));
 }
 
 static void touch(const struct peer *peer, size_t size, int runs)
