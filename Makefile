@@ -100,13 +100,13 @@ kunit: kernel
 ## make bench       guestmemfs beside hugetlbfs, memfd, tmpfs: bench/report.html, README.md
 .PHONY: bench
 bench: kernel
-	@scripts/deps vm bench
+	@scripts/deps vm tool bench
 	@scripts/bench
 
 ## make bench-quick less of it, in some minutes: build/bench/report.html
 .PHONY: bench-quick
 bench-quick: kernel
-	@scripts/deps vm bench
+	@scripts/deps vm tool bench
 	@scripts/bench --quick
 
 ## make tool        gmfs-numa, the administrator's tool (build/gmfs-numa)
