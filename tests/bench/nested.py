@@ -37,7 +37,7 @@ def machines(quick):
             continue
         # A gigabyte of zeroes in pieces of 4 KiB takes long, and differs little.
         script += f"""
-        nested {peer} {size} {2 if peer == "memfd-4k-prealloc" else runs} {backend.partition("mem-path=")[2] or "-"} qemu-system-x86_64 -accel kvm -cpu host -m {size} \\
+        nested {peer} {size} {2 if peer == "memfd-4k-prealloc" else runs} {backend.partition("mem-path=")[2] or "-"} qemu-system-x86_64 -accel kvm -cpu $VM_GUEST_CPU -m {size} \\
             -object {backend},id=ram,size={size} -machine q35,memory-backend=ram \\
             -nographic -nodefaults -serial stdio
         """

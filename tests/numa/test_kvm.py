@@ -23,7 +23,7 @@ chmod +x /tmp/root/init
 
 # guest [PROPERTIES]: start it, and wait until it is up
 guest() {{
-    numactl --cpunodebind=1 qemu-system-x86_64 -accel kvm -cpu host -m 2G \
+    numactl --cpunodebind=1 qemu-system-x86_64 -accel kvm -cpu "$VM_GUEST_CPU" -m 2G \
         -object "memory-backend-file,id=ram,size=2G,share=on,mem-path=/mnt/node1/vm$1" \
         -machine q35,memory-backend=ram -nographic -nodefaults -no-reboot \
         -serial file:/tmp/serial -kernel {KERNEL} -initrd /tmp/initramfs \

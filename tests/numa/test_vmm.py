@@ -123,7 +123,7 @@ def test_started_by_gmfs_numa(vm):
     # Idle, it would lose its timer now and then.
     make_initrd 'while :; do :; done'
     gmfs-numa run --node 1 --size {RAM} --name byname --qemu -- qemu-system-x86_64 -accel kvm \
-        -cpu host -nographic -nodefaults -no-reboot -serial file:/tmp/vm1.console \
+        -cpu "$VM_GUEST_CPU" -nographic -nodefaults -no-reboot -serial file:/tmp/vm1.console \
         -kernel {KERNEL} -initrd /tmp/initrd -append 'console=ttyS0 panic=-1 quiet' &
     until pgrep qemu-system > /dev/null; do
         kill -0 $!

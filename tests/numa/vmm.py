@@ -133,7 +133,7 @@ def start(node, size, kernel, initrd, *more):
         *(["setpriv", f"--reuid={user}", "--clear-groups"] if user else []),
         "numactl", f"--membind={','.join(nodes)}",
         *([f"--cpunodebind={','.join(with_cpus)}"] if with_cpus else []),
-        "qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", *memory(node, size),
+        "qemu-system-x86_64", "-accel", "kvm", "-cpu", os.environ["VM_GUEST_CPU"], *memory(node, size),
         "-nographic", "-nodefaults", "-no-reboot",
         "-serial", f"file:{path(node, 'console')}",
         "-qmp", f"unix:{path(node, 'qmp')},server=on,wait=off",
