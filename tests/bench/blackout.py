@@ -17,7 +17,7 @@ def machines(quick):
             nodes = ";".join(f"node={n},{'cpus=0,' if n == 0 else ''}mem=1536M" for n in range(NODES))
             yield Machine(f"blackout-{method}-{number}", f"{HERE}/blackout.sh {method} {number} {SIZE}",
                           topology=nodes, append=f"guestmemfs={NODES * 384}M" if method == "guestmemfs" else "",
-                          memory=3 * GIB, timeout=2400)
+                          waits=True, memory=3 * GIB, timeout=2400)
 
 
 def derive(figures):
@@ -37,13 +37,21 @@ NOTES = (
     "memory is preserved, the next kernel, which is loaded already, is executed and comes to its first program, memory "
     "is retrieved, and QEMU is started and loads the state. With guestmemfs the state is a file beside the memory; "
     "with memfds it is on a file system of the host, and so is the memory that is saved to a file: in the memory of "
-    "the host of this machine, that is, and faster than any disk.",
+    "the host of this machine, that is, and faster than any disk. Where the processor waits, for a file of the host "
+    "or by a timer, the clock goes on with real time.",
 )
+
+# tests/bench/blackout.sh
+WHY = {
+    "preserve": "It is the time to call kexec: nothing is preserved one by one.",
+    "kernel": "The pools are found, checked, and taken out of the memory of the kernel.",
+    "retrieve": "gmfs-numa mounts all nodes, where a file of the host needs nothing.",
+}
 
 COMPARE = (
     *(Compare(f"Blackout of {n} virtual machine{'s' if n > 1 else ''} of {SIZE}", "blackout", n, PEERS, key=n == 4)
       for n in (1, 2, 4)),
-    *(Compare(f"{part}, of 4", part, 4, PEERS) for part in PARTS),
+    *(Compare(f"{part}, of 4", part, 4, PEERS, why=WHY.get(part, "")) for part in PARTS),
 )
 
 PLOTS = ()

@@ -106,8 +106,11 @@ NOTES = (
     "are real, are given out by the pools, and hold a word each that is compared.",
 )
 
+WHY = ("To find a pool, to check its records and to mount it is the same for each size. A memfd costs less as long as it "
+       "is small, and more with each page.")
+
 COMPARE = (
-    *(Compare(f"Live update, extra with {x_text(size)} kept", "extra", size, (*MEMFDS, LUO), key=True)
+    *(Compare(f"Live update, extra with {x_text(size)} kept", "extra", size, (*MEMFDS, LUO), key=True, why=WHY)
       for size in (64 * MIB, GIB, 2 * GIB)),
     *(Compare(f"Live update, extra for each GiB, up to {x_text(size)}", "extra for each GiB", size, (*MEMFDS, LUO),
               aim=0.05e6, key=True) for size in (GIB, 2 * GIB)),

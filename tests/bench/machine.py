@@ -34,6 +34,7 @@ class Machine:
     topology: str
     append: str = ""
     icount: bool = True     # its clock counts instructions; else it shows real time
+    waits: bool = False     # and waits in real time, as what waits for files of the host has to
     memory: int = 0         # bytes of the host that it really touches
     timeout: int = 1500
     first: bool = False     # first.c is the first program of each kernel
@@ -44,9 +45,11 @@ class Machine:
         # As scripts/vm has it for large machines, for this option comes after its own.
         if sum(map(size_of, re.findall(r"mem=(\w+)", self.topology))) > 512 * GIB:
             cpu += ",phys-bits=46"
+        # Else it skips to the next timer, again and again while it waits.
+        icount = " -icount shift=0,sleep=on" if self.waits else ""
         first = ["--add-initrd", os.path.join(BIN, "first.cpio")] if self.first else []
         words = ["scripts/vm", "--nested", "--kernel", kernel, "--scratch", scratch,
-                 "--timeout", str(self.timeout), "--qemu-args", f"-cpu {cpu}",
+                 "--timeout", str(self.timeout), "--qemu-args", f"-cpu {cpu}{icount}",
                  "--topology", self.topology, "--append", f"nokaslr {self.append}".strip(), *first]
         if self.icount:
             words.insert(1, "--icount")

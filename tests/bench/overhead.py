@@ -115,13 +115,21 @@ NOTES = (
     "is off.",
 )
 
+WHY_LOST = ("Memory that memmap= takes away is nobody's. The rest is what a pool has to know of itself: its records, and a "
+            "bit for each block.")
+WHY_BOOT = ("memmap= takes memory away, and does no more. It saves less than the aim as well: that is of another kernel, "
+            "in which an ordinary GiB costs more.")
+WHY_ADDED = "memmap= does no more than to take memory away. Nearly all of this is done once for a pool, whatever its size."
+
 COMPARE = (
-    Compare("Memory lost, per GiB of 32", "memory lost per GiB", RESERVED, BESIDE, unit="bytes", key=True),
+    Compare("Memory lost, per GiB of 32", "memory lost per GiB", RESERVED, BESIDE, unit="bytes", key=True,
+            why=WHY_LOST),
     Compare("Memory lost, per GiB of 1016, and of 32 by others", "memory lost per GiB", RESERVED, BESIDE, unit="bytes",
-            aim=1024, ours_at=LARGE[-1], key=True),
+            aim=1024, ours_at=LARGE[-1], key=True, why=WHY_LOST),
     Compare("Boot, per GiB of 32 that is reserved, beside no reservation", "boot, per GiB that is reserved", RESERVED,
-            BESIDE, aim=-15.5e6, key=True),
-    Compare("Boot, per GiB of 32 that is added", "boot, per GiB that is added", RESERVED, BESIDE),
+            BESIDE, aim=-15.5e6, key=True, why=WHY_BOOT),
+    Compare("Boot, per GiB of 32 that is added", "boot, per GiB that is added", RESERVED, BESIDE,
+            why=WHY_ADDED),
     Compare("Boot, per GiB of 1016 that is added, and of 32 by others", "boot, per GiB that is added", RESERVED, BESIDE,
             ours_at=LARGE[-1]),
 )
