@@ -38,7 +38,7 @@ def result_of(tmp_path_factory):
     path = tmp_path_factory.mktemp("bench") / "figures.json"
     path.write_text(json.dumps({
         "date": "2026-01-02 03:04 UTC", "kernel": "7.3.0", "qemu": "10.0.0", "commit": "0123456789abcdef", "changed": False,
-        "quick": False, "wall": 60, "skipped": ["launch peers 16G"],
+        "quick": False, "skipped": ["launch peers 16G"],
         "machines": [{"bench": "launch", "name": "one", "command": "scripts/vm one", "wall": 1, "rows": rows},
                      {"bench": "overhead", "name": "two", "command": "scripts/vm two", "wall": 1, "rows": overhead}]}))
     done = bench("--report", str(path))
