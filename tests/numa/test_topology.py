@@ -137,7 +137,7 @@ def test_fake_nodes(vm):
             assert any(f <= first and last <= l for f, l in places["fake"][node]), (node, places)
 
 
-def test_terabyte(vm):
+def test_four_terabytes(vm):
     """Of which the host has what is touched."""
     vm(r"""
     check_kho
@@ -157,6 +157,6 @@ def test_terabyte(vm):
         equal "$(free_blocks /mnt/node$node)" $(($(total_blocks /mnt/node$node) - 32)) "free blocks"
         equal "$(cat /sys/fs/guestmemfs/node$node/check)" ok "node $node"
     done
-    between $((900 << 30)) $total $((1 << 40)) 'bytes in all pools'
+    between $((3900 << 30)) $total $((4 << 40)) 'bytes in all pools'
     [ "$VM_BOOT" = 2 ] || vm-kexec
-    """, nodes=4, mem="256G", append="guestmemfs=95%", boots=2)
+    """, nodes=4, mem="1T", append="guestmemfs=99%", boots=2)
