@@ -10,16 +10,13 @@
 # The targets use the same machine, the same tree and all CPUs.
 .NOTPARALLEL:
 
-# DEBUG=1, VARIANT=, KDIR= and LINUX= are for the scripts, from the command line or the environment.
+# DEBUG=1, KDIR= and LINUX= are for the scripts, from the command line or the environment.
 ifneq ($(filter-out 0,$(DEBUG)),)
 export DEBUG := 1
 else
 # DEBUG=0 is no debug kernel either.
 override DEBUG :=
 unexport DEBUG
-endif
-ifneq ($(VARIANT),)
-export VARIANT
 endif
 ifneq ($(KDIR),)
 export KDIR
@@ -148,7 +145,6 @@ distclean:
 ## Variables:
 ##
 ## DEBUG=1          the debug kernel: KASAN, UBSAN, lockdep, kmemleak and others
-## VARIANT=kcsan    a kernel with configs/kcsan.config on top, in build/kernel-kcsan
 ## LINUX=7.2        that version of Linux, in build/kernel-7.2; the default is 7.3
 ## KDIR=DIR         a Linux tree of your own, 7.2 or 7.3; patches/ are applied to it, and
 ##                  the files of the project linked into it
