@@ -168,6 +168,11 @@ def programs():
     make("-C", HERE, f"KTREE={tree}")
 
 
+def nodes_in_a_row(number, first, each):
+    """A topology: CPUs, the hole below 4 GiB, and what firmware keeps, are in the first node."""
+    return ";".join([f"node=0,cpus=0-1,mem={first}", *(f"node={n},mem={each}" for n in range(1, number))])
+
+
 @pytest.fixture
 def vm(tmp_path):
     """vm(script, ...) boots a machine for the script, and fails if the script does."""

@@ -13,7 +13,7 @@ import re
 
 import pytest
 
-from conftest import DEBUG
+from conftest import DEBUG, nodes_in_a_row
 
 # Metadata blocks of a new file system, in the order in which they are taken:
 # bitmaps, super block, inodes, names, extents. The first file is slot 2 of the
@@ -180,10 +180,8 @@ fi
 
 def many_nodes(last):
     """A machine with a small pool on each of its nodes."""
-    # The hole below 4 GiB, and what firmware keeps, is in the first node.
-    nodes = ["node=0,cpus=0-1,mem=2560M", *(f"node={n},mem=640M" for n in range(1, last + 1))]
     # Not for the kernel to be on a small node, which has no room for a pool then.
-    return {"topology": ";".join(nodes),
+    return {"topology": nodes_in_a_row(last + 1, "2560M", "640M"),
             "append": "nokaslr guestmemfs=" + ",".join(f"{n}:128M" for n in range(last + 1))}
 
 

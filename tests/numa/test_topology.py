@@ -5,7 +5,7 @@ import re
 
 import pytest
 
-from conftest import DEBUG
+from conftest import DEBUG, nodes_in_a_row
 
 # name: machine, boot parameter, nodes that have a pool then, what is said
 SHAPES = {
@@ -13,14 +13,14 @@ SHAPES = {
     "two-nodes": (dict(nodes=2, mem="1G"), "0:256M,1:256M", [0, 1], ()),
     "four-nodes": (dict(nodes=4, mem="1152M"), "0:128M,1:256M,2:128M,3:256M", [0, 1, 2, 3], ()),
     "eight-nodes": (
-        dict(topology="node=0,cpus=0-1,mem=1280M;" + ";".join(f"node={n},mem=768M" for n in range(1, 8))),
+        dict(topology=nodes_in_a_row(8, "1280M", "768M")),
         "1G", list(range(8)), ()),
     "sixteen-nodes": (
-        dict(topology="node=0,cpus=0-1,mem=2G;" + ";".join(f"node={n},mem=768M" for n in range(1, 16))),
+        dict(topology=nodes_in_a_row(16, "2G", "768M")),
         "2G nokaslr", list(range(16)), ()),
-    # More than 61 need patches/0006 for a kexec.
+    # A kexec of so many needs patches/0006.
     "sixty-four-nodes": (
-        dict(topology="node=0,cpus=0-1,mem=2560M;" + ";".join(f"node={n},mem=640M" for n in range(1, 64))),
+        dict(topology=nodes_in_a_row(64, "2560M", "640M")),
         "1:128M,31:128M,62:128M,63:128M nokaslr", [1, 31, 62, 63], ()),
     # As of a machine with four sockets, two of them apart from the others.
     "four-sockets": (
