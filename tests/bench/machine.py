@@ -45,14 +45,13 @@ class Machine:
         # As scripts/vm has it for large machines, for this option comes after its own.
         if sum(map(size_of, re.findall(r"mem=(\w+)", self.topology))) > 512 * GIB:
             cpu += ",phys-bits=46"
-        # Else it skips to the next timer, again and again while it waits.
-        icount = " -icount shift=0,sleep=on" if self.waits else ""
         first = ["--add-initrd", os.path.join(BIN, "first.cpio")] if self.first else []
         words = ["scripts/vm", "--nested", "--kernel", kernel, "--scratch", scratch,
-                 "--timeout", str(self.timeout), "--qemu-args", f"-cpu {cpu}{icount}",
+                 "--timeout", str(self.timeout), "--qemu-args", f"-cpu {cpu}",
                  "--topology", self.topology, "--append", f"nokaslr {self.append}".strip(), *first]
         if self.icount:
-            words.insert(1, "--icount")
+            # What skips does so again and again while it waits for the host.
+            words.insert(1, "--icount=wait" if self.waits else "--icount")
         return words + ["--", "bash", "-euc", f"PATH=$PATH:{BIN}; . {HERE}/lib.sh\n{self.script}"]
 
     def run(self, kernel):
