@@ -124,7 +124,8 @@ def test_kexec_in_the_middle_of_work(vm):
     sleep 0.$((VM_BOOT * 37 % 100))
     equal "$(pgrep -c memfile)" 12 'programs at work'
     vm-kexec
-    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=4)
+    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=4,
+       options=["--parallel"])
 
 
 def test_file_without_name_is_freed_by_next_kernel(vm):
@@ -386,6 +387,7 @@ def test_storm(vm):
     sleep $((VM_BOOT % 2)).$((VM_BOOT * 37 % 100))
     equal "$(pgrep -c storm)" 6 'programs at work'
     vm-kexec
-    """, nodes=1, cpus=3, mem="1500M", append="guestmemfs=0:640M", boots=5)
+    """, nodes=1, cpus=3, mem="1500M", append="guestmemfs=0:640M", boots=5,
+             options=["--parallel"])
     assert len(run.lines("^verified=[1-9]")) == 4 * 6, run.out
     print("\n".join(run.lines("^verified=")))

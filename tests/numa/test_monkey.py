@@ -35,7 +35,7 @@ def test_random_calls(vm):
     memfile check /mnt/node1/kept 1
     equal "$(cat /sys/fs/guestmemfs/node1/check)" ok 'node 1'
     """, nodes=2, cpus=3, mem="2G", append="guestmemfs=0:256M,1:1G", boots=2,
-             options=[f"--timeout={SECONDS + 600}"],
+             options=["--parallel", f"--timeout={SECONDS + 600}"],
              # Any of ours: it does all that is warned of.
              expect=[r"guestmem(_pool|fs): "])
     calls = run.counts("made", "good")

@@ -129,6 +129,6 @@ def test_no_leak_between_owners(vm):
         vm-kexec
     fi
     """, nodes=1, mem="1G", append="guestmemfs=0:128M", boots=4,
-             options=[f"--timeout={240 + rounds}"])
+             options=["--parallel", f"--timeout={240 + rounds}"])
     done = run.lines("^rounds=")
     assert len(done) == 4

@@ -39,5 +39,5 @@ def test_stress(vm):
     equal "$(find . -mindepth 1 -maxdepth 1)" ./kept 'what is there'
     equal "$(free_blocks .)" "$(total_blocks .)" 'free blocks'
     """, nodes=1, mem="2G", append="guestmemfs=0:1G", boots=2,
-             options=[f"--timeout={2 * SECONDS + 600}"])
+             options=["--parallel", f"--timeout={2 * SECONDS + 600}"])
     assert len(run.lines("^done=")) == len(STRESSORS)

@@ -189,5 +189,5 @@ def test_storm(vm):
     sysfs consistent_all
     [ "$(ls /mnt/node0)" = "kept1000
 kept2000" ] || die "files: $(ls /mnt/node0)"
-    """, boots=3, expect=[THROWN_AWAY], **SMALL)
+    """, boots=3, expect=[THROWN_AWAY], options=["--parallel"], **SMALL)
     assert len(run.lines("^files=")) == 6 and len(run.lines("^discards=")) == 2
