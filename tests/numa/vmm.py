@@ -199,7 +199,7 @@ def ticks(node, count):
 
 COMMANDS = {"start": start, "save": save, "stop": stop, "cont": cont, "migrate": migrate, "resume": resume,
             "ticks": lambda node, count: ticks(node, int(count)),
-            "last": lambda node: print(f"node {node}: {lines(node)[-1]}")}
+            "last": lambda node: print(f"node {node} at the end: {lines(node)[-1]}")}
 
 if __name__ == "__main__":
     if len(sys.argv) < 3 or sys.argv[1] not in COMMANDS:
