@@ -65,3 +65,10 @@ def test_machine_says_no(vm, script, append, expect, why):
     with pytest.raises((AssertionError, pytest.fail.Exception), match=why):
         vm(script, nodes=1, mem="1G", append=append, expect=expect,
            boots=2 if append == "boots=2" else 1)
+
+
+def test_machine_that_hangs_says_where(vm):
+    """What its processors do, and whether they have interrupts."""
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)status 124:.*\bCPU#1\n.*RIP=.*\bAPIC state for CPU 1\n"
+                                                    r".*LVTT.*ISR.*IRR.*not finished 10.0 s after"):
+        vm("sleep 1000", nodes=1, mem="1G", options=["--timeout=10"])
