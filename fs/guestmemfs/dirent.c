@@ -207,6 +207,20 @@ struct gmfs_dirent *gmfs_dirent_next(const struct gmfs_ino *dir, u64 cookie)
 }
 
 /**
+ * gmfs_dirent_after - walk on
+ * @de: an entry of a directory
+ *
+ * Context: any; the directory's entries do not change meanwhile.
+ *
+ * Return: the entry with the next higher cookie, or NULL.
+ */
+struct gmfs_dirent *gmfs_dirent_after(const struct gmfs_dirent *de)
+{
+	return rb_entry_safe(rb_next(&de->by_cookie), struct gmfs_dirent,
+			     by_cookie);
+}
+
+/**
  * gmfs_dirent_insert - give an inode a name
  * @img: where
  * @dir: directory

@@ -257,6 +257,7 @@ int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 struct gmfs_dirent *gmfs_dirent_find(const struct gmfs_ino *dir,
 				     const char *name, unsigned int len);
 struct gmfs_dirent *gmfs_dirent_next(const struct gmfs_ino *dir, u64 cookie);
+struct gmfs_dirent *gmfs_dirent_after(const struct gmfs_dirent *de);
 int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_ino *dir,
 		       struct gmfs_ino *child, const char *name,
 		       unsigned int len);

@@ -325,7 +325,8 @@ static int gmfs_readdir(struct file *file, struct dir_context *ctx)
 	if (!dir_emit_dots(file, ctx))
 		return 0;
 
-	while ((de = gmfs_dirent_next(dir, ctx->pos - GMFS_COOKIE_POS))) {
+	for (de = gmfs_dirent_next(dir, ctx->pos - GMFS_COOKIE_POS); de;
+	     de = gmfs_dirent_after(de)) {
 		const struct gmfs_dirent_ser *rec = de->rec;
 
 		if (rec->cookie >= (uintptr_t)file->private_data)

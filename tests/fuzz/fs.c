@@ -342,8 +342,7 @@ u32 fs_digest(struct gmfs_image *img)
 			crc = crc32c(crc, &gi->file.blocks, sizeof(u64));
 			continue;
 		}
-		for (de = gmfs_dirent_next(gi, 0); de;
-		     de = gmfs_dirent_next(gi, de->rec->cookie + 1))
+		for (de = gmfs_dirent_next(gi, 0); de; de = gmfs_dirent_after(de))
 			crc = crc32c(crc, de->rec,
 				     de->rec->nr_slots * GMFS_DIRENT_SLOT);
 		crc = crc32c(crc, &gi->dir.nr, sizeof(u64));
@@ -357,8 +356,9 @@ static u64 verify_dir(struct fs *fs, struct gmfs_ino *dir)
 	struct gmfs_ino *child;
 	u64 nr = 0, dirs = 0;
 
-	for (de = gmfs_dirent_next(dir, 0); de;
-	     de = gmfs_dirent_next(dir, de->rec->cookie + 1)) {
+	for (de = gmfs_dirent_next(dir, 0); de; de = gmfs_dirent_after(de)) {
+		CHECK(gmfs_dirent_next(dir, de->rec->cookie + 1) ==
+		      gmfs_dirent_after(de), "two ways to the next entry");
 		CHECK(gmfs_dirent_find(dir, de->rec->name, de->rec->name_len) == de,
 		      "an entry is not found");
 		child = gmfs_ino_find(&fs->img, de->rec->ino);
