@@ -101,13 +101,11 @@ static const struct {
 	u32 image;
 	unsigned int vfs;
 	u32 user;
-	u32 statx;
 } inode_flags[] = {
-	{ GMFS_INODE_IMMUTABLE, S_IMMUTABLE, FS_IMMUTABLE_FL,
-	  STATX_ATTR_IMMUTABLE },
-	{ GMFS_INODE_APPEND, S_APPEND, FS_APPEND_FL, STATX_ATTR_APPEND },
-	{ GMFS_INODE_NODUMP, 0, FS_NODUMP_FL, STATX_ATTR_NODUMP },
-	{ GMFS_INODE_NOATIME, S_NOATIME, FS_NOATIME_FL, 0 },
+	{ GMFS_INODE_IMMUTABLE, S_IMMUTABLE, FS_IMMUTABLE_FL },
+	{ GMFS_INODE_APPEND, S_APPEND, FS_APPEND_FL },
+	{ GMFS_INODE_NODUMP, 0, FS_NODUMP_FL },
+	{ GMFS_INODE_NOATIME, S_NOATIME, FS_NOATIME_FL },
 };
 
 static void set_vfs_flags(struct inode *inode, u32 flags)
@@ -433,14 +431,12 @@ int gmfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 {
 	struct inode *inode = d_inode(path->dentry);
 	const struct gmfs_inode_ser *rec = GMFS_I(inode)->gi->rec;
-	size_t i;
 
-	for (i = 0; i < ARRAY_SIZE(inode_flags); i++) {
-		stat->attributes_mask |= inode_flags[i].statx;
-		if (rec->flags & inode_flags[i].image)
-			stat->attributes |= inode_flags[i].statx;
-	}
 	generic_fillattr(idmap, request_mask, inode, stat);
+	generic_fill_statx_attr(inode, stat);
+	stat->attributes_mask |= STATX_ATTR_NODUMP;
+	if (rec->flags & GMFS_INODE_NODUMP)
+		stat->attributes |= STATX_ATTR_NODUMP;
 	/* A hint for buffers, and those for others than files need not be so large. */
 	if (!S_ISREG(inode->i_mode))
 		stat->blksize = PAGE_SIZE;
