@@ -70,6 +70,13 @@ check: kernel
 	@scripts/deps vm tool test
 	@TESTS="-m quick $(TESTS)" scripts/test
 
+## make races       those in which much happens at a time, on a kernel with KCSAN
+.PHONY: races
+races:
+	@scripts/deps kernel vm tool test
+	@VARIANT=kcsan scripts/kernel
+	@VARIANT=kcsan TESTS="-m race $(TESTS)" scripts/test
+
 ## make soak        those that find more with time, for some hours
 .PHONY: soak
 soak: kernel

@@ -157,6 +157,7 @@ def make(*args):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick: one of those that make check runs")
+    config.addinivalue_line("markers", "race: much happens at the same time, for make races")
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -174,10 +175,12 @@ def nodes_in_a_row(number, first, each):
 
 
 @pytest.fixture
-def vm(tmp_path):
+def vm(tmp_path, request):
     """vm(script, ...) boots a machine for the script, and fails if the script does."""
-    def run(script, **kwargs):
-        return boot(script, tmp_path, **kwargs)
+    race = ["--parallel"] if request.node.get_closest_marker("race") else []
+
+    def run(script, options=(), **kwargs):
+        return boot(script, tmp_path, options=[*race, *options], **kwargs)
     return run
 
 

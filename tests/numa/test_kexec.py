@@ -85,6 +85,7 @@ def test_kexecs_in_a_row(vm):
        boots=KEXECS + 1)
 
 
+@pytest.mark.race
 def test_kexec_in_the_middle_of_work(vm):
     """Files come and go, and are stored to, until the CPUs stop: nothing is half done."""
     vm(r"""
@@ -124,8 +125,7 @@ def test_kexec_in_the_middle_of_work(vm):
     sleep 0.$((VM_BOOT * 37 % 100))
     equal "$(pgrep -c memfile)" 12 'programs at work'
     vm-kexec
-    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=4,
-       options=["--parallel"])
+    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=4)
 
 
 def test_file_without_name_is_freed_by_next_kernel(vm):
@@ -361,6 +361,7 @@ def test_nodes_are_renumbered(vm):
                     "its pool follows the memory") in run.boots[1]
 
 
+@pytest.mark.race
 def test_storm(vm):
     """What has returned is there, what has not is whole or not there at all, for all operations."""
     run = vm(r"""
@@ -387,7 +388,6 @@ def test_storm(vm):
     sleep $((VM_BOOT % 2)).$((VM_BOOT * 37 % 100))
     equal "$(pgrep -c storm)" 6 'programs at work'
     vm-kexec
-    """, nodes=1, cpus=3, mem="1500M", append="guestmemfs=0:640M", boots=5,
-             options=["--parallel"])
+    """, nodes=1, cpus=3, mem="1500M", append="guestmemfs=0:640M", boots=5)
     assert len(run.lines("^verified=[1-9]")) == 4 * 6, run.out
     print("\n".join(run.lines("^verified=")))

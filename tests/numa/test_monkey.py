@@ -3,6 +3,8 @@
 
 import os
 
+import pytest
+
 from conftest import DEBUG
 
 # Others than these are tried with MONKEY_SEED= and MONKEY_SECONDS=.
@@ -12,6 +14,7 @@ SECONDS = int(os.environ.get("MONKEY_SECONDS", "300" if DEBUG else "20"))
 NEVER = {"read", "write", "between"}
 
 
+@pytest.mark.race
 def test_random_calls(vm):
     run = vm(rf"""
     mount_node 1
@@ -35,7 +38,7 @@ def test_random_calls(vm):
     memfile check /mnt/node1/kept 1
     equal "$(cat /sys/fs/guestmemfs/node1/check)" ok 'node 1'
     """, nodes=2, cpus=3, mem="2G", append="guestmemfs=0:256M,1:1G", boots=2,
-             options=["--parallel", f"--timeout={SECONDS + 600}"],
+             options=[f"--timeout={SECONDS + 600}"],
              # Any of ours: it does all that is warned of.
              expect=[r"guestmem(_pool|fs): "])
     calls = run.counts("made", "good")

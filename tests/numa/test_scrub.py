@@ -114,6 +114,7 @@ def test_dirty_blocks_survive_kexec(vm):
     """, boots=2, **ONE)
 
 
+@pytest.mark.race
 def test_no_leak_between_owners(vm):
     """On a pool that is always nearly full, with kexecs in between."""
     rounds = int(os.environ.get("LEAK_ROUNDS", "1000"))
@@ -129,6 +130,6 @@ def test_no_leak_between_owners(vm):
         vm-kexec
     fi
     """, nodes=1, mem="1G", append="guestmemfs=0:128M", boots=4,
-             options=["--parallel", f"--timeout={240 + rounds}"])
+             options=[f"--timeout={240 + rounds}"])
     done = run.lines("^rounds=")
     assert len(done) == 4

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """The stressors of stress-ng's file system class that need neither read nor write."""
 
+import pytest
+
 from conftest import DEBUG
 
 # Left out are those that write data: copy-file, fiemap, fpunch, hdd, io, iomix, lock*, verity;
@@ -11,6 +13,7 @@ rename symlink sync-file touch utime xattr""".split()
 SECONDS = 600 if DEBUG else 66
 
 
+@pytest.mark.race
 def test_stress(vm):
     """None fails, nor does the kernel complain; what is left is whole for the next kernel."""
     run = vm(rf"""
@@ -39,5 +42,5 @@ def test_stress(vm):
     equal "$(find . -mindepth 1 -maxdepth 1)" ./kept 'what is there'
     equal "$(free_blocks .)" "$(total_blocks .)" 'free blocks'
     """, nodes=1, mem="2G", append="guestmemfs=0:1G", boots=2,
-             options=["--parallel", f"--timeout={2 * SECONDS + 600}"])
+             options=[f"--timeout={2 * SECONDS + 600}"])
     assert len(run.lines("^done=")) == len(STRESSORS)

@@ -174,6 +174,7 @@ def test_discard_needs_memory(vm):
 SECONDS = 60 if DEBUG else 15
 
 
+@pytest.mark.race
 def test_storm(vm):
     """Everything is read, written, used, mounted and thrown away at the same time; then kexec."""
     run = vm(LIB + rf"""
@@ -189,5 +190,5 @@ def test_storm(vm):
     sysfs consistent_all
     [ "$(ls /mnt/node0)" = "kept1000
 kept2000" ] || die "files: $(ls /mnt/node0)"
-    """, boots=3, expect=[THROWN_AWAY], options=["--parallel"], **SMALL)
+    """, boots=3, expect=[THROWN_AWAY], **SMALL)
     assert len(run.lines("^files=")) == 6 and len(run.lines("^discards=")) == 2
