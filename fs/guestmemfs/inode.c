@@ -435,7 +435,7 @@ int gmfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 	generic_fillattr(idmap, request_mask, inode, stat);
 	generic_fill_statx_attr(inode, stat);
 	stat->attributes_mask |= STATX_ATTR_NODUMP;
-	if (rec->flags & GMFS_INODE_NODUMP)
+	if (READ_ONCE(rec->flags) & GMFS_INODE_NODUMP)
 		stat->attributes |= STATX_ATTR_NODUMP;
 	/* A hint for buffers, and those for others than files need not be so large. */
 	if (!S_ISREG(inode->i_mode))
@@ -486,7 +486,7 @@ int gmfs_update_time(struct inode *inode, enum fs_update_time type,
  */
 int gmfs_fileattr_get(struct dentry *dentry, struct file_kattr *fa)
 {
-	u32 flags = GMFS_I(d_inode(dentry))->gi->rec->flags;
+	u32 flags = READ_ONCE(GMFS_I(d_inode(dentry))->gi->rec->flags);
 	u32 user = 0;
 	size_t i;
 
@@ -525,7 +525,8 @@ int gmfs_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 		return -EOPNOTSUPP;
 
 	op = gmpool_op_begin(fs->pool);
-	GMFS_I(inode)->gi->rec->flags = flags;
+	/* Who only asks for them holds no lock. */
+	WRITE_ONCE(GMFS_I(inode)->gi->rec->flags, flags);
 	set_vfs_flags(inode, flags);
 	inode_set_ctime_current(inode);
 	gmfs_inode_write(inode);
