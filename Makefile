@@ -77,6 +77,13 @@ races:
 	@VARIANT=kcsan scripts/kernel
 	@VARIANT=kcsan TESTS="-m race $(TESTS)" scripts/test
 
+## make uninit      what is used before it is written to, on a kernel with KMSAN
+.PHONY: uninit
+uninit:
+	@scripts/deps kernel kmsan vm tool test
+	@VARIANT=kmsan scripts/kernel
+	@VARIANT=kmsan /usr/bin/python3 -B -m pytest -p no:cacheprovider -v tests/numa/test_uninit.py
+
 ## make soak        those that find more with time, for some hours
 .PHONY: soak
 soak: kernel
