@@ -52,9 +52,9 @@ NOTES = (
 # fs/guestmemfs/namei.c, inode.c, dirent.c
 RECORDS = "Beside what tmpfs has in memory, the records are changed that the next kernel gets."
 WHY = {
-    "lookup": "The name is in the cache of the VFS. What differs is getattr(), which looks at each flag of chattr().",
+    "lookup": "The name is in the cache of the VFS. What differs is what getattr() fills in.",
     "lookup, not cached": "tmpfs has all of its names in that cache, and no way to have the memory back.",
-    "readdir": "Each entry is looked for from the root of a tree, by the number that tells where to go on.",
+    "readdir": "Before the first entry, the place to begin is looked for in a tree, and that to end is noted.",
     "create": RECORDS, "rename": RECORDS, "unlink": RECORDS,
 }
 
