@@ -7,11 +7,10 @@ machine now and then, or lose a guest's timer. All of them are there at the kexe
 
 import os
 import re
-import subprocess
 
 import pytest
 
-from conftest import BIN, DEBUG, HERE, KERNEL, TOP
+from conftest import BIN, DEBUG, HERE, KERNEL, TOP, run_machine
 from tool import PLAIN, build
 
 # The guests run the same kernel.
@@ -210,7 +209,5 @@ def test_qemu_is_killed_while_it_saves(vm):
 def test_demonstrations(tmp_path):
     """Both of them, as a reader would run them."""
     for name in ("demo", "demo-memory"):
-        done = subprocess.run([os.path.join(TOP, "scripts", name)], stdin=subprocess.DEVNULL,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              check=False)
+        done = run_machine([os.path.join(TOP, "scripts", name)])
         assert done.returncode == 0 and "guestmemfs: demo passed" in done.stdout, done.stdout

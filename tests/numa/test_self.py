@@ -1,7 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """The means of the other tests say no where they have to."""
 
+import os
+import re
+
 import pytest
+
+from conftest import BIN, EMULATOR, TRIES
 
 
 def test_programs_say_no(vm):
@@ -72,3 +77,11 @@ def test_machine_that_hangs_says_where(vm):
     with pytest.raises(pytest.fail.Exception, match=r"(?s)status 124:.*\bCPU#1\n.*RIP=.*\bAPIC state for CPU 1\n"
                                                     r".*LVTT.*ISR.*IRR.*not finished 10.0 s after"):
         vm("sleep 1000", nodes=1, mem="1G", options=["--timeout=10"])
+
+
+def test_lost_end_of_an_interrupt(vm, capsys):
+    """Whoever starts the machine knows that it was none, and the fixture starts it again."""
+    once = r"vm: failed: QEMU lost the end of an interrupt: processor 0 sleeps in interrupt 236;"
+    with pytest.raises(pytest.fail.Exception, match=rf"(?s)status {EMULATOR}:.*{once}"):
+        vm("true", nodes=1, mem="1G", options=["--parallel", "--kernel", os.path.join(BIN, "unended")])
+    assert len(re.findall(once, capsys.readouterr().out)) == TRIES - 1
