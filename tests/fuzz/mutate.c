@@ -683,6 +683,63 @@ static void copy_block(void)
 	mend(to, layout_of(to));
 }
 
+static bool has_long_records(const u8 *p)
+{
+	const struct layout *layout = layout_of(p);
+
+	return layout && (layout->type == GMFS_META_DIRENTS ||
+			  layout->type == GMFS_META_ATTRS);
+}
+
+/* Behind it is nothing of the pool's, so that who reads on is found out. */
+static bool is_last(const u8 *p)
+{
+	unsigned int i = (p - at.memory) / GMPOOL_META_SIZE;
+
+	return is_meta(p) && (i + 1 == at.nr || !is_meta(page(i + 1)));
+}
+
+static void swap_blocks(u8 *p, u8 *q)
+{
+	struct gmpool_meta_ser *hdr1 = (void *)p, *hdr2 = (void *)q;
+	static u8 block[GMPOOL_META_SIZE];
+
+	memcpy(block, p, sizeof(block));
+	memcpy(p, q, sizeof(block));
+	memcpy(q, block, sizeof(block));
+	swap(hdr1->mbn, hdr2->mbn);
+	mend_csum(p);
+	mend_csum(q);
+}
+
+/* A record is longer than what is left of its block, and of all blocks there. */
+static void overrun(void)
+{
+	u8 *from = pick_page(has_long_records), *to = pick_page(is_last);
+	const struct layout *layout = layout_of(from);
+	unsigned int source, target, i;
+
+	if (!has_long_records(from) || !is_last(to))
+		return;
+	if (from != to)
+		swap_blocks(from, to);
+	source = pick_record(layout, to);
+	target = GMPOOL_META_SIZE - (1 + rnd(2)) * layout->slot;
+	memmove(to + target, to + source, layout->slot);
+	/* What has no fixed length follows 32 bytes, in both kinds. */
+	for (i = target + layout->slot / 2; i < GMPOOL_META_SIZE; i++)
+		to[i] = 'a' + rnd(26);
+	if (layout->type == GMFS_META_DIRENTS) {
+		((struct gmfs_dirent_ser *)(to + target))->name_len =
+			GMPOOL_META_SIZE - target - sizeof(struct gmfs_dirent_ser) + rnd(70);
+		memset(to + source, 0, layout->slot);
+	} else {
+		((struct gmfs_attr_ser *)(to + target))->size += rnd(70);
+	}
+	mend_record(layout, to, target);
+	mend(to, layout);
+}
+
 static void change_bytes(void)
 {
 	u8 *p = page(rnd(at.nr));
@@ -735,7 +792,7 @@ size_t LLVMFuzzerCustomMutator(u8 *data, size_t size, size_t max_size,
 		change_record, change_record, change_record, change_record,
 		change_record, change_record, copy_record, copy_record,
 		change_header, change_super, change_super, change_table,
-		copy_block, change_bytes, change_ops, change_ops, change_machine,
+		copy_block, overrun, change_bytes, change_ops, change_ops, change_machine,
 	};
 	unsigned int n;
 
