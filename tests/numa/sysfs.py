@@ -1256,11 +1256,23 @@ def refused(node):
 @check
 def revive(nid):
     """Thrown away, it is as good as new."""
+    thrown_away(Node(nid), "active")
+
+
+@check
+def revive_frozen(nid):
+    """Likewise, when it is thawed, which it could not be before."""
     node = Node(nid)
+    same(node.error("frozen", "0"), "EROFS", "frozen")
+    thrown_away(node, "frozen")
+
+
+def thrown_away(node, becomes):
     events, state = Events(), Poll(node, "state")
-    node.set("discard", f"node{nid}")
-    events.state(node, "active")
-    state.wait("active")
+    node.set("discard", f"node{node.nid}")
+    events.state(node, becomes)
+    state.wait(becomes)
+    node.set("frozen", 0)
     same(node.text("error"), "", "error")
     same(node["free_blocks"], node["total_blocks"], "free blocks")
     node.mount()

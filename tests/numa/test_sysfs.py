@@ -114,6 +114,7 @@ def test_discard(vm):
             truncate -s 10M /mnt/node$node/file
             echo 5 > /sys/fs/guestmemfs/node$node/reserve
         done
+        echo 1 > /sys/fs/guestmemfs/node5/frozen
         sysfs discard 0
         damage 1 super 8 1
         damage 2 meta0 0 1
@@ -128,9 +129,11 @@ def test_discard(vm):
         sysfs failed 3 'root inode'
         sysfs read_only 4
         sysfs read_only 5
-        for node in 1 2 3 4 5; do
+        for node in 1 2 3 4; do
             sysfs revive $node
         done
+        equal "$(cat /sys/fs/guestmemfs/node5/frozen)" 1 'frozen'
+        sysfs revive_frozen 5
         vm-kexec
         ;;
     3)

@@ -904,9 +904,10 @@ static int make_anew(struct gmpool *pool)
  *
  * Context: process context, may sleep; gmpool.manage is held.
  *
- * Return: 0; -EBUSY if it is in use or frozen, -ENODEV if its memory is not there
- * or not its own, and nothing has changed; -ENOMEM and others if it cannot be
- * made, and then it has failed; -EIO if it can be used, but KHO does not take it.
+ * Return: 0; -EBUSY if it is in use, or frozen and can be thawed, -ENODEV if its
+ * memory is not there or not its own, and nothing has changed; -ENOMEM and
+ * others if it cannot be made, and then it has failed; -EIO if it can be used,
+ * but KHO does not take it.
  */
 int gmpool_discard(struct gmpool *pool)
 {
@@ -919,7 +920,8 @@ int gmpool_discard(struct gmpool *pool)
 		return -ENOMEM;
 	if (!pool->nr_extents || pool->secluded != pool->nr_extents)
 		return -ENODEV;
-	if (!failed && pool->tune.frozen)
+	/* One that can only be read cannot be thawed. */
+	if (pool->state == GMPOOL_ACTIVE && pool->tune.frozen)
 		return -EBUSY;
 	if (!failed && pool->user)
 		err = pool->user->detach(pool->user);
