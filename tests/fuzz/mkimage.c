@@ -262,6 +262,22 @@ static void slot_rest(struct input *input)
 	input->nr_ops = 4;
 }
 
+/* A new file system began in metadata block 0, which the next kernel took for none. */
+static void first_free(struct input *input)
+{
+	struct gmpool_super_ser *super = super_of(input);
+	struct gmpool_table_ser *table = at_phys(super->tables[0]);
+	struct gmpool_meta_ser *first = at_phys(table->chunks[0].phys);
+	struct gmpool_meta_ser *last = at_phys(table->chunks[table->nr - 1].phys);
+
+	records_lost(input);
+	last->type = first->type;
+	memcpy(last + 1, first + 1, GMPOOL_META_SIZE - sizeof(*last));
+	last->csum = gmpool_meta_csum(last);
+	first->type = GMPOOL_META_FREE;
+	first->csum = gmpool_meta_csum(first);
+}
+
 static void write_input(const char *dir, const char *name, bool ops,
 			void (*edit)(struct input *input))
 {
@@ -342,6 +358,7 @@ int main(int argc, char **argv)
 		{ "table-highest", files, table_highest },
 		{ "super-in-chunk", files, super_in_chunk },
 		{ "slot-rest", empty, slot_rest },
+		{ "first-free", empty, first_free },
 	};
 	char name[32];
 	unsigned int i;

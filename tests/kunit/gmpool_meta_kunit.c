@@ -116,11 +116,15 @@ static void assert_sealed(struct kunit *test, struct owner *owner)
 	u32 mbn;
 
 	for (mbn = 0; mbn < owner->meta.nr; mbn++) {
-		const void *block = gmpool_meta_block(&owner->meta, mbn);
+		const struct gmpool_meta_ser *hdr = gmpool_meta_block(&owner->meta, mbn);
+		const char *error;
 
-		KUNIT_ASSERT_NOT_NULL(test, block);
-		KUNIT_ASSERT_NULL_MSG(test, gmpool_meta_check(block, uuid, mbn, false),
-				      "block %u", mbn);
+		KUNIT_ASSERT_NOT_NULL(test, hdr);
+		error = gmpool_meta_check(hdr, uuid, mbn, false);
+		/* The first is never free in a pool. */
+		KUNIT_ASSERT_STREQ_MSG(test, error ?: "valid",
+				       mbn || hdr->type != GMPOOL_META_FREE ? "valid" : "free",
+				       "block %u", mbn);
 	}
 }
 
@@ -517,6 +521,14 @@ static void check_context(struct kunit *test)
 	memcpy(other, uuid, sizeof(other));
 	other[15] ^= 0x80;
 	KUNIT_EXPECT_STREQ(test, gmpool_meta_check(hdr, other, 11, false), "UUID");
+
+	hdr->mbn = 0;
+	hdr->csum = gmpool_meta_csum(hdr);
+	KUNIT_EXPECT_NULL(test, gmpool_meta_check(hdr, uuid, 0, false));
+	hdr->type = GMPOOL_META_FREE;
+	hdr->csum = gmpool_meta_csum(hdr);
+	KUNIT_EXPECT_STREQ(test, gmpool_meta_check(hdr, uuid, 0, false), "free");
+	KUNIT_EXPECT_STREQ(test, gmpool_meta_check(hdr, uuid, 0, true), "free");
 }
 
 /* crc32c, seed ~0, not inverted at the end, computed by another program. */

@@ -57,6 +57,7 @@ CASES = {
     "super-table-nowhere": ("both", 2048 + 6, 0x10, True, HELD, r"chunk table 0 is damaged \(address\)"),
     "super-nr-meta": ("both", 96, 0x80, True, HELD, r"chunk table 0 is damaged \(number of metadata blocks\)"),
     "super-root": ("both", 180, 1, True, HELD, r"super block: not in metadata block"),
+    "super-root-none": ("both", 180, 2, True, HELD, r"has a root outside its metadata"),
     "super-release": ("super", 104, 1, False, HELD, r"super block is damaged \(checksum\)"),
     "super-reserved": ("both", 100, 1, True, HELD, r"reserved field in use"),
     # The table of the chunks of metadata.
@@ -76,6 +77,7 @@ CASES = {
     "meta-uuid": (INODES, 8, 1, True, HELD, r"metadata block 3 is damaged \(UUID"),
     "meta-number": (INODES, 24, 1, True, HELD, r"metadata block 3 is damaged \(number\)"),
     "meta-type": (INODES, 28, 0x40, True, HELD, r"metadata block 3 is damaged \(type\)"),
+    "meta-free": (USED, 28, 1, True, HELD, r"metadata block 0 is damaged \(free\)"),
     "meta-reserved": (INODES, 30, 1, True, HELD, r"metadata block 3 is damaged \(reserved"),
     # Bitmaps.
     "used-any-bit": (USED, 64, 1, False, HELD, r"metadata block 0 is damaged \(checksum"),

@@ -444,7 +444,7 @@ static const char *check_roots(struct gmpool *pool)
 				return "has a root without an owner";
 			continue;
 		}
-		if (super->roots[i].mbn >= super->nr_meta)
+		if (!super->roots[i].mbn || super->roots[i].mbn >= super->nr_meta)
 			return "has a root outside its metadata";
 		for (j = 0; j < i; j++)
 			if (super->roots[j].owner == super->roots[i].owner)

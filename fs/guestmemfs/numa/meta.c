@@ -262,6 +262,9 @@ const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn,
 		return "UUID";
 	if (hdr->mbn != mbn)
 		return "number";
+	/* Who got it would have no root: 0 says that there is none. */
+	if (!mbn && hdr->type == GMPOOL_META_FREE)
+		return "free";
 	switch (hdr->type) {
 	case GMPOOL_META_USED:
 	case GMPOOL_META_DIRTY:

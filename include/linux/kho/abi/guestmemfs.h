@@ -130,7 +130,7 @@ struct gmpool_extent_ser {
 /**
  * struct gmpool_root_ser - where a user of the pool finds its own metadata
  * @owner: who it is, enum gmpool_owner_ser; 0 is an empty slot
- * @mbn: metadata block number of the user's first block
+ * @mbn: metadata block number of the user's first block, not 0
  */
 struct gmpool_root_ser {
 	__u32 owner;
@@ -273,7 +273,8 @@ enum gmpool_meta_type_ser {
  * @csum: crc32c, seed ~0, of the whole block with @csum zero
  * @uuid: the pool's
  * @mbn: number of this block
- * @type: enum gmpool_meta_type_ser
+ * @type: enum gmpool_meta_type_ser; block 0 is not free, so that it can be
+ *	nobody's first block
  * @reserved0: zero
  * @index: place of a bitmap block among those of its type, else zero
  * @reserved1: zero
