@@ -613,6 +613,17 @@ static long call_watch(void)
 	return ret;
 }
 
+/* Not for long read-only: that is of all mounts, and nothing else would change any more. */
+static long mount_at(const char *where)
+{
+	unsigned long flags = below(64);
+	long ret = mount(name(), where, "guestmemfs", flags, "node=1");
+
+	if (!ret && flags & MS_RDONLY)
+		mount(NULL, where, NULL, MS_REMOUNT, NULL);
+	return ret;
+}
+
 static long call_odd(void)
 {
 	pid_t child;
@@ -622,7 +633,7 @@ static long call_odd(void)
 	case 0:
 		return swapon(name(), 0);
 	case 1:
-		return mount(name(), name(), "guestmemfs", below(64), "node=1");
+		return mount_at(name());
 	case 2:
 		return chroot("/none");
 	case 3:

@@ -22,7 +22,8 @@ def test_random_calls(vm):
         memfile fill /mnt/node1/kept 16M 1
         mkdir -m 1777 /mnt/node1/monkey
         for ((seed = {SEED}, left = {SECONDS}; left > 0; seed++, left -= 60)); do
-            # What they mount goes with them.
+            # What they mount goes with them, but for what it does to all mounts.
+            mount -o remount,rw /mnt/node1
             unshare -m monkey /mnt/node1/monkey 1 $seed $((left < 60 ? left : 60)) 4
             for node in 0 1; do
                 equal "$(cat /sys/fs/guestmemfs/node$node/check)" ok "node $node after seed $seed"
