@@ -1256,7 +1256,9 @@ def refused(node):
 @check
 def revive(nid):
     """Thrown away, it is as good as new."""
-    thrown_away(Node(nid), "active")
+    node = Node(nid)
+    throw_away(node, "active")
+    good_as_new(node)
 
 
 @check
@@ -1264,15 +1266,19 @@ def revive_frozen(nid):
     """Likewise, when it is thawed, which it could not be before."""
     node = Node(nid)
     same(node.error("frozen", "0"), "EROFS", "frozen")
-    thrown_away(node, "frozen")
+    throw_away(node, "frozen")
+    node.set("frozen", 0)
+    good_as_new(node)
 
 
-def thrown_away(node, becomes):
+def throw_away(node, becomes):
     events, state = Events(), Poll(node, "state")
     node.set("discard", f"node{node.nid}")
     events.state(node, becomes)
     state.wait(becomes)
-    node.set("frozen", 0)
+
+
+def good_as_new(node):
     same(node.text("error"), "", "error")
     same(node["free_blocks"], node["total_blocks"], "free blocks")
     node.mount()
