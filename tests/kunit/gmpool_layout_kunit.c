@@ -440,6 +440,41 @@ static void random_layouts(struct kunit *test)
 	KUNIT_EXPECT_GT(test, picked, 1000);
 }
 
+/* As many as can be looked at, and then more: the smallest has to go. */
+static void ranges_added(struct kunit *test)
+{
+	const u32 max = GMPOOL_MAX_RANGES;
+	struct gmpool_extent_ser *ranges = alloc_pieces(test, max);
+	u32 nr = 0, i;
+
+	KUNIT_EXPECT_EQ(test, gmpool_layout_add(ranges, 0, SECTION, SECTION), 0);
+	for (i = 0; i < max; i++) {
+		u64 base = 10 * i * SECTION;
+
+		/* In two parts, that touch and overlap. */
+		nr = gmpool_layout_add(ranges, nr, base, base + SECTION);
+		nr = gmpool_layout_add(ranges, nr, base + (i % 2) * SECTION,
+				       base + (i == 7 ? 2 : 3) * SECTION);
+		KUNIT_ASSERT_EQ(test, nr, i + 1);
+	}
+
+	/* One as small as the smallest is not taken. */
+	i = 10 * max;
+	KUNIT_EXPECT_EQ(test, gmpool_layout_add(ranges, nr, i * SECTION, (i + 2) * SECTION),
+			max);
+	KUNIT_EXPECT_EQ(test, ranges[7].size, 2 * SECTION);
+	KUNIT_EXPECT_EQ(test, ranges[max - 1].base, 10 * (max - 1) * SECTION);
+
+	/* A larger one takes the place of the smallest. */
+	KUNIT_EXPECT_EQ(test, gmpool_layout_add(ranges, nr, i * SECTION, (i + 4) * SECTION),
+			max);
+	KUNIT_EXPECT_EQ(test, ranges[6].base, 60 * SECTION);
+	KUNIT_EXPECT_EQ(test, ranges[7].base, 80 * SECTION);
+	KUNIT_EXPECT_EQ(test, ranges[max - 1].base, i * SECTION);
+	KUNIT_EXPECT_EQ(test, ranges[max - 1].size, 4 * SECTION);
+	KUNIT_EXPECT_EQ(test, gmpool_layout_size(ranges, max), (3 * max + 1) * SECTION);
+}
+
 #define MAX_AREAS	3
 
 /**
@@ -662,6 +697,7 @@ static struct kunit_case layout_test_cases[] = {
 	KUNIT_CASE(pieces_apart),
 	KUNIT_CASE(size_is_sum),
 	KUNIT_CASE(random_layouts),
+	KUNIT_CASE(ranges_added),
 	KUNIT_CASE_PARAM(room, room_gen_params),
 	KUNIT_CASE(room_is_aligned),
 	KUNIT_CASE(without),

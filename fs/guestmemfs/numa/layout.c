@@ -15,6 +15,55 @@
 
 #include "layout.h"
 
+/* Forget the smallest, if it is smaller than @size bytes. */
+static bool make_room(struct gmpool_extent_ser *ranges, u32 nr_ranges, u64 size)
+{
+	u32 i, smallest = 0;
+
+	for (i = 1; i < nr_ranges; i++)
+		if (ranges[i].size < ranges[smallest].size)
+			smallest = i;
+	if (ranges[smallest].size >= size)
+		return false;
+	memmove(&ranges[smallest], &ranges[smallest + 1],
+		(nr_ranges - smallest - 1) * sizeof(*ranges));
+	return true;
+}
+
+/**
+ * gmpool_layout_add - note one more free range
+ * @ranges: GMPOOL_MAX_RANGES entries, by rising address
+ * @nr_ranges: how many are used
+ * @start: physical address, not below that of the last range
+ * @end: physical address of its end; if it is not above @start, there is nothing
+ *	to note
+ *
+ * What touches the last range becomes a part of it. If there are too many, the
+ * smallest of all is left out.
+ *
+ * Return: how many are used now.
+ */
+u32 gmpool_layout_add(struct gmpool_extent_ser *ranges, u32 nr_ranges, u64 start,
+		      u64 end)
+{
+	struct gmpool_extent_ser *last = nr_ranges ? &ranges[nr_ranges - 1] : NULL;
+
+	if (start >= end)
+		return nr_ranges;
+	if (last && last->base + last->size >= start) {
+		last->size = max(last->base + last->size, end) - last->base;
+		return nr_ranges;
+	}
+	if (nr_ranges == GMPOOL_MAX_RANGES) {
+		if (!make_room(ranges, nr_ranges, end - start))
+			return nr_ranges;
+		nr_ranges--;
+	}
+	ranges[nr_ranges].base = start;
+	ranges[nr_ranges].size = end - start;
+	return nr_ranges + 1;
+}
+
 /**
  * gmpool_layout_size - bytes in some ranges
  * @ranges: the ranges

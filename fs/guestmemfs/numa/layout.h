@@ -13,7 +13,7 @@
 /* Largest scale that gmpool_layout_keep() can count with, in percent. */
 #define GMPOOL_MAX_SCALE	5000
 
-/* Free ranges of one node that are looked at: the largest of them count. */
+/* Free ranges of one node that are looked at: the largest of them. */
 #define GMPOOL_MAX_RANGES	256
 
 /**
@@ -26,6 +26,8 @@ struct gmpool_area {
 	bool optional;
 };
 
+u32 gmpool_layout_add(struct gmpool_extent_ser *ranges, u32 nr_ranges, u64 start,
+		      u64 end);
 u64 gmpool_layout_size(const struct gmpool_extent_ser *ranges, u32 nr_ranges);
 int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 		       u64 size, struct gmpool_extent_ser *extents,

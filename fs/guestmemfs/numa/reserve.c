@@ -474,22 +474,6 @@ static u64 __init low_limit(void)
 	return SZ_4G;
 }
 
-static u32 __init append(struct gmpool_extent_ser *list, u32 nr, u64 start,
-			 u64 end)
-{
-	struct gmpool_extent_ser *last = nr ? &list[nr - 1] : NULL;
-
-	if (last && last->base + last->size >= start) {
-		last->size = max(last->base + last->size, end) - last->base;
-		return nr;
-	}
-	if (nr == GMPOOL_MAX_RANGES)
-		return nr;
-	list[nr].base = start;
-	list[nr].size = end - start;
-	return nr + 1;
-}
-
 /* On a KHO boot, what KHO has found to hold nothing that is preserved. */
 static enum memblock_flags __init free_flags(void)
 {
@@ -512,13 +496,15 @@ static void __init find_pieces(int nid, bool image)
 	nr_pieces = 0;
 	for_each_free_mem_range(i, nid, free_flags(), &start, &end, NULL) {
 		if (image && start > image_start) {
-			nr_pieces = append(pieces, nr_pieces, image_start, image_end);
+			nr_pieces = gmpool_layout_add(pieces, nr_pieces,
+						      image_start, image_end);
 			image = false;
 		}
-		nr_pieces = append(pieces, nr_pieces, start, end);
+		nr_pieces = gmpool_layout_add(pieces, nr_pieces, start, end);
 	}
 	if (image)
-		nr_pieces = append(pieces, nr_pieces, image_start, image_end);
+		nr_pieces = gmpool_layout_add(pieces, nr_pieces, image_start,
+					      image_end);
 }
 
 /*
@@ -528,18 +514,21 @@ static void __init find_pieces(int nid, bool image)
 static void __init find_ranges(void)
 {
 	u64 limit = low_limit();
-	u64 base, end;
+	u64 start, base, end;
 	u32 i;
 
 	nr_ranges = 0;
 	for (i = 0; i < nr_pieces; i++) {
-		base = round_up(max(pieces[i].base, limit), GMPOOL_GRANULARITY);
 		end = pieces[i].base + pieces[i].size;
-		for (; base + GMPOOL_GRANULARITY <= end;
-		     base += GMPOOL_GRANULARITY)
+		start = round_up(max(pieces[i].base, limit), GMPOOL_GRANULARITY);
+		for (base = start; base + GMPOOL_GRANULARITY <= end;
+		     base += GMPOOL_GRANULARITY) {
 			if (!kho_scratch_overlap(base, GMPOOL_GRANULARITY))
-				nr_ranges = append(ranges, nr_ranges, base,
-						   base + GMPOOL_GRANULARITY);
+				continue;
+			nr_ranges = gmpool_layout_add(ranges, nr_ranges, start, base);
+			start = base + GMPOOL_GRANULARITY;
+		}
+		nr_ranges = gmpool_layout_add(ranges, nr_ranges, start, base);
 	}
 }
 
