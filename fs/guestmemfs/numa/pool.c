@@ -67,32 +67,10 @@
 static bool usable __ro_after_init;
 
 /**
- * gmpool_find - the pool of a node
- * @nid: node number
- *
- * Context: any, once the fs_initcalls of pools have run.
- *
- * Return: the pool, which may have failed; NULL if the node has none.
- */
-struct gmpool *gmpool_find(int nid)
-{
-	struct gmpool *pool, *failed = NULL;
-
-	list_for_each_entry(pool, &gmpool_list, list) {
-		if (pool->nid != nid)
-			continue;
-		if (pool->state != GMPOOL_FAILED)
-			return pool;
-		failed = pool;
-	}
-	return failed;
-}
-
-/**
  * gmpool_next - walk all pools by rising node number
  * @pool: the one before, or NULL to start
  *
- * Context: as gmpool_find().
+ * Context: any, once the fs_initcalls of pools have run.
  *
  * Return: the next pool, or NULL at the end.
  */

@@ -175,8 +175,16 @@ static u64 __init node_size(int nid)
 	return PFN_PHYS(pages);
 }
 
-/* The pool of a node; one that failed only if there is no other. */
-static struct gmpool *__init pool_on(int nid)
+/**
+ * gmpool_find - the pool of a node
+ * @nid: node number
+ *
+ * Context: any, once the fs_initcalls of pools have run.
+ *
+ * Return: the pool; one that has failed only if there is no other, and one without
+ * memory only if there is none with. NULL if the node has none.
+ */
+struct gmpool *gmpool_find(int nid)
 {
 	struct gmpool *pool, *failed = NULL;
 
@@ -185,7 +193,8 @@ static struct gmpool *__init pool_on(int nid)
 			continue;
 		if (pool->state != GMPOOL_FAILED)
 			return pool;
-		failed = pool;
+		if (!failed || !failed->nr_extents)
+			failed = pool;
 	}
 	return failed;
 }
@@ -553,8 +562,8 @@ static u64 __init asked_on(int nid)
 
 	/* The share is of all memory, that of a handed-over pool too. */
 	total = node_size(nid);
-	if (pool_on(nid))
-		total += pool_on(nid)->total_blocks << GMPOOL_BLOCK_SHIFT;
+	if (gmpool_find(nid))
+		total += gmpool_find(nid)->total_blocks << GMPOOL_BLOCK_SHIFT;
 	/* To the nearest section: firmware keeps some pages of a round size. */
 	return round_down(div_u64(total, 100) * size->value +
 			  GMPOOL_GRANULARITY / 2, GMPOOL_GRANULARITY);
@@ -811,7 +820,7 @@ err_memory:
 /* Is a new pool to be made for what the command line asks for on a node? */
 static bool __init want_pool(int nid)
 {
-	struct gmpool *pool = pool_on(nid);
+	struct gmpool *pool = gmpool_find(nid);
 	u64 size = asked_on(nid);
 	u64 have;
 
@@ -859,7 +868,7 @@ void __init guestmem_pool_reserve(void)
 	}
 
 	for_each_online_node(nid)
-		if (node_size(nid) || pool_on(nid))
+		if (node_size(nid) || gmpool_find(nid))
 			node_set(nid, with_memory);
 
 	for (nid = 0; nid < MAX_NUMNODES; nid++) {
