@@ -588,6 +588,45 @@ static void room_is_aligned(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, gmpool_layout_room(left, 1, &area, 1, 0, SECTION, work));
 }
 
+/* Pieces below and above 4 GiB; two are there for what must be below. */
+static void room_below_4g(struct kunit *test)
+{
+	const u32 end = GMPOOL_LOW_END / SECTION;
+	struct gmpool_extent_ser *left = alloc_pieces(test, 2);
+	struct gmpool_extent_ser *work = alloc_pieces(test, 3);
+	struct gmpool_area areas[2] = {
+		{ .size = 2 * SECTION, .low = true },
+		{ .size = SECTION, .low = true },
+	};
+
+	/*  |AABB..|........|  */
+	set_piece(&left[0], 0, 4);
+	set_piece(&left[1], end, end + 8);
+	areas[1].scale = 50;
+	KUNIT_EXPECT_TRUE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
+	areas[1].scale = 100;
+	KUNIT_EXPECT_FALSE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
+
+	/*  |..BB|......AA|  what is above does not count  */
+	set_piece(&left[0], 0, 2);
+	areas[0].low = false;
+	KUNIT_EXPECT_TRUE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
+	areas[0].low = true;
+	KUNIT_EXPECT_FALSE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
+
+	/* What found no place does not count either. */
+	areas[0].size = 3 * SECTION;
+	areas[0].optional = true;
+	KUNIT_EXPECT_TRUE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
+
+	/* Of a piece that goes on above, the lower part does. */
+	set_piece(&left[0], end - 2, end + 8);
+	areas[0].optional = false;
+	KUNIT_EXPECT_FALSE(test, gmpool_layout_room(left, 1, areas, 1, 0, SECTION, work));
+	areas[0].size = 2 * SECTION;
+	KUNIT_EXPECT_TRUE(test, gmpool_layout_room(left, 1, areas, 1, 0, SECTION, work));
+}
+
 /*
  *  ranges   |.-------|--------|....----|--------|
  *  extents  |.......#|##......|....##..|.......#|
@@ -700,6 +739,7 @@ static struct kunit_case layout_test_cases[] = {
 	KUNIT_CASE(ranges_added),
 	KUNIT_CASE_PARAM(room, room_gen_params),
 	KUNIT_CASE(room_is_aligned),
+	KUNIT_CASE(room_below_4g),
 	KUNIT_CASE(without),
 	KUNIT_CASE(keep),
 	{}

@@ -18,7 +18,9 @@
 #include <linux/kstrtox.h>
 #include <linux/memblock.h>
 #include <linux/nodemask.h>
+#include <linux/percpu.h>
 #include <linux/string.h>
+#include <linux/topology.h>
 
 #include "../../fs/guestmemfs/numa/format.h"
 #include "../../fs/guestmemfs/numa/pool.h"
@@ -30,11 +32,12 @@
 /* What else a kernel takes before KHO does. */
 #define SWIOTLB		(64 * MIB)
 #define NODE_DATA_SIZE	(172 * KIB)
-#define PER_CPU_SIZE	MIB		/* on each node with memory: that of a few CPUs */
 
 char *boot_memory;
 unsigned long boot_image_start;
 unsigned long boot_image_end;
+unsigned long boot_per_cpu_size;
+unsigned int boot_nr_cpus;
 nodemask_t boot_online;
 bool movable_node_enabled;
 
@@ -163,6 +166,15 @@ int boot_pfn_to_nid(unsigned long pfn)
 	return 0;
 }
 
+int early_cpu_to_node(int cpu)
+{
+	int nid = -1;
+
+	while (cpu >= 0)
+		cpu -= machine->cpus[++nid];
+	return nid;
+}
+
 bool is_kdump_kernel(void)
 {
 	return machine->kdump;
@@ -274,19 +286,33 @@ static bool alloc_memory_maps(int nid)
 	return true;
 }
 
+/*
+ * As pcpu_embed_first_chunk() does it: all of a node in one piece, on another node if
+ * this one has no room. Of units in that, each CPU keeps what it needs.
+ */
+static bool alloc_per_cpu_data(int nid)
+{
+	u64 size = round_up(machine->per_cpu_size + PERCPU_MODULE_RESERVE +
+			    PERCPU_DYNAMIC_RESERVE, PAGE_SIZE);
+	u64 unit = size, base, end;
+	unsigned int cpu;
+
+	while (PMD_SIZE % unit)
+		unit += PAGE_SIZE;
+	end = round_up(machine->cpus[nid] * unit, PMD_SIZE);
+	base = memblock_phys_alloc_try_nid(end, PMD_SIZE, nid);
+	if (!base)
+		return false;
+	end += base;
+	for (cpu = 0; cpu < machine->cpus[nid]; cpu++, base += unit)
+		memblock_phys_free(base + size, unit - size);
+	memblock_phys_free(base, end - base);
+	return true;
+}
+
 static u64 scratch_size(u64 low, int nid, unsigned int scale)
 {
 	return memblock_reserved_kern_size(low, nid) * scale / 100;
-}
-
-static bool has_low_memory(int nid)
-{
-	unsigned int i;
-
-	for (i = 0; i < machine->memory.nr; i++)
-		if (machine->memory.at[i].nid == nid && machine->memory.at[i].base < SZ_4G)
-			return true;
-	return false;
 }
 
 static bool have_scratch(phys_addr_t base, u64 size)
@@ -325,10 +351,8 @@ static const char *reserve_scratch(void)
 	if (!memblock_alloc(NODES * 2 * sizeof(u64), PAGE_SIZE))
 		return "array";
 	if (!have_scratch(memblock_phys_alloc_range(low, SCRATCH_ALIGN, 0,
-						    ARCH_LOW_ADDRESS_LIMIT), low)) {
-		outcome->starved_low = true;
+						    ARCH_LOW_ADDRESS_LIMIT), low))
 		return "low";
-	}
 	if (!have_scratch(memblock_phys_alloc(global, SCRATCH_ALIGN), global))
 		return "global";
 	for (nid = 0; nid < NODES; nid++) {
@@ -340,7 +364,6 @@ static const char *reserve_scratch(void)
 		if (!have_scratch(memblock_alloc_range_nid(node, SCRATCH_ALIGN, 0,
 							   MEMBLOCK_ALLOC_ACCESSIBLE, nid, true),
 				  node)) {
-			outcome->starved_low = has_low_memory(nid);
 			snprintf(text, sizeof(text), "node %d", nid);
 			return text;
 		}
@@ -366,8 +389,7 @@ static void go_on(void)
 		if (!alloc_memory_maps(nid))
 			starve("memory maps", nid);
 	for (nid = 0; nid < NODES; nid++)
-		if (present_sections(nid) &&
-		    !memblock_phys_alloc_try_nid(PER_CPU_SIZE, PAGE_SIZE, nid))
+		if (machine->cpus[nid] && !alloc_per_cpu_data(nid))
 			starve("per-CPU data", nid);
 	if (!memblock_phys_alloc_range(SWIOTLB, PAGE_SIZE, 0, ARCH_LOW_ADDRESS_LIMIT))
 		starve("swiotlb", 0);
@@ -407,6 +429,9 @@ static void set_up(void)
 	boot_image_start = machine->image;
 	boot_image_end = machine->image + machine->image_size;
 	boot_online.bits[0] = machine->online;
+	boot_per_cpu_size = machine->per_cpu_size;
+	for (nid = 0; nid < NODES; nid++)
+		boot_nr_cpus += machine->cpus[nid];
 
 	memblock_reserve_kern(machine->image, machine->image_size - machine->brk_size);
 	for (i = 0; i < machine->reserved.nr; i++) {

@@ -22,6 +22,7 @@
 #define SECTION	(128 * MIB)
 
 #define NODES		64
+#define MAX_CPUS	8192
 #define MAX_PIECES	1024
 #define MAX_EXTENTS	64
 #define MEMORY_END	(64 * TIB)
@@ -50,6 +51,8 @@ struct pieces {
 struct machine {
 	uint64_t seed;
 	uint64_t online;		/* bit for each node that is there */
+	unsigned int cpus[NODES];	/* on each node */
+	uint64_t per_cpu_size;		/* of what a CPU has, in the image */
 	struct pieces memory;
 	struct pieces reserved;		/* but for the image */
 	uint64_t image;			/* physical address */
@@ -82,8 +85,6 @@ struct outcome {
 	struct pieces reserved[2];
 	/* Who found no room later, empty if all did. */
 	char starved[64];
-	/* It was for KHO, on a node with memory below 4 GiB. */
-	bool starved_low;
 	unsigned int nr_scratch;
 	struct piece scratch[NODES + 2];	/* of KHO, in the order in which it had them */
 	uint64_t free[NODES];

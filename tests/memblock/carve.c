@@ -54,12 +54,13 @@ static void try(const struct machine *machine, const struct request *request,
 
 	nr_boots++;
 	check_boot(machine, request, outcome, verdicts);
-	/* Pools do not leave room for KHO's area below 4 GiB beside that of its node. */
-	if (outcome->starved[0] && !outcome->starved_low && predictable) {
+	/* It is known where KHO's area for all nodes goes, but if it is not small enough. */
+	if (outcome->starved[0] && predictable) {
 		const struct outcome *without = boot(machine, nothing, BOOT_WELL);
 
 		nr_boots++;
-		if (!without->starved[0])
+		if (!without->starved[0] &&
+		    (!machine->kho || without->scratch[1].nid == largest_node(machine)))
 			fail("no room for the %s, but there is without pools", outcome->starved);
 		boot_forget(without);
 	}

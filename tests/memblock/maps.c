@@ -302,6 +302,23 @@ static void make_kho(struct machine *machine, struct random *random)
 			 8 + random_below(random, 500), 8 + random_below(random, 200));
 }
 
+/* Mostly alike on all nodes; without any on some, as on those of CXL. */
+static void make_cpus(struct machine *machine, struct random *random)
+{
+	unsigned int nr, left = MAX_CPUS;
+	int nid;
+
+	machine->per_cpu_size = random_size(random, 160 * KIB, 400 * KIB);
+	nr = random_size(random, 1, 512);
+	for (nid = 0; nid < NODES; nid++) {
+		if (!(machine->online >> nid & 1) ||
+		    (nid && random_one_in(random, 8)))
+			continue;
+		machine->cpus[nid] = nr < left ? nr : left;
+		left -= machine->cpus[nid];
+	}
+}
+
 void make_machine(struct machine *machine, uint64_t seed)
 {
 	struct random random = { .state = seed };
@@ -314,6 +331,7 @@ void make_machine(struct machine *machine, uint64_t seed)
 		machine->image_size = up(random_size(&random, 24 * MIB, 160 * MIB), PAGE);
 		machine->brk_size = random_below(&random, 64) * PAGE;
 		make_kho(machine, &random);
+		make_cpus(machine, &random);
 	} while (!place_image(machine, &random));
 }
 
@@ -345,9 +363,25 @@ static uint64_t node_edge(const struct machine *machine, int nid, bool last)
 	return edge;
 }
 
+int largest_node(const struct machine *machine)
+{
+	uint64_t bytes, most = 0;
+	int nid, largest = -1;
+
+	for (nid = 0; nid < NODES; nid++) {
+		bytes = node_bytes(machine, nid);
+		if (bytes < most || !bytes)
+			continue;
+		if (bytes > most || node_edge(machine, nid, true) > node_edge(machine, largest, true))
+			largest = nid;
+		most = bytes;
+	}
+	return largest;
+}
+
 bool is_predictable(const struct machine *machine)
 {
-	int nid, largest = -1;
+	int nid, largest = largest_node(machine);
 
 	if (machine->movable_node || machine->mirrored)
 		return false;
@@ -360,15 +394,10 @@ bool is_predictable(const struct machine *machine)
 		/* Below 4 GiB, KHO has another area beside that of the node. */
 		if (bytes < (node_edge(machine, nid, false) < LOW_END ? 4 : 1) * LARGE_NODE)
 			return false;
-		if (largest < 0 || bytes > node_bytes(machine, largest) ||
-		    (bytes == node_bytes(machine, largest) &&
-		     node_edge(machine, nid, true) > node_edge(machine, largest, true)))
-			largest = nid;
-	}
-	for (nid = 0; nid < NODES; nid++)
 		if (nid != largest &&
 		    node_edge(machine, nid, true) > node_edge(machine, largest, false))
 			return false;
+	}
 	return true;
 }
 
@@ -380,6 +409,10 @@ void print_machine(const struct machine *machine)
 	       machine->online, machine->kho ? ", KHO" : "", machine->kdump ? ", kdump" : "",
 	       machine->movable_node ? ", movable_node" : "", machine->kho_scratch,
 	       machine->image, machine->image_size / KIB);
+	for (i = 0; i < NODES; i++)
+		if (machine->cpus[i])
+			printf("# node %u: %u CPUs of %lu KiB\n", i, machine->cpus[i],
+			       machine->per_cpu_size / KIB);
 	for (i = 0; i < machine->memory.nr; i++)
 		printf("# memory %#14lx - %#14lx node %d%s%s\n",
 		       machine->memory.at[i].base,

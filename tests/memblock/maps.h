@@ -31,6 +31,8 @@ uint64_t random_size(struct random *random, uint64_t min, uint64_t max);
 void make_machine(struct machine *machine, uint64_t seed);
 bool place_image(struct machine *machine, struct random *random);
 uint64_t node_bytes(const struct machine *machine, int nid);
+/* The node with most memory: of several, the highest of them. */
+int largest_node(const struct machine *machine);
 /*
  * Is it known where KHO's area for all nodes goes? It goes to the highest address with
  * room, and where that is beside the pool of a smaller node, depends on its exact size.

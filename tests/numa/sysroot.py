@@ -135,6 +135,8 @@ class Tree:
         of_nodes = "sys/devices/system/node"
         self.put(f"{of_nodes}/online", as_list(nids) + "\n")
         self.put(f"{of_nodes}/possible", as_list(nids) + "\n")
+        self.put("sys/devices/system/cpu/possible",
+                 ",".join(n.cpus for n in nodes if n.cpus) + "\n")
         for n in nodes:
             here = f"{of_nodes}/node{n.nid}"
             self.put(f"{here}/cpulist", n.cpus + "\n")

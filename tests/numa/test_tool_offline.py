@@ -650,6 +650,11 @@ def test_plan_reserve(make):
     # All that is possible, which is less than everything.
     pools, rows = planned(tree, "--reserve", "100%")
     assert all(50 * GIB < p < 64 * GIB for p in pools.values())
+    # Each CPU has data on its node, and KHO sets twice as much aside, there and on the largest.
+    few, many = (planned(make([Node(0, pool=0, cpus=a, memory=64 * GIB),
+                               Node(1, pool=0, cpus=b, memory=65 * GIB)]), "--reserve", "100%")[1]
+                 for a, b in (("0", "1"), ("0-127,256-383", "128-255,384-511")))
+    assert [f["largest"] - m["largest"] for f, m in zip(few, many)] == [256 << 20, 896 << 20]
     assert planned(tree, "--reserve", "1G", "--nodes", "1")[0] == {1: GIB}
     assert planned(tree, "--reserve", "1G", "--nodes", "node1,0")[0] == {0: GIB, 1: GIB}
     assert planned(tree, "--reserve", "1G", "--nodes", "1,1,1,1")[0] == {1: GIB}

@@ -19,6 +19,9 @@
 #define GIB		(1ULL << 30)
 #define SECTION		(128 * MIB)
 
+/* Of per-CPU data that is allocated early; it is less on most kernels. */
+#define PER_CPU		(MIB / 2)
+
 struct wish {
 	unsigned int count;
 	uint64_t size;
@@ -30,6 +33,7 @@ struct place {
 	int nid;
 	uint64_t total;		/* bytes of memory, the pool that there is now included */
 	uint64_t now;		/* the pool that there is */
+	uint64_t cpus;		/* how many */
 	uint64_t most;		/* largest pool */
 	uint64_t asked;
 	uint64_t pool;
@@ -130,6 +134,19 @@ static int compare_places(const void *a, const void *b)
 	return ((const struct place *)a)->nid - ((const struct place *)b)->nid;
 }
 
+/* How many CPUs a list such as "0-3,8" has, or none if it is NULL; frees it. */
+static uint64_t count_cpus(char *list)
+{
+	const char *at = list;
+	unsigned int first, last;
+	uint64_t nr = 0;
+
+	while (at && next_range(&at, &first, &last))
+		nr += last - first + 1;
+	free(list);
+	return nr;
+}
+
 /* All nodes with memory, whether they have a pool or not. */
 static size_t read_places(struct place **places)
 {
@@ -155,6 +172,8 @@ static size_t read_places(struct place **places)
 		place.total = node_meminfo(nid, "MemTotal:") + place.now;
 		if (!place.total)
 			continue;
+		place.cpus = count_cpus(read_text("/sys/devices/system/node/node%d/cpulist",
+						  place.nid));
 		*places = xrealloc(*places, (nr + 1) * sizeof(**places));
 		(*places)[nr++] = place;
 	}
@@ -168,12 +187,14 @@ static size_t read_places(struct place **places)
 }
 
 /*
- * What stays with the kernel: memory maps of a 64th of that, twice as much for
- * KHO's scratch area, some for what each node needs; on the lowest node its own
- * image and memory below 4 GiB; and on the largest KHO's area for all nodes.
+ * What stays with the kernel: memory maps of a 64th of that, per-CPU data, twice as
+ * much for KHO's scratch area, some for what each node needs; on the lowest node its
+ * own image, memory below 4 GiB, and KHO's area there; and on the largest KHO's area
+ * for all nodes.
  */
 static void limit_places(struct place *places, size_t nr, uint64_t keep)
 {
+	uint64_t cpus = count_cpus(read_text("/sys/devices/system/cpu/possible"));
 	const struct place *largest = &places[0];
 	size_t i;
 
@@ -182,12 +203,15 @@ static void limit_places(struct place *places, size_t nr, uint64_t keep)
 			largest = &places[i];
 	for (i = 0; i < nr; i++) {
 		struct place *p = &places[i];
-		uint64_t least = 512 * MIB + p->total / 256;
+		uint64_t least = 512 * MIB + p->total / 256 + p->cpus * 3 * PER_CPU;
 
 		if (!i)
 			least += 256 * MIB;
+		/* What KHO has below 4 GiB, it needs less of for all nodes. */
 		if (p == largest)
-			least += 512 * MIB + nr * 16 * MIB;
+			least += 512 * MIB + nr * 16 * MIB + cpus * 2 * PER_CPU;
+		else if (!i)
+			least += 256 * MIB;
 		if (keep > least)
 			least = keep;
 		p->most = p->total > least ? (p->total - least) / SECTION * SECTION : 0;

@@ -223,22 +223,29 @@ static u32 cut(struct gmpool_extent_ser *work, u32 nr, u32 piece, u64 start,
 static bool place(struct gmpool_extent_ser *work, u32 nr,
 		  const struct gmpool_area *areas, u32 nr_areas, u64 align)
 {
-	u64 base;
+	u64 base, size, low = 0;
 	u32 i, a;
 
 	for (a = 0; a < nr_areas; a++) {
+		size = areas[a].size + div_u64(low * areas[a].scale, 100);
 		for (i = nr; i-- > 0;) {
 			base = work[i].base + work[i].size;
-			if (base < areas[a].size)
+			if (areas[a].low)
+				base = min(base, GMPOOL_LOW_END);
+			if (base < size)
 				continue;
-			base = round_down(base - areas[a].size, align);
+			base = round_down(base - size, align);
 			if (base >= work[i].base)
 				break;
 		}
-		if (i != U32_MAX)
-			work[i].size = base - work[i].base;
-		else if (!areas[a].optional)
-			return false;
+		if (i == U32_MAX) {
+			if (!areas[a].optional)
+				return false;
+			continue;
+		}
+		work[i].size = base - work[i].base;
+		if (base < GMPOOL_LOW_END)
+			low += size;
 	}
 	return true;
 }

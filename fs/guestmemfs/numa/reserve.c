@@ -14,12 +14,16 @@
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
+#include <linux/cpumask.h>
 #include <linux/crash_dump.h>
 #include <linux/init.h>
 #include <linux/kexec_handover.h>
+#include <linux/log2.h>
 #include <linux/memblock.h>
 #include <linux/nodemask.h>
+#include <linux/percpu.h>
 #include <linux/string.h>
+#include <linux/topology.h>
 
 #include <asm/sections.h>
 #include <asm/setup.h>
@@ -34,13 +38,16 @@ LIST_HEAD(gmpool_list);
 #define MIB(bytes)	((bytes) >> 20)
 
 /*
- * What a node needs beside struct pages and what is allocated already: per-CPU
- * data, slabs, page tables, and on some node the hash tables.
+ * What a node needs beside struct pages, per-CPU data and what is allocated
+ * already: slabs, page tables, and on some node the hash tables.
  */
 #define KEEP_NODE	SZ_256M
 
-/* What the kernel allocates early once for all nodes, swiotlb's buffer mostly. */
-#define KEEP_MACHINE	(SZ_64M + SZ_16M)
+/* Below 4 GiB, for devices that reach no further: IO_TLB_DEFAULT_SIZE. */
+#define SWIOTLB_SIZE	SZ_64M
+
+/* What the kernel allocates early once for all nodes. */
+#define KEEP_MACHINE	(SWIOTLB_SIZE + SZ_16M)
 
 /* Of KHO's scratch areas: SCRATCH_ALIGNMENT_BYTES in kexec_handover.c. */
 #define SCRATCH_ALIGN	((u64)PAGE_SIZE * MAX_ORDER_NR_PAGES)
@@ -60,6 +67,7 @@ static u32 nr_ranges __initdata;
 static nodemask_t with_memory __initdata;
 static nodemask_t lost __initdata;
 static nodemask_t wanted __initdata;	/* a new pool is to be made there */
+static unsigned int nr_cpus[MAX_NUMNODES] __initdata;	/* possible ones of a node */
 static bool fresh __ro_after_init;
 
 /*
@@ -70,7 +78,6 @@ static u32 scratch_scale __initdata = 200;
 static u64 scratch_low __initdata;
 static u64 scratch_global __initdata;
 static u64 scratch_node __initdata;
-static bool scratch_wanted __initdata;
 
 /*
  * Only recorded here: the nodes are not known yet. If it is given more than
@@ -432,18 +439,79 @@ static int __init image_node(void)
 	return early_pfn_to_nid(PHYS_PFN(__pa_symbol(_text)));
 }
 
+/* What memblock has of it: not the end of its brk area, which nobody has used. */
+static u64 __init image_reserved(void)
+{
+	phys_addr_t start, end, image_end = __pa_symbol(_end);
+	phys_addr_t image_start = __pa_symbol(_text);
+	struct memblock_region *region;
+	u64 bytes = 0;
+
+	for_each_reserved_mem_region(region) {
+		start = max(region->base, image_start);
+		end = min(region->base + region->size, image_end);
+		if (start < end)
+			bytes += end - start;
+	}
+	return bytes;
+}
+
 /* Sections that the image can be in. */
 static u64 __init image_sections(void)
 {
 	return DIV_ROUND_UP_ULL(image_size(), GMPOOL_GRANULARITY) + 1;
 }
 
-/* Bytes of a node that are allocated for good, the image among them. */
+static void __init count_cpus(void)
+{
+	unsigned int cpu;
+	int nid;
+
+	for_each_possible_cpu(cpu) {
+		nid = early_cpu_to_node(cpu);
+		if (nid != NUMA_NO_NODE)
+			nr_cpus[nid]++;
+	}
+}
+
+/* What is allocated for a CPU, as pcpu_build_alloc_info() has it. */
+static u64 __init unit_size(void)
+{
+	return PAGE_ALIGN(__per_cpu_end - __per_cpu_start +
+			  PERCPU_MODULE_RESERVE + PERCPU_DYNAMIC_RESERVE);
+}
+
+/*
+ * What is allocated for the CPUs of a node at first, in one piece. Then what is
+ * behind each CPU's unit is given back.
+ */
+static u64 __init percpu_piece(int nid)
+{
+	return nr_cpus[nid] * roundup_pow_of_two(unit_size());
+}
+
+/*
+ * Bytes of a node that are allocated for good, or will be as soon as there is
+ * per-CPU data; the image among them.
+ */
 static u64 __init kernel_bytes(int nid)
 {
-	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE, nid);
+	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE, nid) +
+		    nr_cpus[nid] * unit_size();
 
-	return nid == image_node() ? bytes : bytes + image_size();
+	if (nid == image_node())
+		bytes -= image_reserved();
+	return bytes + image_size();
+}
+
+/* The same below 4 GiB. */
+static u64 __init low_kernel_bytes(void)
+{
+	u64 bytes = memblock_reserved_kern_size(SZ_4G, NUMA_NO_NODE);
+
+	if (__pa_symbol(_text) < SZ_4G)
+		bytes -= image_reserved();
+	return bytes + image_size();
 }
 
 /* What KHO sets aside when the kernel has allocated so much. */
@@ -463,13 +531,11 @@ static u64 __init memmap_size(u64 bytes)
  */
 static u64 __init low_limit(void)
 {
-	u64 kernel = memblock_reserved_kern_size(SZ_4G, NUMA_NO_NODE);
+	u64 kernel = low_kernel_bytes();
 	unsigned long start, end;
 	u64 keep;
 	int i;
 
-	if (__pa_symbol(_text) >= SZ_4G)
-		kernel += image_size();
 	keep = PHYS_PFN(KEEP_LOW + kernel + scratch_low + scratch_for(kernel));
 
 	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, NULL) {
@@ -587,6 +653,30 @@ static int __init node_for_all(void)
 	return largest;
 }
 
+/* Bytes of a node below 4 GiB. */
+static u64 __init low_size(int nid)
+{
+	unsigned long start, end;
+	u64 pages = 0;
+	int i;
+
+	for_each_mem_pfn_range(i, nid, &start, &end, NULL)
+		if (start < PHYS_PFN(SZ_4G))
+			pages += min(end, PHYS_PFN(SZ_4G)) - start;
+	return PFN_PHYS(pages);
+}
+
+/* The node that has to have what must be below 4 GiB. */
+static int __init node_for_low(void)
+{
+	int nid, most = first_node(with_memory);
+
+	for_each_node_mask(nid, with_memory)
+		if (low_size(nid) > low_size(most))
+			most = nid;
+	return most;
+}
+
 /* Is some memory of a node above the start of that of another, or its own? */
 static bool __init reaches_above(int nid, int other)
 {
@@ -602,8 +692,9 @@ static bool __init reaches_above(int nid, int other)
 
 /*
  * The size of this area. It is sized by all that the kernel has allocated
- * early, the memory maps of what the pools leave of all nodes among that. The
- * pool of @nid has @size bytes, the others what they are to have.
+ * early, the memory maps of what the pools leave of all nodes and the data of all
+ * CPUs among that. The pool of @nid has @size bytes, the others what they are to
+ * have.
  */
 static u64 __init scratch_for_all(int nid, u64 size)
 {
@@ -612,13 +703,15 @@ static u64 __init scratch_for_all(int nid, u64 size)
 	u64 total, taken;
 	int other;
 
+	/* Those of a node without memory have their data on another. */
+	bytes += num_possible_cpus() * unit_size();
 	for_each_node_mask(other, with_memory) {
 		total = node_size(other);
 		if (other == nid)
 			taken = size;
 		else
 			taken = node_isset(other, wanted) ? asked_on(other) : 0;
-		bytes += SZ_1M + memmap_size(total - min(taken, total));
+		bytes += memmap_size(total - min(taken, total));
 	}
 	return scratch_global + scratch_for(bytes);
 }
@@ -634,35 +727,72 @@ static u64 __init keep_on(int nid, u64 size)
 }
 
 /*
- * Is there room for KHO's areas, each in one piece, beside a pool of @size
- * bytes? pieces and ranges are those without the image: it can be anywhere in
- * what is left, or have been in the way of the pool, which then took others.
+ * Choose a pool's extents, wherever the image is. Where it is in the way, the pool
+ * has others instead, and an extent can be in two pieces.
+ */
+static bool __init pick(u64 size, u32 *nr)
+{
+	return !gmpool_layout_pick(ranges, nr_ranges, size, picked, nr) &&
+	       *nr + 1 + image_sections() <= GMPOOL_MAX_EXTENTS;
+}
+
+/*
+ * What will be allocated on a node beside a pool of @size bytes, each in one piece,
+ * in this order: memory maps, per-CPU data, the buffer of swiotlb, and KHO's areas.
+ */
+static u32 __init list_areas(int nid, u64 size, struct gmpool_area *areas)
+{
+	u64 maps = memmap_size(node_size(nid) - size);
+	u64 kernel = kernel_bytes(nid) + maps;
+	bool lowest = nid == node_for_low();
+	int largest = node_for_all();
+	u32 nr = 0;
+
+	areas[nr++] = (struct gmpool_area){ .size = maps };
+	areas[nr++] = (struct gmpool_area){ .size = percpu_piece(nid) };
+	if (low_size(nid)) {
+		areas[nr++] = (struct gmpool_area){
+			.size = SWIOTLB_SIZE, .low = true, .optional = !lowest,
+		};
+		areas[nr++] = (struct gmpool_area){
+			.size = scratch_low + scratch_for(low_kernel_bytes()),
+			.scale = scratch_scale, .low = true, .optional = !lowest,
+		};
+	}
+	if (lowest)
+		kernel += SWIOTLB_SIZE;
+	/* It gets no further down than to the largest node. */
+	if (reaches_above(nid, largest))
+		areas[nr++] = (struct gmpool_area){
+			.size = scratch_for_all(nid, size),
+			.optional = nid != largest,
+		};
+	areas[nr++] = (struct gmpool_area){
+		.size = scratch_node + scratch_for(kernel),
+	};
+	return nr;
+}
+
+/*
+ * Is there room for all of that? pieces and ranges are those without the image: it
+ * can be anywhere in what is left, or have been in the way of the pool, which then
+ * took others.
  */
 static bool __init leaves_room(int nid, u64 size)
 {
 	u64 in_the_way = image_sections() * GMPOOL_GRANULARITY;
-	u32 nr, nr_left, nr_areas = 0;
-	u64 left = node_size(nid) - size;
-	struct gmpool_area areas[3] = {};
-	int largest = node_for_all();
+	struct gmpool_area areas[6];
+	u32 nr_areas = list_areas(nid, size, areas);
+	u32 nr, nr_left;
 
-	areas[nr_areas++].size = memmap_size(left);
-	/* It gets no further down than to the largest node. */
-	if (reaches_above(nid, largest)) {
-		areas[nr_areas].size = scratch_for_all(nid, size);
-		areas[nr_areas++].optional = nid != largest;
-	}
-	areas[nr_areas++].size = scratch_node + scratch_for(kernel_bytes(nid) +
-							    memmap_size(left));
-
-	if (gmpool_layout_pick(ranges, nr_ranges, size, picked, &nr))
+	if (!pick(size, &nr))
 		return false;
 	nr_left = gmpool_layout_without(pieces, nr_pieces, picked, nr, left_over);
 	if (!gmpool_layout_room(left_over, nr_left, areas, nr_areas,
 				image_size(), SCRATCH_ALIGN, work))
 		return false;
 
-	if (gmpool_layout_pick(ranges, nr_ranges, size + in_the_way, picked, &nr))
+	if (!pick(size + in_the_way, &nr))
 		return false;
 	nr_left = gmpool_layout_without(pieces, nr_pieces, picked, nr, left_over);
 	return gmpool_layout_room(left_over, nr_left, areas, nr_areas, 0,
@@ -676,10 +806,8 @@ static bool __init fits(int nid, u64 size)
 
 	if (size > total || keep_on(nid, size) > total - size)
 		return false;
-	if (scratch_wanted)
-		return leaves_room(nid, size);
-	/* It can still need too many extents. */
-	return !gmpool_layout_pick(ranges, nr_ranges, size, picked, &nr);
+	/* What is allocated on a KHO boot is in areas that are there already. */
+	return is_kho_boot() ? pick(size, &nr) : leaves_room(nid, size);
 }
 
 /*
@@ -859,14 +987,14 @@ void __init guestmem_pool_reserve(void)
 	}
 
 	/* A kernel that was started with KHO has its scratch areas already. */
-	scratch_wanted = kho_is_enabled() && !is_kho_boot();
-	if (!scratch_wanted) {
+	if (!kho_is_enabled() || is_kho_boot()) {
 		scratch_scale = 0;
 		scratch_low = 0;
 		scratch_global = 0;
 		scratch_node = 0;
 	}
 
+	count_cpus();
 	for_each_online_node(nid)
 		if (node_size(nid) || gmpool_find(nid))
 			node_set(nid, with_memory);

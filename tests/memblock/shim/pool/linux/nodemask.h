@@ -14,6 +14,7 @@ extern nodemask_t boot_online;
 #define node_set(nid, mask)	__set_bit(nid, (mask).bits)
 #define node_clear(nid, mask)	__clear_bit(nid, (mask).bits)
 #define node_isset(nid, mask)	test_bit(nid, (mask).bits)
+#define first_node(mask)	find_first_bit((mask).bits, MAX_NUMNODES)
 #define nodes_weight(mask)	bitmap_weight((mask).bits, MAX_NUMNODES)
 #define node_online(nid)	node_isset(nid, boot_online)
 
