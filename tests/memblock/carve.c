@@ -139,7 +139,7 @@ static void try_machine(uint64_t seed)
 	struct random random = { .state = ~seed };
 	const struct outcome *outcome;
 	struct verdict verdicts[NODES];
-	struct request request;
+	struct request request, most;
 
 	make_machine(&machine, seed);
 	make_request(&request, &machine, &random);
@@ -156,6 +156,12 @@ static void try_machine(uint64_t seed)
 	step = "as asked for";
 	try(&machine, &request, verdicts);
 	try_limits(&machine, &request, verdicts, &random);
+	if (predictable) {
+		request_most(&most);
+		step = "most";
+		try(&machine, &most, verdicts);
+		try_limits(&machine, &most, verdicts, &random);
+	}
 
 	step = "no memory to describe a pool";
 	outcome = boot(&machine, request.values, BOOT_NO_POOL_STRUCT);

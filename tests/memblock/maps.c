@@ -309,7 +309,8 @@ static void make_cpus(struct machine *machine, struct random *random)
 	int nid;
 
 	machine->per_cpu_size = random_size(random, 160 * KIB, 400 * KIB);
-	nr = random_size(random, 1, 512);
+	nr = random_one_in(random, 2) ? 128 + random_below(random, 385) :
+					random_size(random, 1, 128);
 	for (nid = 0; nid < NODES; nid++) {
 		if (!(machine->online >> nid & 1) ||
 		    (nid && random_one_in(random, 8)))
@@ -589,6 +590,16 @@ void make_request(struct request *request, const struct machine *machine, struct
 		}
 	}
 	finish(request, writer.value);
+}
+
+void request_most(struct request *request)
+{
+	memset(request, 0, sizeof(*request));
+	request->all.given = true;
+	request->all.percent = true;
+	request->all.value = 99;
+	strcpy(request->text[0], "99%");
+	finish(request, 0);
 }
 
 void request_bytes(struct request *request, const uint64_t bytes[NODES])

@@ -41,6 +41,8 @@ int largest_node(const struct machine *machine);
  */
 bool is_predictable(const struct machine *machine);
 void make_request(struct request *request, const struct machine *machine, struct random *random);
+/* As much as can be asked for, of all nodes. */
+void request_most(struct request *request);
 /* Bytes for single nodes, 0 for none. */
 void request_bytes(struct request *request, const uint64_t bytes[NODES]);
 void print_machine(const struct machine *machine);

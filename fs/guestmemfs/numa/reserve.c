@@ -67,7 +67,7 @@ static u32 nr_ranges __initdata;
 static nodemask_t with_memory __initdata;
 static nodemask_t lost __initdata;
 static nodemask_t wanted __initdata;	/* a new pool is to be made there */
-static unsigned int nr_cpus[MAX_NUMNODES] __initdata;	/* possible ones of a node */
+static unsigned int nr_cpus[MAX_NUMNODES] __initdata;	/* whose data is on a node */
 static bool fresh __ro_after_init;
 
 /*
@@ -462,18 +462,6 @@ static u64 __init image_sections(void)
 	return DIV_ROUND_UP_ULL(image_size(), GMPOOL_GRANULARITY) + 1;
 }
 
-static void __init count_cpus(void)
-{
-	unsigned int cpu;
-	int nid;
-
-	for_each_possible_cpu(cpu) {
-		nid = early_cpu_to_node(cpu);
-		if (nid != NUMA_NO_NODE)
-			nr_cpus[nid]++;
-	}
-}
-
 /* What is allocated for a CPU, as pcpu_build_alloc_info() has it. */
 static u64 __init unit_size(void)
 {
@@ -653,6 +641,24 @@ static int __init node_for_all(void)
 	return largest;
 }
 
+/*
+ * Those of a node without memory have their data where other things go that have no
+ * place of their own.
+ */
+static void __init count_cpus(void)
+{
+	unsigned int cpu;
+	int nid;
+
+	for_each_possible_cpu(cpu) {
+		nid = early_cpu_to_node(cpu);
+		if (nid == NUMA_NO_NODE || !node_size(nid))
+			nid = node_for_all();
+		if (nid != NUMA_NO_NODE)
+			nr_cpus[nid]++;
+	}
+}
+
 /* Bytes of a node below 4 GiB. */
 static u64 __init low_size(int nid)
 {
@@ -703,7 +709,6 @@ static u64 __init scratch_for_all(int nid, u64 size)
 	u64 total, taken;
 	int other;
 
-	/* Those of a node without memory have their data on another. */
 	bytes += num_possible_cpus() * unit_size();
 	for_each_node_mask(other, with_memory) {
 		total = node_size(other);
