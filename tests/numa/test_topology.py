@@ -37,6 +37,12 @@ SHAPES = {
         [0, 2], [r"guestmem_pool: guestmemfs=: node 1 has no memory, allowed are 0,2: this part is ignored"]),
     "first-node-without-memory": (
         dict(topology="node=0,cpus=0;node=1,cpus=1,mem=2G"), "512M", [1], ()),
+    # Firmware has a node 1, but the kernel is not to use its memory. Of numbers that
+    # firmware leaves out Linux makes numbers without a gap.
+    "gap-in-the-numbers": (
+        dict(topology="node=0,cpus=0-1,mem=2G;node=1,mem=1G;node=2,mem=2G"),
+        "0:512M,1:512M,2:1G memmap=1G$4G", [0, 2],
+        [r"guestmem_pool: guestmemfs=: node 1 does not exist, allowed are 0,2: this part is ignored"]),
     "uneven-nodes": (
         dict(topology="node=0,cpus=0,mem=3G;node=1,cpus=1,mem=1G;dist=0,1,40"),
         "0:1G,1:128M", [0, 1], ()),
