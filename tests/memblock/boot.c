@@ -391,7 +391,8 @@ static void go_on(void)
 	for (nid = 0; nid < NODES; nid++)
 		if (machine->cpus[nid] && !alloc_per_cpu_data(nid))
 			starve("per-CPU data", nid);
-	if (!memblock_phys_alloc_range(SWIOTLB, PAGE_SIZE, 0, ARCH_LOW_ADDRESS_LIMIT))
+	if (max_possible_pfn > PHYS_PFN(SZ_4G) &&
+	    !memblock_phys_alloc_range(SWIOTLB, PAGE_SIZE, 0, ARCH_LOW_ADDRESS_LIMIT))
 		starve("swiotlb", 0);
 
 	if (machine->kho && !machine->kdump) {
@@ -442,6 +443,7 @@ static void set_up(void)
 	memblock_allow_resize();
 	for (i = 0; i < machine->memory.nr; i++) {
 		piece = &machine->memory.at[i];
+		max_possible_pfn = PHYS_PFN(piece->base + piece->size);
 		memblock_add_node(piece->base, piece->size, piece->nid,
 				  piece->flags & PIECE_HOTPLUG ? MEMBLOCK_HOTPLUG : MEMBLOCK_NONE);
 		if (piece->flags & PIECE_MIRROR) {

@@ -43,11 +43,8 @@ LIST_HEAD(gmpool_list);
  */
 #define KEEP_NODE	SZ_256M
 
-/* Below 4 GiB, for devices that reach no further: IO_TLB_DEFAULT_SIZE. */
-#define SWIOTLB_SIZE	SZ_64M
-
-/* What the kernel allocates early once for all nodes. */
-#define KEEP_MACHINE	(SWIOTLB_SIZE + SZ_16M)
+/* What the kernel allocates early once for all nodes, beside swiotlb's buffer. */
+#define KEEP_MACHINE	SZ_16M
 
 /* Of KHO's scratch areas: SCRATCH_ALIGNMENT_BYTES in kexec_handover.c. */
 #define SCRATCH_ALIGN	((u64)PAGE_SIZE * MAX_ORDER_NR_PAGES)
@@ -492,14 +489,21 @@ static u64 __init kernel_bytes(int nid)
 	return bytes + image_size();
 }
 
-/* The same below 4 GiB. */
+/* The same below 4 GiB, but for the image. */
 static u64 __init low_kernel_bytes(void)
 {
 	u64 bytes = memblock_reserved_kern_size(SZ_4G, NUMA_NO_NODE);
 
-	if (__pa_symbol(_text) < SZ_4G)
-		bytes -= image_reserved();
-	return bytes + image_size();
+	return __pa_symbol(_text) < SZ_4G ? bytes - image_reserved() : bytes;
+}
+
+/*
+ * The buffer for devices that reach no further than 4 GiB, if there is something
+ * beyond, see pci_swiotlb_detect(): IO_TLB_DEFAULT_SIZE.
+ */
+static u64 __init swiotlb_size(void)
+{
+	return max_possible_pfn > PHYS_PFN(SZ_4G) ? SZ_64M : 0;
 }
 
 /* What KHO sets aside when the kernel has allocated so much. */
@@ -519,7 +523,7 @@ static u64 __init memmap_size(u64 bytes)
  */
 static u64 __init low_limit(void)
 {
-	u64 kernel = low_kernel_bytes();
+	u64 kernel = low_kernel_bytes() + image_size();
 	unsigned long start, end;
 	u64 keep;
 	int i;
@@ -699,13 +703,14 @@ static bool __init reaches_above(int nid, int other)
 /*
  * The size of this area. It is sized by all that the kernel has allocated
  * early, the memory maps of what the pools leave of all nodes and the data of all
- * CPUs among that. The pool of @nid has @size bytes, the others what they are to
- * have.
+ * CPUs among that, less the area below 4 GiB. The pool of @nid has @size bytes,
+ * the others what they are to have.
  */
 static u64 __init scratch_for_all(int nid, u64 size)
 {
 	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE,
-						NUMA_NO_NODE) + KEEP_MACHINE;
+						NUMA_NO_NODE) +
+		    KEEP_MACHINE + swiotlb_size();
 	u64 total, taken;
 	int other;
 
@@ -718,6 +723,7 @@ static u64 __init scratch_for_all(int nid, u64 size)
 			taken = node_isset(other, wanted) ? asked_on(other) : 0;
 		bytes += memmap_size(total - min(taken, total));
 	}
+	bytes -= low_kernel_bytes() + swiotlb_size();
 	return scratch_global + scratch_for(bytes);
 }
 
@@ -757,15 +763,16 @@ static u32 __init list_areas(int nid, u64 size, struct gmpool_area *areas)
 	areas[nr++] = (struct gmpool_area){ .size = percpu_piece(nid) };
 	if (low_size(nid)) {
 		areas[nr++] = (struct gmpool_area){
-			.size = SWIOTLB_SIZE, .low = true, .optional = !lowest,
+			.size = swiotlb_size(), .low = true, .optional = !lowest,
 		};
 		areas[nr++] = (struct gmpool_area){
-			.size = scratch_low + scratch_for(low_kernel_bytes()),
+			.size = scratch_low +
+				scratch_for(low_kernel_bytes() + image_size()),
 			.scale = scratch_scale, .low = true, .optional = !lowest,
 		};
 	}
 	if (lowest)
-		kernel += SWIOTLB_SIZE;
+		kernel += swiotlb_size();
 	/* It gets no further down than to the largest node. */
 	if (reaches_above(nid, largest))
 		areas[nr++] = (struct gmpool_area){
