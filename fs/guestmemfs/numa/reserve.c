@@ -64,7 +64,9 @@ static u32 nr_ranges __initdata;
 static nodemask_t with_memory __initdata;
 static nodemask_t lost __initdata;
 static nodemask_t wanted __initdata;	/* a new pool is to be made there */
-static unsigned int nr_cpus[MAX_NUMNODES] __initdata;	/* whose data is on a node */
+static unsigned int nr_cpus[MAX_NUMNODES] __initdata;	/* of nodes with memory */
+static unsigned int nr_cpus_elsewhere __initdata;	/* of others */
+static u64 low_limit __initdata;	/* see find_low_limit() */
 static bool fresh __ro_after_init;
 
 /*
@@ -470,9 +472,27 @@ static u64 __init unit_size(void)
  * What is allocated for the CPUs of a node at first, in one piece. Then what is
  * behind each CPU's unit is given back.
  */
-static u64 __init percpu_piece(int nid)
+static u64 __init percpu_piece(unsigned int cpus)
 {
-	return nr_cpus[nid] * roundup_pow_of_two(unit_size());
+	return cpus * roundup_pow_of_two(unit_size());
+}
+
+/*
+ * KHO's scratch area for allocations on no particular node is in one piece, on
+ * the highest node that has room for it. The largest shall have it: of several,
+ * the highest of them.
+ */
+static int __init node_for_all(void)
+{
+	int largest = NUMA_NO_NODE;
+	unsigned long start, end;
+	int i, nid;
+
+	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, &nid)
+		if (largest == NUMA_NO_NODE ||
+		    node_size(nid) >= node_size(largest))
+			largest = nid;
+	return largest;
 }
 
 /*
@@ -484,6 +504,8 @@ static u64 __init kernel_bytes(int nid)
 	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE, nid) +
 		    nr_cpus[nid] * unit_size();
 
+	if (nid == node_for_all())
+		bytes += nr_cpus_elsewhere * unit_size();
 	if (nid == image_node())
 		bytes -= image_reserved();
 	return bytes + image_size();
@@ -517,30 +539,6 @@ static u64 __init memmap_size(u64 bytes)
 	return bytes / PAGE_SIZE * sizeof(struct page);
 }
 
-/*
- * Where the memory below 4 GiB starts that a pool may take. Behind what is kept
- * there is what is allocated, and KHO's scratch area.
- */
-static u64 __init low_limit(void)
-{
-	u64 kernel = low_kernel_bytes() + image_size();
-	unsigned long start, end;
-	u64 keep;
-	int i;
-
-	keep = PHYS_PFN(KEEP_LOW + kernel + scratch_low + scratch_for(kernel));
-
-	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, NULL) {
-		if (start >= PHYS_PFN(SZ_4G))
-			break;
-		end = min(end, PHYS_PFN(SZ_4G));
-		if (end - start >= keep)
-			return PFN_PHYS(start + keep);
-		keep -= end - start;
-	}
-	return SZ_4G;
-}
-
 /* On a KHO boot, what KHO has found to hold nothing that is preserved. */
 static enum memblock_flags __init free_flags(void)
 {
@@ -548,8 +546,8 @@ static enum memblock_flags __init free_flags(void)
 }
 
 /*
- * The free memory of a node; with @image, also what only the image keeps from
- * being free. Sets nr_pieces.
+ * The free memory of a node, or of all; with @image, also what only the image keeps
+ * from being free. Sets nr_pieces.
  */
 static void __init find_pieces(int nid, bool image)
 {
@@ -558,7 +556,7 @@ static void __init find_pieces(int nid, bool image)
 	phys_addr_t start, end;
 	u64 i;
 
-	if (nid != image_node())
+	if (nid != NUMA_NO_NODE && nid != image_node())
 		image = false;
 	nr_pieces = 0;
 	for_each_free_mem_range(i, nid, free_flags(), &start, &end, NULL) {
@@ -575,19 +573,40 @@ static void __init find_pieces(int nid, bool image)
 }
 
 /*
+ * Where the memory below 4 GiB starts that a pool may take. Behind what is kept
+ * there are the image, and KHO's scratch area.
+ */
+static u64 __init find_low_limit(void)
+{
+	u64 keep = KEEP_LOW + image_size() + scratch_low +
+		   scratch_for(low_kernel_bytes() + image_size());
+	u64 start, end;
+	u32 i;
+
+	find_pieces(NUMA_NO_NODE, true);
+	for (i = 0; i < nr_pieces && pieces[i].base < SZ_4G; i++) {
+		start = pieces[i].base;
+		end = min(start + pieces[i].size, (u64)SZ_4G);
+		if (end - start >= keep)
+			return start + keep;
+		keep -= end - start;
+	}
+	return SZ_4G;
+}
+
+/*
  * What of the pieces a pool can have: whole sections, less KHO's scratch areas.
  * Sets nr_ranges.
  */
 static void __init find_ranges(void)
 {
-	u64 limit = low_limit();
 	u64 start, base, end;
 	u32 i;
 
 	nr_ranges = 0;
 	for (i = 0; i < nr_pieces; i++) {
 		end = pieces[i].base + pieces[i].size;
-		start = round_up(max(pieces[i].base, limit), GMPOOL_GRANULARITY);
+		start = round_up(max(pieces[i].base, low_limit), GMPOOL_GRANULARITY);
 		for (base = start; base + GMPOOL_GRANULARITY <= end;
 		     base += GMPOOL_GRANULARITY) {
 			if (!kho_scratch_overlap(base, GMPOOL_GRANULARITY))
@@ -627,28 +646,6 @@ static u64 __init asked_on(int nid)
 			  GMPOOL_GRANULARITY / 2, GMPOOL_GRANULARITY);
 }
 
-/*
- * KHO's scratch area for allocations on no particular node is in one piece, on
- * the highest node that has room for it. The largest shall have it: of several,
- * the highest of them.
- */
-static int __init node_for_all(void)
-{
-	int largest = NUMA_NO_NODE;
-	unsigned long start, end;
-	int i, nid;
-
-	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, &nid)
-		if (largest == NUMA_NO_NODE ||
-		    node_size(nid) >= node_size(largest))
-			largest = nid;
-	return largest;
-}
-
-/*
- * Those of a node without memory have their data where other things go that have no
- * place of their own.
- */
 static void __init count_cpus(void)
 {
 	unsigned int cpu;
@@ -656,10 +653,10 @@ static void __init count_cpus(void)
 
 	for_each_possible_cpu(cpu) {
 		nid = early_cpu_to_node(cpu);
-		if (nid == NUMA_NO_NODE || !node_size(nid))
-			nid = node_for_all();
-		if (nid != NUMA_NO_NODE)
+		if (nid != NUMA_NO_NODE && node_size(nid))
 			nr_cpus[nid]++;
+		else
+			nr_cpus_elsewhere++;
 	}
 }
 
@@ -760,7 +757,12 @@ static u32 __init list_areas(int nid, u64 size, struct gmpool_area *areas)
 	u32 nr = 0;
 
 	areas[nr++] = (struct gmpool_area){ .size = maps };
-	areas[nr++] = (struct gmpool_area){ .size = percpu_piece(nid) };
+	areas[nr++] = (struct gmpool_area){ .size = percpu_piece(nr_cpus[nid]) };
+	/* It is as KHO's area for all nodes: where there is room. */
+	if (nid == largest)
+		areas[nr++] = (struct gmpool_area){
+			.size = percpu_piece(nr_cpus_elsewhere),
+		};
 	if (low_size(nid)) {
 		areas[nr++] = (struct gmpool_area){
 			.size = swiotlb_size(), .low = true, .optional = !lowest,
@@ -793,7 +795,10 @@ static u32 __init list_areas(int nid, u64 size, struct gmpool_area *areas)
 static bool __init leaves_room(int nid, u64 size)
 {
 	u64 in_the_way = image_sections() * GMPOOL_GRANULARITY;
-	struct gmpool_area areas[6];
+	/* It is aligned to less than the areas are, and so in the way of more. */
+	u64 image = image_size() + SCRATCH_ALIGN -
+		    min(SCRATCH_ALIGN, (u64)CONFIG_PHYSICAL_ALIGN);
+	struct gmpool_area areas[7];
 	u32 nr_areas = list_areas(nid, size, areas);
 	u32 nr, nr_left;
 
@@ -801,7 +806,7 @@ static bool __init leaves_room(int nid, u64 size)
 		return false;
 	nr_left = gmpool_layout_without(pieces, nr_pieces, picked, nr, left_over);
 	if (!gmpool_layout_room(left_over, nr_left, areas, nr_areas,
-				image_size(), SCRATCH_ALIGN, work))
+				image, SCRATCH_ALIGN, work))
 		return false;
 
 	if (!pick(size + in_the_way, &nr))
@@ -1007,6 +1012,7 @@ void __init guestmem_pool_reserve(void)
 	}
 
 	count_cpus();
+	low_limit = find_low_limit();
 	for_each_online_node(nid)
 		if (node_size(nid) || gmpool_find(nid))
 			node_set(nid, with_memory);
