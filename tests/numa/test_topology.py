@@ -13,7 +13,7 @@ SHAPES = {
     "two-nodes": (dict(nodes=2, mem="1G"), "0:256M,1:256M", [0, 1], ()),
     "four-nodes": (dict(nodes=4, mem="1152M"), "0:128M,1:256M,2:128M,3:256M", [0, 1, 2, 3], ()),
     "eight-nodes": (
-        dict(topology=nodes_in_a_row(8, "1280M", "768M")),
+        dict(topology=nodes_in_a_row(8, "1280M", "1G")),
         "1G", list(range(8)), ()),
     "sixteen-nodes": (
         dict(topology=nodes_in_a_row(16, "2G", "768M")),
@@ -24,8 +24,8 @@ SHAPES = {
         "1:128M,31:128M,62:128M,63:128M nokaslr", [1, 31, 62, 63], ()),
     # As of a machine with four sockets, two of them apart from the others.
     "four-sockets": (
-        dict(topology="node=0,cpus=0,mem=1G;node=1,cpus=1,mem=1G;node=2,cpus=2,mem=1G;"
-                      "node=3,cpus=3,mem=1G;dist=0,1,12;dist=2,3,12;dist=0,2,21;dist=0,3,32;"
+        dict(topology="node=0,cpus=0,mem=1280M;node=1,cpus=1,mem=1280M;node=2,cpus=2,mem=1280M;"
+                      "node=3,cpus=3,mem=1280M;dist=0,1,12;dist=2,3,12;dist=0,2,21;dist=0,3,32;"
                       "dist=1,2,32;dist=1,3,21"),
         "1G", [0, 1, 2, 3], ()),
     "node-without-cpus": (
