@@ -80,8 +80,8 @@ def handle_of(path, flags=0):
     return handle.raw[:8 + size]
 
 
-def open_handle(handle, flags=os.O_RDONLY):
-    mount = os.open(".", os.O_RDONLY)
+def open_handle(handle, flags=os.O_RDONLY, where="."):
+    mount = os.open(where, os.O_RDONLY)
     try:
         return checked(libc.open_by_handle_at(mount, handle, flags))
     finally:

@@ -163,8 +163,8 @@ def test_memory_is_added(vm, tmp_path):
         between $((before + 500000)) "$(total)" $((before + 540000)) 'kB of node 1'
         memfile check /mnt/node1/file 1
     fi
-    """ + AGAIN, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=2,
-       options=[f"--qemu-args=-qmp unix:{qmp},server=on,wait=off -m 2G,slots=2,maxmem=8G"])
+    """ + AGAIN, nodes=2, mem="1536M", append="guestmemfs=0:256M,1:256M", boots=2,
+       options=[f"--qemu-args=-qmp unix:{qmp},server=on,wait=off -m 3G,slots=2,maxmem=8G"])
     adder.join()
 
 
@@ -175,6 +175,8 @@ WORDS = {
     "hugetlb-cma": ("guestmemfs=0:256M,1:256M hugepages=32 cma=64M movablecore=256M", [0, 1]),
     "crash-kernel": ("guestmemfs=1:256M crashkernel=128M", [1]),
     "nokaslr-nosmp": ("guestmemfs=0:256M,1:256M nokaslr nosmp", [0, 1]),
+    "kho-scratch": ("guestmemfs=0:1G,1:1G kho_scratch=64M,192M,96M", [0, 1]),
+    "kho-scratch-percent": ("guestmemfs=0:1G,1:1G kho_scratch=150%", [0, 1]),
     "page-tables": ("guestmemfs=0:256M,1:256M nogbpages no5lvl", [0, 1]),
 }
 

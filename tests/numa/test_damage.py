@@ -16,9 +16,9 @@ import pytest
 from conftest import DEBUG, nodes_in_a_row
 
 # Metadata blocks of a new file system, in the order in which they are taken:
-# bitmaps, super block, inodes, names, extents. The first file is slot 2 of the
-# inodes, and the first record of the others.
-USED, DIRTY, FSUPER, INODES, DIRENTS, EXTENTS = (f"meta{i}" for i in range(6))
+# bitmaps, super block, inodes, names, extents, and what was set in sysfs. The first
+# file is slot 2 of the inodes, and the first record of the others.
+USED, DIRTY, FSUPER, INODES, DIRENTS, EXTENTS, TUNABLES = (f"meta{i}" for i in range(7))
 ROOT, FILE, NAME, EXTENT = 256, 512, 64, 64
 
 # What becomes of the node:
@@ -41,7 +41,7 @@ CASES = {
     "super-size": ("super", 16, 1, True, HELD, r"super block is damaged \(size\)"),
     "super-block-size": ("super", 84, 1, True, HELD, r"super block is damaged \(block size\)"),
     "super-version": ("both", 12, 2, True, HELD, r"format version is not known"),
-    "super-compat": ("both", 24, 1, True, FINE, None),
+    "super-compat": ("both", 24, 2, True, FINE, None),
     "super-ro-compat": ("both", 32, 0x80, True, READ, None),
     "super-incompat": ("both", 47, 0x80, True, HELD, r"features that are not known"),
     "super-state": ("both", 20, 3, True, HELD, r"was not frozen by the kernel before"),
@@ -87,6 +87,11 @@ CASES = {
     "used-index": (USED, 32, 1, True, HELD, r"a bitmap has a wrong place"),
     "used-is-dirty": (USED, 28, 3, True, HELD, r"a bitmap is missing"),
     "dirty-and-used": (DIRTY, 64, 0xff, True, HELD, r"a block is used and dirty"),
+    # What was set, and pages that have failed.
+    "tunables-checksum": (TUNABLES, 64, 1, False, HELD, r"metadata block 6 is damaged \(checksum"),
+    "tunables-range": (TUNABLES, 96, 2, True, FINE,
+                       r"what was set for it is not valid \(zeroing\): the defaults hold"),
+    "poison-unannounced": (TUNABLES, 28, 7, True, HELD, r"pages have failed, but the pool lacks"),
     # The file system's own.
     "fs-checksum": (FSUPER, 64, 1, False, HELD, r"metadata block 2 is damaged \(checksum"),
     "fs-version": (FSUPER, 64, 2, True, HELD, r"super block: version"),
@@ -145,6 +150,7 @@ for node in $(seq 0 $LAST); do
     if [ "$VM_BOOT" = 1 ]; then
         mount_node $node
         memfile fill $dir/file 8M $node
+        echo 1 > /sys/fs/guestmemfs/node$node/low_watermark
         continue
     fi
     kept=yes
@@ -241,6 +247,7 @@ def test_damage(groups, name):
         if outcome == FINE:
             assert seen["kept"] == "yes" and seen["state"] == "rw" and seen["data"] == "intact", about
             assert not any("not used" in l for l in log), about
+            assert not text or any(re.search(text, l) for l in log), about
         elif outcome == READ:
             assert seen["kept"] == "yes" and seen["state"] == "ro" and seen["data"] == "intact", about
             assert "can only read: mount it read-only" in seen["said"], about

@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+HERE = os.path.dirname(os.path.abspath(__file__))
+
 # Every sixth kernel begins with an empty file system again.
 KEXECS = int(os.environ.get("FILES_KEXECS", "5"))
 
@@ -154,6 +156,45 @@ def test_file_without_name_is_freed_by_next_kernel(vm):
     memfile zero all
     """, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=2)
     assert any("3 files that were deleted while open are freed" in l for l in run.boots[1])
+
+
+def test_handles_lead_to_paths(vm):
+    """Of files that nobody has looked up in this kernel, as a server of NFS has them."""
+    vm(rf"""
+    mount_node 0
+    [ "$VM_BOOT" = 2 ] || mkdir -p /mnt/node0/a/b/c /mnt/node0/other
+    [ "$VM_BOOT" = 2 ] || touch /mnt/node0/a/b/file
+    cat > /tmp/handles << 'END'
+import errno, os, sys
+sys.path.insert(0, "{HERE}")
+from operations import handle_of, open_handle
+CONNECTABLE = 2
+top, place, boot = "/mnt/node0", sys.argv[1], sys.argv[2]
+wish = (("c", "a/b/c", 0), ("file", "a/b/file", CONNECTABLE), ("gone", "a/b/file", CONNECTABLE))
+if boot == "1":
+    for name, path, flags in wish:
+        with open(f"{{place}}/{{name}}", "wb") as f:
+            f.write(handle_of(f"{{top}}/{{path}}", flags))
+    sys.exit()
+handles = {{name: open(f"{{place}}/{{name}}", "rb").read() for name, _, _ in wish}}
+for name, path, _ in wish[:2]:
+    fd = open_handle(handles[name], where=top)
+    assert os.readlink(f"/proc/self/fd/{{fd}}") == f"{{top}}/{{path}}", name
+    os.close(fd)
+# Its directory is part of the handle: it is not found in another one.
+os.rename(f"{{top}}/a/b/file", f"{{top}}/other/file")
+with open("/proc/sys/vm/drop_caches", "w") as f:
+    f.write("2")
+try:
+    open_handle(handles["gone"], where=top)
+except OSError as e:
+    assert e.errno == errno.ESTALE, e
+else:
+    assert False
+END
+    /usr/bin/python3 -B /tmp/handles "$VM_SCRATCH" "$VM_BOOT"
+    [ "$VM_BOOT" = 2 ] || vm-kexec
+    """, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=2)
 
 
 def test_other_command_line(vm):

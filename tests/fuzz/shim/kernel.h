@@ -373,6 +373,16 @@ int memblock_add_node(u64 base, u64 size, int nid, enum memblock_flags flags);
 int memblock_reserve(u64 base, u64 size);
 int memblock_phys_free(u64 base, u64 size);
 u64 memblock_reserved_kern_size(u64 limit, int nid);
+int early_cpu_to_node(int cpu);
+extern unsigned long long max_possible_pfn;
+extern char __per_cpu_start[], __per_cpu_end[];
+#define for_each_possible_cpu(cpu)	for ((cpu) = 0; (cpu) < 1; (cpu)++)
+#define num_possible_cpus()		1
+#define PAGE_ALIGN(size)		ALIGN(size, PAGE_SIZE)
+#define PERCPU_MODULE_RESERVE		0
+#define PERCPU_DYNAMIC_RESERVE		0
+#define CONFIG_PHYSICAL_ALIGN		PMD_SIZE
+#define for_each_reserved_mem_region(region)	for_each_mem_region(region)
 
 #define memblock_alloc_low	memblock_alloc
 #define memblock_is_kho_scratch(region)	((void)(region), false)
@@ -395,6 +405,7 @@ typedef struct {
 #define node_clear(nid, mask)	((mask).bits &= ~BIT_ULL(nid))
 #define node_isset(nid, mask)	(!!((mask).bits & BIT_ULL(nid)))
 #define nodes_clear(mask)	((mask).bits = 0)
+#define first_node(mask)	__builtin_ctzll((mask).bits)
 #define nodes_empty(mask)	(!(mask).bits)
 #define nodes_weight(mask)	__builtin_popcountll((mask).bits)
 #define node_online(nid)	((nid) < 2)
