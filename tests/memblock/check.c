@@ -111,7 +111,9 @@ static void read_line(const struct machine *machine, const char *line,
 	} else if (IS("warn: guestmem_pool: node %d: a pool of %llu MiB is less than the smallest of 128 MiB: no pool is made%n",
 		      &nid, &a)) {
 		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_TOO_SMALL, .mib = a });
-	} else if (IS("warn: guestmem_pool: node %d: has %llu MiB and the kernel needs %llu MiB there, nothing can be set aside: no pool is made%n",
+	} else if (IS("warn: guestmem_pool: node %d: has %llu MiB and the kernel needs %llu MiB there%*[a-z ], nothing can be set aside: no pool is made%n",
+		      &nid, &a, &b) ||
+		   IS("warn: guestmem_pool: node %d: has %llu MiB and the kernel needs %llu MiB there, nothing can be set aside: no pool is made%n",
 		      &nid, &a, &b)) {
 		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_NO_ROOM });
 		if (a != node_bytes(machine, nid) / MIB)

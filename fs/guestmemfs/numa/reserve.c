@@ -511,7 +511,7 @@ static u64 __init kernel_bytes(int nid)
 	return bytes + image_size();
 }
 
-/* The same below 4 GiB, but for the image. */
+/* Bytes below 4 GiB that are allocated for good by now, but for the image. */
 static u64 __init low_kernel_bytes(void)
 {
 	u64 bytes = memblock_reserved_kern_size(SZ_4G, NUMA_NO_NODE);
@@ -744,6 +744,9 @@ static bool __init pick(u64 size, u32 *nr)
 	       *nr + 1 + image_sections() <= GMPOOL_MAX_EXTENTS;
 }
 
+/* As many as list_areas() can find. */
+#define MAX_AREAS	7
+
 /*
  * What will be allocated on a node beside a pool of @size bytes, each in one piece,
  * in this order: memory maps, per-CPU data, the buffer of swiotlb, and KHO's areas.
@@ -798,7 +801,7 @@ static bool __init leaves_room(int nid, u64 size)
 	/* It is aligned to less than the areas are, and so in the way of more. */
 	u64 image = image_size() + SCRATCH_ALIGN -
 		    min(SCRATCH_ALIGN, (u64)CONFIG_PHYSICAL_ALIGN);
-	struct gmpool_area areas[7];
+	struct gmpool_area areas[MAX_AREAS];
 	u32 nr_areas = list_areas(nid, size, areas);
 	u32 nr, nr_left;
 
@@ -892,6 +895,7 @@ static void __init explain_refusal(int nid)
 	u64 asked = asked_on(nid);
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
 	u64 allowed = largest_pool(nid, size);
+	u64 keep = keep_on(nid, GMPOOL_GRANULARITY);
 
 	/* It was too large before others were refused. Smaller fits either way. */
 	if (size && allowed == size)
@@ -899,9 +903,11 @@ static void __init explain_refusal(int nid)
 			  largest_pool(nid, size - GMPOOL_GRANULARITY) : 0;
 
 	if (!allowed) {
-		pr_warn("node %d: has %llu MiB and the kernel needs %llu MiB there, nothing can be set aside: no pool is made\n",
-			nid, MIB(node_size(nid)),
-			MIB(keep_on(nid, GMPOOL_GRANULARITY)));
+		bool enough = keep + GMPOOL_GRANULARITY <= node_size(nid);
+
+		pr_warn("node %d: has %llu MiB and the kernel needs %llu MiB there%s, nothing can be set aside: no pool is made\n",
+			nid, MIB(node_size(nid)), MIB(keep),
+			enough ? " in large pieces" : "");
 		if (is_kho_boot())
 			pr_warn("node %d: after a kexec, only whole gigabytes with nothing that was handed over can be used; a cold boot has more\n",
 				nid);
