@@ -373,7 +373,8 @@ int largest_node(const struct machine *machine)
 		bytes = node_bytes(machine, nid);
 		if (bytes < most || !bytes)
 			continue;
-		if (bytes > most || node_edge(machine, nid, true) > node_edge(machine, largest, true))
+		if (bytes > most ||
+		    node_edge(machine, nid, true) > node_edge(machine, largest, true))
 			largest = nid;
 		most = bytes;
 	}

@@ -572,9 +572,22 @@ static void __init find_pieces(int nid, bool image)
 					      image_end);
 }
 
+/* All memory, whether it is free or not. Sets nr_pieces. */
+static void __init find_memory(void)
+{
+	unsigned long start, end;
+	int i;
+
+	nr_pieces = 0;
+	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, NULL)
+		nr_pieces = gmpool_layout_add(pieces, nr_pieces, PFN_PHYS(start),
+					      PFN_PHYS(end));
+}
+
 /*
  * Where the memory below 4 GiB starts that a pool may take. Behind what is kept
- * there are the image, and KHO's scratch area.
+ * there are the image, and KHO's scratch area. On a KHO boot there is more that is
+ * free than is known to be.
  */
 static u64 __init find_low_limit(void)
 {
@@ -583,7 +596,12 @@ static u64 __init find_low_limit(void)
 	u64 start, end;
 	u32 i;
 
-	find_pieces(NUMA_NO_NODE, true);
+	if (is_kho_boot()) {
+		find_memory();
+		keep += low_kernel_bytes();
+	} else {
+		find_pieces(NUMA_NO_NODE, true);
+	}
 	for (i = 0; i < nr_pieces && pieces[i].base < SZ_4G; i++) {
 		start = pieces[i].base;
 		end = min(start + pieces[i].size, (u64)SZ_4G);
