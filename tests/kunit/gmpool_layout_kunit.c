@@ -591,7 +591,7 @@ static void room_is_aligned(struct kunit *test)
 /* Pieces below and above 4 GiB; two are there for what must be below. */
 static void room_below_4g(struct kunit *test)
 {
-	const u32 end = GMPOOL_LOW_END / SECTION;
+	const u32 end = SZ_4G / SECTION;
 	struct gmpool_extent_ser *left = alloc_pieces(test, 2);
 	struct gmpool_extent_ser *work = alloc_pieces(test, 3);
 	struct gmpool_area areas[2] = {

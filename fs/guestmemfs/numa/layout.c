@@ -10,6 +10,7 @@
 #include <linux/math64.h>
 #include <linux/minmax.h>
 #include <linux/mm_types.h>
+#include <linux/sizes.h>
 #include <linux/sort.h>
 #include <linux/string.h>
 
@@ -231,7 +232,7 @@ static bool place(struct gmpool_extent_ser *work, u32 nr,
 		for (i = nr; i-- > 0;) {
 			base = work[i].base + work[i].size;
 			if (areas[a].low)
-				base = min(base, GMPOOL_LOW_END);
+				base = min(base, (u64)SZ_4G);
 			if (base < size)
 				continue;
 			base = round_down(base - size, align);
@@ -244,7 +245,7 @@ static bool place(struct gmpool_extent_ser *work, u32 nr,
 			continue;
 		}
 		work[i].size = base - work[i].base;
-		if (base < GMPOOL_LOW_END)
+		if (base < SZ_4G)
 			low += size;
 	}
 	return true;

@@ -16,15 +16,11 @@
 /* Free ranges of one node that are looked at: the largest of them. */
 #define GMPOOL_MAX_RANGES	256
 
-/* Where the memory ends that all devices reach. */
-#define GMPOOL_LOW_END		BIT_ULL(32)
-
 /**
  * struct gmpool_area - what will be allocated on a node
  * @size: bytes
- * @scale: percent of what is allocated before it below GMPOOL_LOW_END, in addition
- *	to @size
- * @low: it has to be below GMPOOL_LOW_END itself
+ * @scale: percent of what is allocated before it below 4 GiB, in addition to @size
+ * @low: it has to be below 4 GiB itself
  * @optional: if there is no room for it, it goes elsewhere
  */
 struct gmpool_area {

@@ -18,6 +18,7 @@
 #include <linux/crash_dump.h>
 #include <linux/init.h>
 #include <linux/kexec_handover.h>
+#include <linux/limits.h>
 #include <linux/log2.h>
 #include <linux/memblock.h>
 #include <linux/nodemask.h>
@@ -169,16 +170,22 @@ static bool __init is_memory(u64 base, u64 size, int *nid)
 	return false;
 }
 
-/* Bytes of memory on a node. */
-static u64 __init node_size(int nid)
+/* Bytes of memory on a node, below an address. */
+static u64 __init size_below(int nid, u64 limit)
 {
 	unsigned long start, end;
 	u64 pages = 0;
 	int i;
 
 	for_each_mem_pfn_range(i, nid, &start, &end, NULL)
-		pages += end - start;
+		if (start < PHYS_PFN(limit))
+			pages += min_t(u64, end, PHYS_PFN(limit)) - start;
 	return PFN_PHYS(pages);
+}
+
+static u64 __init node_size(int nid)
+{
+	return size_below(nid, U64_MAX);
 }
 
 /**
@@ -678,26 +685,13 @@ static void __init count_cpus(void)
 	}
 }
 
-/* Bytes of a node below 4 GiB. */
-static u64 __init low_size(int nid)
-{
-	unsigned long start, end;
-	u64 pages = 0;
-	int i;
-
-	for_each_mem_pfn_range(i, nid, &start, &end, NULL)
-		if (start < PHYS_PFN(SZ_4G))
-			pages += min(end, PHYS_PFN(SZ_4G)) - start;
-	return PFN_PHYS(pages);
-}
-
 /* The node that has to have what must be below 4 GiB. */
 static int __init node_for_low(void)
 {
 	int nid, most = first_node(with_memory);
 
 	for_each_node_mask(nid, with_memory)
-		if (low_size(nid) > low_size(most))
+		if (size_below(nid, SZ_4G) > size_below(most, SZ_4G))
 			most = nid;
 	return most;
 }
@@ -784,7 +778,7 @@ static u32 __init list_areas(int nid, u64 size, struct gmpool_area *areas)
 		areas[nr++] = (struct gmpool_area){
 			.size = percpu_piece(nr_cpus_elsewhere),
 		};
-	if (low_size(nid)) {
+	if (size_below(nid, SZ_4G)) {
 		areas[nr++] = (struct gmpool_area){
 			.size = swiotlb_size(), .low = true, .optional = !lowest,
 		};
