@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """The means of the other tests say no where they have to."""
 
+import importlib.machinery
+import importlib.util
 import os
 import re
 
 import pytest
 
-from conftest import BIN, EMULATOR, TRIES
+from conftest import BIN, EMULATOR, TOP, TRIES
 
 
 def test_programs_say_no(vm):
@@ -55,6 +57,41 @@ def test_programs_say_no(vm):
     """,
        nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=1,
        expect=[r"guestmemfs: node 7 has no pool"])
+
+
+# A report as the kernel prints it, what is warned of, and where.
+REPORT = """[    0.000000] Linux version 7.3.4
+[   10.157037] reboot: Power down
+[   10.164636] ------------[ cut here ]------------
+{what}[   10.165048] WARNING: {where}, CPU#2: migration/2/26
+[   10.166032] CPU: 2 UID: 0 PID: 26 Comm: migration/2 Not tainted 7.3.4 #11
+[   10.172790]  <TASK>
+[   10.173036]  gmpool_free+0x123/0x1c0
+[   10.174344] ---[ end trace 0000000000000000 ]---
+"""
+
+
+@pytest.mark.parametrize("what,where,harmless", [
+    ("[   10.164879] sched: Unexpected reschedule of offline CPU#1!\n",
+     "arch/x86/kernel/apic/ipi.c:71 at native_smp_send_reschedule+0x23/0x30", True),
+    ("", "kernel/time/hrtimer.c:1098 at hrtimer_forward+0x6e/0xa0", True),
+    ("", "fs/guestmemfs/numa/pool.c:574 at gmpool_free+0x12/0x40", False),
+    ("[   10.164879] something else\n", "mm/memory.c:1 at hrtimer_forward+0x6e/0xa0", False),
+    ("[   10.164879] sched: what is near\n",
+     "arch/x86/kernel/apic/ipi.c:71 at native_smp_send_reschedule+0x23/0x30", False),
+])
+def test_what_linux_may_say(tmp_path, what, where, harmless):
+    """Nothing else, and nothing that comes after it."""
+    path = os.path.join(TOP, "scripts", "vm")
+    loader = importlib.machinery.SourceFileLoader("vm_script", path)
+    vm_script = importlib.util.module_from_spec(importlib.util.spec_from_loader("vm_script", loader))
+    loader.exec_module(vm_script)
+    ours = REPORT.format(what="", where="fs/guestmemfs/file.c:1 at gmfs_fallocate+0x1/0x2")
+    for more, number in (("", 0), (ours, 1)):
+        (tmp_path / "log").write_text(REPORT.format(what=what, where=where) + more)
+        log = vm_script.Log(str(tmp_path / "log"), [], False)
+        log.finish()
+        assert len(log.reports()) == number + (not harmless)
 
 
 @pytest.mark.parametrize("script,append,expect,why", [
