@@ -215,6 +215,72 @@ static void large_attr(void)
 		err(1, "setxattr");
 }
 
+/* A name and so much of a value take a block of metadata. */
+#define BLOCK_NAME "user.%06d"
+#define BLOCK_VALUE (4000 - 11)
+
+static void add_filler(void)
+{
+	static int nr;
+	char path[64], name[32];
+	int filler;
+
+	/* One file does not list more names than 64 KiB. */
+	snprintf(path, sizeof(path), "../filler%d", nr / 1000);
+	snprintf(name, sizeof(name), BLOCK_NAME, nr++);
+	filler = open(path, O_CREAT | O_RDWR, 0644);
+	if (filler < 0 || fsetxattr(filler, name, value, BLOCK_VALUE, 0))
+		err(1, "%s", path);
+	close(filler);
+}
+
+static void remove_fillers(void)
+{
+	char path[64];
+	int i;
+
+	for (i = 0; ; i++) {
+		snprintf(path, sizeof(path), "../filler%d", i);
+		if (unlink(path))
+			return;
+	}
+}
+
+static long metadata_blocks(void)
+{
+	char said[32] = "";
+	int of = open(attribute(node, "metadata_bytes"), O_RDONLY);
+
+	if (of < 0 || read(of, said, sizeof(said) - 1) < 0)
+		err(1, "metadata_bytes");
+	close(of);
+	return atol(said) / 4096;
+}
+
+static long metadata_was;
+
+/* No block of metadata is free: what needs one needs memory for more of them. */
+static void full_metadata(void)
+{
+	long free;
+
+	make("file", 0);
+	if (!metadata_was) {
+		metadata_was = metadata_blocks();
+		while (metadata_blocks() == metadata_was)
+			add_filler();
+		free = metadata_blocks() - metadata_was - 1;
+	} else {
+		/* What the operation before has added, and given back. */
+		free = metadata_blocks() - metadata_was;
+	}
+	metadata_was = metadata_blocks();
+	for (; free; free--)
+		add_filler();
+	if (metadata_blocks() != metadata_was)
+		errx(1, "there is more metadata than was needed");
+}
+
 static void one_dir(void)
 {
 	if (mkdir("dir", 0755))
@@ -388,6 +454,17 @@ static int do_large_attr(void)
 static int do_get_attr(void)
 {
 	return getxattr("file", "user.name", value, sizeof(value)) < 0 ? -1 : 0;
+}
+
+static int do_attr_of_a_block(void)
+{
+	return setxattr("file", "user.000000", value, BLOCK_VALUE, 0);
+}
+
+static void expect_more_metadata(void)
+{
+	if (metadata_blocks() == metadata_was)
+		errx(1, "there was metadata for it");
 }
 
 static int do_remove_attr(void)
@@ -628,6 +705,8 @@ static const struct operation {
 	OPERATION("attr-smaller", large_attr, do_attr),
 	OPERATION("attr-get", large_attr, do_get_attr),
 	OPERATION("attr-remove", large_attr, do_remove_attr),
+	OPERATION("more-metadata", full_metadata, do_attr_of_a_block,
+		  .undo = expect_more_metadata),
 	OPERATION("chmod", one_file, do_chmod),
 	OPERATION("chown", one_file, do_chown),
 	OPERATION("touch", one_file, do_touch),
@@ -761,5 +840,6 @@ int main(int argc, char **argv)
 	}
 	if (!ran)
 		errx(2, "no such operation");
+	remove_fillers();
 	return 0;
 }
