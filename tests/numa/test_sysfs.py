@@ -29,7 +29,7 @@ SHAPES = {
     "one-node": (dict(nodes=1, mem="1G"), "0:256M", ()),
     "two-nodes": (dict(nodes=2, mem="1G"), "0:128M,1:256M", ()),
     "four-nodes": (
-        dict(topology="node=0,cpus=0,mem=1G;node=1,cpus=1;node=2,mem=1G;node=3,mem=1G"),
+        dict(topology="node=0,cpus=0,mem=1536M;node=1,cpus=1;node=2,mem=1536M;node=3,mem=1G"),
         "0:128M,1:128M,2:256M,3:128M",
         [r"guestmem_pool: guestmemfs=: node 1 has no memory, allowed are 0,2-3: this part is ignored"]),
     "sixteen-nodes": (

@@ -132,7 +132,7 @@ node 1 is mounted at $at/node1" 'output'
     t 2 mount --base /tmp/x 1
     as=
     ! mountpoint -q $at/node1
-    """, nodes=3, mem="1G", append="guestmemfs=0:256M,1:256M",
+    """, nodes=3, mem="1536M", append="guestmemfs=0:256M,1:256M",
         expect=[r"guestmemfs: Unknown parameter 'nonsense'",
                 r"guestmemfs: Bad value for 'mode'"])
 
@@ -666,7 +666,7 @@ MACHINES = {
     has "$out" "^$at/node[02]/" 'near a node without memory'
     """),
     16: (dict(topology="node=0,cpus=0-1,mem=2G;" + ";".join(
-        f"node={n},cpus={n + 1},mem=640M" if n < 4 else f"node={n},mem=640M" for n in range(1, 16)),
+        f"node={n},cpus={n + 1},mem=1G" if n < 4 else f"node={n},mem=1G" for n in range(1, 16)),
         append="guestmemfs=" + ",".join(f"{n}:128M" for n in range(16))), r"""
     t 0 status -rn -o node 3-5,node12
     equal "$(echo $out)" '3 4 5 12' 'a list of nodes'
