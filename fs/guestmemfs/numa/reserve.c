@@ -194,8 +194,8 @@ static u64 __init node_size(int nid)
  *
  * Context: any, once the fs_initcalls of pools have run.
  *
- * Return: the pool; one that has failed only if there is no other, and one without
- * memory only if there is none with. NULL if the node has none.
+ * Return: the pool; one that has failed only if there is no other. NULL if the node
+ * has none.
  */
 struct gmpool *gmpool_find(int nid)
 {
@@ -206,8 +206,7 @@ struct gmpool *gmpool_find(int nid)
 			continue;
 		if (pool->state != GMPOOL_FAILED)
 			return pool;
-		if (!failed || !failed->nr_extents)
-			failed = pool;
+		failed = pool;
 	}
 	return failed;
 }
