@@ -705,8 +705,6 @@ static const struct operation {
 	OPERATION("attr-smaller", large_attr, do_attr),
 	OPERATION("attr-get", large_attr, do_get_attr),
 	OPERATION("attr-remove", large_attr, do_remove_attr),
-	OPERATION("more-metadata", full_metadata, do_attr_of_a_block,
-		  .undo = expect_more_metadata),
 	OPERATION("chmod", one_file, do_chmod),
 	OPERATION("chown", one_file, do_chown),
 	OPERATION("touch", one_file, do_touch),
@@ -730,6 +728,9 @@ static const struct operation {
 	OPERATION("check", many_names, do_check),
 	OPERATION("bitmap", one_file, do_bitmap),
 	OPERATION("extents", one_file, do_extents),
+	/* The last, as each check of all metadata takes longer with more of it. */
+	OPERATION("more-metadata", full_metadata, do_attr_of_a_block,
+		  .undo = expect_more_metadata),
 };
 
 /* Removes all that is in the working directory. */
