@@ -68,6 +68,8 @@ static nodemask_t wanted __initdata;	/* a new pool is to be made there */
 static unsigned int nr_cpus[MAX_NUMNODES] __initdata;	/* of nodes with memory */
 static unsigned int nr_cpus_elsewhere __initdata;	/* of others */
 static u64 low_limit __initdata;	/* see find_low_limit() */
+static int node_for_all __initdata;	/* see find_node_for_all() */
+static int node_for_low __initdata;	/* see find_node_for_low() */
 static bool fresh __ro_after_init;
 
 /*
@@ -488,7 +490,7 @@ static u64 __init percpu_piece(unsigned int cpus)
  * the highest node that has room for it. The largest shall have it: of several,
  * the highest of them.
  */
-static int __init node_for_all(void)
+static int __init find_node_for_all(void)
 {
 	int largest = NUMA_NO_NODE;
 	unsigned long start, end;
@@ -510,7 +512,7 @@ static u64 __init kernel_bytes(int nid)
 	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE, nid) +
 		    nr_cpus[nid] * unit_size();
 
-	if (nid == node_for_all())
+	if (nid == node_for_all)
 		bytes += nr_cpus_elsewhere * unit_size();
 	if (nid == image_node())
 		bytes -= image_reserved();
@@ -685,7 +687,7 @@ static void __init count_cpus(void)
 }
 
 /* The node that has to have what must be below 4 GiB. */
-static int __init node_for_low(void)
+static int __init find_node_for_low(void)
 {
 	int nid, most = first_node(with_memory);
 
@@ -717,8 +719,8 @@ static bool __init reaches_above(int nid, int other)
 static u64 __init scratch_for_all(int nid, u64 size)
 {
 	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE,
-						NUMA_NO_NODE) +
-		    KEEP_MACHINE + swiotlb_size();
+						NUMA_NO_NODE) -
+		    low_kernel_bytes() + KEEP_MACHINE;
 	u64 total, taken;
 	int other;
 
@@ -731,14 +733,13 @@ static u64 __init scratch_for_all(int nid, u64 size)
 			taken = node_isset(other, wanted) ? asked_on(other) : 0;
 		bytes += memmap_size(total - min(taken, total));
 	}
-	bytes -= low_kernel_bytes() + swiotlb_size();
 	return scratch_global + scratch_for(bytes);
 }
 
 /* Bytes that must stay of a node beside a pool of @size bytes. */
 static u64 __init keep_on(int nid, u64 size)
 {
-	u64 for_all = nid == node_for_all() ? scratch_for_all(nid, size) : 0;
+	u64 for_all = nid == node_for_all ? scratch_for_all(nid, size) : 0;
 
 	return gmpool_layout_keep(kernel_bytes(nid),
 				  KEEP_NODE + scratch_node + for_all,
@@ -766,14 +767,13 @@ static u32 __init list_areas(int nid, u64 size, struct gmpool_area *areas)
 {
 	u64 maps = memmap_size(node_size(nid) - size);
 	u64 kernel = kernel_bytes(nid) + maps;
-	bool lowest = nid == node_for_low();
-	int largest = node_for_all();
+	bool lowest = nid == node_for_low;
 	u32 nr = 0;
 
 	areas[nr++] = (struct gmpool_area){ .size = maps };
 	areas[nr++] = (struct gmpool_area){ .size = percpu_piece(nr_cpus[nid]) };
 	/* It is as KHO's area for all nodes: where there is room. */
-	if (nid == largest)
+	if (nid == node_for_all)
 		areas[nr++] = (struct gmpool_area){
 			.size = percpu_piece(nr_cpus_elsewhere),
 		};
@@ -790,10 +790,10 @@ static u32 __init list_areas(int nid, u64 size, struct gmpool_area *areas)
 	if (lowest)
 		kernel += swiotlb_size();
 	/* It gets no further down than to the largest node. */
-	if (reaches_above(nid, largest))
+	if (reaches_above(nid, node_for_all))
 		areas[nr++] = (struct gmpool_area){
 			.size = scratch_for_all(nid, size),
-			.optional = nid != largest,
+			.optional = nid != node_for_all,
 		};
 	areas[nr++] = (struct gmpool_area){
 		.size = scratch_node + scratch_for(kernel),
@@ -1033,6 +1033,8 @@ void __init guestmem_pool_reserve(void)
 	for_each_online_node(nid)
 		if (node_size(nid) || gmpool_find(nid))
 			node_set(nid, with_memory);
+	node_for_all = find_node_for_all();
+	node_for_low = find_node_for_low();
 
 	for (nid = 0; nid < MAX_NUMNODES; nid++) {
 		if (node_isset(nid, with_memory)) {
