@@ -24,7 +24,7 @@ endif
 ifneq ($(LINUX),)
 export LINUX
 endif
-export TESTS
+export TESTS SHARD
 
 .PHONY: help
 help:
@@ -163,6 +163,7 @@ distclean:
 ## KDIR=DIR         a Linux tree of your own, 7.2 or 7.3; patches/ are applied to it, and
 ##                  the files of the project linked into it
 ## RUNS=N           how many changes 'make fuzz' tries, 10000000 if not given
+## SHARD=K/N        only the K-th of N parts of 'make test', such as SHARD=1/4
 ## TESTS=ARGS       arguments for pytest in 'make test', such as TESTS='-k kexec'
 ##
 ## Examples:
