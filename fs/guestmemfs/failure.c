@@ -10,44 +10,45 @@
 
 #include "guestmemfs.h"
 
-/* What is looked for, and what was found. */
-struct search {
-	struct gmfs_fs *fs;
-	u64 block;
-	u64 file_block;
-	struct inode *found;
-};
-
-static bool unmap_failed(struct inode *inode, struct search *search)
+/* Is @block in the file? Then unmap it there. @file_block: its place in the file. */
+static bool gmfs_unmap_failed(struct inode *inode, u64 block, u64 *file_block)
 {
 	bool found;
 
 	/* Faults that have not seen the failure are over when this is held. */
 	filemap_invalidate_lock(inode->i_mapping);
-	found = gmfs_extent_of(GMFS_I(inode)->gi, search->block,
-			       &search->file_block);
+	found = gmfs_extent_of(GMFS_I(inode)->gi, block, file_block);
 	if (found)
 		unmap_mapping_range(inode->i_mapping,
-				    search->file_block << GMPOOL_BLOCK_SHIFT,
+				    *file_block << GMPOOL_BLOCK_SHIFT,
 				    GMPOOL_BLOCK_SIZE, 1);
 	filemap_invalidate_unlock(inode->i_mapping);
 	return found;
 }
 
-/* A file without an inode in memory has no mappings. */
-static void search_inodes(struct super_block *sb, void *data)
+/*
+ * Can the inode have mappings? A mapping holds an open file. One that iget_failed()
+ * is about to drop is S_IFREG and has no record.
+ */
+static bool gmfs_may_be_mapped(struct inode *inode)
 {
-	struct search *search = data;
-	struct inode *inode, *last = NULL;
+	lockdep_assert_held(&inode->i_lock);
 
-	if (GMFS_SB(sb) != search->fs || search->found)
-		return;
+	return S_ISREG(inode->i_mode) && icount_read(inode) &&
+	       GMFS_I(inode)->gi &&
+	       !(inode_state_read(inode) & (I_FREEING | I_WILL_FREE | I_NEW));
+}
+
+/* The inode that has @block, with a reference, or NULL. */
+static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
+				      u64 *file_block)
+{
+	struct inode *inode, *last = NULL;
 
 	spin_lock(&sb->s_inode_list_lock);
 	list_for_each_entry(inode, &sb->s_inodes, i_sb_list) {
 		spin_lock(&inode->i_lock);
-		if (inode_state_read(inode) & (I_FREEING | I_WILL_FREE | I_NEW) ||
-		    !S_ISREG(inode->i_mode)) {
+		if (!gmfs_may_be_mapped(inode)) {
 			spin_unlock(&inode->i_lock);
 			continue;
 		}
@@ -58,15 +59,14 @@ static void search_inodes(struct super_block *sb, void *data)
 		/* The reference keeps this place in the list. */
 		iput(last);
 		last = inode;
-		if (unmap_failed(inode, search)) {
-			search->found = inode;
-			return;
-		}
+		if (gmfs_unmap_failed(inode, block, file_block))
+			return inode;
 		cond_resched();
 		spin_lock(&sb->s_inode_list_lock);
 	}
 	spin_unlock(&sb->s_inode_list_lock);
 	iput(last);
+	return NULL;
 }
 
 /**
@@ -74,6 +74,10 @@ static void search_inodes(struct super_block *sb, void *data)
  * @user: of the file system
  * @block: of its pool
  * @pgoff: filled: where in the file the block starts, in pages
+ *
+ * The super block is held as long as the mapping is used: the last umount() would
+ * else find an inode that is in use. No lock of the super block is held, so that
+ * the last iput() of a deleted file can wait until the node is thawed.
  *
  * Context: process context, may sleep; takes the invalidate_lock of files.
  *
@@ -83,16 +87,20 @@ static void search_inodes(struct super_block *sb, void *data)
 struct address_space *gmfs_get_failed(struct gmpool_user *user, u64 block,
 				      pgoff_t *pgoff)
 {
-	struct search search = {
-		.fs = container_of(user, struct gmfs_fs, user),
-		.block = block,
-	};
+	struct gmfs_fs *fs = container_of(user, struct gmfs_fs, user);
+	struct super_block *sb = gmfs_get_sb(fs);
+	struct inode *inode;
+	u64 file_block;
 
-	iterate_supers_type(&gmfs_type, search_inodes, &search);
-	if (!search.found)
+	if (!sb)
 		return NULL;
-	*pgoff = search.file_block * GMFS_BLOCK_PAGES;
-	return search.found->i_mapping;
+	inode = gmfs_find_failed(sb, block, &file_block);
+	if (!inode) {
+		deactivate_super(sb);
+		return NULL;
+	}
+	*pgoff = file_block * GMFS_BLOCK_PAGES;
+	return inode->i_mapping;
 }
 
 /**
@@ -103,5 +111,8 @@ struct address_space *gmfs_get_failed(struct gmpool_user *user, u64 block,
  */
 void gmfs_put_failed(struct address_space *mapping)
 {
+	struct super_block *sb = mapping->host->i_sb;
+
 	iput(mapping->host);
+	deactivate_super(sb);
 }

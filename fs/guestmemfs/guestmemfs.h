@@ -196,6 +196,7 @@ void gmfs_sysfs_add(struct gmfs_fs *fs);
 extern struct file_system_type gmfs_type;
 
 struct gmfs_fs *gmfs_find(const struct gmpool *pool);
+struct super_block *gmfs_get_sb(struct gmfs_fs *fs);
 int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf);
 int gmfs_show_options(struct seq_file *seq, struct dentry *root);
 int gmfs_show_stats(struct seq_file *seq, struct dentry *root);

@@ -631,6 +631,22 @@ static struct gmfs_fs *to_fs(struct gmpool_user *user)
 	return container_of(user, struct gmfs_fs, user);
 }
 
+/**
+ * gmfs_get_sb - keep the super block of a file system from going away
+ * @fs: the file system
+ *
+ * Context: process context, may sleep; takes gmfs_fs.lock.
+ *
+ * Return: the super block, for deactivate_super(); NULL if it is not mounted.
+ */
+struct super_block *gmfs_get_sb(struct gmfs_fs *fs)
+{
+	guard(mutex)(&fs->lock);
+	if (!fs->sb || !atomic_inc_not_zero(&fs->sb->s_active))
+		return NULL;
+	return fs->sb;
+}
+
 /* Have the VFS do what the administrator wants, if the node is mounted. */
 static int apply_frozen(struct gmfs_fs *fs)
 {
@@ -642,11 +658,9 @@ static int apply_frozen(struct gmfs_fs *fs)
 
 	if (fs->frozen == fs->sb_frozen)
 		return 0;
-	scoped_guard(mutex, &fs->lock) {
-		sb = fs->sb;
-		if (!sb || !atomic_inc_not_zero(&sb->s_active))
-			return 0;
-	}
+	sb = gmfs_get_sb(fs);
+	if (!sb)
+		return 0;
 	if (fs->frozen)
 		err = freeze_super(sb, who, NULL);
 	else

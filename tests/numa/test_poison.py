@@ -105,6 +105,18 @@ def test_machine_checks(vm, tmp_path):
     assert re.search("^# PASSED: 3 / 3 tests passed", run.out, re.MULTILINE), run.out
 
 
+@pytest.mark.race
+def test_failure_while_unmounted(vm):
+    """An umount() that comes while the file of a failed page is looked for waits, or finds no file."""
+    vm("""
+    busyfail 60
+    # Memory failure works still, with the file mounted and without.
+    mount_node 0
+    equal "$(mount_stat 0 poisoned_pages)" 60 'pages'
+    """, mem="3G", cpus=2, append="guestmemfs=0:512M", boots=1,
+       expect=[ERROR.replace("node 1", "node 0")])
+
+
 def test_poison_survives_kexec(vm):
     """The next kernel gives the blocks to nobody, and keeps a file from its bad page alone."""
     vm(r"""
