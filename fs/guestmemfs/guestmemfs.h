@@ -50,6 +50,8 @@ enum gmfs_leaf {
  * @attached: @image is that of the pool
  * @sb: what is mounted, or NULL
  * @mounting: how many try to mount it
+ * @configured: an administrator has mounted it since @sb was made, and so decided
+ *	about its options; guarded by s_umount of @sb
  * @freeze_lock: guards @frozen and @sb_frozen, held over freezing of @sb
  * @frozen: the administrator wants it frozen
  * @sb_frozen: it is, by us
@@ -71,6 +73,7 @@ struct gmfs_fs {
 	bool attached;
 	struct super_block *sb;
 	unsigned int mounting;
+	bool configured;
 	struct mutex freeze_lock;	/* guards frozen, sb_frozen */
 	bool frozen;
 	bool sb_frozen;
@@ -197,6 +200,7 @@ extern struct file_system_type gmfs_type;
 
 struct gmfs_fs *gmfs_find(const struct gmpool *pool);
 struct super_block *gmfs_get_sb(struct gmfs_fs *fs);
+struct vfsmount *gmfs_mount_internal(const struct gmpool *pool);
 int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf);
 int gmfs_show_options(struct seq_file *seq, struct dentry *root);
 int gmfs_show_stats(struct seq_file *seq, struct dentry *root);

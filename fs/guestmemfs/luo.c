@@ -10,7 +10,8 @@
  * Preserving costs the same for any size: contents are handed over anyway. The
  * inode's record counts how many open files LUO has of it. The next kernel takes
  * note of that, and holds the inode until all of them have been retrieved, or their
- * session is finished without. To the kernel after that, the record says nothing.
+ * session is finished without. A retrieval that fails changes nothing and can be
+ * repeated. To the kernel after that, the record says nothing.
  *
  * What is preserved of an open file is whether it can be read and written, and the
  * position in it. It can be changed meanwhile, truncated too: what it has at the
@@ -23,12 +24,12 @@
 #include <linux/exportfs.h>
 #include <linux/file.h>
 #include <linux/fs.h>
-#include <linux/fs_context.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
 #include <linux/module.h>
 #include <linux/mount.h>
+#include <linux/sched/mm.h>
 
 #include "guestmemfs.h"
 
@@ -104,39 +105,33 @@ static void gmfs_luo_unpreserve(struct liveupdate_file_op_args *args)
 	kho_unpreserve_free(phys_to_virt(args->serialized_data));
 }
 
-/* A mount of its own, for a node that may not be mounted. */
-static struct vfsmount *mount_pool(const u8 *uuid)
+static struct gmpool *gmfs_luo_pool(const struct gmfs_file_ser *ser)
 {
 	struct gmpool *pool = NULL;
-	struct fs_context *fc;
-	struct vfsmount *mnt;
-	char node[12];
-	int err;
 
 	while ((pool = gmpool_next(pool)))
 		if (gmpool_usable(pool) &&
-		    !memcmp(gmpool_uuid(pool), uuid, GMPOOL_UUID_SIZE))
+		    !memcmp(gmpool_uuid(pool), ser->uuid, GMPOOL_UUID_SIZE))
 			break;
-	if (!pool)
-		return ERR_PTR(-ENODEV);
-
-	fc = fs_context_for_mount(&gmfs_type, 0);
-	if (IS_ERR(fc))
-		return ERR_CAST(fc);
-	snprintf(node, sizeof(node), "%d", gmpool_nid(pool));
-	err = vfs_parse_fs_string(fc, "node", node);
-	mnt = err ? ERR_PTR(err) : fc_mount(fc);
-	put_fs_context(fc);
-	return mnt;
+	return pool;
 }
 
-/* The inode that was preserved, with a mount of its node in @mnt. */
-static struct inode *find_inode(const struct gmfs_file_ser *ser,
-				struct vfsmount **mnt)
+/*
+ * The inode that was preserved, with a mount of its node in @mnt. -EUCLEAN,
+ * -ENODEV and -ESTALE are final: the file cannot be found any more.
+ */
+static struct inode *gmfs_luo_find(u64 phys, struct gmfs_file_ser *ser,
+				   struct vfsmount **mnt)
 {
+	struct gmpool *pool;
 	struct inode *inode;
 
-	*mnt = mount_pool(ser->uuid);
+	if (!gmpool_read_handed_over(ser, phys, sizeof(*ser)))
+		return ERR_PTR(-EUCLEAN);
+	pool = gmfs_luo_pool(ser);
+	if (!pool)
+		return ERR_PTR(-ENODEV);
+	*mnt = gmfs_mount_internal(pool);
 	if (IS_ERR(*mnt))
 		return ERR_CAST(*mnt);
 	inode = gmfs_iget((*mnt)->mnt_sb, ser->ino);
@@ -151,7 +146,7 @@ static struct inode *find_inode(const struct gmfs_file_ser *ser,
 }
 
 /* One open file less is expected; with the last one it is as all others. */
-static void unhold(struct inode *inode)
+static void gmfs_luo_unhold(struct inode *inode)
 {
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
 
@@ -161,65 +156,78 @@ static void unhold(struct inode *inode)
 	inode_unlock(inode);
 }
 
-static int gmfs_luo_retrieve(struct liveupdate_file_op_args *args)
+static struct file *gmfs_luo_open(struct vfsmount *mnt, struct inode *inode,
+				  const struct gmfs_file_ser *ser)
 {
-	struct gmfs_file_ser *ser = phys_to_virt(args->serialized_data);
+	struct path path = { .mnt = mnt };
 	struct file *file;
-	struct inode *inode;
-	struct path path;
-	int err = 0;
 
-	inode = find_inode(ser, &path.mnt);
-	if (IS_ERR(inode)) {
-		err = PTR_ERR(inode);
-		pr_err("an open file of inode %llu cannot be retrieved (%pe)\n",
-		       ser->ino, inode);
-		goto out_free;
-	}
 	/* The dentry has a reference of its own. */
 	ihold(inode);
 	path.dentry = d_obtain_alias(inode);
-	if (IS_ERR(path.dentry)) {
-		err = PTR_ERR(path.dentry);
-		goto out_put;
-	}
+	if (IS_ERR(path.dentry))
+		return ERR_CAST(path.dentry);
 	file = dentry_open(&path, (ser->access & O_ACCMODE) | O_LARGEFILE,
 			   current_cred());
 	dput(path.dentry);
-	if (IS_ERR(file)) {
-		err = PTR_ERR(file);
-		goto out_put;
-	}
-	vfs_setpos(file, ser->pos, inode->i_sb->s_maxbytes);
-	args->file = file;
+	if (!IS_ERR(file))
+		vfs_setpos(file, ser->pos, inode->i_sb->s_maxbytes);
+	return file;
+}
 
-out_put:
-	/* It will not be asked for again, even if this has failed. */
-	unhold(inode);
+/*
+ * If this fails, the inode stays held and the record stays as it is: LUO asks
+ * again, or finishes.
+ */
+static int gmfs_luo_retrieve(struct liveupdate_file_op_args *args)
+{
+	struct gmfs_file_ser ser = {};
+	struct vfsmount *mnt;
+	struct inode *inode;
+	struct file *file;
+
+	inode = gmfs_luo_find(args->serialized_data, &ser, &mnt);
+	if (IS_ERR(inode)) {
+		pr_err("an open file of inode %llu cannot be retrieved (%pe)\n",
+		       ser.ino, inode);
+		return PTR_ERR(inode);
+	}
+	file = gmfs_luo_open(mnt, inode, &ser);
+	if (!IS_ERR(file)) {
+		gmfs_luo_unhold(inode);
+		kho_restore_free(phys_to_virt(args->serialized_data));
+		args->file = file;
+	}
 	iput(inode);
-	mntput(path.mnt);
-out_free:
-	kho_restore_free(ser);
-	return err;
+	mntput(mnt);
+	return PTR_ERR_OR_ZERO(file);
 }
 
 static void gmfs_luo_finish(struct liveupdate_file_op_args *args)
 {
-	struct gmfs_file_ser *ser;
+	struct gmfs_file_ser ser;
 	struct vfsmount *mnt;
 	struct inode *inode;
 
-	/* If it was asked for, nothing is left to be done. */
-	if (args->retrieve_status)
+	/* It was retrieved: nothing is left to be done. */
+	if (args->retrieve_status > 0)
 		return;
-	ser = phys_to_virt(args->serialized_data);
-	inode = find_inode(ser, &mnt);
+	/* Neither can this fail, nor is it called again. */
+	for (;;) {
+		inode = gmfs_luo_find(args->serialized_data, &ser, &mnt);
+		if (PTR_ERR_OR_ZERO(inode) != -ENOMEM)
+			break;
+		memalloc_retry_wait(GFP_KERNEL);
+	}
+	/* There is no record at that address that KHO could free. */
+	if (PTR_ERR_OR_ZERO(inode) == -EUCLEAN)
+		return;
 	if (!IS_ERR(inode)) {
-		unhold(inode);
+		gmfs_luo_unhold(inode);
 		iput(inode);
 		mntput(mnt);
 	}
-	kho_restore_free(ser);
+	kho_restore_free(phys_to_virt(args->serialized_data));
 }
 
 static const struct liveupdate_file_ops gmfs_luo_ops = {
@@ -229,6 +237,7 @@ static const struct liveupdate_file_ops gmfs_luo_ops = {
 	.unpreserve	= gmfs_luo_unpreserve,
 	.retrieve	= gmfs_luo_retrieve,
 	.finish		= gmfs_luo_finish,
+	.retrieve_again	= true,
 	.owner		= THIS_MODULE,
 };
 

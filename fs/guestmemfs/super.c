@@ -60,6 +60,7 @@ static LIST_HEAD(gmfs_list);
  * @root: what the root directory gets: mode and owner, those that were given
  * @max_inodes: there shall not be more, 0 is no limit
  * @has_max_inodes: it was given
+ * @internal: for gmfs_mount_internal(): it takes the options that are set, and sets none
  * @fs: what was mounted, if it is to be frozen then
  */
 struct gmfs_mount {
@@ -70,6 +71,7 @@ struct gmfs_mount {
 	struct iattr root;
 	u64 max_inodes;
 	bool has_max_inodes;
+	bool internal;
 	struct gmfs_fs *fs;
 };
 
@@ -257,6 +259,7 @@ static int gmfs_fill_super(struct super_block *sb, struct fs_context *fc)
 	if (err)
 		return err;
 	WRITE_ONCE(fs->prefault, mnt->prefault);
+	fs->configured = !mnt->internal;
 	sb->s_magic = GUESTMEMFS_MAGIC;
 	sb->s_blocksize = GMPOOL_BLOCK_SIZE;
 	sb->s_blocksize_bits = GMPOOL_BLOCK_SHIFT;
@@ -405,17 +408,46 @@ static int check_shared(struct fs_context *fc, struct gmfs_fs *fs)
 	return 0;
 }
 
+/* The first mount by an administrator sets the options of an internal mount. */
+static int gmfs_configure(struct fs_context *fc, struct gmfs_fs *fs)
+{
+	struct inode *root = d_inode(fc->root);
+	struct gmfs_mount *mnt = fc->fs_private;
+	int err = 0;
+
+	if (root_differs(root, &mnt->root)) {
+		if (root->i_sb->s_writers.frozen != SB_UNFROZEN) {
+			errorfc(fc, "mode=, uid= and gid= cannot be set while node %d is frozen",
+				gmpool_nid(fs->pool));
+			return -EBUSY;
+		}
+		err = set_root(fc, root);
+	}
+	if (!err && mnt->has_max_inodes)
+		err = limit_inodes(fc, fs);
+	if (err)
+		return err;
+	WRITE_ONCE(fs->prefault, mnt->prefault);
+	fs->configured = true;
+	return 0;
+}
+
 static int get_tree(struct fs_context *fc, struct gmfs_fs *fs)
 {
+	struct gmfs_mount *mnt = fc->fs_private;
 	int err;
 
+	if (mnt->internal && fs->read_only)
+		fc->sb_flags |= SB_RDONLY;
 	err = check_read_only(fc, fs);
 	if (err)
 		return err;
 	err = get_tree_keyed(fc, gmfs_fill_super, fs);
 	if (err)
 		return err;
-	err = check_shared(fc, fs);
+	if (!mnt->internal)
+		err = fs->configured ? check_shared(fc, fs) :
+				       gmfs_configure(fc, fs);
 	if (err)
 		fc_drop_locked(fc);
 	return err;
@@ -519,6 +551,58 @@ struct file_system_type gmfs_type = {
 	.kill_sb		= gmfs_kill_sb,
 	.fs_flags		= FS_ALLOW_IDMAP | FS_MGTIME,
 };
+
+struct gmfs_internal_mount {
+	struct work_struct work;
+	const struct gmpool *pool;
+	struct vfsmount *vfsmnt;
+};
+
+static void gmfs_do_mount_internal(struct work_struct *work)
+{
+	struct gmfs_internal_mount *im =
+		container_of(work, struct gmfs_internal_mount, work);
+	struct fs_context *fc = fs_context_for_mount(&gmfs_type, 0);
+	struct gmfs_mount *mnt;
+
+	if (IS_ERR(fc)) {
+		im->vfsmnt = ERR_CAST(fc);
+		return;
+	}
+	mnt = fc->fs_private;
+	mnt->node = gmpool_nid(im->pool);
+	mnt->has_node = true;
+	mnt->internal = true;
+	im->vfsmnt = fc_mount(fc);
+	put_fs_context(fc);
+}
+
+/**
+ * gmfs_mount_internal - a mount for the kernel's own use
+ * @pool: the pool of the node
+ *
+ * It can be read-only: the node is mounted so elsewhere, or this kernel can only
+ * read it. Options are those of mounts that are there; the first mount by an
+ * administrator that comes later sets its own.
+ *
+ * A worker mounts: a task that exits with an open session of LUO gets here without
+ * namespaces, which a struct fs_context takes from the task.
+ *
+ * Context: process context, may sleep.
+ *
+ * Return: the mount, for mntput(); or an ERR_PTR: -ENOMEM; -EBUSY while the pool
+ * is being reset; -EUCLEAN if it is not used.
+ */
+struct vfsmount *gmfs_mount_internal(const struct gmpool *pool)
+{
+	struct gmfs_internal_mount im = { .pool = pool };
+
+	INIT_WORK_ONSTACK(&im.work, gmfs_do_mount_internal);
+	schedule_work(&im.work);
+	flush_work(&im.work);
+	destroy_work_on_stack(&im.work);
+	return im.vfsmnt;
+}
 
 static bool gmfs_contiguous(const struct gmfs_image *img, u64 start, u64 count)
 {

@@ -56,3 +56,30 @@ def test_without_luo_in_the_next_kernel(vm):
     equal "$(ls /mnt/node0)" named 'names'
     equal "$(free_blocks /mnt/node1)" "$(total_blocks /mnt/node1)" 'free blocks'
     """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:128M", boots=2)
+
+
+def test_what_cannot_be_retrieved_stays(vm):
+    """A retrieval that fails loses nothing: it can be repeated, and the end of the session frees
+    what was not retrieved. The mount that LUO makes sets no option."""
+    run = vm(r"""
+    if [ "$VM_BOOT" = 1 ]; then
+        mount_node 0
+        luo_errors 1 /mnt/node0
+        vm-kexec
+    fi
+    mkdir -p /mnt/node0
+    for point in failslab fail_page_alloc; do
+        echo N > /sys/kernel/debug/$point/ignore-gfp-wait
+        echo 0 > /sys/kernel/debug/$point/verbose
+    done
+    echo 0 > /sys/kernel/debug/fail_page_alloc/min-order
+    luo_errors 2 /mnt/node0
+    mount_node 0
+    equal "$(free_blocks /mnt/node0)" "$(total_blocks /mnt/node0)" 'free blocks'
+    equal "$(cat /sys/fs/guestmemfs/node0/check)" ok check
+    """, mem="2G", append="guestmemfs=0:256M", boots=2,
+       # Whether one of these is hit depends on what the allocator has cached.
+       expect=[r"guestmemfs: node 0 is mounted with prefault elsewhere: use mount -o remount$|"
+               r"guestmemfs: an open file of inode \d+ cannot be retrieved \(-ENOMEM\)$|"
+               r"guestmemfs: node 0: 2 MiB of a file stay with the root cgroup: "])
+    assert run.lines("^stage 2 passed"), run.out

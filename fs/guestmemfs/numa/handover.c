@@ -249,6 +249,25 @@ static void *handed_over(u64 phys, u64 size)
 	return phys_to_virt(phys);
 }
 
+/**
+ * gmpool_read_handed_over - copy memory that the kernel before is said to have handed over
+ * @to: buffer
+ * @phys: physical address, which can be a wrong one
+ * @len: bytes
+ *
+ * KHO says whether it has preserved a page only when it gives the page back.
+ * Before, the contents can be anything, and change.
+ *
+ * Context: process context.
+ *
+ * Return: false if there is no memory of this kernel, or it cannot be read.
+ */
+bool gmpool_read_handed_over(void *to, u64 phys, size_t len)
+{
+	return handed_over(phys, len) &&
+	       !copy_from_kernel_nofault(to, phys_to_virt(phys), len);
+}
+
 /*
  * A copy of a block of handed-over memory, good until the next one, or NULL. The
  * address can be a wrong one, and what is there be free: KASAN would not have it
@@ -258,10 +277,7 @@ static const void *peek(u64 phys)
 {
 	static u8 copy[GMPOOL_META_SIZE] __aligned(8);
 
-	if (!handed_over(phys, GMPOOL_META_SIZE) ||
-	    copy_from_kernel_nofault(copy, phys_to_virt(phys), sizeof(copy)))
-		return NULL;
-	return copy;
+	return gmpool_read_handed_over(copy, phys, sizeof(copy)) ? copy : NULL;
 }
 
 /* @copy gets the table: until KHO has given it back, its own place may be anybody's. */

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Files that LUO cannot give back at first: what was preserved has to stay, and a
+ * later attempt, or the end of the session, has to find it.
+ *
+ * usage: luo_errors 1|2 DIR
+ *
+ * Stage 1 preserves files of the node that is mounted at DIR, and leaves a process
+ * behind that has the sessions open. Stage 2, in the next kernel, finds DIR not
+ * mounted, and the allocator's fault injection set up for fail-nth.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/statfs.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <libliveupdate.h>
+
+#define BLOCK		(2UL << 20)
+/*
+ * Sessions with one file each, which is not asked for. Of half of them, an allocation
+ * fails when they are finished; the others end with the task that has them open.
+ */
+#define UNASKED		20
+/* More allocations than a retrieval makes. */
+#define MOST_POINTS	200
+
+enum { WRITABLE = 1, READABLE, SHORT_OF_MEMORY };
+
+static const char *dir;
+
+static int make(int flags, int seed)
+{
+	int fd = open(dir, O_TMPFILE | O_RDWR, 0600), again;
+	char path[64], *p;
+
+	if (fd < 0 || ftruncate(fd, BLOCK))
+		fail_exit("file in %s", dir);
+	p = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	if (p == MAP_FAILED)
+		fail_exit("mmap");
+	memset(p, seed, BLOCK);
+	munmap(p, BLOCK);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	again = open(path, flags);
+	if (again < 0)
+		fail_exit("%s", path);
+	close(fd);
+	return again;
+}
+
+static void check(int fd, int seed)
+{
+	char *p = mmap(NULL, BLOCK, PROT_READ, MAP_SHARED, fd, 0);
+	size_t i;
+
+	if (p == MAP_FAILED)
+		fail_exit("mmap");
+	for (i = 0; i < BLOCK; i++)
+		if (p[i] != seed)
+			ksft_exit_fail_msg("file %d differs at byte %zu\n", seed, i);
+	munmap(p, BLOCK);
+}
+
+static void preserve(int session, int flags, int token)
+{
+	int err = luo_session_preserve_fd(session, make(flags, token), token);
+
+	if (err)
+		ksft_exit_fail_msg("file %d cannot be preserved: %d\n", token, err);
+}
+
+static void mount_node(unsigned long flags, const char *options)
+{
+	if (mount("none", dir, "guestmemfs", flags, options))
+		fail_exit("mount of %s with %s", dir, options);
+}
+
+static void umount_node(void)
+{
+	if (umount(dir))
+		fail_exit("umount of %s", dir);
+}
+
+static void expect_used(unsigned long blocks, const char *what)
+{
+	struct statfs st;
+	int tries;
+
+	mount_node(0, "node=0");
+	/* Deleted files are freed by the last put, which may be on its way. */
+	for (tries = 0; tries < 100; tries++) {
+		if (statfs(dir, &st))
+			fail_exit("statfs");
+		if (st.f_blocks - st.f_bfree == blocks)
+			break;
+		usleep(50000);
+	}
+	if (st.f_blocks - st.f_bfree != blocks)
+		ksft_exit_fail_msg("%s: %lu blocks are used, should be %lu\n", what,
+				   (unsigned long)(st.f_blocks - st.f_bfree), blocks);
+	umount_node();
+}
+
+static void let_fail(int fail_nth, int nth)
+{
+	char text[16];
+
+	snprintf(text, sizeof(text), "%d", nth);
+	if (pwrite(fail_nth, text, strlen(text), 0) < 0)
+		fail_exit("fail-nth");
+}
+
+static int create(int luo, const char *name)
+{
+	int session = luo_create_session(luo, name);
+
+	if (session < 0)
+		fail_exit("session %s", name);
+	return session;
+}
+
+static int reopen(int luo, const char *name)
+{
+	int session = luo_retrieve_session(luo, name);
+
+	if (session < 0)
+		fail_exit("session %s", name);
+	return session;
+}
+
+static void run_stage_1(int luo)
+{
+	int session = create(luo, "errors"), i;
+	char name[16];
+
+	preserve(session, O_RDWR, WRITABLE);
+	preserve(session, O_RDONLY, READABLE);
+	preserve(session, O_RDWR, SHORT_OF_MEMORY);
+	for (i = 0; i < UNASKED; i++) {
+		snprintf(name, sizeof(name), "unasked-%d", i);
+		preserve(create(luo, name), O_RDWR, 100);
+	}
+	daemonize_and_wait();
+}
+
+static void end_session(int luo, int nth, int fail_nth)
+{
+	char name[16];
+	int session, status;
+	pid_t pid;
+
+	snprintf(name, sizeof(name), "unasked-%d", nth);
+	if (nth < UNASKED / 2) {
+		session = reopen(luo, name);
+		let_fail(fail_nth, nth + 1);
+		if (luo_session_finish(session))
+			fail_exit("finish %d", nth);
+		let_fail(fail_nth, 0);
+		close(session);
+		return;
+	}
+	pid = fork();
+	if (!pid) {
+		reopen(luo, name);
+		_exit(0);
+	}
+	if (waitpid(pid, &status, 0) != pid || status)
+		fail_exit("session %d ends with status %#x", nth, status);
+}
+
+static void run_stage_2(int luo)
+{
+	int fail_nth = open("/proc/self/fail-nth", O_RDWR);
+	unsigned long used = 3 + UNASKED;
+	int session, fd, nth, failed = 0;
+
+	if (fail_nth < 0)
+		fail_exit("fail-nth");
+	expect_used(used, "after the kexec");
+	session = reopen(luo, "errors");
+
+	/* A node that is mounted for reading only, and then is not. */
+	mount_node(MS_RDONLY, "node=0");
+	fd = luo_session_retrieve_fd(session, WRITABLE);
+	if (fd != -EROFS)
+		ksft_exit_fail_msg("a file for writing, of a read-only mount: %d\n", fd);
+	umount_node();
+	expect_used(used, "after a retrieval that failed");
+
+	/* Each allocation of a retrieval fails once. */
+	for (nth = 1; nth < MOST_POINTS; nth++) {
+		let_fail(fail_nth, nth);
+		fd = luo_session_retrieve_fd(session, SHORT_OF_MEMORY);
+		let_fail(fail_nth, 0);
+		if (fd >= 0)
+			break;
+		if (fd != -ENOMEM && fd != -ENFILE)
+			ksft_exit_fail_msg("point %d: error %d\n", nth, fd);
+		failed++;
+	}
+	if (nth == MOST_POINTS || failed < 1)
+		ksft_exit_fail_msg("%d of %d attempts failed\n", failed, nth);
+	check(fd, SHORT_OF_MEMORY);
+
+	/* The mount of LUO has decided nothing: these are an administrator's options. */
+	mount_node(0, "node=0,prefault,nr_inodes=1000,mode=750");
+	if (system("grep -q 'guestmemfs .*prefault,nr_inodes=1000,mode=750' /proc/mounts"))
+		ksft_exit_fail_msg("options of the first mount are not taken\n");
+	/* And for the next one they count. */
+	if (!mount("none", "/tmp", "guestmemfs", 0, "node=0,noprefault") || errno != EBUSY)
+		ksft_exit_fail_msg("options of the second mount are taken\n");
+	check(luo_session_retrieve_fd(session, WRITABLE), WRITABLE);
+	check(luo_session_retrieve_fd(session, READABLE), READABLE);
+	umount_node();
+
+	for (nth = 0; nth < UNASKED; nth++)
+		end_session(luo, nth, fail_nth);
+	expect_used(3, "sessions are finished");
+	if (luo_session_finish(session))
+		fail_exit("finish");
+	close(session);
+}
+
+int main(int argc, char **argv)
+{
+	int luo = luo_open_device();
+
+	if (argc != 3)
+		ksft_exit_fail_msg("usage: luo_errors 1|2 DIR\n");
+	if (luo < 0)
+		fail_exit("%s", LUO_DEVICE);
+	dir = argv[2];
+	if (*argv[1] == '1')
+		run_stage_1(luo);
+	else
+		run_stage_2(luo);
+	printf("stage %s passed\n", argv[1]);
+	return 0;
+}
