@@ -84,6 +84,12 @@ uninit:
 	@VARIANT=kmsan scripts/kernel
 	@VARIANT=kmsan /usr/bin/python3 -B -m pytest -p no:cacheprovider -v tests/numa/test_uninit.py
 
+## make lass        a pool on a processor with LASS, in Bochs, as QEMU has none
+.PHONY: lass
+lass: kernel
+	@scripts/deps lass
+	@scripts/lass
+
 ## make soak        those that find more with time, for some hours
 .PHONY: soak
 soak: kernel

@@ -19,6 +19,7 @@
 #include <linux/sizes.h>
 #include <linux/string.h>
 
+#include <asm/smap.h>
 #include <asm/tlbflush.h>
 
 #include "pool.h"
@@ -92,7 +93,7 @@ int __init gmpool_zero_init(void)
 }
 
 /* Past the caches, which have better things to hold than zeroes. */
-static void zero_around_caches(void *p, size_t len)
+static __always_inline void gmpool_zero_around_caches(void *p, size_t len)
 {
 	void *end = p + len;
 
@@ -110,15 +111,29 @@ static void zero_around_caches(void *p, size_t len)
 	asm volatile("sfence" : : : "memory");
 }
 
-/* KASAN knows of no memory at this address: only what it does not instrument. */
+static __always_inline void gmpool_zero_words(void *p, size_t len)
+{
+	size_t words = len / sizeof(long);
+
+	asm volatile("rep stosq"
+		     : "+D" (p), "+c" (words) : "a" (0UL) : "memory");
+}
+
+/*
+ * The window is in the user half, where LASS refuses accesses of the kernel unless
+ * AC is set. objtool allows no call with AC set, so the stores are inline. KASAN,
+ * which knows of no memory there, does not instrument them either.
+ */
 static void zero_mapped(void *p, size_t len, bool idle)
 {
+	lass_stac();
 	if (!PAGE_ALIGNED(p) || !PAGE_ALIGNED(len))
-		__memset(p, 0, len);
+		__inline_memset(p, 0, len);
 	else if (idle)
-		zero_around_caches(p, len);
+		gmpool_zero_around_caches(p, len);
 	else
-		clear_pages(p, len >> PAGE_SHIFT);
+		gmpool_zero_words(p, len);
+	lass_clac();
 }
 
 static void show_block(struct gmpool_window *window, phys_addr_t block)
