@@ -254,16 +254,32 @@ static int prefault(struct vm_area_struct *vma, struct inode *inode)
 	return 0;
 }
 
+/*
+ * vm_private_data of a VMA from gmfs_mmap_prepare() to gmfs_mapped(), if the
+ * mount has the option prefault. No other VMA has it.
+ */
+static char gmfs_prefault_mark;
+
+/*
+ * mmap() calls this with the new VMA in the tree. The mmap() of a file system
+ * that maps a file of another (overlayfs, FUSE passthrough, Coda) calls it before
+ * that, and the tree has no VMA at @start or the one that is being replaced. Page
+ * table entries that were made for either would have no VMA by which the rmap
+ * finds them, so only a VMA that carries the mark is filled. The first touch
+ * faults in what such a file system maps.
+ */
 static int gmfs_mapped(unsigned long start, unsigned long end, pgoff_t pgoff,
 		       const struct file *file, void **vm_private_data)
 {
+	bool marked = *vm_private_data == &gmfs_prefault_mark;
 	struct vm_area_struct *vma;
 
-	if (!READ_ONCE(GMFS_SB(file_inode(file)->i_sb)->prefault))
+	*vm_private_data = NULL;
+	if (!marked)
 		return 0;
 	vma = vma_lookup(current->mm, start);
-	if (WARN_ON_ONCE(!vma))
-		return -EINVAL;
+	if (!vma || vma->vm_private_data != &gmfs_prefault_mark)
+		return 0;
 	return prefault(vma, file_inode(file));
 }
 
@@ -310,6 +326,8 @@ int gmfs_mmap_prepare(struct vm_area_desc *desc)
 	vma_desc_set_flags(desc, VMA_PFNMAP_BIT, VMA_DONTEXPAND_BIT,
 			   VMA_DONTDUMP_BIT);
 	desc->vm_ops = &gmfs_vm_ops;
+	if (READ_ONCE(GMFS_SB(inode->i_sb)->prefault))
+		desc->private_data = &gmfs_prefault_mark;
 	return 0;
 }
 
