@@ -13,6 +13,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -24,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* linux/fuse.h is the one of the tree, see the Makefile. */
+#include "linux/fuse.h"
 
 #define BLOCK	(2UL << 20)
 #define PAGE	4096UL
@@ -213,6 +214,14 @@ static int serve_lookup(const char *dir, const char *name, struct fuse_entry_out
 	return serve_attr(dir, i + 2, &out->attr);
 }
 
+static int serve_setattr(const char *dir, uint64_t node, const struct fuse_setattr_in *arg,
+			 struct fuse_attr *attr)
+{
+	if (arg->valid & FATTR_SIZE && truncate(serve_path(dir, node), arg->size))
+		return -errno;
+	return serve_attr(dir, node, attr);
+}
+
 static int serve_open(int fuse, const char *dir, uint64_t node, uint32_t flags,
 		      struct fuse_open_out *out)
 {
@@ -254,7 +263,8 @@ static void serve(const char *dir, const char *view)
 
 	if (fuse < 0)
 		die("/dev/fuse");
-	snprintf(options, sizeof(options), "fd=%d,rootmode=40755,user_id=0,group_id=0,allow_other", fuse);
+	snprintf(options, sizeof(options),
+		 "fd=%d,rootmode=40755,user_id=0,group_id=0,allow_other", fuse);
 	if (mount("stacked", view, "fuse", 0, options))
 		die("mount of FUSE");
 
@@ -281,11 +291,7 @@ static void serve(const char *dir, const char *view)
 			len = sizeof(out.attr);
 			break;
 		case FUSE_SETATTR:
-			if (((struct fuse_setattr_in *)arg)->valid & FATTR_SIZE &&
-			    truncate(serve_path(dir, h->nodeid), ((struct fuse_setattr_in *)arg)->size))
-				err = -errno;
-			else
-				err = serve_attr(dir, h->nodeid, &out.attr.attr);
+			err = serve_setattr(dir, h->nodeid, arg, &out.attr.attr);
 			len = sizeof(out.attr);
 			break;
 		case FUSE_OPEN:
@@ -304,7 +310,7 @@ static void serve(const char *dir, const char *view)
 		case FUSE_BATCH_FORGET:
 			continue;
 		default:
-			err = -ENOSYS;
+			err = -EOPNOTSUPP;
 		}
 		out.h.unique = h->unique;
 		out.h.error = err;
