@@ -143,8 +143,11 @@ static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	while ((ret = map_leaf(vmf, inode, order)) == VM_FAULT_RETRY) {
 		/* A hole that was punched since it was mapped. */
 		err = gmfs_fill_mapped(inode, block, block + 1);
-		if (err == -EINTR)
-			return VM_FAULT_NOPAGE;
+		/*
+		 * -EINTR, for a task that is being killed, is VM_FAULT_SIGBUS
+		 * too: the kernel repeats its own faults until they succeed or
+		 * fail, whatever signal is pending.
+		 */
 		if (err)
 			return vmf_error(err);
 	}

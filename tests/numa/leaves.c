@@ -6,6 +6,7 @@
  */
 #include <fcntl.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -233,6 +234,39 @@ TEST_F(leaves, mremap_of_a_part)
 	ASSERT_EQ(to, r);
 	EXPECT_EQ(2, r[0]);
 	EXPECT_EQ(1, self->p[0]);
+}
+
+/* A fault of the kernel, for memory that it cannot have yet, ends with its task. */
+TEST_F(leaves, kill_in_kernel_fault)
+{
+	volatile char *done = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
+				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	pid_t zero, victim;
+	int status;
+
+	ASSERT_NE(MAP_FAILED, done);
+	ASSERT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+			       GIANT - BLOCK, BLOCK));
+	zero = fork();
+	ASSERT_LE(0, zero);
+	if (!zero) {
+		/* Nobody else fills a hole of the file before that ends. */
+		fallocate(self->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 0, GIANT - BLOCK);
+		*done = 1;
+		_exit(0);
+	}
+	usleep(20000);
+	victim = fork();
+	ASSERT_LE(0, victim);
+	if (!victim)
+		_exit(getrandom((void *)&self->p[GIANT - BLOCK], 256, 0) != 256);
+	usleep(20000);
+	EXPECT_EQ(0, kill(victim, SIGKILL));
+	EXPECT_EQ(victim, waitpid(victim, &status, 0));
+	EXPECT_EQ(0, *done);
+	EXPECT_EQ(SIGKILL, status);
+	kill(zero, SIGKILL);
+	waitpid(zero, NULL, 0);
 }
 
 TEST_F(leaves, fork)
