@@ -30,6 +30,8 @@
 #include <linux/pagemap.h>
 #include <linux/sched.h>
 
+#include <asm/cpufeature.h>
+
 #include <trace/events/guestmemfs.h>
 
 #include "guestmemfs.h"
@@ -125,6 +127,35 @@ static vm_fault_t map_leaf(struct vm_fault *vmf, struct inode *inode,
 	return ret;
 }
 
+/*
+ * Can the processor map 1 GiB by one entry? Without X86_FEATURE_GBPAGES, the bit
+ * that makes a PUD a leaf is reserved. has_transparent_pud_hugepage() is true for
+ * all of x86-64.
+ */
+static bool gmfs_has_pud_leaves(void)
+{
+	return has_transparent_pud_hugepage() &&
+	       cpu_feature_enabled(X86_FEATURE_GBPAGES);
+}
+
+/* May an entry of @order map what is around @addr? */
+static bool gmfs_leaf_fits(struct vm_area_struct *vma, unsigned long addr,
+			   unsigned int order)
+{
+	switch (order) {
+	case 0:
+		return true;
+	case PUD_ORDER:
+		if (!gmfs_has_pud_leaves())
+			return false;
+		fallthrough;
+	case PMD_ORDER:
+		return thp_vma_suitable_order(vma, addr, order);
+	default:
+		return false;
+	}
+}
+
 static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
@@ -134,8 +165,7 @@ static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 
 	BUILD_BUG_ON(PMD_SHIFT != GMPOOL_BLOCK_SHIFT);
 
-	if (order && ((order != PMD_ORDER && order != PUD_ORDER) ||
-		      !thp_vma_suitable_order(vmf->vma, vmf->address, order)))
+	if (!gmfs_leaf_fits(vmf->vma, vmf->address, order))
 		return VM_FAULT_FALLBACK;
 	if (!order)
 		note_unaligned(GMFS_SB(inode->i_sb), vmf->vma);
@@ -166,7 +196,7 @@ static vm_fault_t gmfs_fault(struct vm_fault *vmf)
 static int gmfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	if (IS_ALIGNED(addr, PUD_SIZE) ||
-	    !thp_vma_suitable_order(vma, addr, PUD_ORDER))
+	    !gmfs_leaf_fits(vma, addr, PUD_ORDER))
 		return 0;
 	vma_start_write(vma);
 	zap_special_vma_range(vma, round_down(addr, PUD_SIZE), PUD_SIZE);
@@ -239,8 +269,7 @@ static int prefault(struct vm_area_struct *vma, struct inode *inode)
 		ret = VM_FAULT_FALLBACK;
 		for (i = 0; ret == VM_FAULT_FALLBACK && i < ARRAY_SIZE(orders); i++) {
 			size = PAGE_SIZE << orders[i];
-			if (!orders[i] ||
-			    thp_vma_suitable_order(vma, addr, orders[i]))
+			if (gmfs_leaf_fits(vma, addr, orders[i]))
 				ret = leaf_pfn(inode, pgoff, orders[i], &pfn);
 		}
 		filemap_invalidate_unlock_shared(inode->i_mapping);
@@ -371,8 +400,9 @@ EXPORT_SYMBOL_GPL(guestmem_refuse_pfns);
  * @pgoff: offset in the file, in pages
  * @flags: as for mmap()
  *
- * One that matches the offset, by a gigabyte if the mapping has a whole one, else
- * by 2 MiB, so that leaves of that size are possible. A hint that can be followed
+ * One that matches the offset, by a gigabyte if the mapping has a whole one and
+ * the processor maps gigabytes, else by 2 MiB, so that leaves of that size are
+ * possible. A hint that can be followed
  * is followed.
  *
  * Context: process context, mmap_lock is held for write.
@@ -387,6 +417,7 @@ unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
 	unsigned long found;
 
 	if (!addr && !(flags & MAP_FIXED) && !in_compat_syscall() &&
+	    gmfs_has_pud_leaves() &&
 	    round_up(start, PUD_SIZE) + PUD_SIZE <= start + len) {
 		found = mm_get_unmapped_area(file, 0, len + PUD_SIZE - PAGE_SIZE,
 					     pgoff, flags);

@@ -49,3 +49,27 @@ def test_prefault(vm):
     mount -o remount,noprefault /mnt/node1
     fails grep -q prefault /proc/mounts
     """, **MACHINE)
+
+
+def test_no_gigabytes(vm):
+    """A processor without pages of 1 GiB gets none, by a fault or by prefault."""
+    run = vm(r"""
+    fails grep -qw pdpe1gb /proc/cpuinfo
+    mount_node 1
+    cd /mnt/node1
+    truncate -s 1G file
+    cat > /tmp/touch.py <<'END'
+import mmap
+f = open("file", "r+")
+m = mmap.mmap(f.fileno(), 1 << 30)
+m[5] = 1
+m[-1] = 2
+END
+    python3 /tmp/touch.py
+    echo "faults=$(mount_stat 1 faults_pud) $(mount_stat 1 faults_pmd)"
+    mount -o remount,prefault /mnt/node1
+    python3 /tmp/touch.py
+    echo "prefault=$(mount_stat 1 faults_pud) $(mount_stat 1 faults_pmd)"
+    """, options=["--qemu-args", "-cpu EPYC,-pdpe1gb"], **MACHINE)
+    assert run.value("faults") == "0 2"
+    assert run.value("prefault") == "0 514"
