@@ -204,18 +204,26 @@ static int gmfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 }
 
 /*
- * Also called for the copy of a VMA that mremap() is about to move page tables
- * to. Gigabyte leaves cannot go where they are not aligned. The VMA that they
- * are in is not known here, so the range goes from all.
+ * For the new VMA of a split there is nothing to do: may_split() has zapped what
+ * the cut goes through. The VMA that is being split is in the tree with the range
+ * of both, while there is none yet where mremap() moves to.
+ *
+ * mremap() is about to move page tables to the copy of a VMA. Gigabyte leaves
+ * cannot go where they are not aligned. may_split() has zapped those at both ends
+ * of a part, so what is left lies in whole gigabytes of the file. The VMA that
+ * they are in is not known here, so the range goes from all.
  */
 static void gmfs_vm_open(struct vm_area_struct *vma)
 {
 	loff_t start = (loff_t)vma->vm_pgoff << PAGE_SHIFT;
+	loff_t first = round_up(start, PUD_SIZE);
+	loff_t end = round_down(start + vma->vm_end - vma->vm_start, PUD_SIZE);
 
-	if (vma->vm_mm != current->mm || IS_ALIGNED(vma->vm_start - start, PUD_SIZE))
+	if (vma->vm_mm != current->mm || !gmfs_has_pud_leaves() ||
+	    first >= end || IS_ALIGNED(vma->vm_start - start, PUD_SIZE) ||
+	    vma_lookup(vma->vm_mm, vma->vm_start))
 		return;
-	unmap_mapping_range(vma->vm_file->f_mapping, start,
-			    vma->vm_end - vma->vm_start, 1);
+	unmap_mapping_range(vma->vm_file->f_mapping, first, end - first, 1);
 }
 
 static bool policy_agrees(const struct mempolicy *policy, int nid)

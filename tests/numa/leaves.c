@@ -236,6 +236,28 @@ TEST_F(leaves, mremap_of_a_part)
 	EXPECT_EQ(1, self->p[0]);
 }
 
+/* What a split or a move does not concern keeps its leaves. */
+TEST_F(leaves, split_off_gigabyte)
+{
+	volatile char *p = map_off(self->fd, 3 * BLOCK);
+	char *to = place(GIANT, 5 * BLOCK);
+	unsigned long i;
+
+	ASSERT_NE(MAP_FAILED, p);
+	EXPECT_FAULTS(0, 0, 1, self->p[0] = 1);
+	EXPECT_FAULTS(0, 512, 0, for (i = 0; i < GIANT; i += BLOCK) p[i]++);
+	EXPECT_FAULTS(0, 0, 0, {
+		ASSERT_EQ(0, mprotect((void *)p, BLOCK, PROT_READ));
+		ASSERT_EQ(0, mprotect((void *)&p[GIANT - BLOCK], BLOCK, PROT_READ));
+		for (i = 0; i < GIANT; i += BLOCK)
+			(void)p[i];
+		ASSERT_EQ(to, mremap((void *)&p[BLOCK], GIANT - 2 * BLOCK, GIANT - 2 * BLOCK,
+				     MREMAP_MAYMOVE | MREMAP_FIXED, to));
+		(void)*(volatile char *)to;
+		(void)self->p[0];
+	});
+}
+
 /* A fault of the kernel, for memory that it cannot have yet, ends with its task. */
 TEST_F(leaves, kill_in_kernel_fault)
 {
