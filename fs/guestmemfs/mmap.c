@@ -410,8 +410,7 @@ EXPORT_SYMBOL_GPL(guestmem_refuse_pfns);
  *
  * One that matches the offset, by a gigabyte if the mapping has a whole one and
  * the processor maps gigabytes, else by 2 MiB, so that leaves of that size are
- * possible. A hint that can be followed
- * is followed.
+ * possible. A hint that can be followed is followed.
  *
  * Context: process context, mmap_lock is held for write.
  *
