@@ -11,6 +11,10 @@
  *   /dev/mem would open. IORESOURCE_SYSTEM_RAM without IORESOURCE_BUSY, and
  *   IORESOURCE_EXCLUSIVE, is what both respect (and iomem=relaxed does not
  *   override), as virtio-mem does for its device memory.
+ * - But a region can be requested in a resource that is not busy: memory hotplug
+ *   counts on that for drivers that reserve a range and add it later. So
+ *   the resource has a child that is busy, and covers all of it. It is not
+ *   System RAM: where the flags of System RAM matter, the parent comes first.
  * - Its caching is fixed as write-back: user mappings by pfn ask PAT, which
  *   answers uncached for memory that it does not know.
  * - Its entries in the direct map go.
@@ -35,6 +39,26 @@ static bool __init is_system_ram(const struct gmpool_extent *extent)
 				 IORES_DESC_NONE) != REGION_DISJOINT;
 }
 
+static struct resource *__init
+gmpool_add_resource(struct resource *parent, const struct gmpool_extent *extent,
+		    const char *name, unsigned long flags)
+{
+	struct resource *res = kzalloc_obj(*res);
+
+	if (!res)
+		return NULL;
+	res->name = name;
+	res->start = extent->base;
+	res->end = extent->base + extent->size - 1;
+	res->flags = flags;
+	res->desc = IORES_DESC_NONE;
+	if (request_resource(parent, res)) {
+		kfree(res);
+		return NULL;
+	}
+	return res;
+}
+
 static const char *__init take_resource(struct gmpool *pool,
 					const struct gmpool_extent *extent)
 {
@@ -52,22 +76,18 @@ static const char *__init take_resource(struct gmpool *pool,
 		return "cannot be taken out of System RAM";
 
 	name = kasprintf(GFP_KERNEL, "guestmemfs node%d", pool->nid);
-	res = kzalloc_obj(*res);
-	if (!name || !res)
-		goto err_free;
-	res->name = name;
-	res->start = extent->base;
-	res->end = extent->base + extent->size - 1;
-	res->flags = IORESOURCE_SYSTEM_RAM | IORESOURCE_EXCLUSIVE;
-	res->desc = IORES_DESC_NONE;
-	if (request_resource(&iomem_resource, res))
-		goto err_free;
+	if (!name)
+		return "cannot have a name in the resource tree";
+	res = gmpool_add_resource(&iomem_resource, extent, name,
+				  IORESOURCE_SYSTEM_RAM | IORESOURCE_EXCLUSIVE);
+	if (!res) {
+		kfree(name);
+		return "cannot be made a resource of its own";
+	}
+	if (!gmpool_add_resource(res, extent, "guest memory",
+				 IORESOURCE_MEM | IORESOURCE_BUSY))
+		return "cannot be kept from other users of its resource";
 	return NULL;
-
-err_free:
-	kfree(name);
-	kfree(res);
-	return "cannot be made a resource of its own";
 }
 
 static const char *__init take_direct_map(const struct gmpool_extent *extent)
