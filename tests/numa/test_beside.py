@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0
 """Pools beside what else moves, takes or locks memory, and what else starts the kernel."""
 
-import json
-import socket
 import threading
 import time
 
 import pytest
+
+from qmp import monitor
 
 OVMF = "/usr/share/OVMF/OVMF_CODE_4M.fd"
 
@@ -113,22 +113,6 @@ def test_memory_goes_and_comes(vm):
     memfile check /mnt/node1/file 1
     """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:512M movable_node", boots=1)
     assert int(run.value("offline")) > 0
-
-
-def monitor(path, commands):
-    """QEMU's machine protocol."""
-    with socket.socket(socket.AF_UNIX) as s:
-        s.connect(path)
-        stream = s.makefile("rw", encoding="ascii")
-        stream.readline()
-        for name, arguments in (("qmp_capabilities", {}), *commands):
-            stream.write(json.dumps({"execute": name, "arguments": arguments}) + "\n")
-            stream.flush()
-            while True:
-                answer = json.loads(stream.readline())
-                assert "error" not in answer, answer
-                if "return" in answer:
-                    break
 
 
 def test_memory_is_added(vm, tmp_path):
