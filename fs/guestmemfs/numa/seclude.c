@@ -90,6 +90,23 @@ static const char *__init take_resource(struct gmpool *pool,
 	return NULL;
 }
 
+/*
+ * A confidential guest (TDX, SEV-SNP) must accept memory before the first access,
+ * which is fatal otherwise. Memblock accepts what it allocates, the buddy allocator
+ * what it is given: neither has seen pool memory. The interrupts are off for one
+ * call, hence the steps. SEV-SNP accepts memory through the direct map, so this
+ * comes before that is taken.
+ */
+static void __init gmpool_accept_extent(const struct gmpool_extent *extent)
+{
+	u64 done;
+
+	for (done = 0; done < extent->size; done += GMPOOL_GRANULARITY) {
+		accept_memory(extent->base + done, GMPOOL_GRANULARITY);
+		cond_resched();
+	}
+}
+
 static const char *__init take_direct_map(const struct gmpool_extent *extent)
 {
 	u64 pages = extent->size >> PAGE_SHIFT;
@@ -114,6 +131,7 @@ static const char *__init seclude(struct gmpool *pool,
 	error = take_resource(pool, extent);
 	if (error)
 		return error;
+	gmpool_accept_extent(extent);
 	if (pfnmap_track(PHYS_PFN(extent->base), extent->size, &prot) ||
 	    pgprot2cachemode(prot) != _PAGE_CACHE_MODE_WB)
 		return "cannot be cached";
