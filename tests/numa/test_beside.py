@@ -162,6 +162,7 @@ WORDS = {
     "kho-scratch": ("guestmemfs=0:1G,1:1G kho_scratch=64M,192M,96M", [0, 1]),
     "kho-scratch-percent": ("guestmemfs=0:1G,1:1G kho_scratch=150%", [0, 1]),
     "page-tables": ("guestmemfs=0:256M,1:256M nogbpages no5lvl", [0, 1]),
+    "page-attributes": ("guestmemfs=0:256M,1:256M nopat nopcid", [0, 1]),
 }
 
 
@@ -184,6 +185,14 @@ END
         ;;
     esac
     """ + AGAIN, nodes=2, mem="2G", append=append, boots=2)
+
+
+def test_five_levels(vm):
+    """Page tables of five levels, for the host and for what it maps."""
+    vm("POOLS='0 1'" + SCRIPT + r"""
+    has "$(cat /proc/cpuinfo)" '^flags.* la57' 'five levels'
+    """ + AGAIN, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=2,
+       options=["--qemu-args=-cpu EPYC,+la57"])
 
 
 def test_efi(vm):
