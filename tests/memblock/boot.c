@@ -180,6 +180,11 @@ bool is_kdump_kernel(void)
 	return machine->kdump;
 }
 
+bool boot_has_pmd_leaves(void)
+{
+	return !machine->no_pmd_leaves;
+}
+
 bool kho_is_enabled(void)
 {
 	return machine->kho;

@@ -21,6 +21,7 @@
 #include <linux/limits.h>
 #include <linux/log2.h>
 #include <linux/memblock.h>
+#include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/percpu.h>
 #include <linux/string.h>
@@ -1017,6 +1018,12 @@ void __init guestmem_pool_reserve(void)
 	if (is_kdump_kernel()) {
 		if (guestmemfs_param[0])
 			pr_info("guestmemfs= is ignored in a kdump kernel\n");
+		return;
+	}
+	/* False in a Xen PV domain: mappings and zero.c need PMD leaves. */
+	if (!has_transparent_hugepage()) {
+		if (guestmemfs_param[0])
+			pr_warn("guestmemfs= is ignored: this machine has no page table entries of 2 MiB (is it a Xen PV domain?)\n");
 		return;
 	}
 

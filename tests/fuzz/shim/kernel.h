@@ -420,6 +420,7 @@ extern char _text[], _end[];
 #define COMMAND_LINE_SIZE	2048
 #define early_param(name, fn)	int (*const fuzz_param_##fn)(char *) = fn
 #define is_kdump_kernel()	false
+#define has_transparent_hugepage()	true
 
 /* Boot and shutdown: the functions that the kernel calls, by their names. */
 #define fs_initcall(fn)		int (*const fuzz_init_##fn)(void) = fn
