@@ -83,7 +83,7 @@ class Node:
             "format": "1 compat=0x0 ro_compat=0x0 incompat=0x0", "free_1g": self.giants(),
             "free_blocks": free, "free_inodes": 500, "generation": 2,
             "handed_over_from": "7.3.4-before", "largest_free_run": self.largest(),
-            "max_inodes": 0, "metadata_bytes": 65536, "mounts": 1,
+            "max_inodes": 0, "metadata_bytes": 65536, "mounts": 0,
             "poisoned_blocks": self.count(self.poison), "reserved_blocks": 0,
             "scrubbed_blocks": free - dirty, "size": self.pool, "state": self.state,
             "total_blocks": self.blocks, "total_inodes": 512, "uuid": UUID,

@@ -847,33 +847,68 @@ def judged(tree, *args, status):
     rows = on(tree, "handover", "--json", *args, status=status).json()["handover"]
     results = {r["check"]: r["result"] for r in rows}
     assert len(results) == len(rows)
-    assert ("fail" in results.values()) == (status == DIFFERS)
+    # What is not known is not ready either.
+    assert bool({"fail", "unknown"} & set(results.values())) == (status == DIFFERS)
     text = on(tree, "handover", "-rn", "-o", "check,result", *args, status=status)
     assert dict(text.rows()) == results
     return results
 
 
-def test_handover(make):
+def test_handover(make, tmp_path):
     nodes = MACHINES["2"]()
-    results = judged(make(nodes), status=OK)
+    image = kernel(tmp_path / "bzImage")
+    cmdline = ["--command-line", "kho=on"]
+
+    def judge(status, **kwargs):
+        tree = make(nodes, **kwargs)
+        tree.put("boot/config-7.3.4-next", config())
+        return judged(tree, "--kernel", image, *cmdline, status=status)
+
+    results = judge(OK)
     assert {k: v for k, v in results.items() if k in ("kho", "luo", "kernel", "users")} == \
         {"kho": "ok", "luo": "ok", "kernel": "ok", "users": "ok"}
     # Blocks with hardware errors are no reason not to go.
     assert (results["node0"], results["node1"]) == ("ok", "warn")
     assert (results["metadata0"], results["metadata1"]) == ("ok", "ok")
+    # One that has been loaded can be any.
+    assert judged(make(nodes), status=DIFFERS)["kernel"] == "unknown"
     assert judged(make(nodes, loaded=False), status=DIFFERS)["kernel"] == "fail"
     for line, result in (("kho=off", "fail"), ("kho=0 quiet", "fail"), ("kho=on", "ok"),
                          ("kho=off kho=1", "ok"), ("kho=on kho=n", "fail"), ("quiet", "unknown"),
-                         ("nokho=off", "unknown")):
-        tree = make(nodes, kho=False, cmdline=line)
-        assert judged(tree, status=DIFFERS if result == "fail" else OK)["kho"] == result
+                         ("nokho=off", "unknown"), ('"kho=on"', "ok"), ("quiet -- kho=on", "unknown"),
+                         ("kho=maybe", "unknown"), ("kho=on kho=maybe", "ok")):
+        assert judge(OK if result == "ok" else DIFFERS, kho=False, cmdline=line)["kho"] == result
     nodes[0].check = "block 7 is used twice"
-    assert judged(make(nodes), status=DIFFERS)["metadata0"] == "fail"
-    tree = make(MACHINES["4"]())
-    results = judged(tree, status=OK)
+    assert judge(DIFFERS)["metadata0"] == "fail"
+    nodes = MACHINES["4"]()
+    results = judge(OK)
     assert (results["node5"], results["node9"]) == ("warn", "warn")
+    tree = make(nodes)
+    tree.put("boot/config-7.3.4-next", config())
     os.unlink(tree.path("dev/liveupdate"))
-    assert judged(tree, status=OK)["luo"] == "warn"
+    assert judged(tree, "--kernel", image, *cmdline, status=OK)["luo"] == "warn"
+
+
+def test_handover_users_elsewhere(make, tmp_path):
+    """A guest of a container: its node is mounted in the container's mount namespace alone."""
+    image = kernel(tmp_path / "bzImage")
+    node = Node(0, cpus="0", files={"mounts": "2\n"})
+    tree = make([node])
+    tree.put("boot/config-7.3.4-next", config())
+    mountinfo = "99 1 0:41 / /vms rw - guestmemfs none rw,node=0\n"
+    maps = "7f0000000000-7f0000200000 rw-s 00000000 00:29 1234 /vms/one\n"
+    tree.put("proc/777/comm", "guest\n")
+    tree.put("proc/777/mountinfo", mountinfo + "98 1 0:41 /sub /sub rw - guestmemfs none rw,node=0\n")
+    tree.put("proc/777/maps", maps)
+    rows = on(tree, "handover", "--kernel", image, "--json", status=DIFFERS).json()["handover"]
+    users = [r for r in rows if r["check"] == "users"]
+    assert users[0]["result"] == "fail" and "guest[777]" in users[0]["detail"], users
+    # Nobody there has a file; then nobody shows one of the mounts.
+    tree.put("proc/777/maps", "")
+    assert judged(tree, "--kernel", image, "--command-line", "kho=on", status=OK)["users"] == "ok"
+    tree.put("proc/777/mountinfo", mountinfo)
+    assert judged(tree, "--kernel", image, "--command-line", "kho=on",
+                  status=DIFFERS)["users"] == "unknown"
 
 
 @pytest.mark.parametrize("options,without,result", [
@@ -889,7 +924,8 @@ def test_handover_format(make, tmp_path, options, without, result):
     tree = make(MACHINES["1"]())
     image = kernel(tmp_path / "bzImage")
     tree.put("boot/config-7.3.4-next", config(without, **options))
-    results = judged(tree, "--kernel", image, status=DIFFERS if result == "fail" else OK)
+    results = judged(tree, "--kernel", image, "--command-line", "kho=on",
+                     status=OK if result == "ok" else DIFFERS)
     assert results["format"] == result
 
 
@@ -912,7 +948,14 @@ def test_handover_features(make, tmp_path):
     ("quiet", "y", "ok"), ("quiet", None, "fail"), ("kho=on", None, "ok"), ("kho=off", "y", "fail"),
     ("kho=on guestmemfs=fresh", "y", "fail"), ("kho=on guestmemfs=0:1G,fresh", "y", "fail"),
     ("kho=on guestmemfs=fresh,0:1G", "y", "fail"), ("kho=on guestmemfs=0:1G", "y", "ok"),
-    ("kho=on guestmemfs=fresh guestmemfs=0:1G", "y", "ok"),
+    # All that is given counts, in quotes as well; what is behind "--" is for init.
+    ("kho=on guestmemfs=fresh guestmemfs=0:1G", "y", "fail"),
+    ("kho=on guestmemfs=0:1G guestmemfs=fresh", "y", "fail"),
+    ('kho=on guestmemfs="fresh"', "y", "fail"), ('kho=on "guestmemfs=fresh"', "y", "fail"),
+    ('kho=on "guestmemfs=0:1G,fresh" quiet', "y", "fail"), ('"kho=off"', "y", "fail"),
+    ('kho="off"', "y", "fail"), ("kho=off -- kho=on", "y", "fail"),
+    ("kho=on -- guestmemfs=fresh", "y", "ok"), ('dyndbg="a guestmemfs=fresh b" kho=on', None, "ok"),
+    ("kho=on guestmemfs=refresh", "y", "ok"), ("x " * 1022 + "kho=on", None, "fail"),
 ])
 def test_handover_command_line(make, tmp_path, line, default, result):
     """What the next kernel is told must not throw anything away."""
@@ -930,7 +973,8 @@ def test_handover_kernel(make, tmp_path):
     tree = make(MACHINES["1"]())
     image = kernel(tmp_path / "bzImage")
     # Its configuration is not to be found, or where it is named.
-    assert judged(tree, "--kernel", image, status=OK)["format"] == "unknown"
+    assert judged(tree, "--kernel", image, "--command-line", "kho=on",
+                  status=DIFFERS)["format"] == "unknown"
     here = tmp_path / "config"
     here.write_text(config())
     assert judged(tree, "--kernel", image, "--config", str(here), status=OK)["format"] == "ok"

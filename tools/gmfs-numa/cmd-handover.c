@@ -44,42 +44,9 @@ static void result(const char *check, enum result r, const char *detail)
 	table_text(table, 0, check);
 	table_text(table, 1, results[r]);
 	table_text(table, 2, detail);
-	if (r == FAIL)
+	/* What is not known cannot be relied upon either. */
+	if (r == FAIL || r == UNKNOWN)
 		ready = false;
-}
-
-/* What the last "name=" of a command line says, as the kernel takes it; NULL if none. */
-static char *parameter(const char *line, const char *name)
-{
-	char *copy = xstrdup(line), *rest = copy, *word, *value = NULL;
-	size_t len = strlen(name);
-
-	while ((word = strsep(&rest, " \t\n"))) {
-		if (strncmp(word, name, len) || word[len] != '=')
-			continue;
-		free(value);
-		value = xstrdup(word + len + 1);
-	}
-	free(copy);
-	return value;
-}
-
-/* As kstrtobool() in the kernel; -1 if it is neither. */
-static int truth(const char *text)
-{
-	if (strchr("yYtT1", *text) || !strncasecmp(text, "on", 2))
-		return *text ? 1 : -1;
-	return strchr("nNfF0", *text) || !strncasecmp(text, "of", 2) ? 0 : -1;
-}
-
-/* Does a kernel with this command line hand over: 1, 0, or -1 if it does not say. */
-static int says_kho(const char *line)
-{
-	char *value = parameter(line, "kho");
-	int on = value ? truth(value) : -1;
-
-	free(value);
-	return on;
 }
 
 static void check_kho(const char *cmdline)
@@ -88,9 +55,9 @@ static void check_kho(const char *cmdline)
 
 	if (!access(out, F_OK))
 		result("kho", OK, "the kernel hands over what is preserved");
-	else if (says_kho(cmdline) == 0)
+	else if (kcmdline_says_kho(cmdline) == 0)
 		result("kho", FAIL, "the command line switches it off: boot with kho=on");
-	else if (says_kho(cmdline) == 1)
+	else if (kcmdline_says_kho(cmdline) == 1)
 		result("kho", OK, "the command line has kho=on");
 	else
 		result("kho", UNKNOWN,
@@ -235,13 +202,11 @@ static void check_format(const char *config, const struct nodes *nodes)
 /* What the next kernel is told: to hand over in its turn, and to keep what it gets. */
 static void check_command_line(const char *line, const char *config)
 {
-	char *pools = parameter(line, "guestmemfs");
-	int on = says_kho(line);
+	int on = kcmdline_says_kho(line);
 
 	if (on < 0 && config)
 		on = has_option(config, "KEXEC_HANDOVER_ENABLE_DEFAULT");
-	if (pools && (!strcmp(pools, "fresh") || !strncmp(pools, "fresh,", 6) ||
-		      strstr(pools, ",fresh")))
+	if (kcmdline_says_fresh(line))
 		result("command-line", FAIL,
 		       "guestmemfs=fresh throws away all files: leave it out");
 	else if (!on)
@@ -252,7 +217,6 @@ static void check_command_line(const char *line, const char *config)
 		       "it does not say kho=on, and whether that is the default is not known");
 	else
 		result("command-line", OK, "the next kernel takes the pools over");
-	free(pools);
 }
 
 static void check_kernel(const struct arguments *args, const struct nodes *nodes,
@@ -264,7 +228,7 @@ static void check_kernel(const struct arguments *args, const struct nodes *nodes
 
 	if (!path) {
 		if (loaded && !strcmp(loaded, "1"))
-			result("kernel", OK,
+			result("kernel", UNKNOWN,
 			       "one is loaded; which, and whether by kexec -s, is not known: name it with --kernel");
 		else
 			result("kernel", FAIL,
@@ -293,10 +257,11 @@ static void check_kernel(const struct arguments *args, const struct nodes *nodes
 }
 
 /* Whose memory is kept, but not what their processors are doing. */
-static void check_users(void)
+static void check_users(const struct nodes *nodes)
 {
 	struct use *uses;
 	size_t nr = uses_read(true, &uses), i, deleted = 0;
+	size_t seen = mounts_seen(), mounts = 0;
 	char *list = NULL, *one;
 	pid_t last = 0;
 
@@ -309,9 +274,16 @@ static void check_users(void)
 		list = join(list, ", ", one);
 		free(one);
 	}
+	for (i = 0; i < nodes->nr; i++)
+		mounts += nodes->node[i].mounts;
 	if (list) {
 		one = xasprintf("they end with this kernel: save and stop them first: %s", list);
 		result("users", FAIL, one);
+		free(one);
+	} else if (seen < mounts) {
+		one = xasprintf("nodes have %zu mounts, and the mount namespaces of all processes show %zu: the others may have users",
+				mounts, seen);
+		result("users", UNKNOWN, one);
 		free(one);
 	} else if (sees_all_processes()) {
 		result("users", OK, "no process has files mapped or open");
@@ -379,7 +351,7 @@ static void check_all(const struct arguments *args)
 	check_kho(cmdline ? cmdline : "");
 	check_luo();
 	check_kernel(args, nodes, cmdline ? cmdline : "");
-	check_users();
+	check_users(nodes);
 	for (i = 0; i < nodes->nr; i++) {
 		check_node(&nodes->node[i]);
 		check_metadata(&nodes->node[i]);
@@ -490,7 +462,7 @@ int cmd_handover(int argc, char **argv)
 	static const struct argp_child children[] = { { &table_argp, 0, NULL, 0 }, { } };
 	static const struct argp argp = { options, parse, NULL,
 		"Say whether the machine is ready to kexec with the memory of its guests. Exit status"
-		" 1 if it is not ready, that is if something would be lost.",
+		" 1 if it is not ready: something would be lost, or is not known.",
 		children, columns_help, NULL };
 	struct arguments args = { };
 	int first;

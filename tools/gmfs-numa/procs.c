@@ -6,7 +6,6 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
-#include <libmount/libmount.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,33 +20,74 @@
 #define DELETED	" (deleted)"
 
 struct search {
-	dev_t *devs;		/* of the nodes that are mounted */
-	size_t nr_devs;
+	struct seen_mount *mounts;
+	size_t nr_mounts;
 	struct use *uses;
 	size_t nr;
 };
 
-static void find_devices(struct search *search)
-{
-	struct libmnt_table *table = mounts_read();
-	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
-	struct libmnt_fs *fs;
+/* A mount of a node; its number is the same in all mount namespaces that show it. */
+struct seen_mount {
+	int id;
+	dev_t dev;
+};
 
-	while ((fs = mounts_next(table, iter))) {
-		search->devs = xrealloc(search->devs,
-					(search->nr_devs + 1) * sizeof(*search->devs));
-		search->devs[search->nr_devs++] = mnt_fs_get_devno(fs);
-	}
-	mnt_free_iter(iter);
-	mnt_unref_table(table);
+static void add_mount(struct search *search, int id, dev_t dev)
+{
+	size_t i;
+
+	for (i = 0; i < search->nr_mounts; i++)
+		if (search->mounts[i].id == id)
+			return;
+	search->mounts = xrealloc(search->mounts,
+				  (search->nr_mounts + 1) * sizeof(*search->mounts));
+	search->mounts[search->nr_mounts++] = (struct seen_mount){ .id = id, .dev = dev };
+}
+
+/* A process can be in a mount namespace that has a node which is not mounted here. */
+static void find_mounts_of(struct search *search, const char *process)
+{
+	char *text = read_text("/proc/%s/mountinfo", process), *line, *rest = text;
+	unsigned int major_nr, minor_nr;
+	int id;
+
+	while ((line = strsep(&rest, "\n")))
+		if (strstr(line, " - guestmemfs ") &&
+		    sscanf(line, "%d %*d %u:%u ", &id, &major_nr, &minor_nr) == 3)
+			add_mount(search, id, makedev(major_nr, minor_nr));
+	free(text);
+}
+
+static void find_mounts(struct search *search)
+{
+	char *path = xasprintf("%s/proc", sysroot);
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+
+	free(path);
+	find_mounts_of(search, "self");
+	while (dir && (entry = readdir(dir)))
+		if (isdigit(*entry->d_name))
+			find_mounts_of(search, entry->d_name);
+	if (dir)
+		closedir(dir);
+}
+
+size_t mounts_seen(void)
+{
+	struct search search = { };
+
+	find_mounts(&search);
+	free(search.mounts);
+	return search.nr_mounts;
 }
 
 static bool is_ours(const struct search *search, dev_t dev)
 {
 	size_t i;
 
-	for (i = 0; i < search->nr_devs; i++)
-		if (search->devs[i] == dev)
+	for (i = 0; i < search->nr_mounts; i++)
+		if (search->mounts[i].dev == dev)
 			return true;
 	return false;
 }
@@ -114,8 +154,8 @@ size_t uses_read(bool open_too, struct use **uses)
 	DIR *dir = NULL;
 	uint64_t pid;
 
-	find_devices(&search);
-	if (search.nr_devs)
+	find_mounts(&search);
+	if (search.nr_mounts)
 		dir = opendir(path);
 	free(path);
 	while (dir && (entry = readdir(dir))) {
@@ -127,7 +167,7 @@ size_t uses_read(bool open_too, struct use **uses)
 	}
 	if (dir)
 		closedir(dir);
-	free(search.devs);
+	free(search.mounts);
 	*uses = search.uses;
 	return search.nr;
 }
