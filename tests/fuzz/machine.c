@@ -373,6 +373,19 @@ bool kho_scratch_overlap(phys_addr_t phys, size_t size)
 	return false;
 }
 
+int kho_walk_preserved(int (*fn)(phys_addr_t phys, u64 size, void *data),
+		       void *data)
+{
+	unsigned int i;
+	int err = 0;
+
+	for (i = 0; i < nr_touched && !err; i++)
+		if (pages[i].owner == OWNER_KHO && pages[i].head)
+			err = fn(MACHINE_PHYS + ((u64)i << PAGE_SHIFT),
+				 (u64)PAGE_SIZE << pages[i].order, data);
+	return err;
+}
+
 /* By GMPOOL_SUBTREE_FMT, but faster: each boot asks for all of them. */
 static struct subtree *find_subtree(struct subtree *trees, const char *name)
 {

@@ -205,6 +205,12 @@ bool kho_scratch_overlap(phys_addr_t phys, size_t size)
 	return false;
 }
 
+int kho_walk_preserved(int (*fn)(phys_addr_t phys, u64 size, void *data),
+		       void *data)
+{
+	return -ENODATA;
+}
+
 const struct gmpool_super_ser *gmpool_super_pick(const void *blob, u64 granularity,
 						 const char **first_error)
 {

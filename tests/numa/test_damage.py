@@ -449,3 +449,37 @@ def test_random_damage(vm):
             assert state == "refused" or data == "intact", about
     outcomes = {state for (boot, node), (state, _) in seen.items() if (boot - 1, node) in damaged}
     assert outcomes >= {"refused", "rw"}, outcomes
+
+
+def test_claims_preserved_memory(vm):
+    """A pool that claims memory which KHO has preserved loses that extent, others lose nothing.
+
+    memtest= is on the command line of the next kernel: it must not test memory that was handed over.
+    """
+    vm(rf"""
+    check_kho
+    mount_node 0
+    if [ "$VM_BOOT" = 1 ]; then
+        mount_node 1
+        memfile fill /mnt/node0/file 64M 5
+        # For metadata to come from sections that the super blocks are not in.
+        mkdir /mnt/filler
+        mount -t tmpfs -o mpol=bind:1,size=1G none /mnt/filler
+        head -c 512M /dev/zero > /mnt/filler/file
+        python3 -B {os.path.dirname(os.path.abspath(__file__))}/claim.py 1 0 /mnt/node1
+    else
+        dmesg | grep -q 'early_memtest: skipped, the previous kernel has handed over memory'
+        memfile check /mnt/node0/file 5
+        equal "$(cat /sys/fs/guestmemfs/node0/check)" ok "node 0"
+        fails fsmount guestmemfs /mnt/node1 node=1
+    fi
+    """ + r"""
+    case "$VM_BOOT" in
+    1) vm-kexec --append memtest=1 ;;
+    2) vm-kexec ;;
+    esac
+    """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:256M", boots=3,
+       expect=[r"guestmem_pool: node 1: extent at 0x\w+ of 134217728 bytes has memory in it that KHO has preserved",
+               r"guestmem_pool: node 1: this kernel uses memory of 1 of 2 extents: the others are handed on",
+               r"guestmem_pool: node 1: its memory is not free",
+               r"guestmem_pool: node 1: was not frozen by the kernel before"])

@@ -15,6 +15,7 @@
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
+#include <linux/bitmap.h>
 #include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
@@ -22,7 +23,9 @@
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/nodemask.h>
 #include <linux/slab.h>
+#include <linux/topology.h>
 #include <linux/uaccess.h>
 #include <linux/utsname.h>
 #include <linux/uuid.h>
@@ -40,10 +43,12 @@
  */
 static void *alloc_preserved(struct gmpool *pool, unsigned int order, gfp_t gfp)
 {
+	/* The number of a pool whose memory is on no one node can be of none. */
+	int nid = node_online(pool->nid) ? pool->nid : numa_mem_id();
 	struct folio *folio;
 
 	folio = __folio_alloc_node(GFP_KERNEL_ACCOUNT | __GFP_ZERO | gfp,
-				   order, pool->nid);
+				   order, nid);
 	if (!folio)
 		return NULL;
 	if (kho_is_enabled() && kho_preserve_folio(folio)) {
@@ -600,10 +605,47 @@ static const struct gmpool_super_ser *held_super(const struct gmpool *pool)
 {
 	const char *error;
 
-	if (!kho_is_enabled() || !is_kho_boot())
+	if (!pool->blob || !kho_is_enabled() || !is_kho_boot())
 		return NULL;
 	return gmpool_super_pick(phys_to_virt(pool->blob), GMPOOL_GRANULARITY,
 				 &error);
+}
+
+/*
+ * This kernel uses some of the pool's memory itself. The next one must neither
+ * take that memory, nor take the pool for one that has all its contents.
+ *
+ * Return: false if nothing is left of the pool.
+ */
+static bool leave_out_used(struct gmpool *pool,
+			   const struct gmpool_super_ser *super)
+{
+	static struct gmpool_super_ser copy;
+	struct gmpool_super_ser *blob = phys_to_virt(pool->blob);
+	u32 i, nr = 0;
+
+	if (bitmap_empty(pool->used_otherwise, GMPOOL_MAX_EXTENTS))
+		return true;
+
+	copy = *super;
+	copy.state = GMPOOL_STATE_LIVE;
+	copy.total_blocks = 0;
+	memset(copy.extents, 0, sizeof(copy.extents));
+	for (i = 0; i < super->nr_extents; i++) {
+		if (test_bit(i, pool->used_otherwise))
+			continue;
+		copy.extents[nr++] = super->extents[i];
+		copy.total_blocks += super->extents[i].size >> GMPOOL_BLOCK_SHIFT;
+	}
+	copy.nr_extents = nr;
+	pr_err("node %d: this kernel uses memory of %u of %u extents: %s\n",
+	       pool->nid, super->nr_extents - nr, super->nr_extents,
+	       nr ? "the others are handed on" : "nothing is handed on");
+	if (!nr)
+		return false;
+	*blob = copy;
+	gmpool_super_update(blob);
+	return true;
 }
 
 /**
@@ -618,6 +660,12 @@ void gmpool_hold(struct gmpool *pool)
 
 	if (!super)
 		return;
+	if (!leave_out_used(pool, super)) {
+		pool->blob = 0;
+		return;
+	}
+	/* The first copy may be damaged. */
+	super = held_super(pool);
 	hold_pages(pool->blob, GMPOOL_BLOB_SIZE);
 	walk_pieces(super, true, hold_pages);
 	publish_blob(pool, pool->key);

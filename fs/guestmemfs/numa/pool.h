@@ -73,9 +73,12 @@ enum gmpool_state {
  * @nr_extents: entries of @extents
  * @extents: the memory, by rising address
  * @total_blocks: blocks in @extents
+ * @used_otherwise: which of the extents in the handed-over super block have
+ *	memory that this kernel uses itself
  * @taken_over: KHO has given its metadata back, or was asked to
  * @handed_over_from: kernel that it comes from, else empty
- * @blob: physical address of the handed-over super blocks, or 0
+ * @blob: physical address of the super blocks, or 0 if none were handed over that
+ *	KHO has preserved
  * @super: the super block, once it is this kernel's to change
  * @tables: chunk tables, likewise
  * @meta: metadata blocks
@@ -118,6 +121,7 @@ struct gmpool {
 	struct gmpool_extent extents[GMPOOL_MAX_EXTENTS];
 	u64 total_blocks;
 
+	DECLARE_BITMAP(used_otherwise, GMPOOL_MAX_EXTENTS);
 	bool taken_over;
 	char handed_over_from[GMPOOL_RELEASE_SIZE];
 	phys_addr_t blob;

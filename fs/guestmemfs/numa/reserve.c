@@ -14,6 +14,7 @@
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
+#include <linux/bitmap.h>
 #include <linux/cpumask.h>
 #include <linux/crash_dump.h>
 #include <linux/init.h>
@@ -150,10 +151,10 @@ bool gmpool_start_afresh(void)
 }
 
 /*
- * Is a range memory of this kernel, all of it? @nid gets the node that it is
- * on, NUMA_NO_NODE if there is no one such.
+ * How many pages of a range are memory of this kernel? @nid gets the node that
+ * all of them are on, NUMA_NO_NODE if there is no one such.
  */
-static bool __init is_memory(u64 base, u64 size, int *nid)
+static u64 __init count_memory(u64 base, u64 size, int *nid)
 {
 	u64 start_pfn = PHYS_PFN(base);
 	u64 end_pfn = PHYS_PFN(base + size);
@@ -161,13 +162,20 @@ static bool __init is_memory(u64 base, u64 size, int *nid)
 	u64 covered = 0;
 	int i, node;
 
+	*nid = NUMA_NO_NODE;
 	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, &node) {
 		if (start >= end_pfn || end <= start_pfn)
 			continue;
 		*nid = !covered || *nid == node ? node : NUMA_NO_NODE;
 		covered += min_t(u64, end, end_pfn) - max_t(u64, start, start_pfn);
 	}
-	if (covered == end_pfn - start_pfn)
+	return covered;
+}
+
+/* Is all of a range memory of this kernel? @nid as for count_memory(). */
+static bool __init is_memory(u64 base, u64 size, int *nid)
+{
+	if (count_memory(base, size, nid) == PHYS_PFN(size))
 		return true;
 	*nid = NUMA_NO_NODE;
 	return false;
@@ -252,8 +260,83 @@ static void __init set_extents(struct gmpool *pool,
 }
 
 /*
+ * A range around what the walk of preserved memory has seen last, in which no
+ * super block and no extent lies that could still be refused. KHO's tree has the
+ * pages of an order by rising address: nearly all are compared with this alone.
+ */
+static u64 gap_start __initdata;
+static u64 gap_end __initdata;
+
+/* Numbers of the pools whose super blocks KHO has preserved. */
+static nodemask_t blob_preserved __initdata;
+
+static void __init narrow_gap(u64 phys, u64 base, u64 end)
+{
+	if (end <= phys)
+		gap_start = max(gap_start, end);
+	else
+		gap_end = min(gap_end, base);
+}
+
+/* Preserved memory, or a node of KHO's tree: which pools claim it as theirs? */
+static int __init compare_preserved(phys_addr_t phys, u64 size, void *data)
+{
+	u64 end = phys + size;
+	struct gmpool *pool;
+	u32 i;
+
+	if (phys >= gap_start && end <= gap_end)
+		return 0;
+
+	gap_start = 0;
+	gap_end = U64_MAX;
+	list_for_each_entry(pool, &gmpool_list, list) {
+		if (phys <= pool->blob && end >= pool->blob + GMPOOL_BLOB_SIZE)
+			node_set(pool->key, blob_preserved);
+		narrow_gap(phys, pool->blob, pool->blob + GMPOOL_BLOB_SIZE);
+
+		for (i = 0; i < pool->nr_extents; i++) {
+			const struct gmpool_extent *extent = &pool->extents[i];
+			u64 extent_end = extent->base + extent->size;
+
+			if (test_bit(i, pool->used_otherwise))
+				continue;
+			if (phys < extent_end && end > extent->base)
+				__set_bit(i, pool->used_otherwise);
+			else
+				narrow_gap(phys, extent->base, extent_end);
+		}
+	}
+	return 0;
+}
+
+/*
+ * What KHO has preserved is not in memblock yet, and it dies of a preserved page
+ * that has no struct page. So look before anything is taken. And super blocks that
+ * it has not preserved are overwritten as soon as memory is allocated.
+ */
+static void __init find_preserved(void)
+{
+	struct gmpool *pool;
+
+	gap_start = 0;
+	gap_end = 0;
+	nodes_clear(blob_preserved);
+	/* If it cannot be walked, nothing is preserved. */
+	kho_walk_preserved(compare_preserved, NULL);
+	list_for_each_entry(pool, &gmpool_list, list) {
+		if (node_isset(pool->key, blob_preserved))
+			continue;
+		gmpool_fail(pool, "KHO has not preserved its super block");
+		pr_err("node %u: its pool cannot be handed on\n", pool->key);
+		pool->blob = 0;
+	}
+}
+
+/*
  * Is this memory that is still nobody's? Then take it. On a KHO boot only KHO's
- * scratch areas can be in use now, and the super blocks of pools.
+ * scratch areas can be in use now, what it has preserved, and the super blocks of
+ * pools.
  */
 static const char *__init take_extent(const struct gmpool_extent_ser *extent)
 {
@@ -372,15 +455,21 @@ static void __init take_pool(struct gmpool *pool)
 {
 	const char *error;
 	u32 i, taken = 0;
+	int nid;
 
 	for (i = 0; i < pool->nr_extents; i++) {
 		picked[taken].base = pool->extents[i].base;
 		picked[taken].size = pool->extents[i].size;
-		error = take_extent(&picked[taken]);
+		error = test_bit(i, pool->used_otherwise) ?
+			"has memory in it that KHO has preserved" :
+			take_extent(&picked[taken]);
 		if (!error) {
 			taken++;
 			continue;
 		}
+		/* What this kernel cannot reach at all stays as it is. */
+		if (count_memory(picked[taken].base, picked[taken].size, &nid))
+			__set_bit(i, pool->used_otherwise);
 		pr_err("node %u: extent at %#llx of %llu bytes %s\n", pool->key,
 		       pool->extents[i].base, pool->extents[i].size, error);
 		gmpool_fail(pool, "its memory is not free");
@@ -427,6 +516,7 @@ void __init guestmem_pool_retrieve_early(void)
 		list_for_each_entry_continue(other, &gmpool_list, list)
 			compare_pools(pool, other);
 	}
+	find_preserved();
 	list_for_each_entry(pool, &gmpool_list, list)
 		take_pool(pool);
 }

@@ -343,6 +343,8 @@ int kho_preserve_pages(struct page *page, unsigned long nr);
 void kho_unpreserve_pages(struct page *page, unsigned long nr);
 struct folio *kho_restore_folio(phys_addr_t phys);
 bool kho_scratch_overlap(phys_addr_t phys, size_t size);
+int kho_walk_preserved(int (*fn)(phys_addr_t phys, u64 size, void *data),
+		       void *data);
 
 /* Early memory: ranges of a node, by rising address. */
 struct memblock_region {
@@ -418,6 +420,11 @@ typedef struct {
 #define __pa_symbol(symbol)	((u64)(unsigned long)(symbol))
 extern char _text[], _end[];
 #define COMMAND_LINE_SIZE	2048
+static inline int numa_mem_id(void)
+{
+	return 0;
+}
+
 #define early_param(name, fn)	int (*const fuzz_param_##fn)(char *) = fn
 #define is_kdump_kernel()	false
 #define has_transparent_hugepage()	true

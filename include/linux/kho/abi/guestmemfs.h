@@ -38,7 +38,9 @@
  * - The envelope, that is all of struct gmpool_super_ser and struct
  *   gmpool_table_ser, is readable by every kernel whatever the features are. A
  *   kernel that cannot use a pool can therefore always keep it: take the
- *   memory out, use none of it, and hand everything on unchanged.
+ *   memory out, use none of it, and hand everything on unchanged. An extent that
+ *   it cannot take, and uses itself, it leaves out of the super block, which then
+ *   is GMPOOL_STATE_LIVE.
  * - An unknown bit in feature_compat is ignored.
  * - An unknown bit in feature_ro_compat leaves the pool readable: its files
  *   can be mounted read-only and mapped, its metadata is not changed.

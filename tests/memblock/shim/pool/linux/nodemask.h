@@ -11,6 +11,7 @@ typedef struct {
 
 extern nodemask_t boot_online;
 
+#define nodes_clear(mask)	memset((mask).bits, 0, sizeof((mask).bits))
 #define node_set(nid, mask)	__set_bit(nid, (mask).bits)
 #define node_clear(nid, mask)	__clear_bit(nid, (mask).bits)
 #define node_isset(nid, mask)	test_bit(nid, (mask).bits)
