@@ -217,3 +217,15 @@ def test_lockdown(vm):
     done
     """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M lsm=lockdown lockdown=confidentiality",
        boots=1)
+
+
+def test_huge_pages(vm):
+    """Huge pages of the command line and a pool that do not fit both: the pool is refused."""
+    vm(r"""
+    equal "$(cat /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages)" 600 'node 0'
+    equal "$(cat /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages)" 100 'node 1'
+    fails fsmount guestmemfs /mnt node=0
+    mount_node 1
+    """, nodes=2, mem="3G", append="hugepages=0:600,1:100 guestmemfs=60%", boots=1,
+       expect=[r"guestmem_pool: node 0: a pool of \d+ MiB is too large, at most \d+ MiB are allowed",
+               r"guestmem_pool: node 0: hugepages= and hugetlb_cma= ask for 1200 MiB there"])

@@ -133,6 +133,147 @@ static int __init kho_scratch_setup(char *s)
 }
 early_param("kho_scratch", kho_scratch_setup);
 
+/* Sizes of huge pages on x86-64, and the default one until it is known. */
+enum huge_size {
+	HUGE_2M,
+	HUGE_1G,
+	HUGE_DEFAULT,
+	NR_HUGE_SIZES,
+	HUGE_INVALID = NR_HUGE_SIZES,
+};
+
+/**
+ * struct huge_pages - what hugepages= asks for of one size
+ * @given: a number is there, another one is ignored
+ * @named: the size has been named by hugepagesz= or default_hugepagesz=
+ * @all: pages on no particular node
+ * @node: pages of each node
+ */
+struct huge_pages {
+	bool given;
+	bool named;
+	u64 all;
+	u64 node[MAX_NUMNODES];
+};
+
+/**
+ * struct huge_cma - what hugetlb_cma= asks for, of a node or of all
+ * @bytes: size
+ * @percent: share of what pools have left, if not 0
+ */
+struct huge_cma {
+	u64 bytes;
+	u32 percent;
+};
+
+static struct huge_pages huge_pages[NR_HUGE_SIZES] __initdata;
+static enum huge_size huge_size __initdata = HUGE_DEFAULT;
+static enum huge_size huge_default __initdata = HUGE_2M;
+static bool huge_default_given __initdata;
+static bool huge_ignore_one __initdata;
+static struct huge_cma huge_cma_all __initdata;
+static struct huge_cma huge_cma[MAX_NUMNODES] __initdata;
+static bool huge_cma_by_node __initdata;
+
+static enum huge_size __init parse_huge_size(const char *s)
+{
+	u64 size = s ? memparse(s, NULL) : 0;
+
+	return size == PMD_SIZE ? HUGE_2M :
+	       size == GMPOOL_GIANT_SIZE ? HUGE_1G : HUGE_INVALID;
+}
+
+/*
+ * hugetlb parses these too, and says what is wrong with them. It does so after
+ * pools are made, and allocates later still. See hugepages_setup().
+ */
+static int __init hugepagesz_setup(char *s)
+{
+	enum huge_size size = parse_huge_size(s);
+	bool again = size != HUGE_INVALID && huge_pages[size].named &&
+		     (!huge_default_given || size != huge_default ||
+		      huge_pages[size].given);
+
+	huge_ignore_one = size == HUGE_INVALID || again;
+	if (huge_ignore_one)
+		return 0;
+	huge_pages[size].named = true;
+	huge_size = size;
+	return 0;
+}
+early_param("hugepagesz", hugepagesz_setup);
+
+static int __init default_hugepagesz_setup(char *s)
+{
+	enum huge_size size = parse_huge_size(s);
+
+	huge_ignore_one = huge_default_given || size == HUGE_INVALID;
+	if (huge_ignore_one)
+		return 0;
+	huge_default_given = true;
+	huge_default = size;
+	huge_pages[size].named = true;
+	huge_size = size;
+	return 0;
+}
+early_param("default_hugepagesz", default_hugepagesz_setup);
+
+static int __init hugepages_setup(char *s)
+{
+	struct huge_pages *pages = &huge_pages[huge_size];
+	unsigned long nid, nr;
+	int len;
+
+	if (!s || huge_ignore_one || pages->given) {
+		huge_ignore_one = false;
+		return 0;
+	}
+	pages->given = true;
+	while (sscanf(s, "%lu:%lu%n", &nid, &nr, &len) == 2) {
+		if (nid >= MAX_NUMNODES)
+			return 0;
+		pages->node[nid] = nr;
+		if (s[len] != ',')
+			return 0;
+		s += len + 1;
+	}
+	if (sscanf(s, "%lu%n", &nr, &len) == 1)
+		pages->all = nr;
+	return 0;
+}
+early_param("hugepages", hugepages_setup);
+
+/* See cmdline_parse_hugetlb_cma(). */
+static int __init hugetlb_cma_setup(char *s)
+{
+	struct huge_cma *cma;
+	unsigned long nid;
+	int len;
+	u64 nr;
+
+	while (s && *s) {
+		cma = &huge_cma_all;
+		huge_cma_by_node = false;
+		len = 0;
+		if (sscanf(s, "%lu:%n", &nid, &len) == 1 && len) {
+			if (nid >= MAX_NUMNODES)
+				return 0;
+			cma = &huge_cma[nid];
+			huge_cma_by_node = true;
+			s += len;
+		}
+		nr = memparse(s, &s);
+		cma->bytes = *s == '%' ? 0 : nr;
+		cma->percent = *s == '%' ? min(nr, 100ULL) : 0;
+		s += *s == '%';
+		if (cma == &huge_cma_all || *s != ',')
+			return 0;
+		s++;
+	}
+	return 0;
+}
+early_param("hugetlb_cma", hugetlb_cma_setup);
+
 static void __init report_arg(void *ctx, const char *token, int len,
 			      enum gmpool_arg_error error)
 {
@@ -827,13 +968,49 @@ static u64 __init scratch_for_all(int nid, u64 size)
 	return scratch_global + scratch_for(bytes);
 }
 
+static u64 __init cma_bytes(const struct huge_cma *cma, u64 left)
+{
+	return cma->percent ? div_u64(left, 100) * cma->percent : cma->bytes;
+}
+
+/*
+ * Bytes that hugetlb will allocate on a node which has @left bytes beside its pool:
+ * what is asked for there, and an equal share of what is asked for anywhere.
+ */
+static u64 __init huge_bytes(int nid, u64 left)
+{
+	unsigned int nr_nodes = nodes_weight(with_memory);
+	u64 bytes = cma_bytes(&huge_cma[nid], left), pages, size;
+	int i;
+
+	/* A size for one node replaces that for all. */
+	if (!huge_cma_by_node)
+		bytes = huge_cma_all.percent ? cma_bytes(&huge_cma_all, left) :
+			DIV_ROUND_UP_ULL(huge_cma_all.bytes, nr_nodes);
+
+	for (i = 0; i < NR_HUGE_SIZES; i++) {
+		size = (i == HUGE_DEFAULT ? huge_default : i) == HUGE_1G ?
+		       GMPOOL_GIANT_SIZE : PMD_SIZE;
+		/* With hugetlb_cma= gigantic pages come from there. */
+		if (size == GMPOOL_GIANT_SIZE && bytes)
+			continue;
+		pages = huge_pages[i].node[nid] +
+			DIV_ROUND_UP_ULL(huge_pages[i].all, nr_nodes);
+		/* More than there can be is as good as none left. */
+		bytes += min(pages, U64_MAX / 4 / GMPOOL_GIANT_SIZE / NR_HUGE_SIZES) * size;
+	}
+	return bytes;
+}
+
 /* Bytes that must stay of a node beside a pool of @size bytes. */
 static u64 __init keep_on(int nid, u64 size)
 {
 	u64 for_all = nid == node_for_all ? scratch_for_all(nid, size) : 0;
+	u64 total = node_size(nid);
 
 	return gmpool_layout_keep(kernel_bytes(nid),
-				  KEEP_NODE + scratch_node + for_all,
+				  KEEP_NODE + scratch_node + for_all +
+				  huge_bytes(nid, total - min(size, total)),
 				  scratch_scale, GMPOOL_GRANULARITY);
 }
 
@@ -998,6 +1175,7 @@ static void __init explain_refusal(int nid)
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
 	u64 allowed = largest_pool(nid, size);
 	u64 keep = keep_on(nid, GMPOOL_GRANULARITY);
+	u64 huge = huge_bytes(nid, node_size(nid) - min(size, node_size(nid)));
 
 	/* It was too large before others were refused. Smaller fits either way. */
 	if (size && allowed == size)
@@ -1020,6 +1198,9 @@ static void __init explain_refusal(int nid)
 		pr_warn("node %d: a pool of %llu MiB is too large, at most %llu MiB are allowed: no pool is made\n",
 			nid, MIB(size), MIB(allowed));
 	}
+	if (huge)
+		pr_warn("node %d: hugepages= and hugetlb_cma= ask for %llu MiB there\n",
+			nid, MIB(huge));
 }
 
 static void __init make_pool(int nid)
