@@ -479,7 +479,8 @@ def test_claims_preserved_memory(vm):
     2) vm-kexec ;;
     esac
     """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:256M", boots=3,
-       expect=[r"guestmem_pool: node 1: extent at 0x\w+ of 134217728 bytes has memory in it that KHO has preserved",
+       expect=[r"guestmem_pool: node 1: extent at 0x\w+ of 134217728 bytes has memory in it that "
+               r"KHO has preserved",
                r"guestmem_pool: node 1: this kernel uses memory of 1 of 2 extents: the others are handed on",
                r"guestmem_pool: node 1: its memory is not free",
                r"guestmem_pool: node 1: was not frozen by the kernel before"])
