@@ -5,6 +5,7 @@
 
 #include <linux/bitmap.h>
 #include <linux/errno.h>
+#include <linux/ktime.h>
 #include <linux/module.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
@@ -995,6 +996,96 @@ static void giants(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 1);
 }
 
+/* The longest free run, of those the first; or one of no blocks. */
+static struct gmpool_run first_longest(const struct gmpool_bitmap *map)
+{
+	struct gmpool_run longest = {};
+	u64 start, end = 0;
+	u32 i;
+
+	for (i = 0; i < map->nr_extents; i++) {
+		u64 last = map->extents[i].first +
+			   (map->extents[i].size >> GMPOOL_BLOCK_SHIFT);
+
+		for (end = map->extents[i].first; end < last; ) {
+			start = find_next_zero_bit(map->taken, last, end);
+			end = find_next_bit(map->taken, last, start);
+			if (end - start > longest.count) {
+				longest.start = start;
+				longest.count = end - start;
+			}
+		}
+	}
+	return longest;
+}
+
+/* What no run has room for gets the longest ones, also when some come back. */
+static void longest_first(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 448, 1600 }, { 4096, 64 }, { 5000, 700 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, ARRAY_SIZE(blocks));
+	struct gmpool_run run, expected, back = {};
+	struct rnd_state rnd;
+	u64 block;
+	int round;
+
+	gmpool_test_seed(test, &rnd, seed);
+	for (round = 0; round < 20; round++) {
+		for (block = 0; block < map->nr_blocks; block++) {
+			run.start = block;
+			run.count = 1;
+			if (gmpool_test_random(&rnd, 0, round / 4 + 1) == 0)
+				gmpool_bitmap_take_free(map, &run);
+		}
+		while (map->nr_free) {
+			expected = first_longest(map);
+			KUNIT_ASSERT_EQ(test, gmpool_bitmap_largest(map), expected.count);
+			if (expected.count >= GIANT)
+				break;
+			expect_found(test, map, map->nr_blocks, GMPOOL_NO_GOAL,
+				     expected.start, expected.count);
+			KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(map, &expected), 0);
+			if (gmpool_test_random(&rnd, 0, 20) == 0 && back.count)
+				gmpool_bitmap_put(map, &back);
+			back = expected;
+		}
+		run.start = 0;
+		run.count = map->nr_blocks;
+		gmpool_bitmap_take_free(map, &run);
+		put(test, map, 0, map->nr_blocks);
+		back.count = 0;
+	}
+}
+
+/* Every second block of 64 GiB: what is claimed one by one must not cost n * n. */
+static void many_runs(struct kunit *test)
+{
+	static const u64 blocks[][2] = { { 2048, 32768 } };
+	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
+	struct gmpool_bitmap *clean = make_pool(test, blocks, 1);
+	struct gmpool_run run = { .count = 1 };
+	u64 want = map->nr_blocks / 2;
+	u64 goal = GMPOOL_NO_GOAL;
+	ktime_t start;
+
+	for (run.start = 0; run.start < map->nr_blocks; run.start += 2) {
+		gmpool_bitmap_take_free(map, &run);
+		gmpool_bitmap_take_free(clean, &run);
+	}
+	start = ktime_get();
+	for (; want; want--) {
+		KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, want, goal, &run), 0);
+		KUNIT_ASSERT_EQ(test, run.count, 1);
+		KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(map, &run), 0);
+		gmpool_bitmap_take_free(clean, &run);
+		goal = run.start + 1;
+		/* It takes minutes otherwise. */
+		KUNIT_ASSERT_LT(test, ktime_ms_delta(ktime_get(), start), 3000);
+	}
+	KUNIT_EXPECT_EQ(test, map->nr_free, 0);
+	kunit_info(test, "16384 runs: %lld us\n", ktime_us_delta(ktime_get(), start));
+}
+
 static struct kunit_case bitmap_test_cases[] = {
 	KUNIT_CASE(init_and_destroy),
 	KUNIT_CASE(contiguity),
@@ -1016,6 +1107,8 @@ static struct kunit_case bitmap_test_cases[] = {
 	KUNIT_CASE(first_fit),
 	KUNIT_CASE(largest),
 	KUNIT_CASE(giants),
+	KUNIT_CASE(longest_first),
+	KUNIT_CASE(many_runs),
 	{}
 };
 

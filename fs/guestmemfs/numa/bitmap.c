@@ -9,9 +9,14 @@
  * in physical memory, whole for those who can use them: what is smaller goes
  * where they are broken already, and by best fit, so that large runs last. Who
  * would rather have the end of the pool free chooses first fit.
+ *
+ * An index says of each gigabyte how its free runs begin, end and how long they
+ * are. A search goes through the index, and looks at the bits of a gigabyte only
+ * if a run in it can be better than what was found.
  */
 
 #include <linux/bitmap.h>
+#include <linux/bits.h>
 #include <linux/math.h>
 #include <linux/minmax.h>
 #include <linux/mm.h>
@@ -19,6 +24,139 @@
 #include <linux/kho/abi/guestmemfs.h>
 
 #include "bitmap.h"
+
+/**
+ * struct gmpool_bitmap_group - the blocks of an extent in one gigabyte of
+ *	physical memory, naturally aligned
+ * @head: free blocks that it starts with
+ * @tail: free blocks that it ends with
+ * @longest: blocks of its longest free run
+ */
+struct gmpool_bitmap_group {
+	u16 head;
+	u16 tail;
+	u16 longest;
+};
+
+/**
+ * struct gmpool_bitmap_index - what is known of the free runs of a bitmap
+ * @longest: no free run has more blocks; U64_MAX if that is not known
+ * @from: if it is known: no free run that starts before this block has as many
+ * @groups: by rising block
+ */
+struct gmpool_bitmap_index {
+	u64 longest;
+	u64 from;
+	struct gmpool_bitmap_group groups[];
+};
+
+static u64 extent_end(const struct gmpool_extent *extent)
+{
+	return extent->first + (extent->size >> GMPOOL_BLOCK_SHIFT);
+}
+
+/* First block at or after @block where a giant page could start. */
+static u64 giant_up(const struct gmpool_extent *extent, u64 block)
+{
+	u64 phys = (extent->base >> GMPOOL_BLOCK_SHIFT) + block - extent->first;
+
+	return block + round_up(phys, GMPOOL_GIANT_BLOCKS) - phys;
+}
+
+/* The end of the group of @block, which is in @extent. */
+static u64 group_end(const struct gmpool_extent *extent, u64 block)
+{
+	return min(giant_up(extent, block + 1), extent_end(extent));
+}
+
+/* Which group of @extent has @block. */
+static u64 group_nr(const struct gmpool_extent *extent, u64 block)
+{
+	u64 phys = extent->base >> GMPOOL_BLOCK_SHIFT;
+
+	return (phys + block - extent->first) / GMPOOL_GIANT_BLOCKS -
+	       phys / GMPOOL_GIANT_BLOCKS;
+}
+
+static u64 nr_groups(const struct gmpool_extent *extent)
+{
+	return extent->size >> GMPOOL_BLOCK_SHIFT ?
+	       group_nr(extent, extent_end(extent) - 1) + 1 : 0;
+}
+
+/* Free blocks are set bits in what this returns: @nr from @block on. */
+static unsigned long free_bits(const struct gmpool_bitmap *map, u64 block,
+			       unsigned int nr)
+{
+	unsigned int shift = block % BITS_PER_LONG;
+	unsigned long bits = map->taken[BIT_WORD(block)] >> shift;
+
+	if (shift && nr > BITS_PER_LONG - shift)
+		bits |= map->taken[BIT_WORD(block) + 1] << (BITS_PER_LONG - shift);
+	return ~bits & BITMAP_LAST_WORD_MASK(nr);
+}
+
+static unsigned int longest_in_word(unsigned long bits)
+{
+	unsigned int longest = 0;
+
+	for (; bits; bits &= bits << 1)
+		longest++;
+	return longest;
+}
+
+/* Look at the bits from @start to @end, which are a group. */
+static void update_group(const struct gmpool_bitmap *map,
+			 struct gmpool_bitmap_group *group, u64 start, u64 end)
+{
+	unsigned int open = 0, longest = 0, nr;
+	unsigned long bits;
+	u64 block;
+
+	for (block = start; block < end; block += nr) {
+		nr = min_t(u64, end - block, BITS_PER_LONG);
+		bits = free_bits(map, block, nr);
+		if (bits == BITMAP_LAST_WORD_MASK(nr)) {
+			open += nr;
+			continue;
+		}
+		open += __ffs(~bits);
+		longest = max(longest, max(open, longest_in_word(bits)));
+		/* Nothing is free in the bits that are not of the group. */
+		open = 0;
+		if (test_bit(nr - 1, &bits))
+			open = nr - 1 - __fls(~bits & BITMAP_LAST_WORD_MASK(nr));
+	}
+	group->head = find_next_bit(map->taken, end, start) - start;
+	group->tail = open;
+	group->longest = max(longest, open);
+}
+
+/* Bring the index up to date with the bits of @run. */
+static void update_index(struct gmpool_bitmap *map, const struct gmpool_run *run)
+{
+	struct gmpool_bitmap_group *groups = map->index->groups;
+	u64 run_end = run->start + run->count;
+	const struct gmpool_extent *extent;
+	u64 block, start, end, nr;
+	u32 i;
+
+	for (i = 0; i < map->nr_extents; i++, groups += nr_groups(extent)) {
+		extent = &map->extents[i];
+		if (run_end <= extent->first)
+			break;
+		block = max(run->start, extent->first);
+		for (; block < min(run_end, extent_end(extent)); block = end) {
+			end = group_end(extent, block);
+			nr = group_nr(extent, block);
+			start = extent->first;
+			if (nr)
+				start = giant_up(extent, extent->first + 1) +
+					(nr - 1) * GMPOOL_GIANT_BLOCKS;
+			update_group(map, &groups[nr], start, end);
+		}
+	}
+}
 
 /**
  * gmpool_bitmap_init - start with all blocks free
@@ -33,21 +171,33 @@
 int gmpool_bitmap_init(struct gmpool_bitmap *map,
 		       const struct gmpool_extent *extents, u32 nr_extents)
 {
-	u64 nr_blocks = 0;
+	struct gmpool_run all = {};
+	u64 groups = 0;
 	u32 i;
 
-	for (i = 0; i < nr_extents; i++)
-		nr_blocks += extents[i].size >> GMPOOL_BLOCK_SHIFT;
+	for (i = 0; i < nr_extents; i++) {
+		all.count += extents[i].size >> GMPOOL_BLOCK_SHIFT;
+		groups += nr_groups(&extents[i]);
+	}
 
-	map->taken = kvcalloc(BITS_TO_LONGS(nr_blocks), sizeof(long),
+	map->taken = kvcalloc(BITS_TO_LONGS(all.count), sizeof(long),
 			      GFP_KERNEL);
 	if (!map->taken)
 		return -ENOMEM;
-	map->nr_blocks = nr_blocks;
-	map->nr_free = nr_blocks;
+	map->index = kvzalloc(struct_size(map->index, groups, groups),
+			      GFP_KERNEL);
+	if (!map->index) {
+		kvfree(map->taken);
+		map->taken = NULL;
+		return -ENOMEM;
+	}
+	map->nr_blocks = all.count;
+	map->nr_free = all.count;
 	map->extents = extents;
 	map->nr_extents = nr_extents;
 	map->first_fit = false;
+	map->index->longest = U64_MAX;
+	update_index(map, &all);
 	return 0;
 }
 
@@ -58,15 +208,9 @@ int gmpool_bitmap_init(struct gmpool_bitmap *map,
 void gmpool_bitmap_destroy(struct gmpool_bitmap *map)
 {
 	kvfree(map->taken);
+	kvfree(map->index);
 	map->taken = NULL;
-}
-
-/* First block at or after @block where a giant page could start. */
-static u64 giant_up(const struct gmpool_extent *extent, u64 block)
-{
-	u64 phys = (extent->base >> GMPOOL_BLOCK_SHIFT) + block - extent->first;
-
-	return block + round_up(phys, GMPOOL_GIANT_BLOCKS) - phys;
+	map->index = NULL;
 }
 
 /*
@@ -156,10 +300,168 @@ static const struct gmpool_extent *extent_of(const struct gmpool_bitmap *map,
 		const struct gmpool_extent *extent = &map->extents[i];
 
 		if (block >= extent->first &&
-		    block - extent->first < extent->size >> GMPOOL_BLOCK_SHIFT)
+		    block < extent_end(extent))
 			return extent;
 	}
 	return NULL;
+}
+
+/**
+ * struct search - a search through a bitmap
+ * @map: the bitmap
+ * @want: blocks
+ * @enough: the first run with that many is the best; U64_MAX if none has to be
+ * @giant: the best place at a giant boundary
+ * @small: the best place, if there is no such
+ */
+struct search {
+	const struct gmpool_bitmap *map;
+	u64 want;
+	u64 enough;
+	struct candidate giant;
+	struct candidate small;
+};
+
+static void consider_run(struct search *search,
+			 const struct gmpool_extent *extent, u64 start, u64 end)
+{
+	if (search->want >= GMPOOL_GIANT_BLOCKS)
+		consider_giant(search->map, &search->giant, extent, start, end,
+			       search->want);
+	consider_small(search->map, &search->small, extent, start, end,
+		       search->want);
+}
+
+/* Can a run of at most @longest blocks, in which no giant starts, be better? */
+static bool can_improve(const struct search *search, u64 longest)
+{
+	const struct candidate *best = &search->small;
+
+	if (best->run.count < search->want)
+		return longest > best->run.count;
+	return longest >= search->want && !search->map->first_fit &&
+	       best->cost > search->want;
+}
+
+/* Was something found that nothing behind it can be better than? */
+static bool found_best(const struct search *search)
+{
+	const struct candidate *best = &search->small;
+
+	if (best->run.count >= search->enough)
+		return true;
+	return search->want < GMPOOL_GIANT_BLOCKS &&
+	       best->run.count >= search->want &&
+	       (search->map->first_fit || best->cost <= search->want);
+}
+
+/* Look at those free runs that are within a group. */
+static void search_group(struct search *search,
+			 const struct gmpool_extent *extent, u64 start, u64 end)
+{
+	const unsigned long *taken = search->map->taken;
+	u64 next;
+
+	for (; ; start = next) {
+		start = find_next_zero_bit(taken, end, start);
+		if (start >= end || found_best(search))
+			return;
+		next = find_next_bit(taken, end, start);
+		consider_run(search, extent, start, next);
+	}
+}
+
+/*
+ * Look at the free runs of an extent from the group of block @from on. Of a run
+ * that begins before that group, what is in it counts.
+ */
+static void search_extent(struct search *search,
+			  const struct gmpool_extent *extent,
+			  const struct gmpool_bitmap_group *group, u64 from)
+{
+	u64 start, end, open, last = extent_end(extent);
+
+	/* Where the free run starts that reaches to the end of the group before. */
+	open = from;
+	for (start = from; start < last && !found_best(search);
+	     start = end, group++) {
+		end = group_end(extent, start);
+		if (group->head == end - start)
+			continue;
+		if (start + group->head > open)
+			consider_run(search, extent, open, start + group->head);
+		if (can_improve(search, group->longest))
+			search_group(search, extent, start + group->head,
+				     end - group->tail);
+		open = end - group->tail;
+	}
+	if (start >= last && open < last)
+		consider_run(search, extent, open, last);
+}
+
+static void search_from(struct search *search, u64 block)
+{
+	const struct gmpool_bitmap *map = search->map;
+	const struct gmpool_bitmap_group *groups = map->index->groups;
+	const struct gmpool_extent *extent;
+	u64 from, nr;
+	u32 i;
+
+	for (i = 0; i < map->nr_extents; i++, groups += nr_groups(extent)) {
+		extent = &map->extents[i];
+		if (block >= extent_end(extent))
+			continue;
+		from = extent->first;
+		nr = 0;
+		if (block > from) {
+			nr = group_nr(extent, block);
+			if (nr)
+				from = giant_up(extent, from + 1) +
+				       (nr - 1) * GMPOOL_GIANT_BLOCKS;
+		}
+		search_extent(search, extent, groups + nr, from);
+		if (found_best(search))
+			return;
+	}
+}
+
+static void search_start(struct search *search, const struct gmpool_bitmap *map,
+			 u64 want)
+{
+	*search = (struct search) {
+		.map = map,
+		.want = want,
+		.enough = U64_MAX,
+		.giant.cost = U64_MAX,
+		.small.cost = U64_MAX,
+	};
+}
+
+/*
+ * Who wants more than any run has gets the longest ones, one after the other. It
+ * is known where the search for the one before has found the first of its length:
+ * if there is another, it is behind that.
+ */
+static void search_map(struct search *search, const struct gmpool_bitmap *map,
+		       u64 want)
+{
+	struct gmpool_bitmap_index *index = map->index;
+
+	search_start(search, map, want);
+	if (want > index->longest && index->longest < GMPOOL_GIANT_BLOCKS) {
+		search->enough = index->longest;
+		search_from(search, index->from);
+		if (search->small.run.count >= search->enough) {
+			index->from = search->small.run.start;
+			return;
+		}
+		search_start(search, map, want);
+	}
+	search_from(search, 0);
+	if (search->small.run.count < want) {
+		index->longest = search->small.run.count;
+		index->from = search->small.run.start;
+	}
 }
 
 /**
@@ -181,18 +483,16 @@ static const struct gmpool_extent *extent_of(const struct gmpool_bitmap *map,
 int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 		       struct gmpool_run *run)
 {
-	struct candidate giant = { .cost = U64_MAX };
-	struct candidate small = { .cost = U64_MAX };
 	const struct gmpool_extent *extent;
-	u64 start, end, last;
-	u32 i;
+	struct search search;
+	u64 end, last;
 
 	if (!map->nr_free || !want)
 		return -ENOSPC;
 
 	extent = goal == GMPOOL_NO_GOAL ? NULL : extent_of(map, goal);
 	if (extent) {
-		last = extent->first + (extent->size >> GMPOOL_BLOCK_SHIFT);
+		last = extent_end(extent);
 		last = min(last, goal + min(want, last - goal));
 		end = find_next_bit(map->taken, last, goal);
 		if (end > goal) {
@@ -202,22 +502,8 @@ int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 		}
 	}
 
-	for (i = 0; i < map->nr_extents; i++) {
-		extent = &map->extents[i];
-		last = extent->first + (extent->size >> GMPOOL_BLOCK_SHIFT);
-		for (end = extent->first; ; ) {
-			start = find_next_zero_bit(map->taken, last, end);
-			if (start >= last)
-				break;
-			end = find_next_bit(map->taken, last, start);
-			if (want >= GMPOOL_GIANT_BLOCKS)
-				consider_giant(map, &giant, extent, start,
-					       end, want);
-			consider_small(map, &small, extent, start, end, want);
-		}
-	}
-
-	*run = giant.run.count ? giant.run : small.run;
+	search_map(&search, map, want);
+	*run = search.giant.run.count ? search.giant.run : search.small.run;
 	return run->count ? 0 : -ENOSPC;
 }
 
@@ -336,6 +622,7 @@ int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run)
 		bitmap_set(map->taken, run->start + done, step);
 	}
 	map->nr_free -= run->count;
+	update_index(map, run);
 	return 0;
 }
 
@@ -387,6 +674,8 @@ int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run)
 		bitmap_clear(map->taken, run->start + done, step);
 	}
 	map->nr_free += run->count;
+	update_index(map, run);
+	map->index->longest = U64_MAX;
 	return 0;
 }
 
@@ -400,17 +689,22 @@ int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run)
  */
 u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map)
 {
+	const struct gmpool_bitmap_group *group = map->index->groups;
+	const struct gmpool_extent *extent;
 	u64 largest = 0;
-	u64 start, end, last;
+	u64 start, end, open;
 	u32 i;
 
 	for (i = 0; i < map->nr_extents; i++) {
-		end = map->extents[i].first;
-		last = end + (map->extents[i].size >> GMPOOL_BLOCK_SHIFT);
-		while (end < last) {
-			start = find_next_zero_bit(map->taken, last, end);
-			end = find_next_bit(map->taken, last, start);
-			largest = max(largest, end - start);
+		extent = &map->extents[i];
+		open = 0;
+		for (start = extent->first; start < extent_end(extent);
+		     start = end, group++) {
+			end = group_end(extent, start);
+			open += group->head;
+			largest = max(largest, max(open, (u64)group->longest));
+			if (group->head != end - start)
+				open = group->tail;
 		}
 	}
 	return largest;
@@ -426,21 +720,13 @@ u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map)
  */
 u64 gmpool_bitmap_giants(const struct gmpool_bitmap *map)
 {
-	const struct gmpool_extent *extent;
+	const struct gmpool_bitmap_group *group = map->index->groups;
 	u64 nr = 0;
-	u64 start, end;
 	u32 i;
+	u64 g;
 
-	for (i = 0; i < map->nr_extents; i++) {
-		extent = &map->extents[i];
-		end = extent->first + (extent->size >> GMPOOL_BLOCK_SHIFT);
-		for (start = giant_up(extent, extent->first);
-		     start + GMPOOL_GIANT_BLOCKS <= end;
-		     start += GMPOOL_GIANT_BLOCKS) {
-			if (find_next_bit(map->taken, start + GMPOOL_GIANT_BLOCKS,
-					  start) >= start + GMPOOL_GIANT_BLOCKS)
-				nr++;
-		}
-	}
+	for (i = 0; i < map->nr_extents; i++)
+		for (g = nr_groups(&map->extents[i]); g; g--, group++)
+			nr += group->head == GMPOOL_GIANT_BLOCKS;
 	return nr;
 }

@@ -20,9 +20,12 @@ struct gmpool_extent {
 	u64 first;
 };
 
+struct gmpool_bitmap_index;
+
 /**
  * struct gmpool_bitmap - which blocks of a pool are taken
  * @taken: bit set = taken
+ * @index: what @taken has, for each gigabyte of physical memory
  * @nr_blocks: bits in @taken
  * @nr_free: bits clear in @taken
  * @extents: the pool's extents, in the order of their blocks
@@ -31,6 +34,7 @@ struct gmpool_extent {
  */
 struct gmpool_bitmap {
 	unsigned long *taken;
+	struct gmpool_bitmap_index *index;
 	u64 nr_blocks;
 	u64 nr_free;
 	const struct gmpool_extent *extents;

@@ -159,6 +159,7 @@ void kfree(const void *p);
 	((typeof(obj) *)fuzz_alloc(1, sizeof(obj) +			\
 				   (nr) * sizeof((obj).member[0]), true))
 #define kvcalloc(nr, size, gfp)	fuzz_alloc(nr, size, true)
+#define kvzalloc(size, gfp)	fuzz_alloc(1, size, true)
 #define kvfree(p)		kfree(p)
 
 struct kmem_cache {

@@ -14,6 +14,11 @@ static inline void *kvcalloc(size_t n, size_t size, int gfp)
 	return gfp == GFP_KERNEL ? calloc(n, size) : NULL;
 }
 
+static inline void *kvzalloc(size_t size, int gfp)
+{
+	return kvcalloc(1, size, gfp);
+}
+
 static inline void kvfree(void *p)
 {
 	free(p);
