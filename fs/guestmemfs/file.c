@@ -27,54 +27,67 @@
 #include <linux/filelock.h>
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
+#include <linux/string.h>
 
 #include <uapi/linux/falloc.h>
 
 #include "guestmemfs.h"
 
 /**
- * struct gmfs_piece - claimed blocks for a part of a hole
- * @file_block: where in the file
- * @run: the blocks; what is left in it goes back in the end
- */
-struct gmfs_piece {
-	u64 file_block;
-	struct gmpool_run run;
-};
-
-/**
  * struct gmfs_fill - what will fill holes of a file
- * @pieces: by rising file block
+ * @runs: claimed blocks; what is left in them goes back in the end
+ * @file_blocks: where in the file each of @runs goes, rising
  * @nr: of them
  * @room: for so many
  * @charges: who has been charged for them
  */
 struct gmfs_fill {
-	struct gmfs_piece *pieces;
+	struct gmpool_run *runs;
+	u64 *file_blocks;
 	size_t nr;
 	size_t room;
 	struct gmfs_charge *charges;
 };
 
-static int fill_add(struct gmfs_fill *fill, u64 file_block,
-		    const struct gmpool_run *run)
+/* Make room for @more runs. */
+static int fill_grow(struct gmfs_fill *fill, size_t more)
 {
-	if (fill->nr == fill->room) {
-		size_t room = max_t(size_t, 2 * fill->room, 16);
-		void *p = kvrealloc(fill->pieces, size_mul(room,
-							   sizeof(*fill->pieces)),
-				    GFP_KERNEL);
+	size_t room;
+	void *p;
 
-		if (!p)
-			return -ENOMEM;
-		fill->pieces = p;
-		fill->room = room;
-	}
-	fill->pieces[fill->nr].file_block = file_block;
-	fill->pieces[fill->nr].run = *run;
-	fill->nr++;
+	if (fill->nr + more <= fill->room)
+		return 0;
+	room = max_t(size_t, 2 * fill->room, 16);
+	p = kvrealloc(fill->runs, size_mul(room, sizeof(*fill->runs)),
+		      GFP_KERNEL);
+	if (!p)
+		return -ENOMEM;
+	fill->runs = p;
+	p = kvrealloc(fill->file_blocks,
+		      size_mul(room, sizeof(*fill->file_blocks)), GFP_KERNEL);
+	if (!p)
+		return -ENOMEM;
+	fill->file_blocks = p;
+	fill->room = room;
 	return 0;
+}
+
+/* Put a run, for which there is room, before the one that is at @at. */
+static void fill_insert(struct gmfs_fill *fill, size_t at, u64 file_block,
+			u64 start, u64 count)
+{
+	size_t behind = fill->nr - at;
+
+	memmove(&fill->runs[at + 1], &fill->runs[at],
+		behind * sizeof(*fill->runs));
+	memmove(&fill->file_blocks[at + 1], &fill->file_blocks[at],
+		behind * sizeof(*fill->file_blocks));
+	fill->runs[at].start = start;
+	fill->runs[at].count = count;
+	fill->file_blocks[at] = file_block;
+	fill->nr++;
 }
 
 /*
@@ -109,14 +122,14 @@ static int fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
 		return err;
 
 	while (count) {
+		err = fatal_signal_pending(current) ? -EINTR : fill_grow(fill, 1);
+		if (err)
+			return err;
 		err = claim_next(pool, file_block, count, goal, &run);
 		if (err)
 			return err;
-		err = fill_add(fill, file_block, &run);
-		if (err) {
-			gmpool_unclaim(pool, &run);
-			return err;
-		}
+		fill_insert(fill, fill->nr, file_block, run.start, run.count);
+		cond_resched();
 		file_block += run.count;
 		count -= run.count;
 		goal = run.start + run.count;
@@ -154,16 +167,64 @@ static int fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 	return 0;
 }
 
-static int fill_scrub(struct gmpool *pool, const struct gmfs_fill *fill)
+/*
+ * A page of @bad has failed, which is in the run that is at @at: claim another
+ * block in its place. The pool withholds the failed one.
+ */
+static int fill_replace(struct gmpool *pool, struct gmfs_fill *fill, size_t at,
+			u64 bad)
 {
+	struct gmpool_run failed = { .start = bad, .count = 1 };
+	u64 file_block = fill->file_blocks[at];
+	struct gmpool_run whole, other;
+	u64 before, behind;
+	int err;
+
+	err = fill_grow(fill, 2);
+	if (!err)
+		err = gmpool_claim(pool, 1, GMPOOL_NO_GOAL, &other);
+	if (err)
+		return err;
+
+	whole = fill->runs[at];
+	before = bad - whole.start;
+	behind = whole.count - before - 1;
+	fill->runs[at] = other;
+	fill->file_blocks[at] = file_block + before;
+	if (behind)
+		fill_insert(fill, at + 1, file_block + before + 1, bad + 1,
+			    behind);
+	if (before)
+		fill_insert(fill, at, file_block, whole.start, before);
+	gmpool_unclaim(pool, &failed);
+	return 0;
+}
+
+/*
+ * Have all claimed blocks zeroed. One with a page that has failed since it was
+ * claimed is replaced, and the one that replaces it is zeroed, too.
+ */
+static int fill_scrub(struct gmpool *pool, struct gmfs_fill *fill)
+{
+	bool replaced;
+	u64 bad;
 	size_t i;
 	int err;
 
-	for (i = 0; i < fill->nr; i++) {
-		err = gmpool_scrub(pool, &fill->pieces[i].run);
+	do {
+		err = gmpool_scrub(pool, fill->runs, fill->nr);
 		if (err)
 			return err;
-	}
+		replaced = false;
+		for (i = 0; i < fill->nr; i++) {
+			if (!gmpool_find_poison(pool, &fill->runs[i], &bad))
+				continue;
+			err = fill_replace(pool, fill, i, bad);
+			if (err)
+				return err;
+			replaced = true;
+		}
+	} while (replaced);
 	return 0;
 }
 
@@ -183,24 +244,23 @@ static int fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
 	if (err)
 		return err;
 	for (i = 0; i < fill->nr; i++) {
-		struct gmfs_piece *piece = &fill->pieces[i];
-		struct gmpool_run run = piece->run;
+		u64 file_block = fill->file_blocks[i];
+		struct gmpool_run run = fill->runs[i];
 
-		if (piece->file_block >= end)
+		if (file_block >= end)
 			break;
-		run.count = min(run.count, end - piece->file_block);
-		err = gmfs_extent_insert(&fs->image, gi, &rsv,
-					 piece->file_block, &run);
+		run.count = min(run.count, end - file_block);
+		err = gmfs_extent_insert(&fs->image, gi, &rsv, file_block, &run);
 		if (WARN_ON_ONCE(err))
 			break;
 		gmpool_commit(fs->pool, &run);
-		piece->run.start += run.count;
-		piece->run.count -= run.count;
+		fill->runs[i].start += run.count;
+		fill->runs[i].count -= run.count;
 	}
 	gmfs_extent_unreserve(&fs->image, &rsv);
 
 	for (i = 0; i < fill->nr; i++)
-		extra += fill->pieces[i].run.count;
+		extra += fill->runs[i].count;
 	gmfs_uncharge(&fill->charges, extra);
 	gmfs_charge_move(&fill->charges, &gi->file.charges);
 	gmfs_update_blocks(inode);
@@ -212,10 +272,11 @@ static void fill_end(struct gmpool *pool, struct gmfs_fill *fill)
 	size_t i;
 
 	for (i = 0; i < fill->nr; i++)
-		if (fill->pieces[i].run.count)
-			gmpool_unclaim(pool, &fill->pieces[i].run);
+		if (fill->runs[i].count)
+			gmpool_unclaim(pool, &fill->runs[i]);
 	gmfs_uncharge(&fill->charges, U64_MAX);
-	kvfree(fill->pieces);
+	kvfree(fill->runs);
+	kvfree(fill->file_blocks);
 }
 
 /**

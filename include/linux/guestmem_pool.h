@@ -107,7 +107,7 @@ void gmpool_op_end(struct gmpool *pool, unsigned int flags);
 int gmpool_check_room(struct gmpool *pool, u64 want);
 int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 		 struct gmpool_run *run);
-int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *run);
+int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *runs, size_t nr);
 void gmpool_commit(struct gmpool *pool, const struct gmpool_run *run);
 void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run);
 void gmpool_free(struct gmpool *pool, const struct gmpool_run *run);
@@ -118,6 +118,8 @@ bool gmpool_read_handed_over(void *to, u64 phys, size_t len);
 /* Memory that has failed. */
 void gmpool_set_user(struct gmpool *pool, struct gmpool_user *user);
 bool gmpool_has_poison(struct gmpool *pool, u64 page, u64 nr);
+bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_run *run,
+			u64 *block);
 u64 gmpool_poisoned_pages(const struct gmpool *pool);
 
 /* A user's own records. */

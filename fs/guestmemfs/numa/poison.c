@@ -74,6 +74,29 @@ bool gmpool_has_poison(struct gmpool *pool, u64 page, u64 nr)
 }
 
 /**
+ * gmpool_find_poison - find a block with a page that has failed
+ * @pool: the pool
+ * @run: where to look
+ * @block: filled: the first one in @run, if there is one
+ *
+ * Context: any; takes the RCU read lock.
+ *
+ * Return: true if there is one.
+ */
+bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_run *run,
+			u64 *block)
+{
+	unsigned long page = run->start * GMPOOL_BLOCK_PAGES;
+	unsigned long end = page + run->count * GMPOOL_BLOCK_PAGES;
+
+	if (!READ_ONCE(pool->nr_poisoned) ||
+	    !xa_find(&pool->poison, &page, end - 1, XA_PRESENT))
+		return false;
+	*block = page / GMPOOL_BLOCK_PAGES;
+	return true;
+}
+
+/**
  * gmpool_poisoned_pages - what of a pool has failed
  * @pool: a pool that has not failed as a whole
  *

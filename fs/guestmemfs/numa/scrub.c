@@ -7,8 +7,8 @@
  * It does not claim them, so what is free does not seem to be less meanwhile.
  * Who claims the very block that it is at waits for it.
  *
- * A claim that has dirty blocks is scrubbed by who made it, with help from other
- * CPUs of the node if it is large.
+ * Claims that have dirty blocks are scrubbed by the task that made them, with
+ * help from other CPUs of the node if there are many such blocks in all of them.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -33,16 +33,22 @@
 static struct workqueue_struct *scrub_wq;
 
 /**
- * struct scrub_job - scrubbing of a claim by several CPUs
+ * struct scrub_job - scrubbing of claims by several CPUs
  * @pool: the pool
- * @next: the next block that somebody has to look at
- * @end: behind the last
+ * @runs: what was claimed
+ * @nr: how many runs
+ * @lock: guards the rest
+ * @at: the run that the next block to look at is in
+ * @done: blocks of that run that somebody has, or had
  * @stop: leave the rest
  */
 struct scrub_job {
 	struct gmpool *pool;
-	atomic64_t next;
-	u64 end;
+	const struct gmpool_run *runs;
+	size_t nr;
+	spinlock_t lock;	/* guards at, done, stop */
+	size_t at;
+	u64 done;
 	bool stop;
 };
 
@@ -66,14 +72,28 @@ static void scrub_block(struct gmpool *pool, u64 block, bool idle)
 }
 
 /* Returns false when all blocks are somebody's, or when it was stopped. */
+static bool next_block(struct scrub_job *job, u64 *block)
+{
+	guard(spinlock)(&job->lock);
+	if (job->stop || job->at == job->nr)
+		return false;
+	*block = job->runs[job->at].start + job->done;
+	if (++job->done == job->runs[job->at].count) {
+		job->at++;
+		job->done = 0;
+	}
+	return true;
+}
+
 static bool scrub_next(struct scrub_job *job)
 {
-	u64 block = atomic64_fetch_inc(&job->next);
+	u64 block;
 
-	if (block >= job->end || READ_ONCE(job->stop))
+	if (!next_block(job, &block))
 		return false;
 	if (gmpool_is_dirty(job->pool, block))
 		scrub_block(job->pool, block, false);
+	cond_resched();
 	return true;
 }
 
@@ -116,49 +136,65 @@ static bool is_scrubbing(struct gmpool *pool, const struct gmpool_run *run)
 	       run->start < now->start + now->count;
 }
 
+/* The thread chooses among free blocks: it will not come back to a claimed one. */
+static void wait_for_thread(struct gmpool *pool, const struct gmpool_run *runs,
+			    size_t nr)
+{
+	struct gmpool_run now;
+	size_t i;
+
+	scoped_guard(spinlock, &pool->lock)
+		now = pool->scrubbing;
+	for (i = 0; i < nr && now.count; i++)
+		if (now.start >= runs[i].start &&
+		    now.start < runs[i].start + runs[i].count) {
+			wait_event(pool->scrub_done, !is_scrubbing(pool, &now));
+			return;
+		}
+}
+
 /**
  * gmpool_scrub - make claimed blocks read as zeroes
  * @pool: the pool
- * @run: from gmpool_claim()
+ * @runs: from gmpool_claim(), none of them empty
+ * @nr: how many runs
  *
  * Blocks that are known to be zero cost nothing. What was done before an error
- * is not lost.
+ * is not lost. A page of the blocks can have failed since they were claimed:
+ * see gmpool_find_poison().
  *
  * Context: process context, sleeps; not within an operation.
  *
- * Return: 0; -EINTR if the task is being killed; -EHWPOISON if a page of @run has
- * failed since it was claimed: then it must not be used.
+ * Return: 0; -EINTR if the task is being killed.
  */
-int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *run)
+int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *runs, size_t nr)
 {
-	struct scrub_job job = {
-		.pool = pool,
-		.next = ATOMIC64_INIT(run->start),
-		.end = run->start + run->count,
-	};
+	struct scrub_job job = { .pool = pool, .runs = runs, .nr = nr };
 	struct scrub_helper *helpers;
-	unsigned int nr, i;
+	unsigned int nr_helpers, i;
+	u64 dirty = 0;
 	int err = 0;
-	u64 dirty;
+	size_t run;
 
-	/* The thread chooses among free blocks: it will not come back. */
-	wait_event(pool->scrub_done, !is_scrubbing(pool, run));
-	dirty = gmpool_count_dirty(pool, run);
+	spin_lock_init(&job.lock);
+	wait_for_thread(pool, runs, nr);
+	for (run = 0; run < nr; run++) {
+		dirty += gmpool_count_dirty(pool, &runs[run]);
+		cond_resched();
+	}
 	if (!dirty)
 		return 0;
 
-	helpers = call_helpers(&job, dirty, &nr);
+	helpers = call_helpers(&job, dirty, &nr_helpers);
 	while (!err && scrub_next(&job))
 		if (fatal_signal_pending(current))
 			err = -EINTR;
 	if (err)
-		WRITE_ONCE(job.stop, true);
-	for (i = 0; i < nr; i++)
+		scoped_guard(spinlock, &job.lock)
+			job.stop = true;
+	for (i = 0; i < nr_helpers; i++)
 		cancel_work_sync(&helpers[i].work);
 	kfree(helpers);
-	if (!err && gmpool_has_poison(pool, run->start * GMPOOL_BLOCK_PAGES,
-				      run->count * GMPOOL_BLOCK_PAGES))
-		err = -EHWPOISON;
 	return err;
 }
 

@@ -1,0 +1,65 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Claims of many runs: who zeroes them, how they end early, and what if memory fails meanwhile."""
+
+ERROR = (r"guestmem_pool: node 1: hardware error at 0x[0-9a-f]+000: the page is not used any more, "
+         r"and block \d+ is not given out again$")
+
+
+def test_fragmented(vm):
+    """Every second block of a gigabyte is free."""
+    vm(r"""
+    hold_scrub 1 Y
+    mount_node 1
+    cd /mnt/node1
+    truncate -s 1G comb
+    for i in $(seq 0 2 511); do
+        fallocate -p -o $((i * 2))M -l 2M comb
+    done
+    equal "$(mount_stat 1 dirty_blocks)" 256 'dirty blocks'
+    tracing=/sys/kernel/tracing
+    echo 0 > /proc/sys/kernel/tracepoint_printk
+    echo > $tracing/trace
+    echo 1 > $tracing/events/guestmemfs/guestmemfs_scrub/enable
+    truncate -s 512M file
+    echo 0 > $tracing/events/guestmemfs/guestmemfs_scrub/enable
+    equal "$(grep -c guestmemfs_scrub: $tracing/trace)" 256 'blocks that were zeroed'
+    cpus=$(sed -n 's/.* \[\([0-9]*\)\] .*guestmemfs_scrub:.*/\1/p' $tracing/trace | sort -u | wc -l)
+    between 2 "$cpus" 4 'CPUs that zeroed them'
+    memfile zero file
+    memfile fill file 512M 1
+
+    # A task that is killed in the middle changes nothing.
+    rm file
+    truncate -s 2M killed
+    free=$(free_blocks .)
+    for delay in 0.01 0.02 0.05; do
+        truncate -s 512M killed &
+        sleep $delay
+        kill -9 $! 2> /dev/null || true
+        wait $! || true
+        case $(stat -c %s killed) in
+        $((2 << 20))) equal "$(free_blocks .)" "$free" 'free blocks after a kill' ;;
+        $((512 << 20))) truncate -s 2M killed ;;
+        *) die "size after a kill: $(stat -c %s killed)" ;;
+        esac
+    done
+    rm killed comb
+    equal "$(free_blocks .)" 512 'free blocks'
+
+    # Pages that fail while a claim has their block.
+    truncate -s 1000M all
+    rm all
+    read -r base size < /sys/fs/guestmemfs/node1/extents
+    for i in 1 2 3; do
+        (
+            sleep 0.0$i
+            echo $((base + size / 4 * i + 0x5000)) > /sys/devices/system/memory/hard_offline_page
+        ) &
+        truncate -s 900M all || die "truncate: $?"
+        wait
+        rm all
+    done
+    equal "$(mount_stat 1 poisoned_pages)" 3 'pages'
+    equal "$(free_blocks .)" 509 'free blocks'
+    """, topology="node=0,cpus=0,mem=3G;node=1,cpus=1-3,mem=3G", append="guestmemfs=1:1G", boots=1,
+       expect=[ERROR])
