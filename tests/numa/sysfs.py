@@ -346,10 +346,11 @@ def files():
 def unprivileged():
     """Nobody but root can write, nor see where memory is."""
     def as_nobody():
-        opened = [open(n.path("extents"), "rb", buffering=0) for n in nodes()]
+        opened = [open(n.path(name), "rb", buffering=0)
+                  for n in nodes() for name in ("extents", *BITMAPS)]
         become_nobody()
         for f in opened:
-            same(f.read(), b"", "extents that root has opened, without CAP_SYS_ADMIN")
+            same(f.read(), b"", f"{f.name} that root has opened, without CAP_SYS_ADMIN")
         for node in nodes():
             for name in os.listdir(node.dir):
                 path = node.path(name)

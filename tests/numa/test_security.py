@@ -55,6 +55,14 @@ END
     setpriv --reuid=1000 --regid=1000 --clear-groups /usr/bin/python3 -B /tmp/look.py > /tmp/other
     has "$(cat /tmp/other)" '^fiemap 0' 'what others see'
     fails grep -i "$start" /tmp/other
+    cd /sys/fs/guestmemfs/node0
+    for name in bitmap bitmap_dirty bitmap_poison; do
+        equal "$(wc -c < $name)" 16 "bytes of $name for root"
+        fails setpriv --reuid=1000 --regid=1000 --clear-groups cat $name 2> /dev/null
+        # As root of a container.
+        equal "$(setpriv --bounding-set=-sys_admin --inh-caps=-sys_admin cat $name | wc -c)" 0 \
+            "bytes of $name without CAP_SYS_ADMIN"
+    done
     """, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=1)
 
 

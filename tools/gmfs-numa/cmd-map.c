@@ -53,10 +53,16 @@ static bool read_map(struct map *map, const struct node *node)
 	uint64_t i;
 
 	used = read_binary(&used_size, "/sys/fs/guestmemfs/node%d/bitmap", nid);
+	if (!used && errno == EACCES)
+		fatal(EX_FAILED, "node %d: bitmap: %s: only root may see the map",
+		      nid, strerror(errno));
 	if (!used)
 		fatal(EX_FAILED, "node %d: bitmap: %s", nid, strerror(errno));
 	dirty = read_binary(&dirty_size, "/sys/fs/guestmemfs/node%d/bitmap_dirty", nid);
 	poison = read_binary(&poison_size, "/sys/fs/guestmemfs/node%d/bitmap_poison", nid);
+	if (!used_size && node->total_blocks && (!node->error || !*node->error))
+		fatal(EX_FAILED, "node %d: bitmap is empty: a map needs CAP_SYS_ADMIN, and a node that is not being discarded",
+		      nid);
 	if (used_size * 8 < node->total_blocks || !node->block_size) {
 		warning("node %d has failed, so there is no map: %s", nid, node->error);
 		free(used);
@@ -302,8 +308,7 @@ int cmd_map(int argc, char **argv)
 		{ }
 	};
 	static const struct argp argp = { options, parse, "[NODE...]",
-		"Show which blocks of nodes are in use, a gibibyte a line. Needs no privileges, but"
-		" only root learns where gibibytes of physical memory start.", NULL, NULL, NULL };
+		"Show which blocks of nodes are in use, a gibibyte a line. Needs CAP_SYS_ADMIN.", NULL, NULL, NULL };
 	struct arguments args = { };
 	struct nodes *nodes;
 	struct map *maps;

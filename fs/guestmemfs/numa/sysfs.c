@@ -442,6 +442,8 @@ static ssize_t bitmap_used_read(struct file *file, struct kobject *kobj,
 {
 	struct gmpool *pool = to_pool(kobj);
 
+	if (!capable(CAP_SYS_ADMIN))
+		return 0;
 	count = bitmap_part(pool, off, count);
 	guard(spinlock)(&pool->lock);
 	if (!known(pool) || !pool->blocks.taken)
@@ -458,6 +460,8 @@ static ssize_t bitmap_dirty_read(struct file *file, struct kobject *kobj,
 	const u8 *taken, *unclean;
 	size_t i;
 
+	if (!capable(CAP_SYS_ADMIN))
+		return 0;
 	count = bitmap_part(pool, off, count);
 	guard(spinlock)(&pool->lock);
 	if (!known(pool) || !pool->blocks.taken)
@@ -478,6 +482,8 @@ static ssize_t bitmap_poison_read(struct file *file, struct kobject *kobj,
 	void *entry;
 	u64 bit;
 
+	if (!capable(CAP_SYS_ADMIN))
+		return 0;
 	count = bitmap_part(pool, off, count);
 	if (!known(pool) || !count)
 		return 0;
@@ -492,11 +498,11 @@ static ssize_t bitmap_poison_read(struct file *file, struct kobject *kobj,
 }
 
 static const struct bin_attribute bitmap_attr =
-	__BIN_ATTR(bitmap, 0444, bitmap_used_read, NULL, 0);
+	__BIN_ATTR(bitmap, 0400, bitmap_used_read, NULL, 0);
 static const struct bin_attribute bitmap_dirty_attr =
-	__BIN_ATTR_RO(bitmap_dirty, 0);
+	__BIN_ATTR(bitmap_dirty, 0400, bitmap_dirty_read, NULL, 0);
 static const struct bin_attribute bitmap_poison_attr =
-	__BIN_ATTR_RO(bitmap_poison, 0);
+	__BIN_ATTR(bitmap_poison, 0400, bitmap_poison_read, NULL, 0);
 
 static const struct bin_attribute *const pool_bin_attrs[] = {
 	&bitmap_attr,
