@@ -2,6 +2,7 @@
 """What survives a kexec, and what the next kernel makes of its command line."""
 
 import os
+import re
 
 import pytest
 
@@ -432,3 +433,16 @@ def test_storm(vm):
     """, nodes=1, cpus=3, mem="1500M", append="guestmemfs=0:640M", boots=5)
     assert len(run.lines("^verified=[1-9]")) == 4 * 6, run.out
     print("\n".join(run.lines("^verified=")))
+
+
+def test_pools_freeze_together(vm):
+    """Each waits for an RCU grace period, of 8 ms or more: not one after the other."""
+    run = vm(r"""
+    [ "$VM_BOOT" != 1 ] || vm-kexec
+    """, topology=";".join(["node=0,cpus=0-1,mem=1G", *(f"node={n},mem=640M" for n in range(1, 8))]),
+             append="guestmemfs=" + ",".join(f"{n}:128M" for n in range(1, 8)) +
+             " trace_event=guestmemfs:guestmemfs_freeze tp_printk",
+             options=["--icount"], boots=2)
+    at = [float(t) for t in re.findall(r"\[ *([0-9.]+)\] guestmemfs_freeze: node=", run.log)]
+    assert len(at) == 7, at
+    assert max(at) - min(at) < 0.024, at

@@ -56,6 +56,7 @@
 #include <linux/mm.h>
 #include <linux/reboot.h>
 #include <linux/sched/mm.h>
+#include <linux/workqueue.h>
 
 #include "format.h"
 #include "pool.h"
@@ -804,8 +805,10 @@ int gmpool_init_blocks(struct gmpool *pool)
 	return 0;
 }
 
-static void freeze(struct gmpool *pool)
+static void freeze(struct work_struct *work)
 {
+	struct gmpool *pool = container_of(work, struct gmpool, freeze_work);
+
 	percpu_down_write(&pool->freeze);
 	if (pool->super) {
 		gmpool_meta_seal(&pool->meta);
@@ -831,9 +834,14 @@ static int gmpool_reboot(struct notifier_block *nb, unsigned long action,
 
 	if (!kexec_in_progress)
 		return NOTIFY_DONE;
-	list_for_each_entry(pool, &gmpool_list, list)
+	/* Each waits for an RCU grace period: all of them for the same one. */
+	list_for_each_entry(pool, &gmpool_list, list) {
+		INIT_WORK(&pool->freeze_work, freeze);
 		if (pool->super || pool->state != GMPOOL_FAILED)
-			freeze(pool);
+			queue_work(system_dfl_wq, &pool->freeze_work);
+	}
+	list_for_each_entry(pool, &gmpool_list, list)
+		flush_work(&pool->freeze_work);
 	return NOTIFY_OK;
 }
 

@@ -11,6 +11,7 @@
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
+#include <linux/workqueue.h>
 #include <linux/xarray.h>
 
 #include <linux/kho/abi/guestmemfs.h>
@@ -84,6 +85,7 @@ enum gmpool_state {
  * @meta: metadata blocks
  * @freeze: held for read over each change of handed-over state, and for write
  *	from the moment the pool is frozen for kexec
+ * @freeze_work: takes @freeze for write at kexec
  * @manage: one administrator at a time: @tune, @state, making it anew; and one
  *	page that fails
  * @lock: guards @blocks, @clean, @scrubbing and the contents of @used and @dirty,
@@ -130,6 +132,7 @@ struct gmpool {
 	struct gmpool_meta meta;
 
 	struct percpu_rw_semaphore freeze;
+	struct work_struct freeze_work;
 	struct mutex manage;	/* guards changes of tune, state */
 	spinlock_t lock;	/* guards blocks, clean, scrubbing, used, dirty, tune */
 	struct gmpool_bitmap blocks;

@@ -268,6 +268,15 @@ static inline void percpu_up_write(struct percpu_rw_semaphore *sem)
 
 #define percpu_rwsem_assert_held(sem)		lockdep_assert_held(sem)
 #define percpu_rwsem_release(sem, ip)		((void)(sem))
+
+/* Work is done at once. */
+struct work_struct {
+	void (*func)(struct work_struct *work);
+};
+
+#define INIT_WORK(work, fn)			((work)->func = (fn))
+#define queue_work(wq, work)			((work)->func(work))
+#define flush_work(work)			((void)(work))
 #define _THIS_IP_				0
 
 DEFINE_GUARD(mutex, struct mutex *, mutex_lock(_T), mutex_unlock(_T))
