@@ -61,7 +61,7 @@ static bool read_map(struct map *map, const struct node *node)
 	dirty = read_binary(&dirty_size, "/sys/fs/guestmemfs/node%d/bitmap_dirty", nid);
 	poison = read_binary(&poison_size, "/sys/fs/guestmemfs/node%d/bitmap_poison", nid);
 	if (!used_size && node->total_blocks && (!node->error || !*node->error))
-		fatal(EX_FAILED, "node %d: bitmap is empty: a map needs CAP_SYS_ADMIN, and a node that is not being discarded",
+		fatal(EX_FAILED, "node %d: bitmap is empty: only root (CAP_SYS_ADMIN) may see the map, and not while the node is discarded",
 		      nid);
 	if (used_size * 8 < node->total_blocks || !node->block_size) {
 		warning("node %d has failed, so there is no map: %s", nid, node->error);
@@ -308,7 +308,8 @@ int cmd_map(int argc, char **argv)
 		{ }
 	};
 	static const struct argp argp = { options, parse, "[NODE...]",
-		"Show which blocks of nodes are in use, a gibibyte a line. Needs CAP_SYS_ADMIN.", NULL, NULL, NULL };
+		"Show which blocks of nodes are in use, a gibibyte a line. Needs CAP_SYS_ADMIN.",
+		NULL, NULL, NULL };
 	struct arguments args = { };
 	struct nodes *nodes;
 	struct map *maps;
