@@ -21,6 +21,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/compat.h>
+#include <linux/cpufeature.h>
 #include <linux/export.h>
 #include <linux/fs.h>
 #include <linux/guestmem_dma.h>
@@ -29,8 +30,6 @@
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/sched.h>
-
-#include <asm/cpufeature.h>
 
 #include <trace/events/guestmemfs.h>
 
