@@ -189,9 +189,10 @@ int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *runs, size_t nr)
 	while (!err && scrub_next(&job))
 		if (fatal_signal_pending(current))
 			err = -EINTR;
-	if (err)
+	if (err) {
 		scoped_guard(spinlock, &job.lock)
 			job.stop = true;
+	}
 	for (i = 0; i < nr_helpers; i++)
 		cancel_work_sync(&helpers[i].work);
 	kfree(helpers);
