@@ -245,7 +245,10 @@ TEST_F(leaves, split_off_gigabyte)
 
 	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_FAULTS(0, 0, 1, self->p[0] = 1);
-	EXPECT_FAULTS(0, 512, 0, for (i = 0; i < GIANT; i += BLOCK) p[i]++);
+	EXPECT_FAULTS(0, 512, 0, {
+		for (i = 0; i < GIANT; i += BLOCK)
+			p[i]++;
+	});
 	EXPECT_FAULTS(0, 0, 0, {
 		ASSERT_EQ(0, mprotect((void *)p, BLOCK, PROT_READ));
 		ASSERT_EQ(0, mprotect((void *)&p[GIANT - BLOCK], BLOCK, PROT_READ));
