@@ -274,8 +274,15 @@ static int gmfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 	if (!err) {
 		simple_rename_timestamp(old_dir, old_dentry, new_dir,
 					new_dentry);
-		sync_inode(d_inode(old_dentry));
-		if (target)
+		/*
+		 * The link count and the size of a moved inode do not change. The
+		 * VFS may not hold the lock of a directory that is moved within
+		 * its parent, or exchanged, so mkdir() in it may change them now.
+		 */
+		gmfs_inode_write(d_inode(old_dentry));
+		if (target && rename_flags & RENAME_EXCHANGE)
+			gmfs_inode_write(target);
+		else if (target)
 			sync_inode(target);
 		if (whiteout)
 			sync_inode(whiteout);
