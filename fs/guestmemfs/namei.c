@@ -159,7 +159,14 @@ static int gmfs_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
 	if (err) {
 		discard_new_inode(inode);
 	} else {
-		d_tmpfile(file, inode);
+		/*
+		 * Not d_tmpfile(), which marks the inode dirty. Nothing would
+		 * clean it, as records are written at once, and dirty inodes
+		 * never leave memory.
+		 */
+		clear_nlink(inode);
+		d_mark_tmpfile(file, inode);
+		d_instantiate(file->f_path.dentry, inode);
 		unlock_new_inode(inode);
 	}
 	return finish_open_simple(file, err);

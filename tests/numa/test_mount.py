@@ -219,3 +219,28 @@ def test_files_of_root_are_safe_from_others(vm):
     $as env PATH="$PATH" memfile fill /mnt/node0/all/mine 2M 2
     [ "$(stat -c %u /mnt/node0/all/mine)" = 1000 ]
     """, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=1)
+
+
+def test_inodes_leave_memory(vm):
+    """Also those of files that were made without a name, and then got one."""
+    vm(r"""
+    mount_node 0
+    cd /mnt/node0
+    count() { cut -f 1 /proc/sys/fs/inode-nr; }
+    before=$(count)
+    python3 - <<'END'
+import os
+for i in range(500):
+    fd = os.open(".", os.O_TMPFILE | os.O_RDWR)
+    os.link(f"/proc/self/fd/{fd}", f"file{i}", src_dir_fd=fd, follow_symlinks=True)
+    os.close(fd)
+END
+    equal "$(ls | wc -l)" 500 'names'
+    [ "$(count)" -ge $((before + 500)) ] || die 'the inodes are not in memory'
+    for _ in $(seq 20); do
+        echo 2 > /proc/sys/vm/drop_caches
+        [ "$(count)" -gt $((before + 100)) ] || break
+        sleep 0.2
+    done
+    between 0 "$(count)" $((before + 100)) 'inodes after drop_caches'
+    """, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=1)
