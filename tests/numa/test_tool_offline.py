@@ -955,6 +955,8 @@ def test_handover_features(make, tmp_path):
     ('kho=on "guestmemfs=0:1G,fresh" quiet', "y", "fail"), ('"kho=off"', "y", "fail"),
     ('kho="off"', "y", "fail"), ("kho=off -- kho=on", "y", "fail"),
     ("kho=on -- guestmemfs=fresh", "y", "ok"), ('dyndbg="a guestmemfs=fresh b" kho=on', None, "ok"),
+    # The kernel takes the second byte of this letter for a blank.
+    ("kho=on x=\u00e0guestmemfs=fresh", "y", "fail"),
     ("kho=on guestmemfs=refresh", "y", "ok"), ("x " * 1022 + "kho=on", None, "fail"),
 ])
 def test_handover_command_line(make, tmp_path, line, default, result):

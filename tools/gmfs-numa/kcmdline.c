@@ -4,7 +4,6 @@
  * kernel/params.c:parse_args().
  */
 
-#include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
@@ -14,9 +13,15 @@
 /* COMMAND_LINE_SIZE of x86-64, with the terminator: the kernel drops what is behind. */
 #define LINE_SIZE	2048
 
+/* As lib/ctype.c has it, whatever the locale: a byte of UTF-8 can be a blank. */
+static bool is_blank(char c)
+{
+	return c == ' ' || (c >= '\t' && c <= '\r') || c == '\xa0';
+}
+
 static char *skip_blanks(char *at)
 {
-	while (isspace((unsigned char)*at))
+	while (is_blank(*at))
 		at++;
 	return at;
 }
@@ -33,7 +38,7 @@ static char *next_parameter(char *at, char **name, char **value)
 
 	at += quoted;
 	for (i = 0; at[i]; i++) {
-		if (isspace((unsigned char)at[i]) && !in_quote)
+		if (is_blank(at[i]) && !in_quote)
 			break;
 		if (!equals && at[i] == '=')
 			equals = i;
