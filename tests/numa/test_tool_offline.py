@@ -959,6 +959,7 @@ def test_handover_features(make, tmp_path):
     ("kho=on -- guestmemfs=fresh", "y", "ok"), ('dyndbg="a guestmemfs=fresh b" kho=on', None, "ok"),
     # The kernel takes the second byte of this letter for a blank.
     ("kho=on x=\u00e0guestmemfs=fresh", "y", "fail"),
+    ("kho=on kho=disabled", "y", "fail"), ("kho=Disable", "y", "fail"), ("kho=enabled", None, "ok"),
     ("kho=on guestmemfs=refresh", "y", "ok"), ("x " * 1022 + "kho=on", None, "fail"),
 ])
 def test_handover_command_line(make, tmp_path, line, default, result):

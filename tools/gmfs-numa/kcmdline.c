@@ -118,9 +118,9 @@ static void take_bool(const char *value, void *data)
 
 	if (!value || !*value)
 		return;
-	if (strchr("yYtT1", *value) || !strncasecmp(value, "on", 2))
+	if (strchr("eEyYtT1", *value) || !strncasecmp(value, "on", 2))
 		*on = 1;
-	else if (strchr("nNfF0", *value) || !strncasecmp(value, "of", 2))
+	else if (strchr("dDnNfF0", *value) || !strncasecmp(value, "of", 2))
 		*on = 0;
 }
 
