@@ -196,8 +196,6 @@ void gmfs_charge_register(struct gmfs_fs *fs);
 void gmfs_sysfs_add(struct gmfs_fs *fs);
 
 /* In super.c */
-extern struct file_system_type gmfs_type;
-
 struct gmfs_fs *gmfs_find(const struct gmpool *pool);
 struct super_block *gmfs_get_sb(struct gmfs_fs *fs);
 struct vfsmount *gmfs_mount_internal(const struct gmpool *pool);

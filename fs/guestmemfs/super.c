@@ -544,7 +544,7 @@ static int gmfs_init_fs_context(struct fs_context *fc)
 	return 0;
 }
 
-struct file_system_type gmfs_type = {
+static struct file_system_type gmfs_type = {
 	.name			= "guestmemfs",
 	.init_fs_context	= gmfs_init_fs_context,
 	.parameters		= gmfs_parameters,

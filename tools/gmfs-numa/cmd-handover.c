@@ -259,9 +259,9 @@ static void check_kernel(const struct arguments *args, const struct nodes *nodes
 /* Whose memory is kept, but not what their processors are doing. */
 static void check_users(const struct nodes *nodes)
 {
+	size_t seen, mounts = 0, i, deleted = 0;
 	struct use *uses;
-	size_t nr = uses_read(true, &uses), i, deleted = 0;
-	size_t seen = mounts_seen(), mounts = 0;
+	size_t nr = uses_read(true, &uses, &seen);
 	char *list = NULL, *one;
 	pid_t last = 0;
 

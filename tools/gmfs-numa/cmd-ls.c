@@ -132,7 +132,7 @@ int cmd_ls(int argc, char **argv)
 	columns_of_help(columns, NR_COLUMNS);
 	parse_args(&argp, argc, argv, &first, &options);
 	listing.table = table_new("files", columns, NR_COLUMNS, &options);
-	listing.nr_uses = uses_read(false, &listing.uses);
+	listing.nr_uses = uses_read(false, &listing.uses, NULL);
 	files_walk(argc - first, argv + first, show_file, &listing);
 	table_print(listing.table);
 	uses_free(listing.uses, listing.nr_uses);

@@ -72,7 +72,7 @@ static bool owner_is_gone(const struct tags *tags)
 static bool is_used(const struct stat *st)
 {
 	struct use *uses;
-	size_t nr = uses_read(true, &uses), i;
+	size_t nr = uses_read(true, &uses, NULL), i;
 	bool used = false;
 
 	for (i = 0; i < nr; i++)

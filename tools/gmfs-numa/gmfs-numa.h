@@ -109,7 +109,6 @@ const struct node *nodes_need(const struct nodes *nodes, int nid);
 /* "1", "node1", or a list of them as numactl takes: sets *nids, exits with EX_USAGE if bad. */
 size_t parse_nodes(const char *text, int **nids);
 
-/* Mounts of guestmemfs; the node of one, or -1. */
 /*
  * Calls @fn with the value of each parameter of this name, NULL without a "=", in the
  * order of the line.
@@ -121,6 +120,7 @@ bool kcmdline_says_fresh(const char *line);
 /* Does a kernel with this command line hand over: 1, 0, or -1 if it does not say. */
 int kcmdline_says_kho(const char *line);
 
+/* Mounts of guestmemfs; the node of one, or -1. */
 struct libmnt_table *mounts_read(void);
 struct libmnt_fs *mounts_next(struct libmnt_table *table, struct libmnt_iter *iter);
 int fs_node(struct libmnt_fs *fs);
@@ -157,10 +157,9 @@ struct use {
 /*
  * What processes, but this one, have mapped, or have open as well, of the nodes that
  * are mounted in any mount namespace. Whose process we may not look at is not found.
+ * *nr_mounts, if not NULL, is how many mounts of nodes these namespaces show together.
  */
-size_t uses_read(bool open_too, struct use **uses);
-/* How many mounts of nodes the mount namespaces of all processes show together. */
-size_t mounts_seen(void);
+size_t uses_read(bool open_too, struct use **uses, size_t *nr_mounts);
 void uses_free(struct use *uses, size_t nr);
 bool use_is_of(const struct use *use, const struct stat *st);
 bool sees_all_processes(void);

@@ -73,15 +73,6 @@ static void find_mounts(struct search *search)
 		closedir(dir);
 }
 
-size_t mounts_seen(void)
-{
-	struct search search = { };
-
-	find_mounts(&search);
-	free(search.mounts);
-	return search.nr_mounts;
-}
-
 static bool is_ours(const struct search *search, dev_t dev)
 {
 	size_t i;
@@ -146,7 +137,7 @@ static void search_open(struct search *search, pid_t pid)
 		closedir(dir);
 }
 
-size_t uses_read(bool open_too, struct use **uses)
+size_t uses_read(bool open_too, struct use **uses, size_t *nr_mounts)
 {
 	char *path = xasprintf("%s/proc", sysroot);
 	struct search search = { };
@@ -155,6 +146,8 @@ size_t uses_read(bool open_too, struct use **uses)
 	uint64_t pid;
 
 	find_mounts(&search);
+	if (nr_mounts)
+		*nr_mounts = search.nr_mounts;
 	if (search.nr_mounts)
 		dir = opendir(path);
 	free(path);

@@ -78,6 +78,13 @@ static u64 group_nr(const struct gmpool_extent *extent, u64 block)
 	       phys / GMPOOL_GIANT_BLOCKS;
 }
 
+/* The first block of group @nr of @extent. */
+static u64 gmpool_group_start(const struct gmpool_extent *extent, u64 nr)
+{
+	return nr ? giant_up(extent, extent->first + 1) +
+		    (nr - 1) * GMPOOL_GIANT_BLOCKS : extent->first;
+}
+
 static u64 nr_groups(const struct gmpool_extent *extent)
 {
 	return extent->size >> GMPOOL_BLOCK_SHIFT ?
@@ -149,10 +156,7 @@ static void update_index(struct gmpool_bitmap *map, const struct gmpool_run *run
 		for (; block < min(run_end, extent_end(extent)); block = end) {
 			end = group_end(extent, block);
 			nr = group_nr(extent, block);
-			start = extent->first;
-			if (nr)
-				start = giant_up(extent, extent->first + 1) +
-					(nr - 1) * GMPOOL_GIANT_BLOCKS;
+			start = gmpool_group_start(extent, nr);
 			update_group(map, &groups[nr], start, end);
 		}
 	}
@@ -299,8 +303,7 @@ static const struct gmpool_extent *extent_of(const struct gmpool_bitmap *map,
 	for (i = 0; i < map->nr_extents; i++) {
 		const struct gmpool_extent *extent = &map->extents[i];
 
-		if (block >= extent->first &&
-		    block < extent_end(extent))
+		if (block >= extent->first && block < extent_end(extent))
 			return extent;
 	}
 	return NULL;
@@ -404,22 +407,16 @@ static void search_from(struct search *search, u64 block)
 	const struct gmpool_bitmap *map = search->map;
 	const struct gmpool_bitmap_group *groups = map->index->groups;
 	const struct gmpool_extent *extent;
-	u64 from, nr;
+	u64 nr;
 	u32 i;
 
 	for (i = 0; i < map->nr_extents; i++, groups += nr_groups(extent)) {
 		extent = &map->extents[i];
 		if (block >= extent_end(extent))
 			continue;
-		from = extent->first;
-		nr = 0;
-		if (block > from) {
-			nr = group_nr(extent, block);
-			if (nr)
-				from = giant_up(extent, from + 1) +
-				       (nr - 1) * GMPOOL_GIANT_BLOCKS;
-		}
-		search_extent(search, extent, groups + nr, from);
+		nr = block > extent->first ? group_nr(extent, block) : 0;
+		search_extent(search, extent, groups + nr,
+			      gmpool_group_start(extent, nr));
 		if (found_best(search))
 			return;
 	}

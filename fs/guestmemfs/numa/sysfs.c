@@ -436,15 +436,20 @@ static size_t bitmap_part(const struct gmpool *pool, loff_t off, size_t count)
 	return off >= size ? 0 : min_t(u64, count, size - off);
 }
 
+/* The same for a reader: the bitmaps tell where memory is. */
+static size_t gmpool_bitmap_readable(const struct gmpool *pool, loff_t off,
+				     size_t count)
+{
+	return capable(CAP_SYS_ADMIN) ? bitmap_part(pool, off, count) : 0;
+}
+
 static ssize_t bitmap_used_read(struct file *file, struct kobject *kobj,
 				const struct bin_attribute *attr, char *buf,
 				loff_t off, size_t count)
 {
 	struct gmpool *pool = to_pool(kobj);
 
-	if (!capable(CAP_SYS_ADMIN))
-		return 0;
-	count = bitmap_part(pool, off, count);
+	count = gmpool_bitmap_readable(pool, off, count);
 	guard(spinlock)(&pool->lock);
 	if (!known(pool) || !pool->blocks.taken)
 		return 0;
@@ -460,9 +465,7 @@ static ssize_t bitmap_dirty_read(struct file *file, struct kobject *kobj,
 	const u8 *taken, *unclean;
 	size_t i;
 
-	if (!capable(CAP_SYS_ADMIN))
-		return 0;
-	count = bitmap_part(pool, off, count);
+	count = gmpool_bitmap_readable(pool, off, count);
 	guard(spinlock)(&pool->lock);
 	if (!known(pool) || !pool->blocks.taken)
 		return 0;
@@ -482,9 +485,7 @@ static ssize_t bitmap_poison_read(struct file *file, struct kobject *kobj,
 	void *entry;
 	u64 bit;
 
-	if (!capable(CAP_SYS_ADMIN))
-		return 0;
-	count = bitmap_part(pool, off, count);
+	count = gmpool_bitmap_readable(pool, off, count);
 	if (!known(pool) || !count)
 		return 0;
 	memset(buf, 0, count);
