@@ -57,7 +57,7 @@ static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
 		spin_unlock(&sb->s_inode_list_lock);
 
 		/* The reference keeps this place in the list. */
-		iput(last);
+		gmfs_delayed_iput(last);
 		last = inode;
 		if (gmfs_unmap_failed(inode, block, file_block))
 			return inode;
@@ -65,7 +65,7 @@ static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
 		spin_lock(&sb->s_inode_list_lock);
 	}
 	spin_unlock(&sb->s_inode_list_lock);
-	iput(last);
+	gmfs_delayed_iput(last);
 	return NULL;
 }
 
@@ -76,8 +76,7 @@ static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
  * @pgoff: filled: where in the file the block starts, in pages
  *
  * The super block is held as long as the mapping is used: the last umount() would
- * else find an inode that is in use. No lock of the super block is held, so that
- * the last iput() of a deleted file can wait until the node is thawed.
+ * else find an inode that is in use.
  *
  * Context: process context, may sleep; takes the invalidate_lock of files.
  *
@@ -113,6 +112,6 @@ void gmfs_put_failed(struct address_space *mapping)
 {
 	struct super_block *sb = mapping->host->i_sb;
 
-	iput(mapping->host);
+	gmfs_delayed_iput(mapping->host);
 	deactivate_super(sb);
 }

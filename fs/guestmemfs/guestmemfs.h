@@ -7,6 +7,7 @@
 
 #include <linux/fs.h>
 #include <linux/guestmem_pool.h>
+#include <linux/llist.h>
 #include <linux/mempolicy.h>
 #include <linux/mutex.h>
 #include <linux/rwsem.h>
@@ -56,6 +57,8 @@ enum gmfs_leaf {
  * @frozen: the administrator wants it frozen
  * @sb_frozen: it is, by us
  * @freeze_work: freezes what has been mounted
+ * @delayed_iputs: inodes whose last reference gmfs_delayed_iput() was given
+ * @delayed_iput_work: drops those references
  *
  * Made at boot, and there as long as the kernel is, also if the pool has failed.
  */
@@ -78,6 +81,8 @@ struct gmfs_fs {
 	bool frozen;
 	bool sb_frozen;
 	struct work_struct freeze_work;
+	struct llist_head delayed_iputs;
+	struct work_struct delayed_iput_work;
 };
 
 /**
@@ -133,6 +138,8 @@ struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 void gmfs_inherit_flags(struct inode *inode, struct inode *dir);
 void gmfs_inode_write(struct inode *inode);
 void gmfs_release(struct gmfs_fs *fs, struct gmfs_ino *gi);
+void gmfs_delayed_iput_init(struct gmfs_fs *fs);
+void gmfs_delayed_iput(struct inode *inode);
 int gmfs_change(struct mnt_idmap *idmap, struct inode *inode,
 		const struct iattr *attr);
 int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,

@@ -8,9 +8,11 @@
 #include <linux/fs.h>
 #include <linux/fileattr.h>
 #include <linux/kdev_t.h>
+#include <linux/llist.h>
 #include <linux/mm.h>
 #include <linux/posix_acl.h>
 #include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "guestmemfs.h"
 
@@ -352,6 +354,65 @@ static void gmfs_evict_inode(struct inode *inode)
 	sb_start_intwrite(inode->i_sb);
 	gmfs_release(fs, gi);
 	sb_end_intwrite(inode->i_sb);
+}
+
+/* The last reference of an inode, and an active one of its super block. */
+struct gmfs_delayed_iput {
+	struct llist_node node;
+	struct inode *inode;
+};
+
+static void gmfs_delayed_iput_run(struct work_struct *work)
+{
+	struct gmfs_fs *fs = container_of(work, struct gmfs_fs,
+					  delayed_iput_work);
+	struct llist_node *list = llist_del_all(&fs->delayed_iputs);
+	struct gmfs_delayed_iput *delayed, *next;
+	struct super_block *sb;
+
+	llist_for_each_entry_safe(delayed, next, list, node) {
+		sb = delayed->inode->i_sb;
+		iput(delayed->inode);
+		deactivate_super(sb);
+		kfree(delayed);
+	}
+}
+
+/**
+ * gmfs_delayed_iput_init - prepare a file system for gmfs_delayed_iput()
+ * @fs: the file system
+ *
+ * Context: boot.
+ */
+void __init gmfs_delayed_iput_init(struct gmfs_fs *fs)
+{
+	init_llist_head(&fs->delayed_iputs);
+	INIT_WORK(&fs->delayed_iput_work, gmfs_delayed_iput_run);
+}
+
+/**
+ * gmfs_delayed_iput - drop a reference of an inode, and do not wait for the thaw
+ * @inode: inode, or NULL; the caller holds an active reference of its super block
+ *
+ * The last iput() of a deleted file frees its blocks, which waits while the node is
+ * frozen. Memory failure and LUO hold locks meanwhile that all of the machine needs.
+ * For them a worker, one for each node, drops the last reference, as in btrfs.
+ *
+ * Context: process context, may sleep for memory.
+ */
+void gmfs_delayed_iput(struct inode *inode)
+{
+	struct gmfs_delayed_iput *delayed;
+	struct gmfs_fs *fs;
+
+	if (!inode || iput_if_not_last(inode))
+		return;
+	fs = GMFS_SB(inode->i_sb);
+	delayed = kmalloc_obj(*delayed, GFP_KERNEL | __GFP_NOFAIL);
+	delayed->inode = inode;
+	atomic_inc(&inode->i_sb->s_active);
+	llist_add(&delayed->node, &fs->delayed_iputs);
+	queue_work(system_dfl_wq, &fs->delayed_iput_work);
 }
 
 /**

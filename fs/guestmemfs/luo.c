@@ -27,9 +27,12 @@
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
 #include <linux/liveupdate.h>
+#include <linux/llist.h>
 #include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/sched/mm.h>
+#include <linux/slab.h>
+#include <linux/workqueue.h>
 
 #include "guestmemfs.h"
 
@@ -49,14 +52,13 @@ static void set_feature(struct gmfs_image *img)
 	gmfs_dirty(img, img->super);
 }
 
-/* The inode's record says how often it is preserved; frozen, it waits. */
-static void count_preserved(struct inode *inode, int more)
+/* The inode's record says how often it is preserved. */
+static void gmfs_luo_count(struct inode *inode, int more)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
 	struct gmfs_inode_ser *rec = GMFS_I(inode)->gi->rec;
 	unsigned int flags;
 
-	sb_start_write(inode->i_sb);
 	inode_lock(inode);
 	flags = gmpool_op_begin(fs->pool);
 	set_feature(&fs->image);
@@ -64,9 +66,12 @@ static void count_preserved(struct inode *inode, int more)
 	gmfs_dirty(&fs->image, rec);
 	gmpool_op_end(fs->pool, flags);
 	inode_unlock(inode);
-	sb_end_write(inode->i_sb);
 }
 
+/*
+ * LUO holds the lock of the session, which the kexec needs too, so no callback may
+ * wait until an administrator thaws the node.
+ */
 static int gmfs_luo_preserve(struct liveupdate_file_op_args *args)
 {
 	struct file *file = args->file;
@@ -76,16 +81,21 @@ static int gmfs_luo_preserve(struct liveupdate_file_op_args *args)
 
 	if (fs->read_only)
 		return -EROFS;
+	if (!sb_start_write_trylock(inode->i_sb))
+		return -EBUSY;
 	ser = kho_alloc_preserve(sizeof(*ser));
-	if (IS_ERR(ser))
+	if (IS_ERR(ser)) {
+		sb_end_write(inode->i_sb);
 		return PTR_ERR(ser);
+	}
 	memcpy(ser->uuid, gmpool_uuid(fs->pool), sizeof(ser->uuid));
 	ser->ino = inode->i_ino;
 	ser->generation = inode->i_generation;
 	ser->access = file->f_flags & O_ACCMODE;
 	ser->pos = file->f_pos;
 
-	count_preserved(inode, 1);
+	gmfs_luo_count(inode, 1);
+	sb_end_write(inode->i_sb);
 	args->serialized_data = virt_to_phys(ser);
 	return 0;
 }
@@ -99,9 +109,13 @@ static int gmfs_luo_freeze(struct liveupdate_file_op_args *args)
 	return 0;
 }
 
+/*
+ * This cannot fail, so it changes the record of a frozen node as well. The count is
+ * for the next kernel alone: nothing that user space can see changes.
+ */
 static void gmfs_luo_unpreserve(struct liveupdate_file_op_args *args)
 {
-	count_preserved(file_inode(args->file), -1);
+	gmfs_luo_count(file_inode(args->file), -1);
 	kho_unpreserve_free(phys_to_virt(args->serialized_data));
 }
 
@@ -117,17 +131,15 @@ static struct gmpool *gmfs_luo_pool(const struct gmfs_file_ser *ser)
 }
 
 /*
- * The inode that was preserved, with a mount of its node in @mnt. -EUCLEAN,
- * -ENODEV and -ESTALE are final: the file cannot be found any more.
+ * The inode that was preserved, with a mount of its node in @mnt. -ENODEV and
+ * -ESTALE are final: the file cannot be found any more.
  */
-static struct inode *gmfs_luo_find(u64 phys, struct gmfs_file_ser *ser,
+static struct inode *gmfs_luo_find(const struct gmfs_file_ser *ser,
 				   struct vfsmount **mnt)
 {
 	struct gmpool *pool;
 	struct inode *inode;
 
-	if (!gmpool_read_handed_over(ser, phys, sizeof(*ser)))
-		return ERR_PTR(-EUCLEAN);
 	pool = gmfs_luo_pool(ser);
 	if (!pool)
 		return ERR_PTR(-ENODEV);
@@ -186,7 +198,10 @@ static int gmfs_luo_retrieve(struct liveupdate_file_op_args *args)
 	struct inode *inode;
 	struct file *file;
 
-	inode = gmfs_luo_find(args->serialized_data, &ser, &mnt);
+	if (gmpool_read_handed_over(&ser, args->serialized_data, sizeof(ser)))
+		inode = gmfs_luo_find(&ser, &mnt);
+	else
+		inode = ERR_PTR(-EUCLEAN);
 	if (IS_ERR(inode)) {
 		pr_err("an open file of inode %llu cannot be retrieved (%pe)\n",
 		       ser.ino, inode);
@@ -198,36 +213,69 @@ static int gmfs_luo_retrieve(struct liveupdate_file_op_args *args)
 		kho_restore_free(phys_to_virt(args->serialized_data));
 		args->file = file;
 	}
-	iput(inode);
+	gmfs_delayed_iput(inode);
 	mntput(mnt);
 	return PTR_ERR_OR_ZERO(file);
 }
 
-static void gmfs_luo_finish(struct liveupdate_file_op_args *args)
-{
+/* A file that was not asked for until the end of its session. */
+struct gmfs_luo_unclaimed {
+	struct llist_node node;
 	struct gmfs_file_ser ser;
+};
+
+static LLIST_HEAD(gmfs_luo_unclaimed);
+
+static void gmfs_luo_drop(const struct gmfs_file_ser *ser)
+{
 	struct vfsmount *mnt;
 	struct inode *inode;
+
+	/* To give up would keep the file's memory until the next kexec. */
+	while (PTR_ERR_OR_ZERO(inode = gmfs_luo_find(ser, &mnt)) == -ENOMEM)
+		memalloc_retry_wait(GFP_KERNEL);
+	if (IS_ERR(inode))
+		return;
+	gmfs_luo_unhold(inode);
+	gmfs_delayed_iput(inode);
+	mntput(mnt);
+}
+
+static void gmfs_luo_drop_unclaimed(struct work_struct *work)
+{
+	struct llist_node *list = llist_del_all(&gmfs_luo_unclaimed);
+	struct gmfs_luo_unclaimed *file, *next;
+
+	llist_for_each_entry_safe(file, next, llist_reverse_order(list), node) {
+		gmfs_luo_drop(&file->ser);
+		kfree(file);
+		cond_resched();
+	}
+}
+
+static DECLARE_WORK(gmfs_luo_unclaimed_work, gmfs_luo_drop_unclaimed);
+
+/*
+ * Neither can this fail, nor is it called again. A worker does the rest: the task can
+ * be one that ends, in a memory cgroup that has no memory left.
+ */
+static void gmfs_luo_finish(struct liveupdate_file_op_args *args)
+{
+	struct gmfs_luo_unclaimed *file;
 
 	/* It was retrieved: nothing is left to be done. */
 	if (args->retrieve_status > 0)
 		return;
-	/* Neither can this fail, nor is it called again. */
-	for (;;) {
-		inode = gmfs_luo_find(args->serialized_data, &ser, &mnt);
-		if (PTR_ERR_OR_ZERO(inode) != -ENOMEM)
-			break;
-		memalloc_retry_wait(GFP_KERNEL);
-	}
+	file = kmalloc_obj(*file, GFP_KERNEL | __GFP_NOFAIL);
 	/* There is no record at that address that KHO could free. */
-	if (PTR_ERR_OR_ZERO(inode) == -EUCLEAN)
+	if (!gmpool_read_handed_over(&file->ser, args->serialized_data,
+				     sizeof(file->ser))) {
+		kfree(file);
 		return;
-	if (!IS_ERR(inode)) {
-		gmfs_luo_unhold(inode);
-		iput(inode);
-		mntput(mnt);
 	}
 	kho_restore_free(phys_to_virt(args->serialized_data));
+	llist_add(&file->node, &gmfs_luo_unclaimed);
+	queue_work(system_dfl_wq, &gmfs_luo_unclaimed_work);
 }
 
 static const struct liveupdate_file_ops gmfs_luo_ops = {

@@ -413,18 +413,18 @@ static int gmfs_configure(struct fs_context *fc, struct gmfs_fs *fs)
 {
 	struct inode *root = d_inode(fc->root);
 	struct gmfs_mount *mnt = fc->fs_private;
+	bool differs = root_differs(root, &mnt->root);
 	int err = 0;
 
-	if (root_differs(root, &mnt->root)) {
-		if (root->i_sb->s_writers.frozen != SB_UNFROZEN) {
-			errorfc(fc, "mode=, uid= and gid= cannot be set while node %d is frozen",
-				gmpool_nid(fs->pool));
-			return -EBUSY;
-		}
-		err = set_root(fc, root);
+	if (differs && root->i_sb->s_writers.frozen != SB_UNFROZEN) {
+		errorfc(fc, "mode=, uid= and gid= cannot be set while node %d is frozen",
+			gmpool_nid(fs->pool));
+		return -EBUSY;
 	}
-	if (!err && mnt->has_max_inodes)
+	if (mnt->has_max_inodes)
 		err = limit_inodes(fc, fs);
+	if (!err && differs)
+		err = set_root(fc, root);
 	if (err)
 		return err;
 	WRITE_ONCE(fs->prefault, mnt->prefault);
@@ -853,6 +853,7 @@ static void __init gmfs_start(struct gmpool *pool)
 	mutex_init(&fs->lock);
 	mutex_init(&fs->freeze_lock);
 	INIT_WORK(&fs->freeze_work, gmfs_freeze_mounted);
+	gmfs_delayed_iput_init(fs);
 	fs->user.get_mapping = gmfs_get_failed;
 	fs->user.put_mapping = gmfs_put_failed;
 	fs->user.freeze = gmfs_freeze;
