@@ -337,25 +337,15 @@ static bool next_part(struct gmpool *pool, struct gmpool_bitmap_ser **maps,
 /* Blocks of @run, all free, count as clean if they are. */
 static void put_clean(struct gmpool *pool, const struct gmpool_run *run)
 {
-	struct gmpool_run clean;
 	struct part part;
 	u64 done = 0;
-	u32 start;
-	u32 end;
 
 	lockdep_assert_held(&pool->lock);
 
-	while (next_part(pool, pool->dirty, run, &done, &part)) {
-		for (start = part.start; ; start = end) {
-			start = find_next_zero_bit(part.bits, part.end, start);
-			if (start >= part.end)
-				break;
-			end = find_next_bit(part.bits, part.end, start);
-			clean.start = part.first + start;
-			clean.count = end - start;
-			WARN_ON_ONCE(gmpool_bitmap_put(&pool->clean, &clean));
-		}
-	}
+	while (next_part(pool, pool->dirty, run, &done, &part))
+		WARN_ON_ONCE(gmpool_bitmap_put_clear(&pool->clean, part.first,
+						     part.bits, part.start,
+						     part.end));
 }
 
 /**
@@ -755,25 +745,27 @@ void gmpool_sync_super(struct gmpool *pool)
  * gmpool_init_blocks - build the allocator of a pool from its bitmaps
  * @pool: the pool, with metadata
  *
- * Context: process context, may sleep; the pool has no users.
+ * Context: process context, may sleep; the pool has no users. Takes gmpool.lock.
  *
- * Return: 0, or -ENOMEM.
+ * Return: 0; -ENOMEM, and then the pool has none.
  */
 int gmpool_init_blocks(struct gmpool *pool)
 {
 	struct gmpool_run run = { .count = pool->total_blocks };
+	struct gmpool_bitmap blocks = {}, clean = {};
 	u32 start, end;
 	u64 first;
 	int err;
 
-	err = gmpool_bitmap_init(&pool->blocks, pool->extents,
-				 pool->nr_extents);
+	err = gmpool_bitmap_init(&blocks, pool->extents, pool->nr_extents);
 	if (!err)
-		err = gmpool_bitmap_init(&pool->clean, pool->extents,
+		err = gmpool_bitmap_init(&clean, pool->extents,
 					 pool->nr_extents);
-	if (err)
+	if (err) {
+		gmpool_bitmap_destroy(&blocks);
 		return err;
-	gmpool_bitmap_take(&pool->clean, &run);
+	}
+	gmpool_bitmap_take(&clean, &run);
 
 	for (first = 0; first < pool->total_blocks; first += GMPOOL_BITMAP_BITS) {
 		struct gmpool_bitmap_ser *map;
@@ -783,11 +775,14 @@ int gmpool_init_blocks(struct gmpool *pool)
 				      GMPOOL_BITMAP_BITS) {
 			run.start = first + start;
 			run.count = end - start;
-			gmpool_bitmap_take(&pool->blocks, &run);
+			gmpool_bitmap_take(&blocks, &run);
 		}
 	}
 
+	/* sysfs and memory failure find both bitmaps, or none. */
 	guard(spinlock)(&pool->lock);
+	pool->blocks = blocks;
+	pool->clean = clean;
 	for (run.start = 0; ; run.start += run.count) {
 		run.start = find_next_zero_bit(pool->blocks.taken,
 					       pool->total_blocks, run.start);
@@ -805,7 +800,10 @@ int gmpool_init_blocks(struct gmpool *pool)
 	return 0;
 }
 
-static void freeze(struct work_struct *work)
+/* Has a rescuer: a kexec must not wait for memory for a worker. */
+static struct workqueue_struct *freeze_wq;
+
+static void gmpool_freeze_work(struct work_struct *work)
 {
 	struct gmpool *pool = container_of(work, struct gmpool, freeze_work);
 
@@ -836,9 +834,9 @@ static int gmpool_reboot(struct notifier_block *nb, unsigned long action,
 		return NOTIFY_DONE;
 	/* Each waits for an RCU grace period: all of them for the same one. */
 	list_for_each_entry(pool, &gmpool_list, list) {
-		INIT_WORK(&pool->freeze_work, freeze);
+		INIT_WORK(&pool->freeze_work, gmpool_freeze_work);
 		if (pool->super || pool->state != GMPOOL_FAILED)
-			queue_work(system_dfl_wq, &pool->freeze_work);
+			queue_work(freeze_wq, &pool->freeze_work);
 	}
 	list_for_each_entry(pool, &gmpool_list, list)
 		flush_work(&pool->freeze_work);
@@ -982,7 +980,9 @@ static int __init gmpool_init(void)
 	if (list_empty(&gmpool_list))
 		return 0;
 
-	err = gmpool_zero_init();
+	freeze_wq = alloc_workqueue("gmpool_freeze",
+				    WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	err = freeze_wq ? gmpool_zero_init() : -ENOMEM;
 	if (!err)
 		err = gmpool_scrub_init();
 	/* Those in use have their node's number for a name, others what is left. */
