@@ -348,9 +348,12 @@ def unprivileged():
     def as_nobody():
         opened = [open(n.path(name), "rb", buffering=0)
                   for n in nodes() for name in ("extents", *BITMAPS)]
+        checks = [open(n.path("check"), "rb", buffering=0) for n in nodes()]
         become_nobody()
         for f in opened:
             same(f.read(), b"", f"{f.name} that root has opened, without CAP_SYS_ADMIN")
+        for f in checks:
+            same(error_of(f.read), "EPERM", f"{f.name} that root has opened")
         for node in nodes():
             for name in os.listdir(node.dir):
                 path = node.path(name)

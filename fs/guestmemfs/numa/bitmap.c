@@ -592,7 +592,26 @@ static bool run_valid(const struct gmpool_bitmap *map,
 }
 
 /* bitmap_set() and bitmap_clear() count in 32 bits. */
-#define BITMAP_STEP	BIT_ULL(30)
+#define GMPOOL_BITMAP_STEP	BIT_ULL(30)
+
+/* The caller brings the index up to date. */
+static void gmpool_bitmap_mark(struct gmpool_bitmap *map, u64 start, u64 count,
+			       bool taken)
+{
+	u64 done, step;
+
+	for (done = 0; done < count; done += step) {
+		step = min(count - done, GMPOOL_BITMAP_STEP);
+		if (taken)
+			bitmap_set(map->taken, start + done, step);
+		else
+			bitmap_clear(map->taken, start + done, step);
+	}
+	if (taken)
+		map->nr_free -= count;
+	else
+		map->nr_free += count;
+}
 
 /**
  * gmpool_bitmap_take - take blocks
@@ -606,19 +625,13 @@ static bool run_valid(const struct gmpool_bitmap *map,
  */
 int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run)
 {
-	u64 done, step;
-
 	if (!run_valid(map, run))
 		return -EINVAL;
 	if (find_next_bit(map->taken, run->start + run->count, run->start) <
 	    run->start + run->count)
 		return -EBUSY;
 
-	for (done = 0; done < run->count; done += step) {
-		step = min(run->count - done, BITMAP_STEP);
-		bitmap_set(map->taken, run->start + done, step);
-	}
-	map->nr_free -= run->count;
+	gmpool_bitmap_mark(map, run->start, run->count, true);
 	update_index(map, run);
 	return 0;
 }
@@ -633,17 +646,26 @@ int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run)
 void gmpool_bitmap_take_free(struct gmpool_bitmap *map,
 			     const struct gmpool_run *run)
 {
-	u64 end = run->start + run->count;
-	struct gmpool_run part;
+	u64 start, next, end = run->start + run->count;
+	u64 nr_free = map->nr_free;
 
-	for (part.start = run->start; ; part.start += part.count) {
-		part.start = find_next_zero_bit(map->taken, end, part.start);
-		if (part.start >= end)
-			return;
-		part.count = find_next_bit(map->taken, end, part.start) -
-			     part.start;
-		gmpool_bitmap_take(map, &part);
+	for (start = run->start; ; start = next) {
+		start = find_next_zero_bit(map->taken, end, start);
+		if (start >= end)
+			break;
+		next = find_next_bit(map->taken, end, start);
+		gmpool_bitmap_mark(map, start, next - start, true);
 	}
+	if (map->nr_free != nr_free)
+		update_index(map, run);
+}
+
+static bool gmpool_bitmap_all_taken(const struct gmpool_bitmap *map,
+				    const struct gmpool_run *run)
+{
+	u64 end = run->start + run->count;
+
+	return find_next_zero_bit(map->taken, end, run->start) >= end;
 }
 
 /**
@@ -658,20 +680,47 @@ void gmpool_bitmap_take_free(struct gmpool_bitmap *map,
  */
 int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run)
 {
-	u64 done, step;
-
-	if (!run_valid(map, run))
-		return -EINVAL;
-	if (find_next_zero_bit(map->taken, run->start + run->count, run->start) <
-	    run->start + run->count)
+	if (!run_valid(map, run) || !gmpool_bitmap_all_taken(map, run))
 		return -EINVAL;
 
-	for (done = 0; done < run->count; done += step) {
-		step = min(run->count - done, BITMAP_STEP);
-		bitmap_clear(map->taken, run->start + done, step);
-	}
-	map->nr_free += run->count;
+	gmpool_bitmap_mark(map, run->start, run->count, false);
 	update_index(map, run);
+	map->index->longest = U64_MAX;
+	return 0;
+}
+
+/**
+ * gmpool_bitmap_put_clear - give those blocks back that have no bit in a mask
+ * @map: where
+ * @first: the block of bit 0 in @mask
+ * @mask: bits set are for blocks that stay as they are
+ * @start: first bit to look at
+ * @end: bit to stop at, above @start
+ *
+ * Context: the caller holds what guards @map.
+ *
+ * Return: 0; -EINVAL if it is not within the pool, or if one of the blocks is free
+ * already, and then nothing was changed.
+ */
+int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
+			    const unsigned long *mask, u32 start, u32 end)
+{
+	struct gmpool_run all = { .start = first + start, .count = end - start };
+	u32 from, to;
+
+	if (!run_valid(map, &all))
+		return -EINVAL;
+	from = start;
+	for_each_clear_bitrange_from(from, to, mask, end) {
+		struct gmpool_run run = { .start = first + from, .count = to - from };
+
+		if (!gmpool_bitmap_all_taken(map, &run))
+			return -EINVAL;
+	}
+	from = start;
+	for_each_clear_bitrange_from(from, to, mask, end)
+		gmpool_bitmap_mark(map, first + from, to - from, false);
+	update_index(map, &all);
 	map->index->longest = U64_MAX;
 	return 0;
 }

@@ -54,6 +54,8 @@ int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run);
 void gmpool_bitmap_take_free(struct gmpool_bitmap *map,
 			     const struct gmpool_run *run);
 int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run);
+int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
+			    const unsigned long *mask, u32 start, u32 end);
 u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map);
 u64 gmpool_bitmap_giants(const struct gmpool_bitmap *map);
 

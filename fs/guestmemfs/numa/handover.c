@@ -245,7 +245,7 @@ int gmpool_create_metadata(struct gmpool *pool)
 static void *handed_over(u64 phys, u64 size)
 {
 	u64 pfn = PHYS_PFN(phys);
-	u64 end = pfn + PHYS_PFN(size);
+	u64 end = pfn + PFN_UP(offset_in_page(phys) + size);
 
 	/* By pfns, for an address can be so high that its end is 0. */
 	for (; pfn < end; pfn++)

@@ -91,7 +91,10 @@ static bool scrub_next(struct scrub_job *job)
 
 	if (!next_block(job, &block))
 		return false;
-	if (gmpool_is_dirty(job->pool, block))
+	/* One that has failed since it was claimed is replaced: a store may fail. */
+	if (gmpool_is_dirty(job->pool, block) &&
+	    !gmpool_has_poison(job->pool, block * GMPOOL_BLOCK_PAGES,
+			       GMPOOL_BLOCK_PAGES))
 		scrub_block(job->pool, block, false);
 	cond_resched();
 	return true;
