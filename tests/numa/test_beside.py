@@ -229,3 +229,17 @@ def test_huge_pages(vm):
     """, nodes=2, mem="3G", append="hugepages=0:600,1:100 guestmemfs=60%", boots=1,
        expect=[r"guestmem_pool: node 0: a pool of \d+ MiB is too large, at most \d+ MiB are allowed",
                r"guestmem_pool: node 0: hugepages= and hugetlb_cma= ask for 1200 MiB there"])
+
+
+def test_hugetlb_cma(vm):
+    """KHO sets aside twice as much as hugetlb_cma= takes, on its node and once more for all: a pool
+    that leaves room for the gigabyte alone is refused, or KHO would turn itself off."""
+    vm(r"""
+    dmesg | grep -q 'hugetlb_cma: reserved 1024 MiB on node 1' || die "hugetlb_cma"
+    [ -d /sys/kernel/debug/kho/out ] || die "KHO is off"
+    fails fsmount guestmemfs /mnt node=1
+    mount_node 0
+    """, topology="node=0,cpus=0,mem=1G;node=1,mem=12G",
+       append="hugetlb_cma=1:1G guestmemfs=0:256M,1:8G", boots=1,
+       expect=[r"guestmem_pool: node 1: a pool of 8192 MiB is too large, at most \d+ MiB are allowed",
+               r"guestmem_pool: node 1: hugepages= and hugetlb_cma= ask for 1024 MiB there"])

@@ -28,6 +28,7 @@
 #include <linux/string.h>
 #include <linux/topology.h>
 
+#include <asm/cpufeature.h>
 #include <asm/sections.h>
 #include <asm/setup.h>
 
@@ -159,7 +160,7 @@ struct huge_pages {
 /**
  * struct huge_cma - what hugetlb_cma= asks for, of a node or of all
  * @bytes: size
- * @percent: share of what pools have left, if not 0
+ * @percent: share of what pools leave, if not 0
  */
 struct huge_cma {
 	u64 bytes;
@@ -175,12 +176,19 @@ static struct huge_cma huge_cma_all __initdata;
 static struct huge_cma huge_cma[MAX_NUMNODES] __initdata;
 static bool huge_cma_by_node __initdata;
 
+/* hugetlb takes 1 GiB for no size, and hugetlb_cma= for nothing, without these. */
+static bool __init has_gigantic_pages(void)
+{
+	return boot_cpu_has(X86_FEATURE_GBPAGES);
+}
+
 static enum huge_size __init parse_huge_size(const char *s)
 {
 	u64 size = s ? memparse(s, NULL) : 0;
 
-	return size == PMD_SIZE ? HUGE_2M :
-	       size == GMPOOL_GIANT_SIZE ? HUGE_1G : HUGE_INVALID;
+	if (size == GMPOOL_GIANT_SIZE && has_gigantic_pages())
+		return HUGE_1G;
+	return size == PMD_SIZE ? HUGE_2M : HUGE_INVALID;
 }
 
 /*
@@ -263,8 +271,11 @@ static int __init hugetlb_cma_setup(char *s)
 			s += len;
 		}
 		nr = memparse(s, &s);
+		/* hugetlb does not take that one. */
+		if (*s == '%' && nr > 100)
+			return 0;
 		cma->bytes = *s == '%' ? 0 : nr;
-		cma->percent = *s == '%' ? min(nr, 100ULL) : 0;
+		cma->percent = *s == '%' ? nr : 0;
 		s += *s == '%';
 		if (cma == &huge_cma_all || *s != ',')
 			return 0;
@@ -943,74 +954,131 @@ static bool __init reaches_above(int nid, int other)
 }
 
 /*
+ * Bytes of node @other beside its pool, if the pool of @nid has @size bytes, and the
+ * others what they are to have.
+ */
+static u64 __init left_on(int other, int nid, u64 size)
+{
+	u64 total = node_size(other);
+	u64 taken;
+
+	if (other == nid)
+		taken = size;
+	else
+		taken = node_isset(other, wanted) ? asked_on(other) : 0;
+	return total - min(taken, total);
+}
+
+/* As good as all of a machine, and times GMPOOL_MAX_SCALE still within 64 bits. */
+#define HUGE_MOST	BIT_ULL(50)
+
+/* hugetlb_cma_reserve() rounds a share down, and takes no other broken size. */
+static u64 __init cma_bytes(const struct huge_cma *cma, u64 left)
+{
+	if (cma->percent)
+		return round_down(mul_u64_u64_div_u64(left, cma->percent, 100),
+				  GMPOOL_GIANT_SIZE);
+	if (!IS_ALIGNED(cma->bytes, GMPOOL_GIANT_SIZE))
+		return 0;
+	return min(cma->bytes, HUGE_MOST);
+}
+
+/*
+ * Bytes that hugetlb_cma= will take of all nodes, if the pool of @nid has @size bytes.
+ * A size for one node replaces that for all.
+ */
+static u64 __init cma_of_all(int nid, u64 size)
+{
+	u64 bytes = 0, left = 0;
+	int other;
+
+	if (!IS_ENABLED(CONFIG_HUGETLBFS) || !IS_ENABLED(CONFIG_CMA) ||
+	    !has_gigantic_pages())
+		return 0;
+	for_each_node_mask(other, with_memory) {
+		bytes += cma_bytes(&huge_cma[other], left_on(other, nid, size));
+		left += left_on(other, nid, size);
+	}
+	if (!huge_cma_by_node)
+		bytes = cma_bytes(&huge_cma_all, left);
+	return min(bytes, HUGE_MOST);
+}
+
+/* Of that, those of node @nid. */
+static u64 __init cma_on(int nid, u64 size)
+{
+	u64 all = cma_of_all(nid, size);
+
+	if (all && huge_cma_by_node)
+		return cma_bytes(&huge_cma[nid], left_on(nid, nid, size));
+	/* As equal as whole gigabytes can be, the first nodes first. */
+	return min(all, round_up(DIV_ROUND_UP_ULL(all, nodes_weight(with_memory)),
+				 GMPOOL_GIANT_SIZE));
+}
+
+/*
+ * Bytes that hugepages= will take of a node: what is asked for there, and an equal
+ * share of what is asked for anywhere. KHO does not count them.
+ */
+static u64 __init huge_page_bytes(int nid, u64 size)
+{
+	u64 cma = cma_of_all(nid, size), bytes = 0, page, nr;
+	int i;
+
+	if (!IS_ENABLED(CONFIG_HUGETLBFS))
+		return 0;
+	for (i = 0; i < NR_HUGE_SIZES; i++) {
+		page = (i == HUGE_DEFAULT ? huge_default : i) == HUGE_1G ?
+		       GMPOOL_GIANT_SIZE : PMD_SIZE;
+		/* With hugetlb_cma= gigantic pages come from there, on all nodes. */
+		if (page == GMPOOL_GIANT_SIZE && cma)
+			continue;
+		nr = huge_pages[i].node[nid] +
+		     DIV_ROUND_UP_ULL(huge_pages[i].all, nodes_weight(with_memory));
+		bytes += min(nr, HUGE_MOST / page) * page;
+	}
+	return bytes;
+}
+
+/* Bytes that hugetlb will have of a node beside a pool of @size bytes. */
+static u64 __init huge_bytes(int nid, u64 size)
+{
+	return cma_on(nid, size) + huge_page_bytes(nid, size);
+}
+
+/*
  * The size of this area. It is sized by all that the kernel has allocated
- * early, the memory maps of what the pools leave of all nodes and the data of all
- * CPUs among that, less the area below 4 GiB. The pool of @nid has @size bytes,
- * the others what they are to have.
+ * early, the memory maps of what the pools leave of all nodes, the data of all
+ * CPUs and hugetlb_cma= among that, less the area below 4 GiB. The pool of @nid has
+ * @size bytes, the others what they are to have.
  */
 static u64 __init scratch_for_all(int nid, u64 size)
 {
 	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE,
 						NUMA_NO_NODE) -
 		    low_kernel_bytes() + KEEP_MACHINE;
-	u64 total, taken;
 	int other;
 
-	bytes += num_possible_cpus() * unit_size();
-	for_each_node_mask(other, with_memory) {
-		total = node_size(other);
-		if (other == nid)
-			taken = size;
-		else
-			taken = node_isset(other, wanted) ? asked_on(other) : 0;
-		bytes += memmap_size(total - min(taken, total));
-	}
+	bytes += num_possible_cpus() * unit_size() + cma_of_all(nid, size);
+	for_each_node_mask(other, with_memory)
+		bytes += memmap_size(left_on(other, nid, size));
 	return scratch_global + scratch_for(bytes);
 }
 
-static u64 __init cma_bytes(const struct huge_cma *cma, u64 left)
+/* Bytes that are allocated for good on a node beside a pool, less its memory maps. */
+static u64 __init kernel_bytes_beside(int nid, u64 size)
 {
-	return cma->percent ? div_u64(left, 100) * cma->percent : cma->bytes;
-}
-
-/*
- * Bytes that hugetlb will allocate on a node which has @left bytes beside its pool:
- * what is asked for there, and an equal share of what is asked for anywhere.
- */
-static u64 __init huge_bytes(int nid, u64 left)
-{
-	unsigned int nr_nodes = nodes_weight(with_memory);
-	u64 bytes = cma_bytes(&huge_cma[nid], left), pages, size;
-	int i;
-
-	/* A size for one node replaces that for all. */
-	if (!huge_cma_by_node)
-		bytes = huge_cma_all.percent ? cma_bytes(&huge_cma_all, left) :
-			DIV_ROUND_UP_ULL(huge_cma_all.bytes, nr_nodes);
-
-	for (i = 0; i < NR_HUGE_SIZES; i++) {
-		size = (i == HUGE_DEFAULT ? huge_default : i) == HUGE_1G ?
-		       GMPOOL_GIANT_SIZE : PMD_SIZE;
-		/* With hugetlb_cma= gigantic pages come from there. */
-		if (size == GMPOOL_GIANT_SIZE && bytes)
-			continue;
-		pages = huge_pages[i].node[nid] +
-			DIV_ROUND_UP_ULL(huge_pages[i].all, nr_nodes);
-		/* More than there can be is as good as none left. */
-		bytes += min(pages, U64_MAX / 4 / GMPOOL_GIANT_SIZE / NR_HUGE_SIZES) * size;
-	}
-	return bytes;
+	return kernel_bytes(nid) + cma_on(nid, size);
 }
 
 /* Bytes that must stay of a node beside a pool of @size bytes. */
 static u64 __init keep_on(int nid, u64 size)
 {
 	u64 for_all = nid == node_for_all ? scratch_for_all(nid, size) : 0;
-	u64 total = node_size(nid);
 
-	return gmpool_layout_keep(kernel_bytes(nid),
+	return gmpool_layout_keep(kernel_bytes_beside(nid, size),
 				  KEEP_NODE + scratch_node + for_all +
-				  huge_bytes(nid, total - min(size, total)),
+				  huge_page_bytes(nid, size),
 				  scratch_scale, GMPOOL_GRANULARITY);
 }
 
@@ -1034,7 +1102,7 @@ static bool __init pick(u64 size, u32 *nr)
 static u32 __init list_areas(int nid, u64 size, struct gmpool_area *areas)
 {
 	u64 maps = memmap_size(node_size(nid) - size);
-	u64 kernel = kernel_bytes(nid) + maps;
+	u64 kernel = kernel_bytes_beside(nid, size) + maps;
 	bool lowest = nid == node_for_low;
 	u32 nr = 0;
 
@@ -1175,7 +1243,7 @@ static void __init explain_refusal(int nid)
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
 	u64 allowed = largest_pool(nid, size);
 	u64 keep = keep_on(nid, GMPOOL_GRANULARITY);
-	u64 huge = huge_bytes(nid, node_size(nid) - min(size, node_size(nid)));
+	u64 huge = huge_bytes(nid, size);
 
 	/* It was too large before others were refused. Smaller fits either way. */
 	if (size && allowed == size)
