@@ -16,23 +16,23 @@
 
 #include "image.h"
 
-static unsigned int nr_pieces(u32 size)
+static unsigned int gmfs_attr_nr_pieces(u32 size)
 {
 	return DIV_ROUND_UP(size, GMFS_ATTR_PIECE);
 }
 
-static unsigned int piece_len(u32 size, u32 offset)
+static unsigned int gmfs_piece_len(u32 size, u32 offset)
 {
 	return min(size - offset, GMFS_ATTR_PIECE);
 }
 
-static unsigned int piece_slots(unsigned int len)
+static unsigned int gmfs_piece_slots(unsigned int len)
 {
 	return DIV_ROUND_UP(sizeof(struct gmfs_attr_ser) + len, GMFS_ATTR_SLOT);
 }
 
-static int attr_cmp(const struct gmfs_attr *attr, u8 kind, const char *name,
-		    unsigned int len)
+static int gmfs_attr_cmp(const struct gmfs_attr *attr, u8 kind,
+			 const char *name, unsigned int len)
 {
 	if (kind != attr->kind)
 		return kind < attr->kind ? -1 : 1;
@@ -42,7 +42,7 @@ static int attr_cmp(const struct gmfs_attr *attr, u8 kind, const char *name,
 }
 
 /* Puts @attr into the tree by name: 0, or -EEXIST. */
-static int attr_link(struct gmfs_ino *gi, struct gmfs_attr *attr)
+static int gmfs_attr_link(struct gmfs_ino *gi, struct gmfs_attr *attr)
 {
 	struct rb_node **at = &gi->attrs.rb_node;
 	struct rb_node *up = NULL;
@@ -50,8 +50,9 @@ static int attr_link(struct gmfs_ino *gi, struct gmfs_attr *attr)
 
 	while (*at) {
 		up = *at;
-		cmp = attr_cmp(rb_entry(up, struct gmfs_attr, node), attr->kind,
-			       gmfs_attr_name(attr), attr->name_len);
+		cmp = gmfs_attr_cmp(rb_entry(up, struct gmfs_attr, node),
+				    attr->kind, gmfs_attr_name(attr),
+				    attr->name_len);
 		if (!cmp)
 			return -EEXIST;
 		at = cmp < 0 ? &up->rb_left : &up->rb_right;
@@ -62,7 +63,7 @@ static int attr_link(struct gmfs_ino *gi, struct gmfs_attr *attr)
 }
 
 /* Gives the records back that there are, and @attr, which is in no tree. */
-static void attr_free(struct gmfs_image *img, struct gmfs_attr *attr)
+static void gmfs_attr_free(struct gmfs_image *img, struct gmfs_attr *attr)
 {
 	unsigned int i;
 
@@ -73,9 +74,10 @@ static void attr_free(struct gmfs_image *img, struct gmfs_attr *attr)
 	kfree(attr);
 }
 
-static struct gmfs_attr *attr_alloc(u64 id, u8 kind, u16 name_len, u32 size)
+static struct gmfs_attr *gmfs_attr_alloc(u64 id, u8 kind, u16 name_len,
+					 u32 size)
 {
-	unsigned int nr = nr_pieces(size);
+	unsigned int nr = gmfs_attr_nr_pieces(size);
 	struct gmfs_attr *attr;
 
 	attr = kzalloc_flex(*attr, pieces, nr, GFP_KERNEL_ACCOUNT);
@@ -90,8 +92,8 @@ static struct gmfs_attr *attr_alloc(u64 id, u8 kind, u16 name_len, u32 size)
 }
 
 /* Copies into a piece what of @src, at @at in the attribute, falls into it. */
-static void piece_fill(struct gmfs_attr_ser *rec, u32 at, const void *src,
-		       u32 len)
+static void gmfs_piece_fill(struct gmfs_attr_ser *rec, u32 at, const void *src,
+			    u32 len)
 {
 	u32 start = max(at, rec->offset);
 	u32 end = min(at + len, rec->offset + rec->len);
@@ -102,26 +104,27 @@ static void piece_fill(struct gmfs_attr_ser *rec, u32 at, const void *src,
 }
 
 /* An attribute whose records are complete, but in no tree. */
-static struct gmfs_attr *attr_new(struct gmfs_image *img,
-				  const struct gmfs_ino *gi, u8 kind,
-				  const char *name, unsigned int len,
-				  const void *value, size_t size)
+static struct gmfs_attr *gmfs_attr_new(struct gmfs_image *img,
+				       const struct gmfs_ino *gi, u8 kind,
+				       const char *name, unsigned int len,
+				       const void *value, size_t size)
 {
 	struct gmfs_attr *attr;
 	unsigned int i;
 
-	attr = attr_alloc(gmfs_cookie_take(img), kind, len, len + size);
+	attr = gmfs_attr_alloc(gmfs_cookie_take(img), kind, len, len + size);
 	if (!attr)
 		return ERR_PTR(-ENOMEM);
 
 	for (i = 0; i < attr->nr; i++) {
 		u32 offset = i * GMFS_ATTR_PIECE;
-		unsigned int bytes = piece_len(attr->size, offset);
+		unsigned int bytes = gmfs_piece_len(attr->size, offset);
 		struct gmfs_attr_ser *rec;
 
-		rec = gmfs_slot_alloc(img, &img->attrs, piece_slots(bytes));
+		rec = gmfs_slot_alloc(img, &img->attrs,
+				      gmfs_piece_slots(bytes));
 		if (IS_ERR(rec)) {
-			attr_free(img, attr);
+			gmfs_attr_free(img, attr);
 			return ERR_CAST(rec);
 		}
 		rec->ino = gi->ino;
@@ -130,10 +133,10 @@ static struct gmfs_attr *attr_new(struct gmfs_image *img,
 		rec->offset = offset;
 		rec->len = bytes;
 		rec->kind = kind;
-		rec->nr_slots = piece_slots(bytes);
+		rec->nr_slots = gmfs_piece_slots(bytes);
 		rec->name_len = len;
-		piece_fill(rec, 0, name, len);
-		piece_fill(rec, len, value, size);
+		gmfs_piece_fill(rec, 0, name, len);
+		gmfs_piece_fill(rec, len, value, size);
 		gmfs_dirty(img, rec);
 		attr->pieces[i] = rec;
 	}
@@ -158,7 +161,7 @@ struct gmfs_attr *gmfs_attr_find(const struct gmfs_ino *gi, u8 kind,
 
 	while (node) {
 		struct gmfs_attr *attr = rb_entry(node, struct gmfs_attr, node);
-		int cmp = attr_cmp(attr, kind, name, len);
+		int cmp = gmfs_attr_cmp(attr, kind, name, len);
 
 		if (!cmp)
 			return attr;
@@ -236,14 +239,14 @@ int gmfs_attr_set(struct gmfs_image *img, struct gmfs_ino *gi, u8 kind,
 
 	if (gmfs_cookie_next(img) >= GMFS_COOKIE_FULL)
 		return -ENOSPC;
-	attr = attr_new(img, gi, kind, name, len, value, size);
+	attr = gmfs_attr_new(img, gi, kind, name, len, value, size);
 	if (IS_ERR(attr))
 		return PTR_ERR(attr);
 
 	old = gmfs_attr_find(gi, kind, name, len);
 	if (old)
 		gmfs_attr_remove(img, gi, old);
-	attr_link(gi, attr);
+	gmfs_attr_link(gi, attr);
 	return 0;
 }
 
@@ -260,18 +263,18 @@ void gmfs_attr_remove(struct gmfs_image *img, struct gmfs_ino *gi,
 		      struct gmfs_attr *attr)
 {
 	rb_erase(&attr->node, &gi->attrs);
-	attr_free(img, attr);
+	gmfs_attr_free(img, attr);
 }
 
-static int attr_bad(struct gmfs_image *img, const struct gmfs_attr_ser *rec,
-		    const char *what)
+static int gmfs_attr_bad(struct gmfs_image *img,
+			 const struct gmfs_attr_ser *rec, const char *what)
 {
 	return gmfs_image_bad(img, "attribute %llu of inode %llu: %s", rec->id,
 			      rec->ino, what);
 }
 
-static int piece_check(struct gmfs_image *img, const struct gmfs_attr_ser *rec,
-		       unsigned int room)
+static int gmfs_piece_check(struct gmfs_image *img,
+			    const struct gmfs_attr_ser *rec, unsigned int room)
 {
 	u32 name_max = 0, value_max = GMFS_TARGET_MAX;
 	unsigned int pad;
@@ -284,30 +287,30 @@ static int piece_check(struct gmfs_image *img, const struct gmfs_attr_ser *rec,
 	case GMFS_ATTR_TARGET:
 		break;
 	default:
-		return attr_bad(img, rec, "kind");
+		return gmfs_attr_bad(img, rec, "kind");
 	}
 	if (rec->name_len > name_max || (name_max && !rec->name_len))
-		return attr_bad(img, rec, "length of the name");
+		return gmfs_attr_bad(img, rec, "length of the name");
 	if (rec->size < rec->name_len || rec->size - rec->name_len > value_max ||
 	    !rec->size)
-		return attr_bad(img, rec, "size");
+		return gmfs_attr_bad(img, rec, "size");
 	if (rec->offset % GMFS_ATTR_PIECE || rec->offset >= rec->size)
-		return attr_bad(img, rec, "offset of a piece");
-	if (rec->len != piece_len(rec->size, rec->offset))
-		return attr_bad(img, rec, "length of a piece");
-	if (rec->nr_slots != piece_slots(rec->len) || rec->nr_slots > room)
-		return attr_bad(img, rec, "number of slots");
+		return gmfs_attr_bad(img, rec, "offset of a piece");
+	if (rec->len != gmfs_piece_len(rec->size, rec->offset))
+		return gmfs_attr_bad(img, rec, "length of a piece");
+	if (rec->nr_slots != gmfs_piece_slots(rec->len) || rec->nr_slots > room)
+		return gmfs_attr_bad(img, rec, "number of slots");
 	if (!rec->offset && memchr(rec->data, '\0', rec->name_len))
-		return attr_bad(img, rec, "not a name");
+		return gmfs_attr_bad(img, rec, "not a name");
 	if (rec->kind == GMFS_ATTR_TARGET && memchr(rec->data, '\0', rec->len))
-		return attr_bad(img, rec, "not a path");
+		return gmfs_attr_bad(img, rec, "not a path");
 	if (rec->id >= img->super->next_cookie)
-		return attr_bad(img, rec, "number was not given yet");
+		return gmfs_attr_bad(img, rec, "number was not given yet");
 	pad = rec->nr_slots * GMFS_ATTR_SLOT - sizeof(*rec) - rec->len;
 	if (memchr_inv(rec->data + rec->len, 0, pad))
-		return attr_bad(img, rec, "more than its bytes");
+		return gmfs_attr_bad(img, rec, "more than its bytes");
 	if (rec->reserved && !img->lenient)
-		return attr_bad(img, rec, "reserved field");
+		return gmfs_attr_bad(img, rec, "reserved field");
 	return 0;
 }
 
@@ -315,8 +318,8 @@ static int piece_check(struct gmfs_image *img, const struct gmfs_attr_ser *rec,
  * The attribute that a piece is of. While an image is loaded, the trees are by
  * id: the name is known only when the first piece has come.
  */
-static struct gmfs_attr *attr_by_id(struct gmfs_ino *gi,
-				    const struct gmfs_attr_ser *rec)
+static struct gmfs_attr *gmfs_attr_by_id(struct gmfs_ino *gi,
+					 const struct gmfs_attr_ser *rec)
 {
 	struct rb_node **at = &gi->attrs.rb_node;
 	struct rb_node *up = NULL;
@@ -330,7 +333,7 @@ static struct gmfs_attr *attr_by_id(struct gmfs_ino *gi,
 		at = rec->id < attr->id ? &up->rb_left : &up->rb_right;
 	}
 
-	attr = attr_alloc(rec->id, rec->kind, rec->name_len, rec->size);
+	attr = gmfs_attr_alloc(rec->id, rec->kind, rec->name_len, rec->size);
 	if (!attr)
 		return NULL;
 	rb_link_node(&attr->node, up, at);
@@ -364,27 +367,27 @@ int gmfs_attr_load(struct gmfs_image *img, void *slot, unsigned int room,
 
 	if (!rec->ino)
 		return 0;
-	err = piece_check(img, rec, room);
+	err = gmfs_piece_check(img, rec, room);
 	if (err)
 		return err;
 	gi = gmfs_ino_find(img, rec->ino);
 	if (!gi)
-		return attr_bad(img, rec, "no such inode");
+		return gmfs_attr_bad(img, rec, "no such inode");
 
-	attr = attr_by_id(gi, rec);
+	attr = gmfs_attr_by_id(gi, rec);
 	if (!attr)
 		return -ENOMEM;
 	if (rec->kind != attr->kind || rec->size != attr->size ||
 	    rec->name_len != attr->name_len)
-		return attr_bad(img, rec, "pieces that do not match");
+		return gmfs_attr_bad(img, rec, "pieces that do not match");
 	i = rec->offset / GMFS_ATTR_PIECE;
 	if (attr->pieces[i])
-		return attr_bad(img, rec, "piece is there twice");
+		return gmfs_attr_bad(img, rec, "piece is there twice");
 	attr->pieces[i] = rec;
 	return rec->nr_slots;
 }
 
-static void attrs_forget(struct rb_root *attrs)
+static void gmfs_attrs_forget(struct rb_root *attrs)
 {
 	struct gmfs_attr *attr, *next;
 
@@ -394,8 +397,8 @@ static void attrs_forget(struct rb_root *attrs)
 }
 
 /* An attribute with all its pieces, that goes into the tree by name. */
-static int attr_check(struct gmfs_image *img, struct gmfs_ino *gi,
-		      struct gmfs_attr *attr)
+static int gmfs_attr_check_record(struct gmfs_image *img, struct gmfs_ino *gi,
+				  struct gmfs_attr *attr)
 {
 	unsigned int i;
 
@@ -406,9 +409,11 @@ static int attr_check(struct gmfs_image *img, struct gmfs_ino *gi,
 					      attr->id, gi->ino, i);
 	if (attr->kind == GMFS_ATTR_TARGET &&
 	    (!S_ISLNK(gi->rec->mode) || gi->rec->size != attr->size))
-		return attr_bad(img, attr->pieces[0], "not this link's target");
-	if (attr_link(gi, attr))
-		return attr_bad(img, attr->pieces[0], "name is there twice");
+		return gmfs_attr_bad(img, attr->pieces[0],
+				     "not this link's target");
+	if (gmfs_attr_link(gi, attr))
+		return gmfs_attr_bad(img, attr->pieces[0],
+				     "name is there twice");
 	return 0;
 }
 
@@ -432,10 +437,10 @@ int gmfs_attr_check(struct gmfs_image *img, struct gmfs_ino *gi)
 		struct gmfs_attr *attr = rb_entry(node, struct gmfs_attr, node);
 
 		rb_erase(node, &by_id);
-		err = attr_check(img, gi, attr);
+		err = gmfs_attr_check_record(img, gi, attr);
 		if (err) {
 			kfree(attr);
-			attrs_forget(&by_id);
+			gmfs_attrs_forget(&by_id);
 			return err;
 		}
 	}
@@ -454,5 +459,5 @@ int gmfs_attr_check(struct gmfs_image *img, struct gmfs_ino *gi)
  */
 void gmfs_attr_forget(struct gmfs_ino *gi)
 {
-	attrs_forget(&gi->attrs);
+	gmfs_attrs_forget(&gi->attrs);
 }

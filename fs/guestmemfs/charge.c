@@ -38,7 +38,8 @@ struct gmfs_charge {
 	bool inherited;
 };
 
-static void charge_push(struct gmfs_charge **charges, struct gmfs_charge *new)
+static void gmfs_charge_push(struct gmfs_charge **charges,
+			     struct gmfs_charge *new)
 {
 	struct gmfs_charge *c;
 
@@ -54,7 +55,7 @@ static void charge_push(struct gmfs_charge **charges, struct gmfs_charge *new)
 	*charges = new;
 }
 
-static struct gmfs_charge *charge_pop(struct gmfs_charge **charges)
+static struct gmfs_charge *gmfs_charge_pop(struct gmfs_charge **charges)
 {
 	struct gmfs_charge *c = *charges;
 
@@ -90,7 +91,7 @@ int gmfs_charge(struct gmfs_fs *fs, struct gmfs_charge **charges, u64 blocks)
 		return err == -EAGAIN ? -EDQUOT : err;
 	}
 	c->blocks = blocks;
-	charge_push(charges, c);
+	gmfs_charge_push(charges, c);
 	return 0;
 }
 
@@ -115,7 +116,7 @@ void gmfs_uncharge(struct gmfs_charge **charges, u64 blocks)
 			dmem_cgroup_pool_state_get(c->state);
 		dmem_cgroup_uncharge(c->state, count << GMPOOL_BLOCK_SHIFT);
 		if (!c->blocks)
-			kfree(charge_pop(charges));
+			kfree(gmfs_charge_pop(charges));
 	}
 }
 
@@ -129,7 +130,7 @@ void gmfs_uncharge(struct gmfs_charge **charges, u64 blocks)
 void gmfs_charge_move(struct gmfs_charge **from, struct gmfs_charge **to)
 {
 	while (*from)
-		charge_push(to, charge_pop(from));
+		gmfs_charge_push(to, gmfs_charge_pop(from));
 }
 
 /**

@@ -17,13 +17,13 @@
 
 #include "image.h"
 
-static u32 name_hash(const char *name, unsigned int len)
+static u32 gmfs_name_hash(const char *name, unsigned int len)
 {
 	return jhash(name, len, 0);
 }
 
-static int name_cmp(const struct gmfs_dirent *de, u32 hash, const char *name,
-		    unsigned int len)
+static int gmfs_name_cmp(const struct gmfs_dirent *de, u32 hash,
+			 const char *name, unsigned int len)
 {
 	if (hash != de->hash)
 		return hash < de->hash ? -1 : 1;
@@ -32,13 +32,13 @@ static int name_cmp(const struct gmfs_dirent *de, u32 hash, const char *name,
 	return memcmp(name, de->rec->name, len);
 }
 
-static unsigned int record_type(const struct gmfs_ino *gi)
+static unsigned int gmfs_record_type(const struct gmfs_ino *gi)
 {
 	return (gi->rec->mode & S_IFMT) >> 12;
 }
 
 /* Puts @de into the trees of @dir, or returns the errno why not. */
-static int dirent_link(struct gmfs_ino *dir, struct gmfs_dirent *de)
+static int gmfs_dirent_link(struct gmfs_ino *dir, struct gmfs_dirent *de)
 {
 	struct rb_node **name_at = &dir->dir.names.rb_node;
 	struct rb_node **cookie_at = &dir->dir.cookies.rb_node;
@@ -49,8 +49,8 @@ static int dirent_link(struct gmfs_ino *dir, struct gmfs_dirent *de)
 	while (*name_at) {
 		name_up = *name_at;
 		other = rb_entry(name_up, struct gmfs_dirent, by_name);
-		cmp = name_cmp(other, de->hash, de->rec->name,
-			       de->rec->name_len);
+		cmp = gmfs_name_cmp(other, de->hash, de->rec->name,
+				    de->rec->name_len);
 		if (!cmp)
 			return -EEXIST;
 		name_at = cmp < 0 ? &name_up->rb_left : &name_up->rb_right;
@@ -73,8 +73,8 @@ static int dirent_link(struct gmfs_ino *dir, struct gmfs_dirent *de)
 }
 
 /* Takes @de out of @dir and gives its record back; counts no links. */
-static void dirent_free(struct gmfs_image *img, struct gmfs_ino *dir,
-			struct gmfs_dirent *de)
+static void gmfs_dirent_free(struct gmfs_image *img, struct gmfs_ino *dir,
+			     struct gmfs_dirent *de)
 {
 	rb_erase(&de->by_name, &dir->dir.names);
 	rb_erase(&de->by_cookie, &dir->dir.cookies);
@@ -84,10 +84,10 @@ static void dirent_free(struct gmfs_image *img, struct gmfs_ino *dir,
 }
 
 /* An entry with a record that is complete, but in no tree. */
-static struct gmfs_dirent *dirent_new(struct gmfs_image *img,
-				      const struct gmfs_ino *dir,
-				      const struct gmfs_ino *child,
-				      const char *name, unsigned int len)
+static struct gmfs_dirent *gmfs_dirent_new(struct gmfs_image *img,
+					   const struct gmfs_ino *dir,
+					   const struct gmfs_ino *child,
+					   const char *name, unsigned int len)
 {
 	unsigned int nr = gmfs_dirent_slots(len);
 	struct gmfs_dirent_ser *rec;
@@ -107,34 +107,34 @@ static struct gmfs_dirent *dirent_new(struct gmfs_image *img,
 	rec->ino = child->ino;
 	rec->cookie = gmfs_cookie_take(img);
 	rec->name_len = len;
-	rec->type = record_type(child);
+	rec->type = gmfs_record_type(child);
 	rec->nr_slots = nr;
 	memcpy(rec->name, name, len);
 	gmfs_dirty(img, rec);
 
 	de->rec = rec;
-	de->hash = name_hash(name, len);
+	de->hash = gmfs_name_hash(name, len);
 	return de;
 }
 
-static void link_inc(struct gmfs_image *img, struct gmfs_ino *gi)
+static void gmfs_link_inc(struct gmfs_image *img, struct gmfs_ino *gi)
 {
 	gi->rec->nlink++;
 	gmfs_dirty(img, gi->rec);
 }
 
-static void link_dec(struct gmfs_image *img, struct gmfs_ino *gi)
+static void gmfs_link_dec(struct gmfs_image *img, struct gmfs_ino *gi)
 {
 	gi->rec->nlink--;
 	gmfs_dirty(img, gi->rec);
 }
 
 /* Lets an entry name another inode; counts no links. */
-static void dirent_point(struct gmfs_image *img, struct gmfs_dirent *de,
-			 const struct gmfs_ino *child)
+static void gmfs_dirent_point(struct gmfs_image *img, struct gmfs_dirent *de,
+			      const struct gmfs_ino *child)
 {
 	de->rec->ino = child->ino;
-	de->rec->type = record_type(child);
+	de->rec->type = gmfs_record_type(child);
 	gmfs_dirty(img, de->rec);
 }
 
@@ -164,12 +164,12 @@ struct gmfs_dirent *gmfs_dirent_find(const struct gmfs_ino *dir,
 				     const char *name, unsigned int len)
 {
 	struct rb_node *node = dir->dir.names.rb_node;
-	u32 hash = name_hash(name, len);
+	u32 hash = gmfs_name_hash(name, len);
 
 	while (node) {
 		struct gmfs_dirent *de = rb_entry(node, struct gmfs_dirent,
 						  by_name);
-		int cmp = name_cmp(de, hash, name, len);
+		int cmp = gmfs_name_cmp(de, hash, name, len);
 
 		if (!cmp)
 			return de;
@@ -251,37 +251,38 @@ int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_ino *dir,
 	if (gmfs_cookie_next(img) >= GMFS_COOKIE_FULL)
 		return -ENOSPC;
 
-	de = dirent_new(img, dir, child, name, len);
+	de = gmfs_dirent_new(img, dir, child, name, len);
 	if (IS_ERR(de))
 		return PTR_ERR(de);
-	dirent_link(dir, de);
+	gmfs_dirent_link(dir, de);
 
-	link_inc(img, child);
+	gmfs_link_inc(img, child);
 	if (is_dir) {
 		/* Its own "." too, and its ".." in the parent's. */
-		link_inc(img, child);
-		link_inc(img, dir);
+		gmfs_link_inc(img, child);
+		gmfs_link_inc(img, dir);
 		child->dir.parent = dir;
 	}
 	return 0;
 }
 
 /* Whether the name may go from what it names: 0 or an errno. */
-static int may_remove(const struct gmfs_ino *child)
+static int gmfs_may_remove(const struct gmfs_ino *child)
 {
 	if (child && S_ISDIR(child->rec->mode) && child->dir.nr)
 		return -ENOTEMPTY;
 	return 0;
 }
 
-static void dirent_remove(struct gmfs_image *img, struct gmfs_ino *dir,
-			  struct gmfs_dirent *de, struct gmfs_ino *child)
+static void gmfs_dirent_do_remove(struct gmfs_image *img, struct gmfs_ino *dir,
+				  struct gmfs_dirent *de,
+				  struct gmfs_ino *child)
 {
-	dirent_free(img, dir, de);
-	link_dec(img, child);
+	gmfs_dirent_free(img, dir, de);
+	gmfs_link_dec(img, child);
 	if (S_ISDIR(child->rec->mode)) {
-		link_dec(img, child);
-		link_dec(img, dir);
+		gmfs_link_dec(img, child);
+		gmfs_link_dec(img, dir);
 		child->dir.parent = NULL;
 	}
 }
@@ -303,11 +304,11 @@ int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_ino *dir,
 		       struct gmfs_dirent *de)
 {
 	struct gmfs_ino *child = gmfs_ino_find(img, de->rec->ino);
-	int err = may_remove(child);
+	int err = gmfs_may_remove(child);
 
 	if (err)
 		return err;
-	dirent_remove(img, dir, de, child);
+	gmfs_dirent_do_remove(img, dir, de, child);
 	return 0;
 }
 
@@ -356,7 +357,7 @@ int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_ino *old_dir,
 			return -ENOTDIR;
 		if (!is_dir && S_ISDIR(victim->rec->mode))
 			return -EISDIR;
-		err = may_remove(victim);
+		err = gmfs_may_remove(victim);
 		if (err)
 			return err;
 	}
@@ -365,22 +366,22 @@ int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_ino *old_dir,
 	if (gmfs_cookie_next(img) >= GMFS_COOKIE_FULL)
 		return -ENOSPC;
 
-	de = dirent_new(img, new_dir, child, name, len);
+	de = gmfs_dirent_new(img, new_dir, child, name, len);
 	if (IS_ERR(de))
 		return PTR_ERR(de);
 
 	if (target)
-		dirent_remove(img, new_dir, target, victim);
+		gmfs_dirent_do_remove(img, new_dir, target, victim);
 	if (leave) {
-		dirent_point(img, old, leave);
-		link_inc(img, leave);
+		gmfs_dirent_point(img, old, leave);
+		gmfs_link_inc(img, leave);
 	} else {
-		dirent_free(img, old_dir, old);
+		gmfs_dirent_free(img, old_dir, old);
 	}
-	dirent_link(new_dir, de);
+	gmfs_dirent_link(new_dir, de);
 	if (is_dir && old_dir != new_dir) {
-		link_dec(img, old_dir);
-		link_inc(img, new_dir);
+		gmfs_link_dec(img, old_dir);
+		gmfs_link_inc(img, new_dir);
 		child->dir.parent = new_dir;
 	}
 	return 0;
@@ -416,11 +417,11 @@ int gmfs_dirent_exchange(struct gmfs_image *img, struct gmfs_ino *dir1,
 	if (is_dir1 != is_dir2 && loses != gains) {
 		if (gains->rec->nlink == U32_MAX)
 			return -EMLINK;
-		link_dec(img, loses);
-		link_inc(img, gains);
+		gmfs_link_dec(img, loses);
+		gmfs_link_inc(img, gains);
 	}
-	dirent_point(img, de1, child2);
-	dirent_point(img, de2, child1);
+	gmfs_dirent_point(img, de1, child2);
+	gmfs_dirent_point(img, de2, child1);
 	if (is_dir1)
 		child1->dir.parent = dir2;
 	if (is_dir2)
@@ -428,7 +429,7 @@ int gmfs_dirent_exchange(struct gmfs_image *img, struct gmfs_ino *dir1,
 	return 0;
 }
 
-static bool name_ok(const struct gmfs_dirent_ser *rec)
+static bool gmfs_name_ok(const struct gmfs_dirent_ser *rec)
 {
 	const char *name = rec->name;
 	unsigned int len = rec->name_len;
@@ -438,32 +439,33 @@ static bool name_ok(const struct gmfs_dirent_ser *rec)
 	return !memchr(name, '/', len) && !memchr(name, '\0', len);
 }
 
-static int dirent_bad(struct gmfs_image *img,
-		      const struct gmfs_dirent_ser *rec, const char *what)
+static int gmfs_dirent_bad(struct gmfs_image *img,
+			   const struct gmfs_dirent_ser *rec, const char *what)
 {
 	return gmfs_image_bad(img, "entry %llu of directory %llu, inode %llu: %s",
 			      rec->cookie, rec->parent, rec->ino, what);
 }
 
-static int dirent_check(struct gmfs_image *img,
-			const struct gmfs_dirent_ser *rec, unsigned int room)
+static int gmfs_dirent_check(struct gmfs_image *img,
+			     const struct gmfs_dirent_ser *rec,
+			     unsigned int room)
 {
 	unsigned int pad;
 
 	if (!rec->name_len || rec->name_len > GMFS_NAME_MAX)
-		return dirent_bad(img, rec, "length of the name");
+		return gmfs_dirent_bad(img, rec, "length of the name");
 	if (rec->nr_slots != gmfs_dirent_slots(rec->name_len) ||
 	    rec->nr_slots > room)
-		return dirent_bad(img, rec, "number of slots");
-	if (!name_ok(rec))
-		return dirent_bad(img, rec, "not a name");
+		return gmfs_dirent_bad(img, rec, "number of slots");
+	if (!gmfs_name_ok(rec))
+		return gmfs_dirent_bad(img, rec, "not a name");
 	if (rec->cookie >= img->super->next_cookie)
-		return dirent_bad(img, rec, "cookie was not given yet");
+		return gmfs_dirent_bad(img, rec, "cookie was not given yet");
 	pad = rec->nr_slots * GMFS_DIRENT_SLOT - sizeof(*rec) - rec->name_len;
 	if (memchr_inv(rec->name + rec->name_len, 0, pad))
-		return dirent_bad(img, rec, "more than the name");
+		return gmfs_dirent_bad(img, rec, "more than the name");
 	if (rec->reserved && !img->lenient)
-		return dirent_bad(img, rec, "reserved field");
+		return gmfs_dirent_bad(img, rec, "reserved field");
 	return 0;
 }
 
@@ -489,33 +491,34 @@ int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
 
 	if (!rec->parent)
 		return 0;
-	err = dirent_check(img, rec, room);
+	err = gmfs_dirent_check(img, rec, room);
 	if (err)
 		return err;
 
 	dir = gmfs_ino_find(img, rec->parent);
 	if (!dir || !S_ISDIR(dir->rec->mode))
-		return dirent_bad(img, rec, "no such directory");
+		return gmfs_dirent_bad(img, rec, "no such directory");
 	child = gmfs_ino_find(img, rec->ino);
 	if (!child)
-		return dirent_bad(img, rec, "no such inode");
-	if (rec->type != record_type(child))
-		return dirent_bad(img, rec, "type is not the inode's");
+		return gmfs_dirent_bad(img, rec, "no such inode");
+	if (rec->type != gmfs_record_type(child))
+		return gmfs_dirent_bad(img, rec, "type is not the inode's");
 	/* The root is its own. */
 	if (S_ISDIR(child->rec->mode) && child->dir.parent)
-		return dirent_bad(img, rec, "directory has a place already");
+		return gmfs_dirent_bad(img, rec,
+				       "directory has a place already");
 
 	de = kmalloc_obj(*de);
 	if (!de)
 		return -ENOMEM;
 	de->rec = rec;
-	de->hash = name_hash(rec->name, rec->name_len);
-	err = dirent_link(dir, de);
+	de->hash = gmfs_name_hash(rec->name, rec->name_len);
+	err = gmfs_dirent_link(dir, de);
 	if (err) {
 		kfree(de);
-		return dirent_bad(img, rec, err == -EEXIST ?
-				  "name is there twice" :
-				  "cookie is there twice");
+		return gmfs_dirent_bad(img, rec, err == -EEXIST ?
+				       "name is there twice" :
+				       "cookie is there twice");
 	}
 
 	if (S_ISDIR(child->rec->mode)) {

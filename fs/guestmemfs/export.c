@@ -39,8 +39,8 @@ static int gmfs_encode_fh(struct inode *inode, u32 *fh, int *max_len,
 	return FILEID_INO64_GEN_PARENT;
 }
 
-static struct dentry *find_dentry(struct super_block *sb, u64 ino,
-				  u32 generation)
+static struct dentry *gmfs_find_dentry(struct super_block *sb, u64 ino,
+				       u32 generation)
 {
 	struct inode *inode = gmfs_iget(sb, ino);
 
@@ -59,7 +59,7 @@ static struct dentry *gmfs_fh_to_dentry(struct super_block *sb, struct fid *fh,
 	if ((type != FILEID_INO64_GEN && type != FILEID_INO64_GEN_PARENT) ||
 	    len < FID_WORDS)
 		return NULL;
-	return find_dentry(sb, fid->ino, fid->generation);
+	return gmfs_find_dentry(sb, fid->ino, fid->generation);
 }
 
 static struct dentry *gmfs_fh_to_parent(struct super_block *sb, struct fid *fh,
@@ -69,7 +69,7 @@ static struct dentry *gmfs_fh_to_parent(struct super_block *sb, struct fid *fh,
 
 	if (type != FILEID_INO64_GEN_PARENT || len < FID_PARENT_WORDS)
 		return NULL;
-	return find_dentry(sb, fid->parent_ino, fid->parent_generation);
+	return gmfs_find_dentry(sb, fid->parent_ino, fid->parent_generation);
 }
 
 static struct dentry *gmfs_get_parent(struct dentry *child)

@@ -9,19 +9,19 @@
 
 #include "image.h"
 
-static u64 file_end(const struct gmfs_extent *ext)
+static u64 gmfs_file_end(const struct gmfs_extent *ext)
 {
 	return ext->rec->file_block + ext->rec->count;
 }
 
-static u64 pool_end(const struct gmfs_extent *ext)
+static u64 gmfs_pool_end(const struct gmfs_extent *ext)
 {
 	return ext->rec->pool_block + ext->rec->count;
 }
 
 /* The last extent that starts at or before @file_block. */
-static struct gmfs_extent *extent_floor(const struct gmfs_ino *gi,
-					u64 file_block)
+static struct gmfs_extent *gmfs_extent_floor(const struct gmfs_ino *gi,
+					     u64 file_block)
 {
 	struct rb_node *node = gi->file.extents.rb_node;
 	struct gmfs_extent *found = NULL;
@@ -41,8 +41,8 @@ static struct gmfs_extent *extent_floor(const struct gmfs_ino *gi,
 }
 
 /* The extent behind @ext, or the first if there is none before. */
-static struct gmfs_extent *extent_after(const struct gmfs_ino *gi,
-					const struct gmfs_extent *ext)
+static struct gmfs_extent *gmfs_extent_after(const struct gmfs_ino *gi,
+					     const struct gmfs_extent *ext)
 {
 	return rb_entry_safe(ext ? rb_next(&ext->node) :
 				   rb_first(&gi->file.extents),
@@ -50,7 +50,7 @@ static struct gmfs_extent *extent_after(const struct gmfs_ino *gi,
 }
 
 /* Puts @ext into the tree of @gi; false if it overlaps with another. */
-static bool extent_link(struct gmfs_ino *gi, struct gmfs_extent *ext)
+static bool gmfs_extent_link(struct gmfs_ino *gi, struct gmfs_extent *ext)
 {
 	struct rb_node **at = &gi->file.extents.rb_node;
 	struct rb_node *up = NULL;
@@ -60,9 +60,9 @@ static bool extent_link(struct gmfs_ino *gi, struct gmfs_extent *ext)
 
 		up = *at;
 		other = rb_entry(up, struct gmfs_extent, node);
-		if (file_end(ext) <= other->rec->file_block)
+		if (gmfs_file_end(ext) <= other->rec->file_block)
 			at = &up->rb_left;
-		else if (file_end(other) <= ext->rec->file_block)
+		else if (gmfs_file_end(other) <= ext->rec->file_block)
 			at = &up->rb_right;
 		else
 			return false;
@@ -72,15 +72,15 @@ static bool extent_link(struct gmfs_ino *gi, struct gmfs_extent *ext)
 	return true;
 }
 
-static void extent_free(struct gmfs_image *img, struct gmfs_ino *gi,
-			struct gmfs_extent *ext)
+static void gmfs_extent_free(struct gmfs_image *img, struct gmfs_ino *gi,
+			     struct gmfs_extent *ext)
 {
 	rb_erase(&ext->node, &gi->file.extents);
 	gmfs_slot_free(img, &img->extents, ext->rec, 1);
 	kfree(ext);
 }
 
-static struct gmfs_extent *rsv_take(struct list_head *rsv)
+static struct gmfs_extent *gmfs_rsv_take(struct list_head *rsv)
 {
 	struct gmfs_extent *ext;
 
@@ -143,7 +143,7 @@ void gmfs_extent_unreserve(struct gmfs_image *img, struct list_head *rsv)
 {
 	struct gmfs_extent *ext;
 
-	while ((ext = rsv_take(rsv))) {
+	while ((ext = gmfs_rsv_take(rsv))) {
 		gmfs_slot_free(img, &img->extents, ext->rec, 1);
 		kfree(ext);
 	}
@@ -163,9 +163,9 @@ void gmfs_extent_unreserve(struct gmfs_image *img, struct list_head *rsv)
 bool gmfs_extent_find(const struct gmfs_ino *gi, u64 file_block,
 		      struct gmpool_run *run)
 {
-	struct gmfs_extent *ext = extent_floor(gi, file_block);
+	struct gmfs_extent *ext = gmfs_extent_floor(gi, file_block);
 
-	if (ext && file_block < file_end(ext)) {
+	if (ext && file_block < gmfs_file_end(ext)) {
 		u64 skip = file_block - ext->rec->file_block;
 
 		run->start = ext->rec->pool_block + skip;
@@ -173,7 +173,7 @@ bool gmfs_extent_find(const struct gmfs_ino *gi, u64 file_block,
 		return true;
 	}
 
-	ext = extent_after(gi, ext);
+	ext = gmfs_extent_after(gi, ext);
 	run->start = 0;
 	run->count = (ext ? ext->rec->file_block : GMFS_MAX_BLOCKS) - file_block;
 	return false;
@@ -195,8 +195,9 @@ bool gmfs_extent_of(const struct gmfs_ino *gi, u64 pool_block, u64 *file_block)
 {
 	const struct gmfs_extent *ext = NULL;
 
-	while ((ext = extent_after(gi, ext))) {
-		if (pool_block < ext->rec->pool_block || pool_block >= pool_end(ext))
+	while ((ext = gmfs_extent_after(gi, ext))) {
+		if (pool_block < ext->rec->pool_block ||
+		    pool_block >= gmfs_pool_end(ext))
 			continue;
 		*file_block = ext->rec->file_block + pool_block -
 			      ext->rec->pool_block;
@@ -218,20 +219,20 @@ bool gmfs_extent_of(const struct gmfs_ino *gi, u64 pool_block, u64 *file_block)
  */
 u64 gmfs_extent_goal(const struct gmfs_ino *gi, u64 file_block)
 {
-	struct gmfs_extent *ext = extent_floor(gi, file_block);
+	struct gmfs_extent *ext = gmfs_extent_floor(gi, file_block);
 
 	if (ext)
 		return ext->rec->pool_block +
 		       (file_block - ext->rec->file_block);
 
-	ext = extent_after(gi, NULL);
+	ext = gmfs_extent_after(gi, NULL);
 	if (ext && ext->rec->pool_block >= ext->rec->file_block - file_block)
 		return ext->rec->pool_block -
 		       (ext->rec->file_block - file_block);
 	return U64_MAX;
 }
 
-static bool can_merge(struct gmfs_image *img, u64 start, u64 count)
+static bool gmfs_can_merge(struct gmfs_image *img, u64 start, u64 count)
 {
 	return count <= U32_MAX && img->contiguous(img, start, count);
 }
@@ -254,35 +255,35 @@ int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_ino *gi,
 		       struct list_head *rsv, u64 file_block,
 		       const struct gmpool_run *run)
 {
-	struct gmfs_extent *prev = extent_floor(gi, file_block);
-	struct gmfs_extent *next = extent_after(gi, prev);
+	struct gmfs_extent *prev = gmfs_extent_floor(gi, file_block);
+	struct gmfs_extent *next = gmfs_extent_after(gi, prev);
 	u64 end = file_block + run->count;
 	struct gmfs_extent *ext;
 
 	if (!run->count || run->count > U32_MAX)
 		return -EINVAL;
-	if ((prev && file_end(prev) > file_block) ||
+	if ((prev && gmfs_file_end(prev) > file_block) ||
 	    (next && next->rec->file_block < end))
 		return -EEXIST;
 
-	if (prev && (file_end(prev) != file_block ||
-		     pool_end(prev) != run->start ||
-		     !can_merge(img, prev->rec->pool_block,
-				prev->rec->count + run->count)))
+	if (prev && (gmfs_file_end(prev) != file_block ||
+		     gmfs_pool_end(prev) != run->start ||
+		     !gmfs_can_merge(img, prev->rec->pool_block,
+				     prev->rec->count + run->count)))
 		prev = NULL;
 	if (next && (next->rec->file_block != end ||
 		     next->rec->pool_block != run->start + run->count ||
-		     !can_merge(img, run->start,
-				run->count + next->rec->count)))
+		     !gmfs_can_merge(img, run->start,
+				     run->count + next->rec->count)))
 		next = NULL;
 
 	if (prev) {
 		prev->rec->count += run->count;
-		if (next && can_merge(img, prev->rec->pool_block,
-				      (u64)prev->rec->count +
-				      next->rec->count)) {
+		if (next && gmfs_can_merge(img, prev->rec->pool_block,
+					   (u64)prev->rec->count +
+					   next->rec->count)) {
 			prev->rec->count += next->rec->count;
-			extent_free(img, gi, next);
+			gmfs_extent_free(img, gi, next);
 		}
 		gmfs_dirty(img, prev->rec);
 	} else if (next) {
@@ -291,14 +292,14 @@ int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_ino *gi,
 		next->rec->count += run->count;
 		gmfs_dirty(img, next->rec);
 	} else {
-		ext = rsv_take(rsv);
+		ext = gmfs_rsv_take(rsv);
 		if (!ext)
 			return -ENOSPC;
 		ext->rec->ino = gi->ino;
 		ext->rec->file_block = file_block;
 		ext->rec->pool_block = run->start;
 		ext->rec->count = run->count;
-		extent_link(gi, ext);
+		gmfs_extent_link(gi, ext);
 		gmfs_dirty(img, ext->rec);
 	}
 	gi->file.blocks += run->count;
@@ -326,41 +327,41 @@ int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_ino *gi,
 		    struct list_head *rsv, u64 first, u64 end,
 		    struct gmpool_run *run)
 {
-	struct gmfs_extent *ext = extent_floor(gi, first);
+	struct gmfs_extent *ext = gmfs_extent_floor(gi, first);
 	struct gmfs_extent *tail;
 	u64 head;
 
-	if (!ext || file_end(ext) <= first)
-		ext = extent_after(gi, ext);
+	if (!ext || gmfs_file_end(ext) <= first)
+		ext = gmfs_extent_after(gi, ext);
 	if (!ext || ext->rec->file_block >= end || first >= end)
 		return 0;
 
 	first = max(first, ext->rec->file_block);
-	end = min(end, file_end(ext));
+	end = min(end, gmfs_file_end(ext));
 	head = first - ext->rec->file_block;
 	run->start = ext->rec->pool_block + head;
 	run->count = end - first;
 
 	if (run->count == ext->rec->count) {
-		extent_free(img, gi, ext);
+		gmfs_extent_free(img, gi, ext);
 	} else if (!head) {
 		ext->rec->file_block = end;
 		ext->rec->pool_block += run->count;
 		ext->rec->count -= run->count;
 		gmfs_dirty(img, ext->rec);
-	} else if (end == file_end(ext)) {
+	} else if (end == gmfs_file_end(ext)) {
 		ext->rec->count = head;
 		gmfs_dirty(img, ext->rec);
 	} else {
-		tail = rsv_take(rsv);
+		tail = gmfs_rsv_take(rsv);
 		if (!tail)
 			return -ENOSPC;
 		tail->rec->ino = gi->ino;
 		tail->rec->file_block = end;
 		tail->rec->pool_block = run->start + run->count;
-		tail->rec->count = file_end(ext) - end;
+		tail->rec->count = gmfs_file_end(ext) - end;
 		ext->rec->count = head;
-		extent_link(gi, tail);
+		gmfs_extent_link(gi, tail);
 		gmfs_dirty(img, ext->rec);
 		gmfs_dirty(img, tail->rec);
 	}
@@ -368,33 +369,33 @@ int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_ino *gi,
 	return 1;
 }
 
-static int extent_bad(struct gmfs_image *img,
-		      const struct gmfs_extent_ser *rec, const char *what)
+static int gmfs_extent_bad(struct gmfs_image *img,
+			   const struct gmfs_extent_ser *rec, const char *what)
 {
 	return gmfs_image_bad(img, "extent %llu+%u of inode %llu, at %llu: %s",
 			      rec->file_block, rec->count, rec->ino,
 			      rec->pool_block, what);
 }
 
-static int extent_check(struct gmfs_image *img,
-			const struct gmfs_extent_ser *rec,
-			const unsigned long *used)
+static int gmfs_extent_check(struct gmfs_image *img,
+			     const struct gmfs_extent_ser *rec,
+			     const unsigned long *used)
 {
 	u64 end;
 
 	if (!rec->count || rec->file_block > GMFS_MAX_BLOCKS ||
 	    rec->count > GMFS_MAX_BLOCKS - rec->file_block)
-		return extent_bad(img, rec, "not within a file");
+		return gmfs_extent_bad(img, rec, "not within a file");
 	if (rec->pool_block > img->total_blocks ||
 	    rec->count > img->total_blocks - rec->pool_block)
-		return extent_bad(img, rec, "not within the pool");
+		return gmfs_extent_bad(img, rec, "not within the pool");
 	if (!img->contiguous(img, rec->pool_block, rec->count))
-		return extent_bad(img, rec, "not one piece of memory");
+		return gmfs_extent_bad(img, rec, "not one piece of memory");
 	end = rec->pool_block + rec->count;
 	if (find_next_bit(used, end, rec->pool_block) < end)
-		return extent_bad(img, rec, "memory of another extent");
+		return gmfs_extent_bad(img, rec, "memory of another extent");
 	if (rec->flags && !img->lenient)
-		return extent_bad(img, rec, "reserved flag");
+		return gmfs_extent_bad(img, rec, "reserved flag");
 	return 0;
 }
 
@@ -423,8 +424,8 @@ int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		return 0;
 	gi = gmfs_ino_find(img, rec->ino);
 	if (!gi || !S_ISREG(gi->rec->mode))
-		return extent_bad(img, rec, "no such file");
-	err = extent_check(img, rec, used);
+		return gmfs_extent_bad(img, rec, "no such file");
+	err = gmfs_extent_check(img, rec, used);
 	if (err)
 		return err;
 
@@ -432,9 +433,9 @@ int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
 	if (!ext)
 		return -ENOMEM;
 	ext->rec = rec;
-	if (!extent_link(gi, ext)) {
+	if (!gmfs_extent_link(gi, ext)) {
 		kfree(ext);
-		return extent_bad(img, rec, "overlaps in the file");
+		return gmfs_extent_bad(img, rec, "overlaps in the file");
 	}
 
 	for (block = 0; block < rec->count; block++)

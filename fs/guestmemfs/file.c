@@ -52,7 +52,7 @@ struct gmfs_fill {
 };
 
 /* Make room for @more runs. */
-static int fill_grow(struct gmfs_fill *fill, size_t more)
+static int gmfs_fill_grow(struct gmfs_fill *fill, size_t more)
 {
 	size_t room;
 	void *p;
@@ -75,8 +75,8 @@ static int fill_grow(struct gmfs_fill *fill, size_t more)
 }
 
 /* Put a run, for which there is room, before the one that is at @at. */
-static void fill_insert(struct gmfs_fill *fill, size_t at, u64 file_block,
-			u64 start, u64 count)
+static void gmfs_fill_insert(struct gmfs_fill *fill, size_t at, u64 file_block,
+			     u64 start, u64 count)
 {
 	size_t behind = fill->nr - at;
 
@@ -95,8 +95,8 @@ static void fill_insert(struct gmfs_fill *fill, size_t at, u64 file_block,
  * the next one starts gets what is before apart, so that the rest can be aligned
  * as in the file, and leaves a goal where it could not be.
  */
-static int claim_next(struct gmpool *pool, u64 file_block, u64 count, u64 goal,
-		      struct gmpool_run *run)
+static int gmfs_claim_next(struct gmpool *pool, u64 file_block, u64 count,
+			   u64 goal, struct gmpool_run *run)
 {
 	u64 head = round_up(file_block, GMFS_GIANT_BLOCKS) - file_block;
 
@@ -108,8 +108,8 @@ static int claim_next(struct gmpool *pool, u64 file_block, u64 count, u64 goal,
 	return gmpool_claim(pool, count, goal, run);
 }
 
-static int fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
-			   u64 file_block, u64 count, u64 goal)
+static int gmfs_fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
+				u64 file_block, u64 count, u64 goal)
 {
 	struct gmpool *pool = fs->pool;
 	struct gmpool_run run;
@@ -122,13 +122,15 @@ static int fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
 		return err;
 
 	while (count) {
-		err = fatal_signal_pending(current) ? -EINTR : fill_grow(fill, 1);
+		err = fatal_signal_pending(current) ? -EINTR :
+						      gmfs_fill_grow(fill, 1);
 		if (err)
 			return err;
-		err = claim_next(pool, file_block, count, goal, &run);
+		err = gmfs_claim_next(pool, file_block, count, goal, &run);
 		if (err)
 			return err;
-		fill_insert(fill, fill->nr, file_block, run.start, run.count);
+		gmfs_fill_insert(fill, fill->nr, file_block, run.start,
+				 run.count);
 		cond_resched();
 		file_block += run.count;
 		count -= run.count;
@@ -138,8 +140,8 @@ static int fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
 }
 
 /* Claim blocks for all holes in the range: all of them, or an error. */
-static int fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
-		      u64 end)
+static int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill,
+			   u64 first, u64 end)
 {
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
 	struct gmpool_run run;
@@ -157,8 +159,8 @@ static int fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 
 		run.count = min(run.count, end - first);
 		if (!mapped) {
-			err = fill_claim_hole(GMFS_SB(inode->i_sb), fill, first,
-					      run.count, goal);
+			err = gmfs_fill_claim_hole(GMFS_SB(inode->i_sb), fill,
+						   first, run.count, goal);
 			if (err)
 				return err;
 		}
@@ -171,8 +173,8 @@ static int fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
  * A page of @bad has failed, which is in the run that is at @at: claim another
  * block in its place. The pool withholds the failed one.
  */
-static int fill_replace(struct gmpool *pool, struct gmfs_fill *fill, size_t at,
-			u64 bad)
+static int gmfs_fill_replace(struct gmpool *pool, struct gmfs_fill *fill,
+			     size_t at, u64 bad)
 {
 	struct gmpool_run failed = { .start = bad, .count = 1 };
 	u64 file_block = fill->file_blocks[at];
@@ -180,7 +182,7 @@ static int fill_replace(struct gmpool *pool, struct gmfs_fill *fill, size_t at,
 	u64 before, behind;
 	int err;
 
-	err = fill_grow(fill, 2);
+	err = gmfs_fill_grow(fill, 2);
 	if (!err)
 		err = gmpool_claim(pool, 1, GMPOOL_NO_GOAL, &other);
 	if (err)
@@ -192,10 +194,10 @@ static int fill_replace(struct gmpool *pool, struct gmfs_fill *fill, size_t at,
 	fill->runs[at] = other;
 	fill->file_blocks[at] = file_block + before;
 	if (behind)
-		fill_insert(fill, at + 1, file_block + before + 1, bad + 1,
-			    behind);
+		gmfs_fill_insert(fill, at + 1, file_block + before + 1, bad + 1,
+				 behind);
 	if (before)
-		fill_insert(fill, at, file_block, whole.start, before);
+		gmfs_fill_insert(fill, at, file_block, whole.start, before);
 	gmpool_unclaim(pool, &failed);
 	return 0;
 }
@@ -204,7 +206,7 @@ static int fill_replace(struct gmpool *pool, struct gmfs_fill *fill, size_t at,
  * Have all claimed blocks zeroed. One with a page that has failed since it was
  * claimed is replaced, and the one that replaces it is zeroed, too.
  */
-static int fill_scrub(struct gmpool *pool, struct gmfs_fill *fill)
+static int gmfs_fill_scrub(struct gmpool *pool, struct gmfs_fill *fill)
 {
 	bool replaced;
 	u64 bad;
@@ -219,7 +221,7 @@ static int fill_scrub(struct gmpool *pool, struct gmfs_fill *fill)
 		for (i = 0; i < fill->nr; i++) {
 			if (!gmpool_find_poison(pool, &fill->runs[i], &bad))
 				continue;
-			err = fill_replace(pool, fill, i, bad);
+			err = gmfs_fill_replace(pool, fill, i, bad);
 			if (err)
 				return err;
 			replaced = true;
@@ -229,7 +231,8 @@ static int fill_scrub(struct gmpool *pool, struct gmfs_fill *fill)
 }
 
 /* Make the claimed blocks the file's own, up to a block where it ends. */
-static int fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
+static int gmfs_fill_commit(struct inode *inode, struct gmfs_fill *fill,
+			    u64 end)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
@@ -267,7 +270,7 @@ static int fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
 	return err;
 }
 
-static void fill_end(struct gmpool *pool, struct gmfs_fill *fill)
+static void gmfs_fill_end(struct gmpool *pool, struct gmfs_fill *fill)
 {
 	size_t i;
 
@@ -308,18 +311,19 @@ int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end)
 	err = mutex_lock_killable(&GMFS_I(inode)->fill_lock);
 	if (err)
 		goto out_sb;
-	err = fill_claim(inode, &fill, first, end);
+	err = gmfs_fill_claim(inode, &fill, first, end);
 	if (!err)
-		err = fill_scrub(fs->pool, &fill);
+		err = gmfs_fill_scrub(fs->pool, &fill);
 	if (!err && fill.nr) {
 		filemap_invalidate_lock(inode->i_mapping);
 		flags = gmpool_op_begin(fs->pool);
-		err = fill_commit(inode, &fill,
-				  min(end, gmfs_blocks_up(i_size_read(inode))));
+		err = gmfs_fill_commit(inode, &fill,
+				       min(end,
+					   gmfs_blocks_up(i_size_read(inode))));
 		gmpool_op_end(fs->pool, flags);
 		filemap_invalidate_unlock(inode->i_mapping);
 	}
-	fill_end(fs->pool, &fill);
+	gmfs_fill_end(fs->pool, &fill);
 	mutex_unlock(&GMFS_I(inode)->fill_lock);
 out_sb:
 	sb_end_pagefault(inode->i_sb);
@@ -327,7 +331,7 @@ out_sb:
 }
 
 /* Zero a range within one block of a file, if it is no hole. */
-static void zero_range(struct inode *inode, u64 start, u64 end)
+static void gmfs_zero_range(struct inode *inode, u64 start, u64 end)
 {
 	struct gmpool_run run;
 
@@ -341,8 +345,8 @@ static void zero_range(struct inode *inode, u64 start, u64 end)
 }
 
 /* Take the blocks of a range, which is not mapped, from a file. */
-static void free_range(struct inode *inode, struct list_head *rsv, u64 first,
-		       u64 end)
+static void gmfs_free_range(struct inode *inode, struct list_head *rsv,
+			    u64 first, u64 end)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
 	struct gmpool_run run;
@@ -355,8 +359,8 @@ static void free_range(struct inode *inode, struct list_head *rsv, u64 first,
 	gmfs_update_blocks(inode);
 }
 
-static void set_size(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
-		     const struct iattr *attr)
+static void gmfs_set_size(struct mnt_idmap *idmap, struct inode *inode,
+			  loff_t size, const struct iattr *attr)
 {
 	i_size_write(inode, size);
 	if (attr)
@@ -368,7 +372,7 @@ static void set_size(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
  * Zero what a file has of memory in a range. It is not part of an operation, for
  * it takes its time, and until the system call returns the data may be anything.
  */
-static int zero_present(struct inode *inode, u64 start, u64 end)
+static int gmfs_zero_present(struct inode *inode, u64 start, u64 end)
 {
 	struct gmpool_run run;
 	u64 block, next;
@@ -381,7 +385,7 @@ static int zero_present(struct inode *inode, u64 start, u64 end)
 		next = min(end, (block + (mapped ? 1 : run.count)) <<
 				GMPOOL_BLOCK_SHIFT);
 		if (mapped)
-			zero_range(inode, start, next);
+			gmfs_zero_range(inode, start, next);
 		filemap_invalidate_unlock(inode->i_mapping);
 		if (fatal_signal_pending(current))
 			return -EINTR;
@@ -395,9 +399,9 @@ static int zero_present(struct inode *inode, u64 start, u64 end)
  * @attr, if any, is changed with that. What it has already from byte @zero_from
  * to byte @zero_to is zeroed, once nothing can fail for want of memory.
  */
-static int extend(struct mnt_idmap *idmap, struct inode *inode, u64 first,
-		  u64 end, loff_t size, const struct iattr *attr, u64 zero_from,
-		  u64 zero_to)
+static int gmfs_extend(struct mnt_idmap *idmap, struct inode *inode, u64 first,
+		       u64 end, loff_t size, const struct iattr *attr,
+		       u64 zero_from, u64 zero_to)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
 	struct gmfs_fill fill = {};
@@ -406,34 +410,34 @@ static int extend(struct mnt_idmap *idmap, struct inode *inode, u64 first,
 	int err;
 
 	mutex_lock(&GMFS_I(inode)->fill_lock);
-	err = fill_claim(inode, &fill, first, end);
+	err = gmfs_fill_claim(inode, &fill, first, end);
 	if (!err)
-		err = fill_scrub(fs->pool, &fill);
+		err = gmfs_fill_scrub(fs->pool, &fill);
 	if (!err)
-		err = zero_present(inode, zero_from, zero_to);
+		err = gmfs_zero_present(inode, zero_from, zero_to);
 	if (err)
 		goto out_end;
 
 	filemap_invalidate_lock(inode->i_mapping);
 	old_size = i_size_read(inode);
 	flags = gmpool_op_begin(fs->pool);
-	err = fill_commit(inode, &fill, end);
+	err = gmfs_fill_commit(inode, &fill, end);
 	if (!err && size > old_size)
-		zero_range(inode, old_size,
-			   round_up(old_size, GMPOOL_BLOCK_SIZE));
+		gmfs_zero_range(inode, old_size,
+				round_up(old_size, GMPOOL_BLOCK_SIZE));
 	if (!err)
-		set_size(idmap, inode, size, attr);
+		gmfs_set_size(idmap, inode, size, attr);
 	gmpool_op_end(fs->pool, flags);
 	filemap_invalidate_unlock(inode->i_mapping);
 
 out_end:
-	fill_end(fs->pool, &fill);
+	gmfs_fill_end(fs->pool, &fill);
 	mutex_unlock(&GMFS_I(inode)->fill_lock);
 	return err;
 }
 
-static void shrink(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
-		   const struct iattr *attr)
+static void gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
+			loff_t size, const struct iattr *attr)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
 	u64 first = gmfs_blocks_up(size);
@@ -448,9 +452,10 @@ static void shrink(struct mnt_idmap *idmap, struct inode *inode, loff_t size,
 
 	/* Zeroing less than a block is short enough to be in the operation. */
 	flags = gmpool_op_begin(fs->pool);
-	zero_range(inode, size, min(old_size, first << GMPOOL_BLOCK_SHIFT));
-	free_range(inode, &none, first, GMFS_MAX_BLOCKS);
-	set_size(idmap, inode, size, attr);
+	gmfs_zero_range(inode, size,
+			min(old_size, first << GMPOOL_BLOCK_SHIFT));
+	gmfs_free_range(inode, &none, first, GMFS_MAX_BLOCKS);
+	gmfs_set_size(idmap, inode, size, attr);
 	gmpool_op_end(fs->pool, flags);
 	filemap_invalidate_unlock(inode->i_mapping);
 }
@@ -479,13 +484,13 @@ int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 	if (size != old_size)
 		all.ia_valid |= ATTR_MTIME | ATTR_CTIME;
 	if (size > old_size)
-		return extend(idmap, inode, gmfs_blocks_down(old_size),
-			      gmfs_blocks_up(size), size, &all, 0, 0);
-	shrink(idmap, inode, size, &all);
+		return gmfs_extend(idmap, inode, gmfs_blocks_down(old_size),
+				   gmfs_blocks_up(size), size, &all, 0, 0);
+	gmfs_shrink(idmap, inode, size, &all);
 	return 0;
 }
 
-static int punch(struct inode *inode, u64 start, u64 end)
+static int gmfs_punch(struct inode *inode, u64 start, u64 end)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
 	u64 first = gmfs_blocks_up(start), last = gmfs_blocks_down(end);
@@ -505,10 +510,10 @@ static int punch(struct inode *inode, u64 start, u64 end)
 	err = gmfs_extent_reserve(&fs->image, &rsv, 1);
 	if (err)
 		goto out_unlock;
-	zero_range(inode, start, head_end);
-	zero_range(inode, tail_start, end);
+	gmfs_zero_range(inode, start, head_end);
+	gmfs_zero_range(inode, tail_start, end);
 	if (first < last)
-		free_range(inode, &rsv, first, last);
+		gmfs_free_range(inode, &rsv, first, last);
 	gmfs_extent_unreserve(&fs->image, &rsv);
 
 out_unlock:
@@ -517,8 +522,8 @@ out_unlock:
 	return err;
 }
 
-static int allocate(struct inode *inode, u64 start, u64 end, bool keep_size,
-		    bool zero)
+static int gmfs_allocate(struct inode *inode, u64 start, u64 end,
+			 bool keep_size, bool zero)
 {
 	loff_t size = i_size_read(inode);
 	int err;
@@ -529,8 +534,9 @@ static int allocate(struct inode *inode, u64 start, u64 end, bool keep_size,
 			return err;
 		size = end;
 	}
-	return extend(&nop_mnt_idmap, inode, gmfs_blocks_down(start),
-		      gmfs_blocks_up(end), size, NULL, start, zero ? end : start);
+	return gmfs_extend(&nop_mnt_idmap, inode, gmfs_blocks_down(start),
+			   gmfs_blocks_up(end), size, NULL, start,
+			   zero ? end : start);
 }
 
 static long gmfs_fallocate(struct file *file, int mode, loff_t offset,
@@ -545,11 +551,11 @@ static long gmfs_fallocate(struct file *file, int mode, loff_t offset,
 
 	inode_lock(inode);
 	if (mode & FALLOC_FL_PUNCH_HOLE)
-		err = punch(inode, offset, offset + len);
+		err = gmfs_punch(inode, offset, offset + len);
 	else
-		err = allocate(inode, offset, offset + len,
-			       mode & FALLOC_FL_KEEP_SIZE,
-			       mode & FALLOC_FL_ZERO_RANGE);
+		err = gmfs_allocate(inode, offset, offset + len,
+				    mode & FALLOC_FL_KEEP_SIZE,
+				    mode & FALLOC_FL_ZERO_RANGE);
 	if (!err)
 		err = file_modified(file);
 	inode_unlock(inode);
@@ -634,7 +640,7 @@ static int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 }
 
 /* The first byte from @offset on that is, or is not, in a hole. */
-static loff_t seek_extent(struct inode *inode, loff_t offset, bool hole)
+static loff_t gmfs_seek_extent(struct inode *inode, loff_t offset, bool hole)
 {
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
 	struct gmpool_run run;
@@ -667,7 +673,8 @@ static loff_t gmfs_llseek(struct file *file, loff_t offset, int whence)
 	if (whence != SEEK_DATA && whence != SEEK_HOLE)
 		return generic_file_llseek(file, offset, whence);
 
-	offset = seek_extent(file_inode(file), offset, whence == SEEK_HOLE);
+	offset = gmfs_seek_extent(file_inode(file), offset,
+				  whence == SEEK_HOLE);
 	if (offset < 0)
 		return offset;
 	return vfs_setpos(file, offset, GMFS_MAX_SIZE);

@@ -30,22 +30,22 @@ struct gmfs_rblock {
 typedef int (*gmfs_load_t)(struct gmfs_image *img, void *slot,
 			   unsigned int room, unsigned long *used);
 
-static struct gmpool_meta_ser *block_of(void *rec)
+static struct gmpool_meta_ser *gmfs_block_of(void *rec)
 {
 	return PTR_ALIGN_DOWN(rec, GMPOOL_META_SIZE);
 }
 
-static unsigned int space_slots(const struct gmfs_space *space)
+static unsigned int gmfs_space_slots(const struct gmfs_space *space)
 {
 	return GMPOOL_META_SIZE / space->size;
 }
 
-static unsigned int space_first(const struct gmfs_space *space)
+static unsigned int gmfs_space_first(const struct gmfs_space *space)
 {
 	return DIV_ROUND_UP(sizeof(struct gmpool_meta_ser), space->size);
 }
 
-static void space_init(struct gmfs_space *space, u16 type, u16 size)
+static void gmfs_space_init(struct gmfs_space *space, u16 type, u16 size)
 {
 	unsigned int i;
 
@@ -56,10 +56,10 @@ static void space_init(struct gmfs_space *space, u16 type, u16 size)
 }
 
 /* Longest run of free slots; more than is ever wanted at once counts as that. */
-static unsigned int rblock_room(const struct gmfs_space *space,
-				const struct gmfs_rblock *rb)
+static unsigned int gmfs_rblock_room(const struct gmfs_space *space,
+				     const struct gmfs_rblock *rb)
 {
-	unsigned int nr = space_slots(space);
+	unsigned int nr = gmfs_space_slots(space);
 	unsigned int room = 0, start, end;
 
 	start = find_next_zero_bit(rb->used, nr, 0);
@@ -71,18 +71,18 @@ static unsigned int rblock_room(const struct gmfs_space *space,
 	return min(room, GMFS_RUN_MAX);
 }
 
-static void rblock_file(struct gmfs_space *space, struct gmfs_rblock *rb)
+static void gmfs_rblock_file(struct gmfs_space *space, struct gmfs_rblock *rb)
 {
-	unsigned int room = rblock_room(space, rb);
+	unsigned int room = gmfs_rblock_room(space, rb);
 
 	list_del_init(&rb->list);
 	if (room)
 		list_add(&rb->list, &space->avail[room]);
 }
 
-static struct gmfs_rblock *rblock_new(struct gmfs_image *img,
-				      struct gmfs_space *space,
-				      struct gmpool_meta_ser *hdr)
+static struct gmfs_rblock *gmfs_rblock_new(struct gmfs_image *img,
+					   struct gmfs_space *space,
+					   struct gmpool_meta_ser *hdr)
 {
 	struct gmfs_rblock *rb = kzalloc_obj(*rb, GFP_KERNEL_ACCOUNT);
 	int err;
@@ -91,7 +91,7 @@ static struct gmfs_rblock *rblock_new(struct gmfs_image *img,
 		return ERR_PTR(-ENOMEM);
 	rb->hdr = hdr;
 	INIT_LIST_HEAD(&rb->list);
-	bitmap_set(rb->used, 0, space_first(space));
+	bitmap_set(rb->used, 0, gmfs_space_first(space));
 
 	err = xa_insert(&img->rblocks, hdr->mbn, rb, GFP_KERNEL);
 	if (err) {
@@ -102,8 +102,9 @@ static struct gmfs_rblock *rblock_new(struct gmfs_image *img,
 	return rb;
 }
 
-static struct gmfs_rblock *rblock_get(struct gmfs_image *img,
-				      struct gmfs_space *space, unsigned int nr)
+static struct gmfs_rblock *gmfs_rblock_get(struct gmfs_image *img,
+					   struct gmfs_space *space,
+					   unsigned int nr)
 {
 	struct gmpool_meta_ser *hdr;
 	struct gmfs_rblock *rb;
@@ -120,7 +121,7 @@ static struct gmfs_rblock *rblock_get(struct gmfs_image *img,
 	if (IS_ERR(hdr))
 		return PTR_ERR(hdr) == -ENOMEM ? ERR_PTR(-ENOSPC) :
 						 ERR_CAST(hdr);
-	rb = rblock_new(img, space, hdr);
+	rb = gmfs_rblock_new(img, space, hdr);
 	if (IS_ERR(rb))
 		gmpool_meta_free(img->meta, hdr);
 	return rb;
@@ -146,13 +147,13 @@ void *gmfs_slot_alloc(struct gmfs_image *img, struct gmfs_space *space,
 
 	guard(mutex)(&img->lock);
 
-	rb = rblock_get(img, space, nr);
+	rb = gmfs_rblock_get(img, space, nr);
 	if (IS_ERR(rb))
 		return rb;
-	slot = bitmap_find_next_zero_area(rb->used, space_slots(space), 0, nr,
-					  0);
+	slot = bitmap_find_next_zero_area(rb->used, gmfs_space_slots(space), 0,
+					  nr, 0);
 	bitmap_set(rb->used, slot, nr);
-	rblock_file(space, rb);
+	gmfs_rblock_file(space, rb);
 	rec = (void *)rb->hdr + slot * space->size;
 	/* Another kernel may have freed it by no more than what it has to. */
 	memset(rec, 0, nr * space->size);
@@ -173,7 +174,7 @@ void *gmfs_slot_alloc(struct gmfs_image *img, struct gmfs_space *space,
 void gmfs_slot_free(struct gmfs_image *img, struct gmfs_space *space,
 		    void *rec, unsigned int nr)
 {
-	struct gmpool_meta_ser *hdr = block_of(rec);
+	struct gmpool_meta_ser *hdr = gmfs_block_of(rec);
 	unsigned int slot = (rec - (void *)hdr) / space->size;
 	struct gmfs_rblock *rb;
 
@@ -182,7 +183,8 @@ void gmfs_slot_free(struct gmfs_image *img, struct gmfs_space *space,
 	rb = xa_load(&img->rblocks, hdr->mbn);
 	memset(rec, 0, nr * space->size);
 	bitmap_clear(rb->used, slot, nr);
-	if (bitmap_weight(rb->used, space_slots(space)) == space_first(space)) {
+	if (bitmap_weight(rb->used, gmfs_space_slots(space)) ==
+	    gmfs_space_first(space)) {
 		list_del(&rb->list);
 		xa_erase(&img->rblocks, hdr->mbn);
 		space->nr--;
@@ -190,7 +192,7 @@ void gmfs_slot_free(struct gmfs_image *img, struct gmfs_space *space,
 		gmpool_meta_free(img->meta, hdr);
 		return;
 	}
-	rblock_file(space, rb);
+	gmfs_rblock_file(space, rb);
 	gmpool_meta_dirty(img->meta, hdr);
 }
 
@@ -203,7 +205,7 @@ void gmfs_slot_free(struct gmfs_image *img, struct gmfs_space *space,
  */
 void gmfs_dirty(struct gmfs_image *img, void *rec)
 {
-	gmpool_meta_dirty(img->meta, block_of(rec));
+	gmpool_meta_dirty(img->meta, gmfs_block_of(rec));
 }
 
 /**
@@ -275,12 +277,12 @@ void gmfs_image_init(struct gmfs_image *img, struct gmpool_meta *meta,
 	mutex_init(&img->lock);
 	xa_init(&img->inodes);
 	xa_init(&img->rblocks);
-	space_init(&img->itable, GMFS_META_INODES,
-		   sizeof(struct gmfs_inode_ser));
-	space_init(&img->dirents, GMFS_META_DIRENTS, GMFS_DIRENT_SLOT);
-	space_init(&img->extents, GMFS_META_EXTENTS,
-		   sizeof(struct gmfs_extent_ser));
-	space_init(&img->attrs, GMFS_META_ATTRS, GMFS_ATTR_SLOT);
+	gmfs_space_init(&img->itable, GMFS_META_INODES,
+			sizeof(struct gmfs_inode_ser));
+	gmfs_space_init(&img->dirents, GMFS_META_DIRENTS, GMFS_DIRENT_SLOT);
+	gmfs_space_init(&img->extents, GMFS_META_EXTENTS,
+			sizeof(struct gmfs_extent_ser));
+	gmfs_space_init(&img->attrs, GMFS_META_ATTRS, GMFS_ATTR_SLOT);
 }
 
 /**
@@ -313,7 +315,7 @@ void gmfs_image_destroy(struct gmfs_image *img)
 }
 
 /* Are there records of a file system that nobody has named? */
-static int check_unused(struct gmfs_image *img)
+static int gmfs_check_unused(struct gmfs_image *img)
 {
 	static const u16 types[] = {
 		GMFS_META_SUPER, GMFS_META_INODES, GMFS_META_DIRENTS,
@@ -351,7 +353,7 @@ int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now)
 	struct gmfs_ino *root;
 	int err;
 
-	err = check_unused(img);
+	err = gmfs_check_unused(img);
 	if (err)
 		return err;
 	hdr = gmpool_meta_alloc(img->meta, GMFS_META_SUPER);
@@ -390,14 +392,14 @@ err_super:
 	return err;
 }
 
-static int unsupported(struct gmfs_image *img, const char *what, u64 value)
+static int gmfs_unsupported(struct gmfs_image *img, const char *what, u64 value)
 {
 	gmfs_image_bad(img, "super block: %s %#llx is not supported", what,
 		       value);
 	return -EOPNOTSUPP;
 }
 
-static int super_load(struct gmfs_image *img, u32 root)
+static int gmfs_super_load(struct gmfs_image *img, u32 root)
 {
 	struct gmpool_meta_ser *hdr = gmpool_meta_block(img->meta, root);
 	struct gmpool_meta_ser *at = NULL;
@@ -413,9 +415,10 @@ static int super_load(struct gmfs_image *img, u32 root)
 
 	super = container_of(hdr, struct gmfs_super_ser, hdr);
 	if (super->version != GMFS_VERSION)
-		return unsupported(img, "version", super->version);
+		return gmfs_unsupported(img, "version", super->version);
 	if (super->feature_incompat & ~GMFS_FEATURE_INCOMPAT_ALL)
-		return unsupported(img, "feature", super->feature_incompat);
+		return gmfs_unsupported(img, "feature",
+					super->feature_incompat);
 	if (super->feature_ro_compat & ~GMFS_FEATURE_RO_COMPAT_ALL)
 		img->read_only = true;
 	if (img->read_only ||
@@ -433,20 +436,20 @@ static int super_load(struct gmfs_image *img, u32 root)
 	return 0;
 }
 
-static int space_load(struct gmfs_image *img, struct gmfs_space *space,
-		      gmfs_load_t load, unsigned long *used)
+static int gmfs_space_load(struct gmfs_image *img, struct gmfs_space *space,
+			   gmfs_load_t load, unsigned long *used)
 {
-	unsigned int nr = space_slots(space);
+	unsigned int nr = gmfs_space_slots(space);
 	struct gmpool_meta_ser *hdr = NULL;
 	struct gmfs_rblock *rb;
 	unsigned int slot;
 	int taken;
 
 	while ((hdr = gmpool_meta_next(img->meta, space->type, hdr))) {
-		rb = rblock_new(img, space, hdr);
+		rb = gmfs_rblock_new(img, space, hdr);
 		if (IS_ERR(rb))
 			return PTR_ERR(rb);
-		slot = space_first(space);
+		slot = gmfs_space_first(space);
 		while (slot < nr) {
 			taken = load(img, (void *)hdr + slot * space->size,
 				     nr - slot, used);
@@ -455,13 +458,13 @@ static int space_load(struct gmfs_image *img, struct gmfs_space *space,
 			bitmap_set(rb->used, slot, taken);
 			slot += taken ?: 1;
 		}
-		rblock_file(space, rb);
+		gmfs_rblock_file(space, rb);
 		cond_resched();
 	}
 	return 0;
 }
 
-static int root_load(struct gmfs_image *img)
+static int gmfs_root_load(struct gmfs_image *img)
 {
 	u64 ino = img->super->root_ino;
 	struct gmfs_ino *root = gmfs_ino_find(img, ino);
@@ -473,7 +476,7 @@ static int root_load(struct gmfs_image *img)
 	return 0;
 }
 
-static int attrs_check(struct gmfs_image *img)
+static int gmfs_attrs_check(struct gmfs_image *img)
 {
 	struct gmfs_ino *gi;
 	unsigned long ino;
@@ -487,7 +490,7 @@ static int attrs_check(struct gmfs_image *img)
 	return 0;
 }
 
-static int links_check(struct gmfs_image *img)
+static int gmfs_links_check(struct gmfs_image *img)
 {
 	struct gmfs_ino *gi;
 	unsigned long ino;
@@ -523,7 +526,7 @@ enum {
  * Each directory is climbed from once: who meets a directory of which it is
  * known that it leads to the root need go no further.
  */
-static int tree_check(struct gmfs_image *img)
+static int gmfs_tree_check(struct gmfs_image *img)
 {
 	struct gmfs_ino *gi, *up;
 	unsigned long ino;
@@ -566,23 +569,25 @@ int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used)
 {
 	int err;
 
-	err = super_load(img, root);
+	err = gmfs_super_load(img, root);
 	if (!err)
-		err = space_load(img, &img->itable, gmfs_ino_load, used);
+		err = gmfs_space_load(img, &img->itable, gmfs_ino_load, used);
 	if (!err)
-		err = root_load(img);
+		err = gmfs_root_load(img);
 	if (!err)
-		err = space_load(img, &img->dirents, gmfs_dirent_load, used);
+		err = gmfs_space_load(img, &img->dirents, gmfs_dirent_load,
+				      used);
 	if (!err)
-		err = space_load(img, &img->extents, gmfs_extent_load, used);
+		err = gmfs_space_load(img, &img->extents, gmfs_extent_load,
+				      used);
 	if (!err)
-		err = space_load(img, &img->attrs, gmfs_attr_load, used);
+		err = gmfs_space_load(img, &img->attrs, gmfs_attr_load, used);
 	if (!err)
-		err = attrs_check(img);
+		err = gmfs_attrs_check(img);
 	if (!err)
-		err = links_check(img);
+		err = gmfs_links_check(img);
 	if (!err)
-		err = tree_check(img);
+		err = gmfs_tree_check(img);
 	if (err == -ENOMEM)
 		strscpy(img->why, "not enough memory to load it");
 	return err;

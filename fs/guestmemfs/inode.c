@@ -78,7 +78,7 @@ static const struct inode_operations gmfs_special_iops = {
 	.set_acl	= gmfs_set_acl,
 };
 
-static void set_ops(struct inode *inode, dev_t rdev)
+static void gmfs_set_ops(struct inode *inode, dev_t rdev)
 {
 	switch (inode->i_mode & S_IFMT) {
 	case S_IFDIR:
@@ -110,7 +110,7 @@ static const struct {
 	{ GMFS_INODE_NOATIME, S_NOATIME, FS_NOATIME_FL },
 };
 
-static void set_vfs_flags(struct inode *inode, u32 flags)
+static void gmfs_set_vfs_flags(struct inode *inode, u32 flags)
 {
 	unsigned int vfs = 0, mask = 0;
 	size_t i;
@@ -136,10 +136,10 @@ void gmfs_inherit_flags(struct inode *inode, struct inode *dir)
 		    (GMFS_INODE_NODUMP | GMFS_INODE_NOATIME);
 
 	GMFS_I(inode)->gi->rec->flags = flags;
-	set_vfs_flags(inode, flags);
+	gmfs_set_vfs_flags(inode, flags);
 }
 
-static dev_t record_rdev(const struct gmfs_inode_ser *rec)
+static dev_t gmfs_record_rdev(const struct gmfs_inode_ser *rec)
 {
 	return MKDEV(GMFS_RDEV_MAJOR(rec->rdev), GMFS_RDEV_MINOR(rec->rdev));
 }
@@ -180,7 +180,7 @@ void gmfs_inode_write(struct inode *inode)
 }
 
 /* The target of a link, for the VFS to follow it without asking. */
-static char *read_target(const struct gmfs_ino *gi)
+static char *gmfs_read_target(const struct gmfs_ino *gi)
 {
 	const struct gmfs_attr *attr = gmfs_attr_find(gi, GMFS_ATTR_TARGET, "", 0);
 	char *target = kzalloc(gmfs_attr_value_size(attr) + 1,
@@ -191,13 +191,13 @@ static char *read_target(const struct gmfs_ino *gi)
 	return target;
 }
 
-static int inode_read(struct inode *inode, struct gmfs_ino *gi)
+static int gmfs_inode_read(struct inode *inode, struct gmfs_ino *gi)
 {
 	const struct gmfs_inode_ser *rec = gi->rec;
 	char *target = NULL;
 
 	if (S_ISLNK(rec->mode)) {
-		target = read_target(gi);
+		target = gmfs_read_target(gi);
 		if (!target)
 			return -ENOMEM;
 	}
@@ -217,8 +217,8 @@ static int inode_read(struct inode *inode, struct gmfs_ino *gi)
 		gmfs_update_blocks(inode);
 	if (S_ISLNK(rec->mode))
 		inode->i_link = target;
-	set_vfs_flags(inode, rec->flags);
-	set_ops(inode, record_rdev(rec));
+	gmfs_set_vfs_flags(inode, rec->flags);
+	gmfs_set_ops(inode, gmfs_record_rdev(rec));
 	gmfs_acl_init(inode);
 	return 0;
 }
@@ -251,7 +251,7 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 	 */
 	gi = gmfs_ino_find(&GMFS_SB(sb)->image, ino);
 	if (gi && (gi->rec->nlink || gi->held))
-		err = inode_read(inode, gi);
+		err = gmfs_inode_read(inode, gi);
 	if (err) {
 		iget_failed(inode);
 		return ERR_PTR(err);
@@ -298,7 +298,7 @@ struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 	inode->i_ino = gi->ino;
 	inode_init_owner(idmap, inode, dir, mode);
 	simple_inode_init_ts(inode);
-	set_ops(inode, rdev);
+	gmfs_set_ops(inode, rdev);
 	if (target) {
 		inode->i_size = strlen(target);
 		inode->i_link = kstrdup(target, GFP_KERNEL_ACCOUNT);
@@ -588,7 +588,7 @@ int gmfs_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 	op = gmpool_op_begin(fs->pool);
 	/* Who only asks for them holds no lock. */
 	WRITE_ONCE(GMFS_I(inode)->gi->rec->flags, flags);
-	set_vfs_flags(inode, flags);
+	gmfs_set_vfs_flags(inode, flags);
 	inode_set_ctime_current(inode);
 	gmfs_inode_write(inode);
 	gmpool_op_end(fs->pool, op);

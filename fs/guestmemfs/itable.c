@@ -12,7 +12,7 @@
 
 #include "image.h"
 
-static u64 record_ino(struct gmfs_inode_ser *rec)
+static u64 gmfs_record_ino(struct gmfs_inode_ser *rec)
 {
 	struct gmpool_meta_ser *hdr = PTR_ALIGN_DOWN((void *)rec,
 						     GMPOOL_META_SIZE);
@@ -20,7 +20,7 @@ static u64 record_ino(struct gmfs_inode_ser *rec)
 	return GMFS_INO(hdr->mbn, ((void *)rec - (void *)hdr) / sizeof(*rec));
 }
 
-static void ino_init(struct gmfs_ino *gi)
+static void gmfs_ino_init(struct gmfs_ino *gi)
 {
 	gi->attrs = RB_ROOT;
 	if (S_ISDIR(gi->rec->mode)) {
@@ -36,7 +36,7 @@ static void ino_init(struct gmfs_ino *gi)
 }
 
 /* Counts one more inode: 0, or -ENOSPC if there must not be one. */
-static int count_inode(struct gmfs_image *img)
+static int gmfs_count_inode(struct gmfs_image *img)
 {
 	guard(mutex)(&img->lock);
 
@@ -46,7 +46,7 @@ static int count_inode(struct gmfs_image *img)
 	return 0;
 }
 
-static void uncount_inode(struct gmfs_image *img)
+static void gmfs_uncount_inode(struct gmfs_image *img)
 {
 	guard(mutex)(&img->lock);
 
@@ -74,7 +74,7 @@ struct gmfs_ino *gmfs_ino_reserve(struct gmfs_image *img)
 	if (gmfs_cookie_next(img) >= GMFS_COOKIE_FULL)
 		return ERR_PTR(-ENOSPC);
 
-	err = count_inode(img);
+	err = gmfs_count_inode(img);
 	if (err)
 		return ERR_PTR(err);
 	gi = kzalloc_obj(*gi, GFP_KERNEL_ACCOUNT);
@@ -89,7 +89,7 @@ struct gmfs_ino *gmfs_ino_reserve(struct gmfs_image *img)
 		goto err_free;
 	}
 	gi->rec = rec;
-	gi->ino = record_ino(rec);
+	gi->ino = gmfs_record_ino(rec);
 
 	err = xa_reserve(&img->inodes, gi->ino, GFP_KERNEL);
 	if (err)
@@ -101,7 +101,7 @@ err_slot:
 err_free:
 	kfree(gi);
 err_uncount:
-	uncount_inode(img);
+	gmfs_uncount_inode(img);
 	return ERR_PTR(err);
 }
 
@@ -128,13 +128,13 @@ void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_ino *gi,
 	 * counter of the image that only ever grows is good for generations.
 	 */
 	rec->generation = lower_32_bits(gmfs_cookie_take(img));
-	ino_init(gi);
+	gmfs_ino_init(gi);
 	gmfs_dirty(img, rec);
 	/* Reserved, so that this needs no memory. */
 	xa_store(&img->inodes, gi->ino, gi, GFP_KERNEL);
 }
 
-static void free_attrs(struct gmfs_image *img, struct gmfs_ino *gi)
+static void gmfs_free_attrs(struct gmfs_image *img, struct gmfs_ino *gi)
 {
 	struct gmfs_attr *attr;
 
@@ -152,7 +152,7 @@ static void free_attrs(struct gmfs_image *img, struct gmfs_ino *gi)
  */
 void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_ino *gi)
 {
-	free_attrs(img, gi);
+	gmfs_free_attrs(img, gi);
 	/* Takes the place of an entry, so that this needs no memory. */
 	xa_store(&img->inodes, gi->ino, XA_ZERO_ENTRY, GFP_KERNEL);
 	memset(gi->rec, 0, sizeof(*gi->rec));
@@ -169,11 +169,11 @@ void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_ino *gi)
  */
 void gmfs_ino_free(struct gmfs_image *img, struct gmfs_ino *gi)
 {
-	free_attrs(img, gi);
+	gmfs_free_attrs(img, gi);
 	xa_erase(&img->inodes, gi->ino);
 	gmfs_slot_free(img, &img->itable, gi->rec, 1);
 	kfree(gi);
-	uncount_inode(img);
+	gmfs_uncount_inode(img);
 }
 
 /**
@@ -243,7 +243,7 @@ struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino)
 	return xa_load(&img->inodes, ino);
 }
 
-static bool mode_ok(u32 mode)
+static bool gmfs_mode_ok(u32 mode)
 {
 	if (mode & ~(u32)(S_IFMT | S_IALLUGO))
 		return false;
@@ -261,7 +261,7 @@ static bool mode_ok(u32 mode)
 	}
 }
 
-static bool rdev_ok(const struct gmfs_inode_ser *rec)
+static bool gmfs_rdev_ok(const struct gmfs_inode_ser *rec)
 {
 	if (!S_ISCHR(rec->mode) && !S_ISBLK(rec->mode))
 		return !rec->rdev;
@@ -269,34 +269,34 @@ static bool rdev_ok(const struct gmfs_inode_ser *rec)
 	       !(GMFS_RDEV_MINOR(rec->rdev) >> GMFS_RDEV_MINOR_BITS);
 }
 
-static u64 size_max(u32 mode)
+static u64 gmfs_size_max(u32 mode)
 {
 	if (S_ISREG(mode))
 		return GMFS_MAX_SIZE;
 	return S_ISLNK(mode) ? GMFS_TARGET_MAX : 0;
 }
 
-static int ino_check(struct gmfs_image *img, const struct gmfs_inode_ser *rec,
-		     u64 ino)
+static int gmfs_ino_check(struct gmfs_image *img,
+			  const struct gmfs_inode_ser *rec, u64 ino)
 {
 	const u32 nsec_end = NSEC_PER_SEC;
 
 	if (rec->ino != ino)
 		return gmfs_image_bad(img, "inode %llu: has the number %llu",
 				      ino, rec->ino);
-	if (!mode_ok(rec->mode))
+	if (!gmfs_mode_ok(rec->mode))
 		return gmfs_image_bad(img, "inode %llu: mode 0%o is no file type",
 				      ino, rec->mode);
 	if (rec->uid == U32_MAX || rec->gid == U32_MAX)
 		return gmfs_image_bad(img, "inode %llu: owner %u:%u", ino,
 				      rec->uid, rec->gid);
-	if (rec->size > size_max(rec->mode))
+	if (rec->size > gmfs_size_max(rec->mode))
 		return gmfs_image_bad(img, "inode %llu: size %llu", ino,
 				      rec->size);
 	if (rec->preserved && !S_ISREG(rec->mode))
 		return gmfs_image_bad(img, "inode %llu: preserved, but no file",
 				      ino);
-	if (!rdev_ok(rec))
+	if (!gmfs_rdev_ok(rec))
 		return gmfs_image_bad(img, "inode %llu: device number %#llx",
 				      ino, rec->rdev);
 	if (rec->atime_nsec >= nsec_end || rec->mtime_nsec >= nsec_end ||
@@ -330,13 +330,13 @@ int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 		  unsigned long *used)
 {
 	struct gmfs_inode_ser *rec = slot;
-	u64 ino = record_ino(rec);
+	u64 ino = gmfs_record_ino(rec);
 	struct gmfs_ino *gi;
 	int err;
 
 	if (!rec->ino)
 		return 0;
-	err = ino_check(img, rec, ino);
+	err = gmfs_ino_check(img, rec, ino);
 	if (err)
 		return err;
 
@@ -346,7 +346,7 @@ int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 	gi->ino = ino;
 	gi->rec = rec;
 	gi->held = rec->preserved;
-	ino_init(gi);
+	gmfs_ino_init(gi);
 
 	err = xa_insert(&img->inodes, ino, gi, GFP_KERNEL);
 	if (err) {

@@ -43,7 +43,7 @@ static bool gmfs_luo_can_preserve(struct liveupdate_file_handler *handler,
 }
 
 /* For a kernel that does not know what the field in the inode's record means. */
-static void set_feature(struct gmfs_image *img)
+static void gmfs_luo_set_feature(struct gmfs_image *img)
 {
 	guard(mutex)(&img->lock);
 	if (img->super->feature_compat & GMFS_FEATURE_COMPAT_PRESERVED)
@@ -61,7 +61,7 @@ static void gmfs_luo_count(struct inode *inode, int more)
 
 	inode_lock(inode);
 	flags = gmpool_op_begin(fs->pool);
-	set_feature(&fs->image);
+	gmfs_luo_set_feature(&fs->image);
 	rec->preserved += more;
 	gmfs_dirty(&fs->image, rec);
 	gmpool_op_end(fs->pool, flags);

@@ -36,8 +36,8 @@
 #include "guestmemfs.h"
 
 /* Once: the first program shows that there are such. */
-static void note_unaligned(const struct gmfs_fs *fs,
-			   const struct vm_area_struct *vma)
+static void gmfs_note_unaligned(const struct gmfs_fs *fs,
+				const struct vm_area_struct *vma)
 {
 	if (vma->vm_end - vma->vm_start < PMD_SIZE ||
 	    IS_ALIGNED((vma->vm_start >> PAGE_SHIFT) - vma->vm_pgoff,
@@ -55,8 +55,8 @@ static void note_unaligned(const struct gmfs_fs *fs,
  * VM_FAULT_HWPOISON for a page that has failed; or VM_FAULT_RETRY if there is a
  * hole.
  */
-static vm_fault_t leaf_pfn(struct inode *inode, pgoff_t pgoff,
-			   unsigned int order, unsigned long *pfn)
+static vm_fault_t gmfs_leaf_pfn(struct inode *inode, pgoff_t pgoff,
+				unsigned int order, unsigned long *pfn)
 {
 	u64 first = round_down(pgoff, BIT_ULL(order)) / GMFS_BLOCK_PAGES;
 	u64 count = DIV_ROUND_UP_ULL(BIT_ULL(order), GMFS_BLOCK_PAGES);
@@ -88,8 +88,8 @@ static vm_fault_t leaf_pfn(struct inode *inode, pgoff_t pgoff,
  * meanwhile. A new entry is writable anyway if the VMA is; to make an old one
  * writable is all that it takes the flag for.
  */
-static vm_fault_t insert_leaf(struct vm_fault *vmf, unsigned int order,
-			      unsigned long pfn)
+static vm_fault_t gmfs_insert_leaf(struct vm_fault *vmf, unsigned int order,
+				   unsigned long pfn)
 {
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 
@@ -106,17 +106,17 @@ static vm_fault_t insert_leaf(struct vm_fault *vmf, unsigned int order,
 	}
 }
 
-static vm_fault_t map_leaf(struct vm_fault *vmf, struct inode *inode,
-			   unsigned int order)
+static vm_fault_t gmfs_map_leaf(struct vm_fault *vmf, struct inode *inode,
+				unsigned int order)
 {
 	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
 	unsigned long pfn;
 	vm_fault_t ret;
 
 	filemap_invalidate_lock_shared(inode->i_mapping);
-	ret = leaf_pfn(inode, vmf->pgoff, order, &pfn);
+	ret = gmfs_leaf_pfn(inode, vmf->pgoff, order, &pfn);
 	if (!ret) {
-		ret = insert_leaf(vmf, order, pfn);
+		ret = gmfs_insert_leaf(vmf, order, pfn);
 		atomic64_inc(&fs->faults[order == PUD_ORDER ? GMFS_LEAF_PUD :
 					 order ? GMFS_LEAF_PMD : GMFS_LEAF_PTE]);
 	}
@@ -167,9 +167,9 @@ static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	if (!gmfs_leaf_fits(vmf->vma, vmf->address, order))
 		return VM_FAULT_FALLBACK;
 	if (!order)
-		note_unaligned(GMFS_SB(inode->i_sb), vmf->vma);
+		gmfs_note_unaligned(GMFS_SB(inode->i_sb), vmf->vma);
 
-	while ((ret = map_leaf(vmf, inode, order)) == VM_FAULT_RETRY) {
+	while ((ret = gmfs_map_leaf(vmf, inode, order)) == VM_FAULT_RETRY) {
 		/* A hole that was punched since it was mapped. */
 		err = gmfs_fill_mapped(inode, block, block + 1);
 		/*
@@ -225,7 +225,7 @@ static void gmfs_vm_open(struct vm_area_struct *vma)
 	unmap_mapping_range(vma->vm_file->f_mapping, first, end - first, 1);
 }
 
-static bool policy_agrees(const struct mempolicy *policy, int nid)
+static bool gmfs_policy_agrees(const struct mempolicy *policy, int nid)
 {
 	if (!policy)
 		return true;
@@ -248,7 +248,7 @@ static int gmfs_set_policy(struct vm_area_struct *vma, struct mempolicy *new)
 {
 	struct gmfs_fs *fs = GMFS_SB(file_inode(vma->vm_file)->i_sb);
 
-	return policy_agrees(new, gmpool_nid(fs->pool)) ? 0 : -EINVAL;
+	return gmfs_policy_agrees(new, gmpool_nid(fs->pool)) ? 0 : -EINVAL;
 }
 
 static struct mempolicy *gmfs_get_policy(struct vm_area_struct *vma,
@@ -259,7 +259,7 @@ static struct mempolicy *gmfs_get_policy(struct vm_area_struct *vma,
 }
 
 /* Map all that the file has in a new VMA, so that no fault comes later. */
-static int prefault(struct vm_area_struct *vma, struct inode *inode)
+static int gmfs_prefault(struct vm_area_struct *vma, struct inode *inode)
 {
 	static const unsigned int orders[] = { PUD_ORDER, PMD_ORDER, 0 };
 	unsigned int flags = vma->vm_flags & VM_WRITE ? FAULT_FLAG_WRITE : 0;
@@ -277,7 +277,8 @@ static int prefault(struct vm_area_struct *vma, struct inode *inode)
 		for (i = 0; ret == VM_FAULT_FALLBACK && i < ARRAY_SIZE(orders); i++) {
 			size = PAGE_SIZE << orders[i];
 			if (gmfs_leaf_fits(vma, addr, orders[i]))
-				ret = leaf_pfn(inode, pgoff, orders[i], &pfn);
+				ret = gmfs_leaf_pfn(inode, pgoff, orders[i],
+						    &pfn);
 		}
 		filemap_invalidate_unlock_shared(inode->i_mapping);
 		if (ret == VM_FAULT_SIGBUS)
@@ -321,7 +322,7 @@ static int gmfs_mapped(unsigned long start, unsigned long end, pgoff_t pgoff,
 	vma = vma_lookup(current->mm, start);
 	if (!vma || vma->vm_private_data != &gmfs_prefault_mark)
 		return 0;
-	return prefault(vma, file_inode(file));
+	return gmfs_prefault(vma, file_inode(file));
 }
 
 static const struct vm_operations_struct gmfs_vm_ops = {

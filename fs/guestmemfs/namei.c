@@ -13,7 +13,7 @@
 #include "guestmemfs.h"
 
 /* Take over what a change of names has done to an inode, and write it back. */
-static void sync_inode(struct inode *inode)
+static void gmfs_sync_inode(struct inode *inode)
 {
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
 
@@ -23,8 +23,8 @@ static void sync_inode(struct inode *inode)
 	gmfs_inode_write(inode);
 }
 
-static struct gmfs_dirent *find_dirent(struct inode *dir,
-				       const struct dentry *dentry)
+static struct gmfs_dirent *gmfs_find_dirent(struct inode *dir,
+					    const struct dentry *dentry)
 {
 	return gmfs_dirent_find(GMFS_I(dir)->gi, dentry->d_name.name,
 				dentry->d_name.len);
@@ -38,15 +38,15 @@ static struct dentry *gmfs_lookup(struct inode *dir, struct dentry *dentry,
 
 	if (dentry->d_name.len > GMFS_NAME_MAX)
 		return ERR_PTR(-ENAMETOOLONG);
-	de = find_dirent(dir, dentry);
+	de = gmfs_find_dirent(dir, dentry);
 	if (de)
 		inode = gmfs_iget(dir->i_sb, de->rec->ino);
 	return d_splice_alias(inode, dentry);
 }
 
 /* Let a new inode exist, with what it has but for a name; within an operation. */
-static int publish(struct inode *inode, struct inode *dir,
-		   const struct qstr *name)
+static int gmfs_publish_inode(struct inode *inode, struct inode *dir,
+			      const struct qstr *name)
 {
 	struct timespec64 now = inode_get_ctime(inode);
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
@@ -69,23 +69,23 @@ static int publish(struct inode *inode, struct inode *dir,
 }
 
 /*
- * Take back what publish() has done; within the same operation. The number is
+ * Take back what gmfs_publish_inode() has done; within the same operation. The number is
  * freed when the VFS is through with the inode: nobody must get it before.
  */
-static void abandon(struct inode *inode)
+static void gmfs_abandon_inode(struct inode *inode)
 {
 	gmfs_ino_unpublish(&GMFS_SB(inode->i_sb)->image, GMFS_I(inode)->gi);
 }
 
-static void dir_changed(struct inode *dir)
+static void gmfs_dir_changed(struct inode *dir)
 {
 	inode_set_mtime_to_ts(dir, inode_set_ctime_current(dir));
-	sync_inode(dir);
+	gmfs_sync_inode(dir);
 }
 
-static int make(struct mnt_idmap *idmap, struct inode *dir,
-		struct dentry *dentry, umode_t mode, dev_t rdev,
-		const char *target)
+static int gmfs_make_inode(struct mnt_idmap *idmap, struct inode *dir,
+			   struct dentry *dentry, umode_t mode, dev_t rdev,
+			   const char *target)
 {
 	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
 	struct inode *inode;
@@ -97,16 +97,16 @@ static int make(struct mnt_idmap *idmap, struct inode *dir,
 		return PTR_ERR(inode);
 
 	flags = gmpool_op_begin(fs->pool);
-	err = publish(inode, dir, &dentry->d_name);
+	err = gmfs_publish_inode(inode, dir, &dentry->d_name);
 	if (!err)
 		err = gmfs_dirent_insert(&fs->image, GMFS_I(dir)->gi,
 					 GMFS_I(inode)->gi, dentry->d_name.name,
 					 dentry->d_name.len);
 	if (err) {
-		abandon(inode);
+		gmfs_abandon_inode(inode);
 	} else {
-		sync_inode(inode);
-		dir_changed(dir);
+		gmfs_sync_inode(inode);
+		gmfs_dir_changed(dir);
 	}
 	gmpool_op_end(fs->pool, flags);
 
@@ -121,13 +121,13 @@ static int make(struct mnt_idmap *idmap, struct inode *dir,
 static int gmfs_create(struct mnt_idmap *idmap, struct inode *dir,
 		       struct dentry *dentry, umode_t mode)
 {
-	return make(idmap, dir, dentry, mode | S_IFREG, 0, NULL);
+	return gmfs_make_inode(idmap, dir, dentry, mode | S_IFREG, 0, NULL);
 }
 
 static int gmfs_mknod(struct mnt_idmap *idmap, struct inode *dir,
 		      struct dentry *dentry, umode_t mode, dev_t rdev)
 {
-	return make(idmap, dir, dentry, mode, rdev, NULL);
+	return gmfs_make_inode(idmap, dir, dentry, mode, rdev, NULL);
 }
 
 static int gmfs_symlink(struct mnt_idmap *idmap, struct inode *dir,
@@ -135,7 +135,7 @@ static int gmfs_symlink(struct mnt_idmap *idmap, struct inode *dir,
 {
 	if (strlen(target) > GMFS_TARGET_MAX)
 		return -ENAMETOOLONG;
-	return make(idmap, dir, dentry, S_IFLNK | 0777, 0, target);
+	return gmfs_make_inode(idmap, dir, dentry, S_IFLNK | 0777, 0, target);
 }
 
 static int gmfs_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
@@ -151,9 +151,9 @@ static int gmfs_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
 		return finish_open_simple(file, PTR_ERR(inode));
 
 	flags = gmpool_op_begin(fs->pool);
-	err = publish(inode, dir, NULL);
+	err = gmfs_publish_inode(inode, dir, NULL);
 	if (err)
-		abandon(inode);
+		gmfs_abandon_inode(inode);
 	gmpool_op_end(fs->pool, flags);
 
 	if (err) {
@@ -185,8 +185,8 @@ static int gmfs_link(struct dentry *old_dentry, struct inode *dir,
 				 dentry->d_name.name, dentry->d_name.len);
 	if (!err) {
 		inode_set_ctime_current(inode);
-		sync_inode(inode);
-		dir_changed(dir);
+		gmfs_sync_inode(inode);
+		gmfs_dir_changed(dir);
 	}
 	gmpool_op_end(fs->pool, flags);
 	if (err)
@@ -200,13 +200,14 @@ static int gmfs_link(struct dentry *old_dentry, struct inode *dir,
 static struct dentry *gmfs_mkdir(struct mnt_idmap *idmap, struct inode *dir,
 				 struct dentry *dentry, umode_t mode)
 {
-	return ERR_PTR(make(idmap, dir, dentry, mode | S_IFDIR, 0, NULL));
+	return ERR_PTR(gmfs_make_inode(idmap, dir, dentry, mode | S_IFDIR, 0,
+				       NULL));
 }
 
 /* Both unlink() and rmdir(): the image knows what is what. */
 static int gmfs_remove(struct inode *dir, struct dentry *dentry)
 {
-	struct gmfs_dirent *de = find_dirent(dir, dentry);
+	struct gmfs_dirent *de = gmfs_find_dirent(dir, dentry);
 	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
 	struct inode *inode = d_inode(dentry);
 	unsigned int flags;
@@ -218,21 +219,21 @@ static int gmfs_remove(struct inode *dir, struct dentry *dentry)
 	flags = gmpool_op_begin(fs->pool);
 	err = gmfs_dirent_remove(&fs->image, GMFS_I(dir)->gi, de);
 	if (!err) {
-		dir_changed(dir);
+		gmfs_dir_changed(dir);
 		inode_set_ctime_to_ts(inode, inode_get_ctime(dir));
-		sync_inode(inode);
+		gmfs_sync_inode(inode);
 	}
 	gmpool_op_end(fs->pool, flags);
 	return err;
 }
 
 /* Change names by what the VFS has found out and locked, within an operation. */
-static int change_names(struct inode *old_dir, struct dentry *old_dentry,
-			struct inode *new_dir, struct dentry *new_dentry,
-			unsigned int rename_flags, struct inode *whiteout)
+static int gmfs_change_names(struct inode *old_dir, struct dentry *old_dentry,
+			     struct inode *new_dir, struct dentry *new_dentry,
+			     unsigned int rename_flags, struct inode *whiteout)
 {
 	struct gmfs_image *img = &GMFS_SB(old_dir->i_sb)->image;
-	struct gmfs_dirent *old = find_dirent(old_dir, old_dentry);
+	struct gmfs_dirent *old = gmfs_find_dirent(old_dir, old_dentry);
 	struct gmfs_dirent *new;
 
 	if (!old)
@@ -244,7 +245,7 @@ static int change_names(struct inode *old_dir, struct dentry *old_dentry,
 					  new_dentry->d_name.len,
 					  !(rename_flags & RENAME_NOREPLACE),
 					  whiteout ? GMFS_I(whiteout)->gi : NULL);
-	new = find_dirent(new_dir, new_dentry);
+	new = gmfs_find_dirent(new_dir, new_dentry);
 	if (!new)
 		return -ENOENT;
 	return gmfs_dirent_exchange(img, GMFS_I(old_dir)->gi, old,
@@ -274,10 +275,11 @@ static int gmfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 
 	flags = gmpool_op_begin(fs->pool);
 	if (whiteout)
-		err = publish(whiteout, old_dir, &old_dentry->d_name);
+		err = gmfs_publish_inode(whiteout, old_dir,
+					 &old_dentry->d_name);
 	if (!err)
-		err = change_names(old_dir, old_dentry, new_dir, new_dentry,
-				   rename_flags, whiteout);
+		err = gmfs_change_names(old_dir, old_dentry, new_dir,
+					new_dentry, rename_flags, whiteout);
 	if (!err) {
 		simple_rename_timestamp(old_dir, old_dentry, new_dir,
 					new_dentry);
@@ -290,14 +292,14 @@ static int gmfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 		if (target && rename_flags & RENAME_EXCHANGE)
 			gmfs_inode_write(target);
 		else if (target)
-			sync_inode(target);
+			gmfs_sync_inode(target);
 		if (whiteout)
-			sync_inode(whiteout);
-		sync_inode(old_dir);
+			gmfs_sync_inode(whiteout);
+		gmfs_sync_inode(old_dir);
 		if (new_dir != old_dir)
-			sync_inode(new_dir);
+			gmfs_sync_inode(new_dir);
 	} else if (whiteout) {
-		abandon(whiteout);
+		gmfs_abandon_inode(whiteout);
 	}
 	gmpool_op_end(fs->pool, flags);
 
@@ -315,7 +317,7 @@ static int gmfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
  * has come since is left for the next time: else who renames all files that
  * readdir() gives him would never get to the end.
  */
-static void set_dir_end(struct file *file)
+static void gmfs_set_dir_end(struct file *file)
 {
 	struct gmfs_fs *fs = GMFS_SB(file_inode(file)->i_sb);
 
@@ -325,7 +327,7 @@ static void set_dir_end(struct file *file)
 
 static int gmfs_dir_open(struct inode *inode, struct file *file)
 {
-	set_dir_end(file);
+	gmfs_set_dir_end(file);
 	return 0;
 }
 
@@ -335,7 +337,7 @@ static int gmfs_readdir(struct file *file, struct dir_context *ctx)
 	struct gmfs_dirent *de;
 
 	if (!ctx->pos)
-		set_dir_end(file);
+		gmfs_set_dir_end(file);
 	if (!dir_emit_dots(file, ctx))
 		return 0;
 

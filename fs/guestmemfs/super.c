@@ -94,7 +94,7 @@ static const struct fs_parameter_spec gmfs_parameters[] = {
 	{}
 };
 
-static void nodes_with_pool(nodemask_t *nodes)
+static void gmfs_nodes_with_pool(nodemask_t *nodes)
 {
 	struct gmpool *pool = NULL;
 
@@ -214,7 +214,7 @@ int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
 	return 0;
 }
 
-static int limit_inodes(struct fs_context *fc, struct gmfs_fs *fs)
+static int gmfs_apply_nr_inodes(struct fs_context *fc, struct gmfs_fs *fs)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
 	int err;
@@ -228,7 +228,7 @@ static int limit_inodes(struct fs_context *fc, struct gmfs_fs *fs)
 }
 
 /* Change the root directory as the mount options ask for. */
-static int set_root(struct fs_context *fc, struct inode *root)
+static int gmfs_set_root(struct fs_context *fc, struct inode *root)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
 	int err;
@@ -255,7 +255,7 @@ static int gmfs_fill_super(struct super_block *sb, struct fs_context *fc)
 	struct inode *root;
 	int err;
 
-	err = limit_inodes(fc, fs);
+	err = gmfs_apply_nr_inodes(fc, fs);
 	if (err)
 		return err;
 	WRITE_ONCE(fs->prefault, mnt->prefault);
@@ -277,7 +277,7 @@ static int gmfs_fill_super(struct super_block *sb, struct fs_context *fc)
 	sb->s_root = d_make_root(root);
 	if (!sb->s_root)
 		return -ENOMEM;
-	return set_root(fc, root);
+	return gmfs_set_root(fc, root);
 }
 
 static int gmfs_parse_param(struct fs_context *fc, struct fs_parameter *param)
@@ -325,13 +325,13 @@ static int gmfs_parse_param(struct fs_context *fc, struct fs_parameter *param)
 }
 
 /* The pool that is meant, or an ERR_PTR after having said what is wrong. */
-static struct gmpool *choose_pool(struct fs_context *fc)
+static struct gmpool *gmfs_choose_pool(struct fs_context *fc)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
 	struct gmpool *pool;
 	nodemask_t nodes;
 
-	nodes_with_pool(&nodes);
+	gmfs_nodes_with_pool(&nodes);
 	if (nodes_empty(nodes)) {
 		errorfc(fc, "no node has a pool; the boot parameter guestmemfs= makes them");
 		return ERR_PTR(-EINVAL);
@@ -358,7 +358,7 @@ static struct gmpool *choose_pool(struct fs_context *fc)
 	return pool;
 }
 
-static int check_read_only(struct fs_context *fc, const struct gmfs_fs *fs)
+static int gmfs_check_read_only(struct fs_context *fc, const struct gmfs_fs *fs)
 {
 	if (!fs->read_only || fc->sb_flags & SB_RDONLY)
 		return 0;
@@ -367,7 +367,8 @@ static int check_read_only(struct fs_context *fc, const struct gmfs_fs *fs)
 	return -EROFS;
 }
 
-static bool root_differs(const struct inode *root, const struct iattr *attr)
+static bool gmfs_root_differs(const struct inode *root,
+			      const struct iattr *attr)
 {
 	return (attr->ia_valid & ATTR_MODE &&
 		(attr->ia_mode ^ root->i_mode) & S_IALLUGO) ||
@@ -378,7 +379,7 @@ static bool root_differs(const struct inode *root, const struct iattr *attr)
 }
 
 /* All mounts of a node share the super block, and what it is mounted with. */
-static int check_shared(struct fs_context *fc, struct gmfs_fs *fs)
+static int gmfs_check_shared(struct fs_context *fc, struct gmfs_fs *fs)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
 	u64 max;
@@ -400,7 +401,7 @@ static int check_shared(struct fs_context *fc, struct gmfs_fs *fs)
 			gmpool_nid(fs->pool), max);
 		return -EBUSY;
 	}
-	if (root_differs(d_inode(fc->root), &mnt->root)) {
+	if (gmfs_root_differs(d_inode(fc->root), &mnt->root)) {
 		errorfc(fc, "node %d has another mode or owner elsewhere: use chmod, chown",
 			gmpool_nid(fs->pool));
 		return -EBUSY;
@@ -413,7 +414,7 @@ static int gmfs_configure(struct fs_context *fc, struct gmfs_fs *fs)
 {
 	struct inode *root = d_inode(fc->root);
 	struct gmfs_mount *mnt = fc->fs_private;
-	bool differs = root_differs(root, &mnt->root);
+	bool differs = gmfs_root_differs(root, &mnt->root);
 	int err = 0;
 
 	if (differs && root->i_sb->s_writers.frozen != SB_UNFROZEN) {
@@ -422,9 +423,9 @@ static int gmfs_configure(struct fs_context *fc, struct gmfs_fs *fs)
 		return -EBUSY;
 	}
 	if (mnt->has_max_inodes)
-		err = limit_inodes(fc, fs);
+		err = gmfs_apply_nr_inodes(fc, fs);
 	if (!err && differs)
-		err = set_root(fc, root);
+		err = gmfs_set_root(fc, root);
 	if (err)
 		return err;
 	WRITE_ONCE(fs->prefault, mnt->prefault);
@@ -432,21 +433,21 @@ static int gmfs_configure(struct fs_context *fc, struct gmfs_fs *fs)
 	return 0;
 }
 
-static int get_tree(struct fs_context *fc, struct gmfs_fs *fs)
+static int gmfs_do_get_tree(struct fs_context *fc, struct gmfs_fs *fs)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
 	int err;
 
 	if (mnt->internal && fs->read_only)
 		fc->sb_flags |= SB_RDONLY;
-	err = check_read_only(fc, fs);
+	err = gmfs_check_read_only(fc, fs);
 	if (err)
 		return err;
 	err = get_tree_keyed(fc, gmfs_fill_super, fs);
 	if (err)
 		return err;
 	if (!mnt->internal)
-		err = fs->configured ? check_shared(fc, fs) :
+		err = fs->configured ? gmfs_check_shared(fc, fs) :
 				       gmfs_configure(fc, fs);
 	if (err)
 		fc_drop_locked(fc);
@@ -460,7 +461,7 @@ static int gmfs_get_tree(struct fs_context *fc)
 	struct gmfs_fs *fs;
 	int err;
 
-	pool = choose_pool(fc);
+	pool = gmfs_choose_pool(fc);
 	if (IS_ERR(pool))
 		return PTR_ERR(pool);
 	fs = gmfs_find(pool);
@@ -474,7 +475,7 @@ static int gmfs_get_tree(struct fs_context *fc)
 	fs->mounting++;
 	mutex_unlock(&fs->lock);
 
-	err = get_tree(fc, fs);
+	err = gmfs_do_get_tree(fc, fs);
 
 	mutex_lock(&fs->lock);
 	fs->mounting--;
@@ -508,9 +509,9 @@ static int gmfs_reconfigure(struct fs_context *fc)
 	if (mnt->has_node && mnt->node != gmpool_nid(fs->pool))
 		return invalfc(fc, "node= cannot be changed from %d",
 			       gmpool_nid(fs->pool));
-	err = check_read_only(fc, fs);
+	err = gmfs_check_read_only(fc, fs);
 	if (!err && mnt->has_max_inodes)
-		err = limit_inodes(fc, fs);
+		err = gmfs_apply_nr_inodes(fc, fs);
 	if (!err && mnt->has_prefault)
 		WRITE_ONCE(fs->prefault, mnt->prefault);
 	return err;
@@ -613,7 +614,7 @@ static bool gmfs_contiguous(const struct gmfs_image *img, u64 start, u64 count)
 	       (count - 1) * GMFS_BLOCK_PAGES;
 }
 
-static void init_image(struct gmfs_fs *fs, struct gmfs_image *img)
+static void gmfs_init_image(struct gmfs_fs *fs, struct gmfs_image *img)
 {
 	gmfs_image_init(img, gmpool_metadata(fs->pool),
 			gmpool_total_blocks(fs->pool), gmfs_contiguous, fs->pool);
@@ -652,7 +653,8 @@ static int gmfs_format(struct gmfs_fs *fs)
  * Build @img from the records below @root, and compare it with the pool. Returns
  * what is wrong, NULL if nothing is, or an ERR_PTR.
  */
-static char *load_image(struct gmfs_fs *fs, struct gmfs_image *img, u32 root)
+static char *gmfs_load_image(struct gmfs_fs *fs, struct gmfs_image *img,
+			     u32 root)
 {
 	u64 total = gmpool_total_blocks(fs->pool);
 	unsigned long *used;
@@ -681,7 +683,7 @@ static char *load_image(struct gmfs_fs *fs, struct gmfs_image *img, u32 root)
 
 static int __init gmfs_load(struct gmfs_fs *fs, u32 root)
 {
-	char *why = load_image(fs, &fs->image, root);
+	char *why = gmfs_load_image(fs, &fs->image, root);
 
 	if (!why)
 		return 0;
@@ -710,7 +712,7 @@ static void __init gmfs_free_orphans(struct gmfs_fs *fs)
 			gmpool_nid(fs->pool), nr);
 }
 
-static struct gmfs_fs *to_fs(struct gmpool_user *user)
+static struct gmfs_fs *gmfs_of_user(struct gmpool_user *user)
 {
 	return container_of(user, struct gmfs_fs, user);
 }
@@ -732,7 +734,7 @@ struct super_block *gmfs_get_sb(struct gmfs_fs *fs)
 }
 
 /* Have the VFS do what the administrator wants, if the node is mounted. */
-static int apply_frozen(struct gmfs_fs *fs)
+static int gmfs_apply_frozen(struct gmfs_fs *fs)
 {
 	const enum freeze_holder who = FREEZE_HOLDER_KERNEL | FREEZE_MAY_NEST;
 	struct super_block *sb;
@@ -757,13 +759,13 @@ static int apply_frozen(struct gmfs_fs *fs)
 
 static int gmfs_freeze(struct gmpool_user *user, bool frozen)
 {
-	struct gmfs_fs *fs = to_fs(user);
+	struct gmfs_fs *fs = gmfs_of_user(user);
 	int err;
 
 	guard(mutex)(&fs->freeze_lock);
 
 	WRITE_ONCE(fs->frozen, frozen);
-	err = apply_frozen(fs);
+	err = gmfs_apply_frozen(fs);
 	if (err)
 		WRITE_ONCE(fs->frozen, !frozen);
 	return err;
@@ -776,7 +778,7 @@ static void gmfs_freeze_mounted(struct work_struct *work)
 
 	guard(mutex)(&fs->freeze_lock);
 
-	err = apply_frozen(fs);
+	err = gmfs_apply_frozen(fs);
 	if (err)
 		pr_err("node %d: it was mounted, but is not frozen (%pe)\n",
 		       gmpool_nid(fs->pool), ERR_PTR(err));
@@ -785,7 +787,7 @@ static void gmfs_freeze_mounted(struct work_struct *work)
 /* The records are thrown away as a whole: only what refers to them is undone. */
 static int gmfs_detach(struct gmpool_user *user)
 {
-	struct gmfs_fs *fs = to_fs(user);
+	struct gmfs_fs *fs = gmfs_of_user(user);
 	struct gmfs_ino *gi;
 	unsigned long ino;
 
@@ -798,13 +800,13 @@ static int gmfs_detach(struct gmpool_user *user)
 		if (S_ISREG(gi->rec->mode))
 			gmfs_uncharge(&gi->file.charges, gi->file.blocks);
 	gmfs_image_destroy(&fs->image);
-	init_image(fs, &fs->image);
+	gmfs_init_image(fs, &fs->image);
 	return 0;
 }
 
 static int gmfs_attach(struct gmpool_user *user)
 {
-	struct gmfs_fs *fs = to_fs(user);
+	struct gmfs_fs *fs = gmfs_of_user(user);
 	int err;
 
 	err = gmfs_format(fs);
@@ -820,14 +822,14 @@ static int gmfs_attach(struct gmpool_user *user)
 
 static char *gmfs_check(struct gmpool_user *user)
 {
-	struct gmfs_fs *fs = to_fs(user);
+	struct gmfs_fs *fs = gmfs_of_user(user);
 	struct gmfs_image *img = kzalloc_obj(*img);
 	char *why;
 
 	if (!img)
 		return ERR_PTR(-ENOMEM);
-	init_image(fs, img);
-	why = load_image(fs, img, fs->image.super->hdr.mbn);
+	gmfs_init_image(fs, img);
+	why = gmfs_load_image(fs, img, fs->image.super->hdr.mbn);
 	gmfs_image_destroy(img);
 	kfree(img);
 	return why;
@@ -860,7 +862,7 @@ static void __init gmfs_start(struct gmpool *pool)
 	fs->user.detach = gmfs_detach;
 	fs->user.attach = gmfs_attach;
 	fs->user.check = gmfs_check;
-	init_image(fs, &fs->image);
+	gmfs_init_image(fs, &fs->image);
 	list_add_tail(&fs->list, &gmfs_list);
 	gmpool_set_user(pool, &fs->user);
 	gmfs_sysfs_add(fs);
@@ -879,7 +881,7 @@ static void __init gmfs_start(struct gmpool *pool)
 	}
 	if (err) {
 		gmfs_image_destroy(&fs->image);
-		init_image(fs, &fs->image);
+		gmfs_init_image(fs, &fs->image);
 		return;
 	}
 

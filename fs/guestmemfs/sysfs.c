@@ -23,7 +23,7 @@ static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 }									\
 static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
 
-static u64 max_inodes(struct gmfs_fs *fs)
+static u64 gmfs_get_max_inodes(struct gmfs_fs *fs)
 {
 	u64 max;
 
@@ -32,7 +32,7 @@ static u64 max_inodes(struct gmfs_fs *fs)
 }
 
 /* One that is being made counts before it has its record. */
-static u64 free_inodes(struct gmfs_fs *fs)
+static u64 gmfs_get_free_inodes(struct gmfs_fs *fs)
 {
 	u64 used = gmfs_count_inodes(&fs->image, NULL);
 
@@ -40,7 +40,7 @@ static u64 free_inodes(struct gmfs_fs *fs)
 }
 
 /* Each mount has a reference, and so has who has frozen the super block. */
-static unsigned int mounts(struct gmfs_fs *fs)
+static unsigned int gmfs_get_mounts(struct gmfs_fs *fs)
 {
 	if (!fs->sb)
 		return 0;
@@ -49,9 +49,9 @@ static unsigned int mounts(struct gmfs_fs *fs)
 }
 
 GMFS_NUMBER(total_inodes, gmfs_count_inode_slots(&fs->image));
-GMFS_NUMBER(free_inodes, free_inodes(fs));
-GMFS_NUMBER(max_inodes, max_inodes(fs));
-GMFS_NUMBER(mounts, mounts(fs));
+GMFS_NUMBER(free_inodes, gmfs_get_free_inodes(fs));
+GMFS_NUMBER(max_inodes, gmfs_get_max_inodes(fs));
+GMFS_NUMBER(mounts, gmfs_get_mounts(fs));
 GMFS_NUMBER(faults_pte, atomic64_read(&fs->faults[GMFS_LEAF_PTE]));
 GMFS_NUMBER(faults_pmd, atomic64_read(&fs->faults[GMFS_LEAF_PMD]));
 GMFS_NUMBER(faults_pud, atomic64_read(&fs->faults[GMFS_LEAF_PUD]));

@@ -16,18 +16,18 @@
 
 #include "guestmemfs.h"
 
-static struct gmfs_attr *find_xattr(struct inode *inode, const char *name)
+static struct gmfs_attr *gmfs_find_xattr(struct inode *inode, const char *name)
 {
 	return gmfs_attr_find(GMFS_I(inode)->gi, GMFS_ATTR_XATTR, name,
 			      strlen(name));
 }
 
 /* To be called within an operation, with the attr_lock unless @inode is new. */
-static int store_xattr(struct inode *inode, const char *name, const void *value,
-		       size_t size, int flags)
+static int gmfs_store_xattr(struct inode *inode, const char *name,
+			    const void *value, size_t size, int flags)
 {
 	struct gmfs_image *img = &GMFS_SB(inode->i_sb)->image;
-	struct gmfs_attr *attr = find_xattr(inode, name);
+	struct gmfs_attr *attr = gmfs_find_xattr(inode, name);
 
 	if (attr && flags & XATTR_CREATE)
 		return -EEXIST;
@@ -50,7 +50,7 @@ static int gmfs_xattr_get(const struct xattr_handler *handler,
 
 	guard(rwsem_read)(&GMFS_I(inode)->attr_lock);
 
-	attr = find_xattr(inode, xattr_full_name(handler, name));
+	attr = gmfs_find_xattr(inode, xattr_full_name(handler, name));
 	if (!attr)
 		return -ENODATA;
 	value_size = gmfs_attr_value_size(attr);
@@ -73,8 +73,8 @@ static int gmfs_xattr_set(const struct xattr_handler *handler,
 
 	op = gmpool_op_begin(fs->pool);
 	down_write(&GMFS_I(inode)->attr_lock);
-	err = store_xattr(inode, xattr_full_name(handler, name), value, size,
-			  flags);
+	err = gmfs_store_xattr(inode, xattr_full_name(handler, name), value,
+			       size, flags);
 	up_write(&GMFS_I(inode)->attr_lock);
 	if (!err) {
 		inode_set_ctime_current(inode);
@@ -150,14 +150,15 @@ ssize_t gmfs_listxattr(struct dentry *dentry, char *buffer, size_t size)
 	return used;
 }
 
-static const char *acl_name(int type)
+static const char *gmfs_acl_name(int type)
 {
 	return type == ACL_TYPE_ACCESS ? XATTR_NAME_POSIX_ACL_ACCESS :
 					 XATTR_NAME_POSIX_ACL_DEFAULT;
 }
 
-/* To be called like store_xattr(). No ACL is none in the image too. */
-static int store_acl(struct inode *inode, int type, const struct posix_acl *acl)
+/* To be called like gmfs_store_xattr(). No ACL is none in the image too. */
+static int gmfs_store_acl(struct inode *inode, int type,
+			  const struct posix_acl *acl)
 {
 	void *value = NULL;
 	size_t size = 0;
@@ -168,7 +169,7 @@ static int store_acl(struct inode *inode, int type, const struct posix_acl *acl)
 		if (!value)
 			return -ENOMEM;
 	}
-	err = store_xattr(inode, acl_name(type), value, size, 0);
+	err = gmfs_store_xattr(inode, gmfs_acl_name(type), value, size, 0);
 	kfree(value);
 	return err;
 }
@@ -179,8 +180,8 @@ static int store_acl(struct inode *inode, int type, const struct posix_acl *acl)
  */
 void gmfs_acl_init(struct inode *inode)
 {
-	if (!find_xattr(inode, XATTR_NAME_POSIX_ACL_ACCESS) &&
-	    !find_xattr(inode, XATTR_NAME_POSIX_ACL_DEFAULT))
+	if (!gmfs_find_xattr(inode, XATTR_NAME_POSIX_ACL_ACCESS) &&
+	    !gmfs_find_xattr(inode, XATTR_NAME_POSIX_ACL_DEFAULT))
 		cache_no_acl(inode);
 }
 
@@ -204,7 +205,7 @@ struct posix_acl *gmfs_get_inode_acl(struct inode *inode, int type, bool rcu)
 		return ERR_PTR(-ECHILD);
 
 	scoped_guard(rwsem_read, &GMFS_I(inode)->attr_lock) {
-		attr = find_xattr(inode, acl_name(type));
+		attr = gmfs_find_xattr(inode, gmfs_acl_name(type));
 		if (!attr)
 			return NULL;
 		size = gmfs_attr_value_size(attr);
@@ -245,7 +246,7 @@ int gmfs_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 
 	flags = gmpool_op_begin(fs->pool);
 	down_write(&GMFS_I(inode)->attr_lock);
-	err = store_acl(inode, type, acl);
+	err = gmfs_store_acl(inode, type, acl);
 	up_write(&GMFS_I(inode)->attr_lock);
 	if (!err) {
 		inode->i_mode = mode;
@@ -295,7 +296,7 @@ int gmfs_store_access_acl(struct inode *inode, struct posix_acl *acl)
 	int err;
 
 	down_write(&GMFS_I(inode)->attr_lock);
-	err = store_acl(inode, ACL_TYPE_ACCESS, acl);
+	err = gmfs_store_acl(inode, ACL_TYPE_ACCESS, acl);
 	up_write(&GMFS_I(inode)->attr_lock);
 	if (!err)
 		set_cached_acl(inode, ACL_TYPE_ACCESS, acl);
@@ -303,8 +304,8 @@ int gmfs_store_access_acl(struct inode *inode, struct posix_acl *acl)
 }
 
 /* Takes over what security modules want a new inode to have. */
-static int init_xattrs(struct inode *inode, const struct xattr *xattrs,
-		       void *unused)
+static int gmfs_do_init_xattrs(struct inode *inode, const struct xattr *xattrs,
+			       void *unused)
 {
 	const struct xattr *x;
 	int err;
@@ -319,14 +320,14 @@ static int init_xattrs(struct inode *inode, const struct xattr *xattrs,
 		if (strlen(name) > GMFS_ATTR_NAME_MAX ||
 		    x->value_len > GMFS_ATTR_VALUE_MAX)
 			return -E2BIG;
-		err = store_xattr(inode, name, x->value, x->value_len, 0);
+		err = gmfs_store_xattr(inode, name, x->value, x->value_len, 0);
 		if (err)
 			return err;
 	}
 	return 0;
 }
 
-static int init_acls(struct inode *inode, struct inode *dir)
+static int gmfs_init_acls(struct inode *inode, struct inode *dir)
 {
 	struct posix_acl *default_acl, *acl;
 	int err;
@@ -335,9 +336,9 @@ static int init_acls(struct inode *inode, struct inode *dir)
 	if (err)
 		return err;
 	if (default_acl)
-		err = store_acl(inode, ACL_TYPE_DEFAULT, default_acl);
+		err = gmfs_store_acl(inode, ACL_TYPE_DEFAULT, default_acl);
 	if (acl && !err)
-		err = store_acl(inode, ACL_TYPE_ACCESS, acl);
+		err = gmfs_store_acl(inode, ACL_TYPE_ACCESS, acl);
 	if (!err) {
 		set_cached_acl(inode, ACL_TYPE_DEFAULT, default_acl);
 		set_cached_acl(inode, ACL_TYPE_ACCESS, acl);
@@ -363,8 +364,9 @@ int gmfs_init_xattrs(struct inode *inode, struct inode *dir,
 {
 	int err;
 
-	err = security_inode_init_security(inode, dir, name, init_xattrs, NULL);
+	err = security_inode_init_security(inode, dir, name,
+					   gmfs_do_init_xattrs, NULL);
 	if (err && err != -EOPNOTSUPP)
 		return err;
-	return init_acls(inode, dir);
+	return gmfs_init_acls(inode, dir);
 }

@@ -50,13 +50,13 @@ struct gmpool_bitmap_index {
 	struct gmpool_bitmap_group groups[];
 };
 
-static u64 extent_end(const struct gmpool_extent *extent)
+static u64 gmpool_extent_end(const struct gmpool_extent *extent)
 {
 	return extent->first + (extent->size >> GMPOOL_BLOCK_SHIFT);
 }
 
 /* First block at or after @block where a giant page could start. */
-static u64 giant_up(const struct gmpool_extent *extent, u64 block)
+static u64 gmpool_giant_up(const struct gmpool_extent *extent, u64 block)
 {
 	u64 phys = (extent->base >> GMPOOL_BLOCK_SHIFT) + block - extent->first;
 
@@ -64,13 +64,14 @@ static u64 giant_up(const struct gmpool_extent *extent, u64 block)
 }
 
 /* The end of the group of @block, which is in @extent. */
-static u64 group_end(const struct gmpool_extent *extent, u64 block)
+static u64 gmpool_group_end(const struct gmpool_extent *extent, u64 block)
 {
-	return min(giant_up(extent, block + 1), extent_end(extent));
+	return min(gmpool_giant_up(extent, block + 1),
+		   gmpool_extent_end(extent));
 }
 
 /* Which group of @extent has @block. */
-static u64 group_nr(const struct gmpool_extent *extent, u64 block)
+static u64 gmpool_group_nr(const struct gmpool_extent *extent, u64 block)
 {
 	u64 phys = extent->base >> GMPOOL_BLOCK_SHIFT;
 
@@ -81,19 +82,19 @@ static u64 group_nr(const struct gmpool_extent *extent, u64 block)
 /* The first block of group @nr of @extent. */
 static u64 gmpool_group_start(const struct gmpool_extent *extent, u64 nr)
 {
-	return nr ? giant_up(extent, extent->first + 1) +
+	return nr ? gmpool_giant_up(extent, extent->first + 1) +
 		    (nr - 1) * GMPOOL_GIANT_BLOCKS : extent->first;
 }
 
-static u64 nr_groups(const struct gmpool_extent *extent)
+static u64 gmpool_nr_groups(const struct gmpool_extent *extent)
 {
 	return extent->size >> GMPOOL_BLOCK_SHIFT ?
-	       group_nr(extent, extent_end(extent) - 1) + 1 : 0;
+	       gmpool_group_nr(extent, gmpool_extent_end(extent) - 1) + 1 : 0;
 }
 
 /* Free blocks are set bits in what this returns: @nr from @block on. */
-static unsigned long free_bits(const struct gmpool_bitmap *map, u64 block,
-			       unsigned int nr)
+static unsigned long gmpool_free_bits(const struct gmpool_bitmap *map,
+				      u64 block, unsigned int nr)
 {
 	unsigned int shift = block % BITS_PER_LONG;
 	unsigned long bits = map->taken[BIT_WORD(block)] >> shift;
@@ -103,7 +104,7 @@ static unsigned long free_bits(const struct gmpool_bitmap *map, u64 block,
 	return ~bits & BITMAP_LAST_WORD_MASK(nr);
 }
 
-static unsigned int longest_in_word(unsigned long bits)
+static unsigned int gmpool_longest_in_word(unsigned long bits)
 {
 	unsigned int longest = 0;
 
@@ -113,8 +114,9 @@ static unsigned int longest_in_word(unsigned long bits)
 }
 
 /* Look at the bits from @start to @end, which are a group. */
-static void update_group(const struct gmpool_bitmap *map,
-			 struct gmpool_bitmap_group *group, u64 start, u64 end)
+static void gmpool_update_group(const struct gmpool_bitmap *map,
+				struct gmpool_bitmap_group *group, u64 start,
+				u64 end)
 {
 	unsigned int open = 0, longest = 0, nr;
 	unsigned long bits;
@@ -122,13 +124,13 @@ static void update_group(const struct gmpool_bitmap *map,
 
 	for (block = start; block < end; block += nr) {
 		nr = min_t(u64, end - block, BITS_PER_LONG);
-		bits = free_bits(map, block, nr);
+		bits = gmpool_free_bits(map, block, nr);
 		if (bits == BITMAP_LAST_WORD_MASK(nr)) {
 			open += nr;
 			continue;
 		}
 		open += __ffs(~bits);
-		longest = max(longest, max(open, longest_in_word(bits)));
+		longest = max(longest, max(open, gmpool_longest_in_word(bits)));
 		/* Nothing is free in the bits that are not of the group. */
 		open = 0;
 		if (test_bit(nr - 1, &bits))
@@ -140,7 +142,8 @@ static void update_group(const struct gmpool_bitmap *map,
 }
 
 /* Bring the index up to date with the bits of @run. */
-static void update_index(struct gmpool_bitmap *map, const struct gmpool_run *run)
+static void gmpool_update_index(struct gmpool_bitmap *map,
+				const struct gmpool_run *run)
 {
 	struct gmpool_bitmap_group *groups = map->index->groups;
 	u64 run_end = run->start + run->count;
@@ -148,16 +151,18 @@ static void update_index(struct gmpool_bitmap *map, const struct gmpool_run *run
 	u64 block, start, end, nr;
 	u32 i;
 
-	for (i = 0; i < map->nr_extents; i++, groups += nr_groups(extent)) {
+	for (i = 0; i < map->nr_extents;
+	     i++, groups += gmpool_nr_groups(extent)) {
 		extent = &map->extents[i];
 		if (run_end <= extent->first)
 			break;
 		block = max(run->start, extent->first);
-		for (; block < min(run_end, extent_end(extent)); block = end) {
-			end = group_end(extent, block);
-			nr = group_nr(extent, block);
+		for (; block < min(run_end, gmpool_extent_end(extent));
+		     block = end) {
+			end = gmpool_group_end(extent, block);
+			nr = gmpool_group_nr(extent, block);
 			start = gmpool_group_start(extent, nr);
-			update_group(map, &groups[nr], start, end);
+			gmpool_update_group(map, &groups[nr], start, end);
 		}
 	}
 }
@@ -181,7 +186,7 @@ int gmpool_bitmap_init(struct gmpool_bitmap *map,
 
 	for (i = 0; i < nr_extents; i++) {
 		all.count += extents[i].size >> GMPOOL_BLOCK_SHIFT;
-		groups += nr_groups(&extents[i]);
+		groups += gmpool_nr_groups(&extents[i]);
 	}
 
 	map->taken = kvcalloc(BITS_TO_LONGS(all.count), sizeof(long),
@@ -201,7 +206,7 @@ int gmpool_bitmap_init(struct gmpool_bitmap *map,
 	map->nr_extents = nr_extents;
 	map->first_fit = false;
 	map->index->longest = U64_MAX;
-	update_index(map, &all);
+	gmpool_update_index(map, &all);
 	return 0;
 }
 
@@ -226,8 +231,8 @@ struct candidate {
 	u64 cost;
 };
 
-static void consider(struct candidate *best, u64 start, u64 count, u64 want,
-		     u64 cost)
+static void gmpool_consider(struct candidate *best, u64 start, u64 count,
+			    u64 want, u64 cost)
 {
 	bool fits = count >= want;
 	bool best_fits = best->run.count >= want;
@@ -241,12 +246,12 @@ static void consider(struct candidate *best, u64 start, u64 count, u64 want,
 }
 
 /* A place at a giant boundary, in the smallest free run that has one. */
-static void consider_giant(const struct gmpool_bitmap *map,
-			   struct candidate *best,
-			   const struct gmpool_extent *extent, u64 start,
-			   u64 end, u64 want)
+static void gmpool_consider_giant(const struct gmpool_bitmap *map,
+				  struct candidate *best,
+				  const struct gmpool_extent *extent, u64 start,
+				  u64 end, u64 want)
 {
-	u64 aligned = giant_up(extent, start);
+	u64 aligned = gmpool_giant_up(extent, start);
 	u64 count;
 
 	if (aligned >= end)
@@ -255,55 +260,56 @@ static void consider_giant(const struct gmpool_bitmap *map,
 	if (count < want)
 		count = round_down(count, GMPOOL_GIANT_BLOCKS);
 	if (count)
-		consider(best, aligned, count, want,
-			 map->first_fit ? aligned : end - start);
+		gmpool_consider(best, aligned, count, want,
+				map->first_fit ? aligned : end - start);
 }
 
 /* A place in the smallest free run, if possible one with no giant in it. */
-static void consider_small(const struct gmpool_bitmap *map,
-			   struct candidate *best,
-			   const struct gmpool_extent *extent, u64 start,
-			   u64 end, u64 want)
+static void gmpool_consider_small(const struct gmpool_bitmap *map,
+				  struct candidate *best,
+				  const struct gmpool_extent *extent, u64 start,
+				  u64 end, u64 want)
 {
-	u64 aligned = giant_up(extent, start);
+	u64 aligned = gmpool_giant_up(extent, start);
 	u64 tail;
 
 	if (map->first_fit) {
-		consider(best, start, end - start, want, start);
+		gmpool_consider(best, start, end - start, want, start);
 		return;
 	}
 	if (aligned >= end || end - aligned < GMPOOL_GIANT_BLOCKS) {
-		consider(best, start, end - start, want, end - start);
+		gmpool_consider(best, start, end - start, want, end - start);
 		return;
 	}
 
 	/* The pieces beside the giants break nothing either. */
 	if (aligned > start && aligned - start >= want)
-		consider(best, start, aligned - start, want, aligned - start);
+		gmpool_consider(best, start, aligned - start, want,
+				aligned - start);
 	tail = aligned + round_down(end - aligned, GMPOOL_GIANT_BLOCKS);
 	if (tail < end && end - tail >= want)
-		consider(best, tail, end - tail, want, end - tail);
+		gmpool_consider(best, tail, end - tail, want, end - tail);
 
 	/*
 	 * Else break the last one, and together with the tail. Dearer than
 	 * anything that breaks none: no run is that long.
 	 */
 	if (end - start >= want)
-		consider(best, end - want, want, want,
-			 BIT_ULL(63) + (end - start));
+		gmpool_consider(best, end - want, want, want,
+				BIT_ULL(63) + (end - start));
 	else
-		consider(best, start, end - start, want, 0);
+		gmpool_consider(best, start, end - start, want, 0);
 }
 
-static const struct gmpool_extent *extent_of(const struct gmpool_bitmap *map,
-					     u64 block)
+static const struct gmpool_extent *
+gmpool_extent_of(const struct gmpool_bitmap *map, u64 block)
 {
 	u32 i;
 
 	for (i = 0; i < map->nr_extents; i++) {
 		const struct gmpool_extent *extent = &map->extents[i];
 
-		if (block >= extent->first && block < extent_end(extent))
+		if (block >= extent->first && block < gmpool_extent_end(extent))
 			return extent;
 	}
 	return NULL;
@@ -325,18 +331,19 @@ struct search {
 	struct candidate small;
 };
 
-static void consider_run(struct search *search,
-			 const struct gmpool_extent *extent, u64 start, u64 end)
+static void gmpool_consider_run(struct search *search,
+				const struct gmpool_extent *extent, u64 start,
+				u64 end)
 {
 	if (search->want >= GMPOOL_GIANT_BLOCKS)
-		consider_giant(search->map, &search->giant, extent, start, end,
-			       search->want);
-	consider_small(search->map, &search->small, extent, start, end,
-		       search->want);
+		gmpool_consider_giant(search->map, &search->giant, extent,
+				      start, end, search->want);
+	gmpool_consider_small(search->map, &search->small, extent, start, end,
+			      search->want);
 }
 
 /* Can a run of at most @longest blocks, in which no giant starts, be better? */
-static bool can_improve(const struct search *search, u64 longest)
+static bool gmpool_can_improve(const struct search *search, u64 longest)
 {
 	const struct candidate *best = &search->small;
 
@@ -347,7 +354,7 @@ static bool can_improve(const struct search *search, u64 longest)
 }
 
 /* Was something found that nothing behind it can be better than? */
-static bool found_best(const struct search *search)
+static bool gmpool_found_best(const struct search *search)
 {
 	const struct candidate *best = &search->small;
 
@@ -359,18 +366,19 @@ static bool found_best(const struct search *search)
 }
 
 /* Look at those free runs that are within a group. */
-static void search_group(struct search *search,
-			 const struct gmpool_extent *extent, u64 start, u64 end)
+static void gmpool_search_group(struct search *search,
+				const struct gmpool_extent *extent, u64 start,
+				u64 end)
 {
 	const unsigned long *taken = search->map->taken;
 	u64 next;
 
 	for (; ; start = next) {
 		start = find_next_zero_bit(taken, end, start);
-		if (start >= end || found_best(search))
+		if (start >= end || gmpool_found_best(search))
 			return;
 		next = find_next_bit(taken, end, start);
-		consider_run(search, extent, start, next);
+		gmpool_consider_run(search, extent, start, next);
 	}
 }
 
@@ -378,31 +386,33 @@ static void search_group(struct search *search,
  * Look at the free runs of an extent from the group of block @from on. Of a run
  * that begins before that group, what is in it counts.
  */
-static void search_extent(struct search *search,
-			  const struct gmpool_extent *extent,
-			  const struct gmpool_bitmap_group *group, u64 from)
+static void gmpool_search_extent(struct search *search,
+				 const struct gmpool_extent *extent,
+				 const struct gmpool_bitmap_group *group,
+				 u64 from)
 {
-	u64 start, end, open, last = extent_end(extent);
+	u64 start, end, open, last = gmpool_extent_end(extent);
 
 	/* Where the free run starts that reaches to the end of the group before. */
 	open = from;
-	for (start = from; start < last && !found_best(search);
+	for (start = from; start < last && !gmpool_found_best(search);
 	     start = end, group++) {
-		end = group_end(extent, start);
+		end = gmpool_group_end(extent, start);
 		if (group->head == end - start)
 			continue;
 		if (start + group->head > open)
-			consider_run(search, extent, open, start + group->head);
-		if (can_improve(search, group->longest))
-			search_group(search, extent, start + group->head,
-				     end - group->tail);
+			gmpool_consider_run(search, extent, open,
+					    start + group->head);
+		if (gmpool_can_improve(search, group->longest))
+			gmpool_search_group(search, extent, start + group->head,
+					    end - group->tail);
 		open = end - group->tail;
 	}
 	if (start >= last && open < last)
-		consider_run(search, extent, open, last);
+		gmpool_consider_run(search, extent, open, last);
 }
 
-static void search_from(struct search *search, u64 block)
+static void gmpool_search_from(struct search *search, u64 block)
 {
 	const struct gmpool_bitmap *map = search->map;
 	const struct gmpool_bitmap_group *groups = map->index->groups;
@@ -410,20 +420,21 @@ static void search_from(struct search *search, u64 block)
 	u64 nr;
 	u32 i;
 
-	for (i = 0; i < map->nr_extents; i++, groups += nr_groups(extent)) {
+	for (i = 0; i < map->nr_extents;
+	     i++, groups += gmpool_nr_groups(extent)) {
 		extent = &map->extents[i];
-		if (block >= extent_end(extent))
+		if (block >= gmpool_extent_end(extent))
 			continue;
-		nr = block > extent->first ? group_nr(extent, block) : 0;
-		search_extent(search, extent, groups + nr,
-			      gmpool_group_start(extent, nr));
-		if (found_best(search))
+		nr = block > extent->first ? gmpool_group_nr(extent, block) : 0;
+		gmpool_search_extent(search, extent, groups + nr,
+				     gmpool_group_start(extent, nr));
+		if (gmpool_found_best(search))
 			return;
 	}
 }
 
-static void search_start(struct search *search, const struct gmpool_bitmap *map,
-			 u64 want)
+static void gmpool_search_start(struct search *search,
+				const struct gmpool_bitmap *map, u64 want)
 {
 	*search = (struct search) {
 		.map = map,
@@ -439,22 +450,22 @@ static void search_start(struct search *search, const struct gmpool_bitmap *map,
  * is known where the search for the one before has found the first of its length:
  * if there is another, it is behind that.
  */
-static void search_map(struct search *search, const struct gmpool_bitmap *map,
-		       u64 want)
+static void gmpool_search_map(struct search *search,
+			      const struct gmpool_bitmap *map, u64 want)
 {
 	struct gmpool_bitmap_index *index = map->index;
 
-	search_start(search, map, want);
+	gmpool_search_start(search, map, want);
 	if (want > index->longest && index->longest < GMPOOL_GIANT_BLOCKS) {
 		search->enough = index->longest;
-		search_from(search, index->from);
+		gmpool_search_from(search, index->from);
 		if (search->small.run.count >= search->enough) {
 			index->from = search->small.run.start;
 			return;
 		}
-		search_start(search, map, want);
+		gmpool_search_start(search, map, want);
 	}
-	search_from(search, 0);
+	gmpool_search_from(search, 0);
 	if (search->small.run.count < want) {
 		index->longest = search->small.run.count;
 		index->from = search->small.run.start;
@@ -487,9 +498,9 @@ int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 	if (!map->nr_free || !want)
 		return -ENOSPC;
 
-	extent = goal == GMPOOL_NO_GOAL ? NULL : extent_of(map, goal);
+	extent = goal == GMPOOL_NO_GOAL ? NULL : gmpool_extent_of(map, goal);
 	if (extent) {
-		last = extent_end(extent);
+		last = gmpool_extent_end(extent);
 		last = min(last, goal + min(want, last - goal));
 		end = find_next_bit(map->taken, last, goal);
 		if (end > goal) {
@@ -499,29 +510,30 @@ int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 		}
 	}
 
-	search_map(&search, map, want);
+	gmpool_search_map(&search, map, want);
 	*run = search.giant.run.count ? search.giant.run : search.small.run;
 	return run->count ? 0 : -ENOSPC;
 }
 
 /* What makes a block's number in the pool one in units of physical memory. */
-static u64 phys_shift(const struct gmpool_extent *extent)
+static u64 gmpool_phys_shift(const struct gmpool_extent *extent)
 {
 	return (extent->base >> GMPOOL_BLOCK_SHIFT) - extent->first;
 }
 
-static bool starts_giant(const struct gmpool_bitmap *map, u64 block)
+static bool gmpool_starts_giant(const struct gmpool_bitmap *map, u64 block)
 {
-	return IS_ALIGNED(block + phys_shift(extent_of(map, block)),
-			  GMPOOL_GIANT_BLOCKS);
+	u64 shift = gmpool_phys_shift(gmpool_extent_of(map, block));
+
+	return IS_ALIGNED(block + shift, GMPOOL_GIANT_BLOCKS);
 }
 
 /* Is the giant around @block free, so that a part of @run would break it? */
-static bool in_free_giant(const struct gmpool_bitmap *map, u64 block,
-			  const struct gmpool_run *run)
+static bool gmpool_in_free_giant(const struct gmpool_bitmap *map, u64 block,
+				 const struct gmpool_run *run)
 {
-	const struct gmpool_extent *extent = extent_of(map, block);
-	u64 shift = phys_shift(extent);
+	const struct gmpool_extent *extent = gmpool_extent_of(map, block);
+	u64 shift = gmpool_phys_shift(extent);
 	u64 giant = round_down(block + shift, GMPOOL_GIANT_BLOCKS);
 	u64 end = giant + GMPOOL_GIANT_BLOCKS;
 
@@ -535,11 +547,11 @@ static bool in_free_giant(const struct gmpool_bitmap *map, u64 block,
 	return find_next_bit(map->taken, end, giant) >= end;
 }
 
-static bool breaks_giant(const struct gmpool_bitmap *map,
-			 const struct gmpool_run *run)
+static bool gmpool_breaks_giant(const struct gmpool_bitmap *map,
+				const struct gmpool_run *run)
 {
-	return in_free_giant(map, run->start, run) ||
-	       in_free_giant(map, run->start + run->count - 1, run);
+	return gmpool_in_free_giant(map, run->start, run) ||
+	       gmpool_in_free_giant(map, run->start + run->count - 1, run);
 }
 
 /**
@@ -576,16 +588,17 @@ int gmpool_bitmap_choose(const struct gmpool_bitmap *map,
 	if (found.count < run->count && found.count < GMPOOL_GIANT_BLOCKS)
 		return 0;
 	if (run->count >= GMPOOL_GIANT_BLOCKS &&
-	    starts_giant(map, run->start) && !starts_giant(map, found.start))
+	    gmpool_starts_giant(map, run->start) &&
+	    !gmpool_starts_giant(map, found.start))
 		return 0;
-	if (breaks_giant(map, &found) && !breaks_giant(map, run))
+	if (gmpool_breaks_giant(map, &found) && !gmpool_breaks_giant(map, run))
 		return 0;
 	*run = found;
 	return 0;
 }
 
-static bool run_valid(const struct gmpool_bitmap *map,
-		      const struct gmpool_run *run)
+static bool gmpool_run_valid(const struct gmpool_bitmap *map,
+			     const struct gmpool_run *run)
 {
 	return run->count && run->start < map->nr_blocks &&
 	       run->count <= map->nr_blocks - run->start;
@@ -625,14 +638,14 @@ static void gmpool_bitmap_mark(struct gmpool_bitmap *map, u64 start, u64 count,
  */
 int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run)
 {
-	if (!run_valid(map, run))
+	if (!gmpool_run_valid(map, run))
 		return -EINVAL;
 	if (find_next_bit(map->taken, run->start + run->count, run->start) <
 	    run->start + run->count)
 		return -EBUSY;
 
 	gmpool_bitmap_mark(map, run->start, run->count, true);
-	update_index(map, run);
+	gmpool_update_index(map, run);
 	return 0;
 }
 
@@ -657,7 +670,7 @@ void gmpool_bitmap_take_free(struct gmpool_bitmap *map,
 		gmpool_bitmap_mark(map, start, next - start, true);
 	}
 	if (map->nr_free != nr_free)
-		update_index(map, run);
+		gmpool_update_index(map, run);
 }
 
 static bool gmpool_bitmap_all_taken(const struct gmpool_bitmap *map,
@@ -680,11 +693,11 @@ static bool gmpool_bitmap_all_taken(const struct gmpool_bitmap *map,
  */
 int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run)
 {
-	if (!run_valid(map, run) || !gmpool_bitmap_all_taken(map, run))
+	if (!gmpool_run_valid(map, run) || !gmpool_bitmap_all_taken(map, run))
 		return -EINVAL;
 
 	gmpool_bitmap_mark(map, run->start, run->count, false);
-	update_index(map, run);
+	gmpool_update_index(map, run);
 	map->index->longest = U64_MAX;
 	return 0;
 }
@@ -708,7 +721,7 @@ int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
 	struct gmpool_run all = { .start = first + start, .count = end - start };
 	u32 from, to;
 
-	if (!run_valid(map, &all))
+	if (!gmpool_run_valid(map, &all))
 		return -EINVAL;
 	from = start;
 	for_each_clear_bitrange_from(from, to, mask, end) {
@@ -720,7 +733,7 @@ int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
 	from = start;
 	for_each_clear_bitrange_from(from, to, mask, end)
 		gmpool_bitmap_mark(map, first + from, to - from, false);
-	update_index(map, &all);
+	gmpool_update_index(map, &all);
 	map->index->longest = U64_MAX;
 	return 0;
 }
@@ -744,9 +757,9 @@ u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map)
 	for (i = 0; i < map->nr_extents; i++) {
 		extent = &map->extents[i];
 		open = 0;
-		for (start = extent->first; start < extent_end(extent);
+		for (start = extent->first; start < gmpool_extent_end(extent);
 		     start = end, group++) {
-			end = group_end(extent, start);
+			end = gmpool_group_end(extent, start);
 			open += group->head;
 			largest = max(largest, max(open, (u64)group->longest));
 			if (group->head != end - start)
@@ -772,7 +785,7 @@ u64 gmpool_bitmap_giants(const struct gmpool_bitmap *map)
 	u64 g;
 
 	for (i = 0; i < map->nr_extents; i++)
-		for (g = nr_groups(&map->extents[i]); g; g--, group++)
+		for (g = gmpool_nr_groups(&map->extents[i]); g; g--, group++)
 			nr += group->head == GMPOOL_GIANT_BLOCKS;
 	return nr;
 }

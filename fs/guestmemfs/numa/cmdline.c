@@ -21,8 +21,8 @@
  * The digits that memparse() would read: decimal, octal or hexadecimal by
  * their prefix. memparse() itself takes no digits for zero and wraps silently.
  */
-static int parse_number(const char *s, const char *end, const char **rest,
-			u64 *value)
+static int gmpool_cmdline_parse_number(const char *s, const char *end,
+				       const char **rest, u64 *value)
 {
 	char buf[NUMBER_MAX + 1];
 	const char *p = s;
@@ -45,7 +45,8 @@ static int parse_number(const char *s, const char *end, const char **rest,
 	return kstrtoull(buf, 0, value);
 }
 
-static int parse_size(const char *s, const char *end, struct gmpool_size *size)
+static int gmpool_cmdline_parse_size(const char *s, const char *end,
+				     struct gmpool_size *size)
 {
 	static const char units[] = "kmgtpe";
 	const char *rest, *unit;
@@ -55,7 +56,7 @@ static int parse_size(const char *s, const char *end, struct gmpool_size *size)
 	if (s == end)
 		return GMPOOL_ARG_NO_SIZE;
 
-	err = parse_number(s, end, &rest, &value);
+	err = gmpool_cmdline_parse_number(s, end, &rest, &value);
 	if (err == -ERANGE)
 		return GMPOOL_ARG_OVERFLOW;
 	if (err)
@@ -83,8 +84,9 @@ static int parse_size(const char *s, const char *end, struct gmpool_size *size)
 	return 0;
 }
 
-static int parse_token(const char *s, const char *end, bool *any_node,
-		       struct gmpool_cmdline *cmdline)
+static int gmpool_cmdline_parse_token(const char *s, const char *end,
+				      bool *any_node,
+				      struct gmpool_cmdline *cmdline)
 {
 	const char *colon = memchr(s, ':', end - s);
 	struct gmpool_size size;
@@ -101,7 +103,7 @@ static int parse_token(const char *s, const char *end, bool *any_node,
 	}
 
 	if (!colon) {
-		err = parse_size(s, end, &size);
+		err = gmpool_cmdline_parse_size(s, end, &size);
 		if (err)
 			return err;
 		if (*any_node)
@@ -112,7 +114,7 @@ static int parse_token(const char *s, const char *end, bool *any_node,
 		return 0;
 	}
 
-	err = parse_number(s, colon, &rest, &nid);
+	err = gmpool_cmdline_parse_number(s, colon, &rest, &nid);
 	if (err == -ERANGE)
 		return GMPOOL_ARG_NODE_RANGE;
 	if (err || rest != colon)
@@ -120,7 +122,7 @@ static int parse_token(const char *s, const char *end, bool *any_node,
 	if (nid >= MAX_NUMNODES)
 		return GMPOOL_ARG_NODE_RANGE;
 
-	err = parse_size(colon + 1, end, &size);
+	err = gmpool_cmdline_parse_size(colon + 1, end, &size);
 	if (err)
 		return err;
 	if (cmdline->all.kind != GMPOOL_SIZE_NONE)
@@ -158,7 +160,7 @@ int gmpool_parse_cmdline(const char *s, struct gmpool_cmdline *cmdline,
 	memset(cmdline, 0, sizeof(*cmdline));
 	for (;; s = end + 1) {
 		end = strchrnul(s, ',');
-		error = parse_token(s, end, &any_node, cmdline);
+		error = gmpool_cmdline_parse_token(s, end, &any_node, cmdline);
 		if (error) {
 			report(ctx, s, end - s, error);
 			nr_bad++;

@@ -43,7 +43,7 @@ struct damage {
 static LIST_HEAD(damages);
 static DEFINE_MUTEX(damages_lock);	/* guards damages */
 
-static void damage_super(struct gmpool *pool, struct damage *d, int copy)
+static void gmpool_damage_super(struct gmpool *pool, struct damage *d, int copy)
 {
 	struct gmpool_super_ser *super = (void *)pool->super +
 					 copy * GMPOOL_META_SIZE;
@@ -53,7 +53,7 @@ static void damage_super(struct gmpool *pool, struct damage *d, int copy)
 		super->csum = gmpool_super_csum(super);
 }
 
-static void damage_table(struct gmpool *pool, struct damage *d, u32 i)
+static void gmpool_damage_table(struct gmpool *pool, struct damage *d, u32 i)
 {
 	struct gmpool_table_ser *table;
 
@@ -65,7 +65,7 @@ static void damage_table(struct gmpool *pool, struct damage *d, u32 i)
 		table->csum = gmpool_table_csum(table);
 }
 
-static void damage_meta(struct gmpool *pool, struct damage *d, u32 mbn)
+static void gmpool_damage_meta(struct gmpool *pool, struct damage *d, u32 mbn)
 {
 	struct gmpool_meta_ser *hdr = gmpool_meta_block(&pool->meta, mbn);
 
@@ -94,17 +94,17 @@ void gmpool_debugfs_damage(struct gmpool *pool)
 			continue;
 		pr_notice("node %d: damaging %s\n", pool->nid, d->where);
 		if (!strcmp(d->where, "super") || !strcmp(d->where, "both"))
-			damage_super(pool, d, 0);
+			gmpool_damage_super(pool, d, 0);
 		if (!strcmp(d->where, "copy") || !strcmp(d->where, "both"))
-			damage_super(pool, d, 1);
+			gmpool_damage_super(pool, d, 1);
 		if (sscanf(d->where, "table%u", &i) == 1)
-			damage_table(pool, d, i);
+			gmpool_damage_table(pool, d, i);
 		if (sscanf(d->where, "meta%u", &i) == 1)
-			damage_meta(pool, d, i);
+			gmpool_damage_meta(pool, d, i);
 	}
 }
 
-static bool where_valid(const char *where)
+static bool gmpool_where_valid(const char *where)
 {
 	u32 i;
 
@@ -113,8 +113,8 @@ static bool where_valid(const char *where)
 	       sscanf(where, "meta%u", &i) == 1;
 }
 
-static ssize_t damage_write(struct file *file, const char __user *ubuf,
-			    size_t count, loff_t *ppos)
+static ssize_t gmpool_damage_write(struct file *file, const char __user *ubuf,
+				   size_t count, loff_t *ppos)
 {
 	struct damage *d;
 	char buf[64], fix[8] = "";
@@ -130,8 +130,9 @@ static ssize_t damage_write(struct file *file, const char __user *ubuf,
 	if (!d)
 		return -ENOMEM;
 	n = sscanf(buf, "%15s %i %i %7s", d->where, &d->offset, &d->mask, fix);
-	if (n < 3 || (n == 4 && strcmp(fix, "fix")) || !where_valid(d->where) ||
-	    d->offset >= GMPOOL_META_SIZE || d->mask > U8_MAX) {
+	if (n < 3 || (n == 4 && strcmp(fix, "fix")) ||
+	    !gmpool_where_valid(d->where) || d->offset >= GMPOOL_META_SIZE ||
+	    d->mask > U8_MAX) {
 		kfree(d);
 		return -EINVAL;
 	}
@@ -146,10 +147,10 @@ static ssize_t damage_write(struct file *file, const char __user *ubuf,
 static const struct file_operations damage_fops = {
 	.owner	= THIS_MODULE,
 	.open	= simple_open,
-	.write	= damage_write,
+	.write	= gmpool_damage_write,
 };
 
-static bool in_direct_map(u64 phys)
+static bool gmpool_in_direct_map(u64 phys)
 {
 	u64 word;
 
@@ -168,7 +169,7 @@ static int reach_show(struct seq_file *seq, void *v)
 		bool mapped = false, pages = false;
 
 		for (j = 0; j < ARRAY_SIZE(at); j++) {
-			mapped |= in_direct_map(extent->base + at[j]);
+			mapped |= gmpool_in_direct_map(extent->base + at[j]);
 			pages |= pfn_valid(PHYS_PFN(extent->base + at[j]));
 		}
 		seq_printf(seq, "%#llx %#llx direct-map=%s struct-pages=%s\n",

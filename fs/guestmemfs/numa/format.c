@@ -22,7 +22,7 @@ static_assert(CONFIG_GUESTMEM_POOL_RO_COMPAT == GMPOOL_FEATURE_RO_COMPAT_ALL);
 static_assert(CONFIG_GUESTMEM_POOL_INCOMPAT == GMPOOL_FEATURE_INCOMPAT_ALL);
 
 /* crc32c of a struct with a checksum field, which counts as zero. */
-static u32 csum_around(const void *p, size_t size, size_t field)
+static u32 gmpool_csum_around(const void *p, size_t size, size_t field)
 {
 	static const __u32 zero;
 	u32 crc;
@@ -41,8 +41,8 @@ static u32 csum_around(const void *p, size_t size, size_t field)
  */
 u32 gmpool_super_csum(const struct gmpool_super_ser *super)
 {
-	return csum_around(super, sizeof(*super),
-			   offsetof(struct gmpool_super_ser, csum));
+	return gmpool_csum_around(super, sizeof(*super),
+				  offsetof(struct gmpool_super_ser, csum));
 }
 
 /**
@@ -57,8 +57,9 @@ void gmpool_super_update(struct gmpool_super_ser *super)
 	memcpy((void *)super + GMPOOL_META_SIZE, super, sizeof(*super));
 }
 
-static const char *extents_check(const struct gmpool_super_ser *super,
-				 u64 granularity)
+static const char *
+gmpool_format_extents_check(const struct gmpool_super_ser *super,
+			    u64 granularity)
 {
 	u64 blocks = 0;
 	u64 end = 0;
@@ -117,7 +118,7 @@ const char *gmpool_super_check(const struct gmpool_super_ser *super,
 		    !super->tables[i] || super->tables[i] % GMPOOL_META_SIZE)
 			return "address of a chunk table";
 	}
-	return extents_check(super, granularity);
+	return gmpool_format_extents_check(super, granularity);
 }
 
 /**
@@ -195,8 +196,8 @@ bool gmpool_super_newer(const struct gmpool_super_ser *super)
  */
 u32 gmpool_table_csum(const struct gmpool_table_ser *table)
 {
-	return csum_around(table, sizeof(*table),
-			   offsetof(struct gmpool_table_ser, csum));
+	return gmpool_csum_around(table, sizeof(*table),
+				  offsetof(struct gmpool_table_ser, csum));
 }
 
 /**

@@ -41,7 +41,8 @@
  * Zeroed memory near the pool that is there again after kexec, or NULL. It is
  * charged to the cgroup of who is the first to need it.
  */
-static void *alloc_preserved(struct gmpool *pool, unsigned int order, gfp_t gfp)
+static void *gmpool_alloc_preserved(struct gmpool *pool, unsigned int order,
+				    gfp_t gfp)
 {
 	/* The number of a pool whose memory is on no one node can be of none. */
 	int nid = node_online(pool->nid) ? pool->nid : numa_mem_id();
@@ -58,7 +59,7 @@ static void *alloc_preserved(struct gmpool *pool, unsigned int order, gfp_t gfp)
 	return folio_address(folio);
 }
 
-static void free_preserved(void *mem)
+static void gmpool_free_preserved(void *mem)
 {
 	struct folio *folio = virt_to_folio(mem);
 
@@ -68,7 +69,7 @@ static void free_preserved(void *mem)
 }
 
 /* The table that has room for one more chunk, made if needed. */
-static struct gmpool_table_ser *last_table(struct gmpool *pool)
+static struct gmpool_table_ser *gmpool_last_table(struct gmpool *pool)
 {
 	struct gmpool_super_ser *super = pool->super;
 	struct gmpool_table_ser *table;
@@ -79,7 +80,7 @@ static struct gmpool_table_ser *last_table(struct gmpool *pool)
 	if (nr == GMPOOL_MAX_TABLES)
 		return ERR_PTR(-ENOSPC);
 
-	table = alloc_preserved(pool, 0, 0);
+	table = gmpool_alloc_preserved(pool, 0, 0);
 	if (!table)
 		return ERR_PTR(-ENOMEM);
 	table->magic = GMPOOL_TABLE_MAGIC;
@@ -92,13 +93,13 @@ static struct gmpool_table_ser *last_table(struct gmpool *pool)
  * Chunks grow with what there is already, so that few of them hold much, but
  * no large one is insisted on.
  */
-static void *alloc_chunk(struct gmpool *pool, unsigned int *order)
+static void *gmpool_alloc_chunk(struct gmpool *pool, unsigned int *order)
 {
 	unsigned int ord = clamp(ilog2(pool->meta.nr | 1), 3, 9);
 	void *mem;
 
 	for (;; ord--) {
-		mem = alloc_preserved(pool, ord, ord ? __GFP_NORETRY |
+		mem = gmpool_alloc_preserved(pool, ord, ord ? __GFP_NORETRY |
 						       __GFP_NOWARN : 0);
 		if (mem || !ord) {
 			*order = ord;
@@ -107,7 +108,7 @@ static void *alloc_chunk(struct gmpool *pool, unsigned int *order)
 	}
 }
 
-static int grow_metadata(struct gmpool_meta *meta)
+static int gmpool_grow_metadata(struct gmpool_meta *meta)
 {
 	struct gmpool *pool = container_of(meta, struct gmpool, meta);
 	struct gmpool_super_ser *super = pool->super;
@@ -117,10 +118,10 @@ static int grow_metadata(struct gmpool_meta *meta)
 	void *mem;
 	int err;
 
-	table = last_table(pool);
+	table = gmpool_last_table(pool);
 	if (IS_ERR(table))
 		return PTR_ERR(table);
-	mem = alloc_chunk(pool, &order);
+	mem = gmpool_alloc_chunk(pool, &order);
 	if (!mem) {
 		err = -ENOMEM;
 		goto err_free_table;
@@ -146,15 +147,15 @@ static int grow_metadata(struct gmpool_meta *meta)
 
 err_free_chunk:
 	memset(chunk, 0, sizeof(*chunk));
-	free_preserved(mem);
+	gmpool_free_preserved(mem);
 err_free_table:
 	if (table->index == super->nr_tables)
-		free_preserved(table);
+		gmpool_free_preserved(table);
 	return err;
 }
 
 /* Say in the super block whose it is now. */
-static void sign_super(struct gmpool *pool)
+static void gmpool_sign_super(struct gmpool *pool)
 {
 	struct gmpool_super_ser *super = pool->super;
 
@@ -164,7 +165,7 @@ static void sign_super(struct gmpool *pool)
 	gmpool_sync_super(pool);
 }
 
-static int alloc_bitmap_pointers(struct gmpool *pool, u64 *nr)
+static int gmpool_alloc_bitmap_pointers(struct gmpool *pool, u64 *nr)
 {
 	*nr = DIV_ROUND_UP_ULL(pool->total_blocks, GMPOOL_BITMAP_BITS);
 	pool->used = kzalloc_objs(*pool->used, *nr);
@@ -172,13 +173,13 @@ static int alloc_bitmap_pointers(struct gmpool *pool, u64 *nr)
 	return pool->used && pool->dirty ? 0 : -ENOMEM;
 }
 
-static int create_bitmaps(struct gmpool *pool)
+static int gmpool_create_bitmaps(struct gmpool *pool)
 {
 	struct gmpool_bitmap_ser *map;
 	u64 nr, i, bits;
 	int err;
 
-	err = alloc_bitmap_pointers(pool, &nr);
+	err = gmpool_alloc_bitmap_pointers(pool, &nr);
 	if (err)
 		return err;
 
@@ -217,7 +218,7 @@ int gmpool_create_metadata(struct gmpool *pool)
 	uuid_t uuid;
 	u32 i;
 
-	super = alloc_preserved(pool, BLOB_ORDER, 0);
+	super = gmpool_alloc_preserved(pool, BLOB_ORDER, 0);
 	if (!super)
 		return -ENOMEM;
 
@@ -235,14 +236,14 @@ int gmpool_create_metadata(struct gmpool *pool)
 	}
 	pool->super = super;
 	pool->blob = virt_to_phys(super);
-	sign_super(pool);
+	gmpool_sign_super(pool);
 
-	gmpool_meta_init(&pool->meta, super->uuid, grow_metadata);
-	return create_bitmaps(pool);
+	gmpool_meta_init(&pool->meta, super->uuid, gmpool_grow_metadata);
+	return gmpool_create_bitmaps(pool);
 }
 
 /* Memory of this kernel at an address that was handed over, or NULL. */
-static void *handed_over(u64 phys, u64 size)
+static void *gmpool_handed_over(u64 phys, u64 size)
 {
 	u64 pfn = PHYS_PFN(phys);
 	u64 end = pfn + PFN_UP(offset_in_page(phys) + size);
@@ -269,7 +270,7 @@ static void *handed_over(u64 phys, u64 size)
  */
 bool gmpool_read_handed_over(void *to, u64 phys, size_t len)
 {
-	return handed_over(phys, len) &&
+	return gmpool_handed_over(phys, len) &&
 	       !copy_from_kernel_nofault(to, phys_to_virt(phys), len);
 }
 
@@ -278,7 +279,7 @@ bool gmpool_read_handed_over(void *to, u64 phys, size_t len)
  * address can be a wrong one, and what is there be free: KASAN would not have it
  * read in its place, for that is what it is there for.
  */
-static const void *peek(u64 phys)
+static const void *gmpool_peek(u64 phys)
 {
 	static u8 copy[GMPOOL_META_SIZE] __aligned(8);
 
@@ -286,11 +287,13 @@ static const void *peek(u64 phys)
 }
 
 /* @copy gets the table: until KHO has given it back, its own place may be anybody's. */
-static const char *check_table(struct gmpool *pool,
-			       const struct gmpool_super_ser *super, u32 index,
-			       u32 *nr_meta, struct gmpool_table_ser *copy)
+static const char *gmpool_check_table(struct gmpool *pool,
+				      const struct gmpool_super_ser *super,
+				      u32 index, u32 *nr_meta,
+				      struct gmpool_table_ser *copy)
 {
-	const struct gmpool_table_ser *table = peek(super->tables[index]);
+	const struct gmpool_table_ser *table =
+		gmpool_peek(super->tables[index]);
 
 	if (!table)
 		return "address";
@@ -300,7 +303,8 @@ static const char *check_table(struct gmpool *pool,
 }
 
 /* Content is checked before KHO is asked for the pages: it would warn. */
-static int check_chunk(struct gmpool *pool, const struct gmpool_chunk_ser *chunk)
+static int gmpool_check_chunk(struct gmpool *pool,
+			      const struct gmpool_chunk_ser *chunk)
 {
 	bool newer = gmpool_super_newer(pool->super);
 	const char *error;
@@ -308,7 +312,8 @@ static int check_chunk(struct gmpool *pool, const struct gmpool_chunk_ser *chunk
 	u32 i;
 
 	for (i = 0; i < chunk->nr; i++) {
-		block = peek(chunk->phys + ((u64)i << GMPOOL_META_SHIFT));
+		block = gmpool_peek(chunk->phys +
+				    ((u64)i << GMPOOL_META_SHIFT));
 		if (!block) {
 			gmpool_fail(pool, "metadata block %u has a bad address",
 				    chunk->first + i);
@@ -325,7 +330,7 @@ static int check_chunk(struct gmpool *pool, const struct gmpool_chunk_ser *chunk
 	return 0;
 }
 
-static int check_metadata(struct gmpool *pool)
+static int gmpool_check_handed_over(struct gmpool *pool)
 {
 	static struct gmpool_table_ser table;
 	const char *error;
@@ -334,14 +339,15 @@ static int check_metadata(struct gmpool *pool)
 	int err;
 
 	for (t = 0; t < pool->super->nr_tables; t++) {
-		error = check_table(pool, pool->super, t, &nr_meta, &table);
+		error = gmpool_check_table(pool, pool->super, t, &nr_meta,
+					   &table);
 		if (error) {
 			gmpool_fail(pool, "chunk table %u is damaged (%s)", t,
 				    error);
 			return -EUCLEAN;
 		}
 		for (c = 0; c < table.nr; c++) {
-			err = check_chunk(pool, &table.chunks[c]);
+			err = gmpool_check_chunk(pool, &table.chunks[c]);
 			if (err)
 				return err;
 		}
@@ -350,7 +356,8 @@ static int check_metadata(struct gmpool *pool)
 }
 
 /* Take pages back from KHO, and preserve them for the next kernel. */
-static int restore(struct gmpool *pool, u64 phys, unsigned int order)
+static int gmpool_restore_block(struct gmpool *pool, u64 phys,
+				unsigned int order)
 {
 	struct folio *folio = kho_restore_folio(phys);
 
@@ -362,22 +369,23 @@ static int restore(struct gmpool *pool, u64 phys, unsigned int order)
 	return kho_is_enabled() ? kho_preserve_folio(folio) : 0;
 }
 
-static int restore_metadata(struct gmpool *pool)
+static int gmpool_restore_metadata(struct gmpool *pool)
 {
 	struct gmpool_super_ser *super = pool->super;
 	u32 t, c;
 	int err;
 
 	pool->taken_over = true;
-	err = restore(pool, pool->blob, BLOB_ORDER);
+	err = gmpool_restore_block(pool, pool->blob, BLOB_ORDER);
 	for (t = 0; t < super->nr_tables && !err; t++) {
 		struct gmpool_table_ser *table = pool->tables[t];
 
-		err = restore(pool, super->tables[t], 0);
+		err = gmpool_restore_block(pool, super->tables[t], 0);
 		for (c = 0; !err && c < table->nr; c++) {
 			struct gmpool_chunk_ser *chunk = &table->chunks[c];
 
-			err = restore(pool, chunk->phys, ilog2(chunk->nr));
+			err = gmpool_restore_block(pool, chunk->phys,
+						   ilog2(chunk->nr));
 			if (!err)
 				err = gmpool_meta_add_chunk(&pool->meta,
 							    phys_to_virt(chunk->phys),
@@ -388,8 +396,8 @@ static int restore_metadata(struct gmpool *pool)
 	return err;
 }
 
-static const char *find_bitmaps(struct gmpool *pool, u16 type,
-				struct gmpool_bitmap_ser **maps, u64 nr)
+static const char *gmpool_find_bitmaps(struct gmpool *pool, u16 type,
+				       struct gmpool_bitmap_ser **maps, u64 nr)
 {
 	struct gmpool_meta_ser *hdr = NULL;
 	u64 found = 0;
@@ -403,18 +411,19 @@ static const char *find_bitmaps(struct gmpool *pool, u16 type,
 	return found == nr ? NULL : "a bitmap is missing";
 }
 
-static int retrieve_bitmaps(struct gmpool *pool)
+static int gmpool_retrieve_bitmaps(struct gmpool *pool)
 {
 	const char *error;
 	u64 nr;
 	int err;
 
-	err = alloc_bitmap_pointers(pool, &nr);
+	err = gmpool_alloc_bitmap_pointers(pool, &nr);
 	if (err)
 		return err;
-	error = find_bitmaps(pool, GMPOOL_META_USED, pool->used, nr);
+	error = gmpool_find_bitmaps(pool, GMPOOL_META_USED, pool->used, nr);
 	if (!error)
-		error = find_bitmaps(pool, GMPOOL_META_DIRTY, pool->dirty, nr);
+		error = gmpool_find_bitmaps(pool, GMPOOL_META_DIRTY,
+					    pool->dirty, nr);
 	if (!error)
 		error = gmpool_bitmaps_check(pool->used, pool->dirty,
 					     pool->total_blocks);
@@ -424,7 +433,7 @@ static int retrieve_bitmaps(struct gmpool *pool)
 	return -EUCLEAN;
 }
 
-static int retrieve_poison(struct gmpool *pool)
+static int gmpool_retrieve_poison(struct gmpool *pool)
 {
 	struct gmpool_poison_ser *list = NULL;
 	const char *error;
@@ -454,7 +463,7 @@ static int retrieve_poison(struct gmpool *pool)
 	return 0;
 }
 
-static const char *check_roots(struct gmpool *pool)
+static const char *gmpool_check_roots(struct gmpool *pool)
 {
 	struct gmpool_super_ser *super = pool->super;
 	u32 i, j;
@@ -501,22 +510,22 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 		return -EOPNOTSUPP;
 	}
 	pool->super = super;
-	error = check_roots(pool);
+	error = gmpool_check_roots(pool);
 	if (error) {
 		gmpool_fail(pool, "%s", error);
 		err = -EUCLEAN;
 		goto err_hold;
 	}
-	err = check_metadata(pool);
+	err = gmpool_check_handed_over(pool);
 	if (err)
 		goto err_hold;
 
-	gmpool_meta_init(&pool->meta, super->uuid, grow_metadata);
-	err = restore_metadata(pool);
+	gmpool_meta_init(&pool->meta, super->uuid, gmpool_grow_metadata);
+	err = gmpool_restore_metadata(pool);
 	if (!err)
-		err = retrieve_bitmaps(pool);
+		err = gmpool_retrieve_bitmaps(pool);
 	if (!err)
-		err = retrieve_poison(pool);
+		err = gmpool_retrieve_poison(pool);
 	if (err)
 		goto err_hold;
 
@@ -526,7 +535,7 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 	strscpy(pool->handed_over_from, super->release);
 	super->generation++;
 	trace_guestmemfs_retrieve(pool->nid, super->generation, super->release);
-	sign_super(pool);
+	gmpool_sign_super(pool);
 	pool->state = read_only ? GMPOOL_READ_ONLY : GMPOOL_ACTIVE;
 	return 0;
 
@@ -537,7 +546,7 @@ err_hold:
 	return err;
 }
 
-static void hold_pages(u64 phys, u64 size)
+static void gmpool_hold_pages(u64 phys, u64 size)
 {
 	if (kho_preserve_pages(pfn_to_page(PHYS_PFN(phys)), PHYS_PFN(size)))
 		pr_err("metadata at %#llx cannot be handed on\n", phys);
@@ -547,8 +556,8 @@ static void hold_pages(u64 phys, u64 size)
  * Call @fn for all memory that a blob can be believed to name as metadata, with
  * @damaged for tables too of which nothing more can be believed.
  */
-static void walk_pieces(const struct gmpool_super_ser *from, bool damaged,
-			void (*fn)(u64 phys, u64 size))
+static void gmpool_walk_pieces(const struct gmpool_super_ser *from,
+			       bool damaged, void (*fn)(u64 phys, u64 size))
 {
 	static struct gmpool_super_ser copy;
 	const struct gmpool_super_ser *super = &copy;
@@ -560,7 +569,7 @@ static void walk_pieces(const struct gmpool_super_ser *from, bool damaged,
 	/* It may be in what it names itself, and go by @fn. */
 	copy = *from;
 	for (t = 0; t < super->nr_tables; t++) {
-		table = peek(super->tables[t]);
+		table = gmpool_peek(super->tables[t]);
 		if (!table)
 			continue;
 		good = !gmpool_table_check(table, super, t, &nr_meta);
@@ -568,7 +577,7 @@ static void walk_pieces(const struct gmpool_super_ser *from, bool damaged,
 			struct gmpool_chunk_ser chunk = table->chunks[c];
 			u64 size = (u64)chunk.nr << GMPOOL_META_SHIFT;
 
-			if (handed_over(chunk.phys, size))
+			if (gmpool_handed_over(chunk.phys, size))
 				fn(chunk.phys, size);
 		}
 		if (good || damaged)
@@ -576,7 +585,7 @@ static void walk_pieces(const struct gmpool_super_ser *from, bool damaged,
 	}
 }
 
-static int add_subtree(struct gmpool *pool, u32 key)
+static int gmpool_add_subtree(struct gmpool *pool, u32 key)
 {
 	char name[16];
 
@@ -586,12 +595,12 @@ static int add_subtree(struct gmpool *pool, u32 key)
 }
 
 /* The number in the name is a hint; what matters is that none is lost. */
-static int publish_blob(struct gmpool *pool, u32 key)
+static int gmpool_publish_blob(struct gmpool *pool, u32 key)
 {
-	int err = add_subtree(pool, key);
+	int err = gmpool_add_subtree(pool, key);
 
 	for (key = MAX_NUMNODES; err == -EEXIST && key-- > 0;)
-		err = add_subtree(pool, key);
+		err = gmpool_add_subtree(pool, key);
 	if (err)
 		pr_err("node %d: KHO cannot take the pool (%pe): it will not survive kexec\n",
 		       pool->nid, ERR_PTR(err));
@@ -601,7 +610,8 @@ static int publish_blob(struct gmpool *pool, u32 key)
 }
 
 /* The super block of a pool that is only held; NULL if nothing of it can be had. */
-static const struct gmpool_super_ser *held_super(const struct gmpool *pool)
+static const struct gmpool_super_ser *
+gmpool_held_super(const struct gmpool *pool)
 {
 	const char *error;
 
@@ -617,8 +627,8 @@ static const struct gmpool_super_ser *held_super(const struct gmpool *pool)
  *
  * Return: false if nothing is left of the pool.
  */
-static bool leave_out_used(struct gmpool *pool,
-			   const struct gmpool_super_ser *super)
+static bool gmpool_leave_out_used(struct gmpool *pool,
+				  const struct gmpool_super_ser *super)
 {
 	static struct gmpool_super_ser copy;
 	struct gmpool_super_ser *blob = phys_to_virt(pool->blob);
@@ -656,19 +666,19 @@ static bool leave_out_used(struct gmpool *pool,
  */
 void gmpool_hold(struct gmpool *pool)
 {
-	const struct gmpool_super_ser *super = held_super(pool);
+	const struct gmpool_super_ser *super = gmpool_held_super(pool);
 
 	if (!super)
 		return;
-	if (!leave_out_used(pool, super)) {
+	if (!gmpool_leave_out_used(pool, super)) {
 		pool->blob = 0;
 		return;
 	}
 	/* The first copy may be damaged. */
-	super = held_super(pool);
-	hold_pages(pool->blob, GMPOOL_BLOB_SIZE);
-	walk_pieces(super, true, hold_pages);
-	publish_blob(pool, pool->key);
+	super = gmpool_held_super(pool);
+	gmpool_hold_pages(pool->blob, GMPOOL_BLOB_SIZE);
+	gmpool_walk_pieces(super, true, gmpool_hold_pages);
+	gmpool_publish_blob(pool, pool->key);
 }
 
 /**
@@ -682,23 +692,23 @@ void gmpool_hold(struct gmpool *pool)
 int gmpool_publish(struct gmpool *pool)
 {
 	if (kho_is_enabled())
-		return publish_blob(pool, pool->nid);
+		return gmpool_publish_blob(pool, pool->nid);
 	pr_warn("node %d: KHO is off (see kho=): the pool will not survive kexec\n",
 		pool->nid);
 	return 0;
 }
 
-static void put_pages_restored(u64 phys, u64 size)
+static void gmpool_put_pages_restored(u64 phys, u64 size)
 {
 	folio_put(virt_to_folio(phys_to_virt(phys)));
 }
 
-static void unhold_pages(u64 phys, u64 size)
+static void gmpool_unhold_pages(u64 phys, u64 size)
 {
 	kho_unpreserve_pages(pfn_to_page(PHYS_PFN(phys)), PHYS_PFN(size));
 }
 
-static void free_pages_handed_over(u64 phys, u64 size)
+static void gmpool_free_pages_handed_over(u64 phys, u64 size)
 {
 	struct folio *folio = kho_restore_folio(phys);
 
@@ -723,7 +733,7 @@ void gmpool_discard_metadata(u32 key)
 	snprintf(name, sizeof(name), GMPOOL_SUBTREE_FMT, key);
 	if (kho_retrieve_subtree(name, &phys, &size) ||
 	    size != GMPOOL_BLOB_SIZE || !IS_ALIGNED(phys, GMPOOL_BLOB_SIZE) ||
-	    !handed_over(phys, size))
+	    !gmpool_handed_over(phys, size))
 		return;
 	super = gmpool_super_pick(phys_to_virt(phys), GMPOOL_GRANULARITY,
 				  &error);
@@ -732,47 +742,49 @@ void gmpool_discard_metadata(u32 key)
 	pr_notice("node %u: pool of %llu blocks thrown away\n", key,
 		  super->total_blocks);
 	/* KHO would warn of pages that it was not handed. */
-	walk_pieces(super, false, free_pages_handed_over);
-	free_pages_handed_over(phys, size);
+	gmpool_walk_pieces(super, false, gmpool_free_pages_handed_over);
+	gmpool_free_pages_handed_over(phys, size);
 }
 
 /* Of a pool that is only held. */
-static void drop_held(struct gmpool *pool)
+static void gmpool_drop_held(struct gmpool *pool)
 {
-	static DEFINE_MUTEX(lock);	/* guards what peek() and walk_pieces() have */
-	const struct gmpool_super_ser *super = held_super(pool);
+	/* Guards what gmpool_peek() and gmpool_walk_pieces() have. */
+	static DEFINE_MUTEX(lock);
+	const struct gmpool_super_ser *super = gmpool_held_super(pool);
 
 	if (!super)
 		return;
 
 	guard(mutex)(&lock);
-	unhold_pages(pool->blob, GMPOOL_BLOB_SIZE);
-	walk_pieces(super, true, unhold_pages);
+	gmpool_unhold_pages(pool->blob, GMPOOL_BLOB_SIZE);
+	gmpool_walk_pieces(super, true, gmpool_unhold_pages);
 	/*
 	 * If KHO has given back only a part of the pages, it would warn of those,
 	 * and it is not known which they are. They stay as they are until the next
 	 * kernel.
 	 */
 	if (!pool->taken_over) {
-		walk_pieces(super, false, free_pages_handed_over);
-		free_pages_handed_over(pool->blob, GMPOOL_BLOB_SIZE);
+		gmpool_walk_pieces(super, false, gmpool_free_pages_handed_over);
+		gmpool_free_pages_handed_over(pool->blob, GMPOOL_BLOB_SIZE);
 	} else if (pool->meta.nr == super->nr_meta) {
-		walk_pieces(super, false, put_pages_restored);
-		put_pages_restored(pool->blob, GMPOOL_BLOB_SIZE);
+		gmpool_walk_pieces(super, false, gmpool_put_pages_restored);
+		gmpool_put_pages_restored(pool->blob, GMPOOL_BLOB_SIZE);
 	}
 }
 
 /* Of a pool that this kernel has made or taken over. */
-static void drop_own(struct gmpool *pool)
+static void gmpool_drop_own(struct gmpool *pool)
 {
 	u32 t, c;
 
 	for (t = 0; t < pool->super->nr_tables; t++) {
 		for (c = 0; c < pool->tables[t]->nr; c++)
-			free_preserved(phys_to_virt(pool->tables[t]->chunks[c].phys));
-		free_preserved(pool->tables[t]);
+			gmpool_free_preserved(phys_to_virt(
+				pool->tables[t]->chunks[c].phys));
+		gmpool_free_preserved(pool->tables[t]);
 	}
-	free_preserved(pool->super);
+	gmpool_free_preserved(pool->super);
 }
 
 /**
@@ -790,9 +802,9 @@ void gmpool_drop_metadata(struct gmpool *pool)
 	if (kho_is_enabled())
 		kho_remove_subtree(phys_to_virt(pool->blob));
 	if (pool->super)
-		drop_own(pool);
+		gmpool_drop_own(pool);
 	else
-		drop_held(pool);
+		gmpool_drop_held(pool);
 	/* It may have failed before it had any. */
 	if (pool->meta.grow)
 		gmpool_meta_destroy(&pool->meta);
@@ -831,7 +843,7 @@ const char *gmpool_check_metadata(struct gmpool *pool)
 		error = gmpool_super_check((void *)super + GMPOOL_META_SIZE,
 					   GMPOOL_GRANULARITY);
 	if (!error)
-		error = check_roots(pool);
+		error = gmpool_check_roots(pool);
 	for (i = 0; i < super->nr_tables && !error; i++)
 		error = gmpool_table_check(pool->tables[i], super, i, &nr_meta);
 

@@ -17,7 +17,8 @@
 #include "layout.h"
 
 /* Forget the smallest, if it is smaller than @size bytes. */
-static bool make_room(struct gmpool_extent_ser *ranges, u32 nr_ranges, u64 size)
+static bool gmpool_layout_make_room(struct gmpool_extent_ser *ranges,
+				    u32 nr_ranges, u64 size)
 {
 	u32 i, smallest = 0;
 
@@ -56,7 +57,7 @@ u32 gmpool_layout_add(struct gmpool_extent_ser *ranges, u32 nr_ranges, u64 start
 		return nr_ranges;
 	}
 	if (nr_ranges == GMPOOL_MAX_RANGES) {
-		if (!make_room(ranges, nr_ranges, end - start))
+		if (!gmpool_layout_make_room(ranges, nr_ranges, end - start))
 			return nr_ranges;
 		nr_ranges--;
 	}
@@ -82,18 +83,20 @@ u64 gmpool_layout_size(const struct gmpool_extent_ser *ranges, u32 nr_ranges)
 	return sum;
 }
 
-static int by_base(const void *a, const void *b)
+static int gmpool_layout_by_base(const void *a, const void *b)
 {
 	const struct gmpool_extent_ser *x = a, *y = b;
 
 	return x->base < y->base ? -1 : x->base > y->base;
 }
 
-static void merge(struct gmpool_extent_ser *extents, u32 *nr_extents)
+static void gmpool_layout_merge(struct gmpool_extent_ser *extents,
+				u32 *nr_extents)
 {
 	u32 i, n = 0;
 
-	sort(extents, *nr_extents, sizeof(*extents), by_base, NULL);
+	sort(extents, *nr_extents, sizeof(*extents), gmpool_layout_by_base,
+	     NULL);
 	for (i = 0; i < *nr_extents; i++) {
 		if (n && extents[n - 1].base + extents[n - 1].size ==
 		    extents[i].base)
@@ -106,8 +109,9 @@ static void merge(struct gmpool_extent_ser *extents, u32 *nr_extents)
 }
 
 /* Take up to *@want from the top of [@start, @end), next to what there is. */
-static int take(u64 start, u64 end, u64 unit, u64 *want,
-		struct gmpool_extent_ser *extents, u32 *nr_extents)
+static int gmpool_layout_take(u64 start, u64 end, u64 unit, u64 *want,
+			      struct gmpool_extent_ser *extents,
+			      u32 *nr_extents)
 {
 	u64 size;
 	u32 i;
@@ -127,7 +131,7 @@ static int take(u64 start, u64 end, u64 unit, u64 *want,
 		return 0;
 	}
 	if (*nr_extents == GMPOOL_MAX_EXTENTS)
-		merge(extents, nr_extents);
+		gmpool_layout_merge(extents, nr_extents);
 	if (*nr_extents == GMPOOL_MAX_EXTENTS)
 		return -E2BIG;
 	extents[*nr_extents].base = end - size;
@@ -174,8 +178,9 @@ int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 
 			if (pass == 0) {
 				taken = giants_left;
-				err = take(first, last, giant, &giants_left,
-					   extents, nr_extents);
+				err = gmpool_layout_take(first, last, giant,
+							 &giants_left, extents,
+							 nr_extents);
 				want -= taken - giants_left;
 				continue;
 			}
@@ -186,30 +191,34 @@ int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 			if (first >= last) {
 				/* No whole gigabyte: all of it counts as edge. */
 				if (pass == 1)
-					err = take(start, end, 1, &want,
-						   extents, nr_extents);
+					err = gmpool_layout_take(start, end, 1,
+								 &want, extents,
+								 nr_extents);
 			} else if (pass == 1) {
-				err = take(last, end, 1, &want, extents,
-					   nr_extents);
+				err = gmpool_layout_take(last, end, 1, &want,
+							 extents, nr_extents);
 				if (!err)
-					err = take(start, first, 1, &want,
-						   extents, nr_extents);
+					err = gmpool_layout_take(start, first,
+								 1, &want,
+								 extents,
+								 nr_extents);
 			} else {
-				err = take(first, last - taken, 1, &want,
-					   extents, nr_extents);
+				err = gmpool_layout_take(first, last - taken, 1,
+							 &want, extents,
+							 nr_extents);
 			}
 		}
 		if (err)
 			return err;
 	}
 
-	merge(extents, nr_extents);
+	gmpool_layout_merge(extents, nr_extents);
 	return want ? -ENOSPC : 0;
 }
 
 /* Cut @size bytes out of the piece at @start; at its edges, @work stays as long. */
-static u32 cut(struct gmpool_extent_ser *work, u32 nr, u32 piece, u64 start,
-	       u64 size)
+static u32 gmpool_layout_cut(struct gmpool_extent_ser *work, u32 nr, u32 piece,
+			     u64 start, u64 size)
 {
 	u64 end = work[piece].base + work[piece].size;
 
@@ -221,8 +230,9 @@ static u32 cut(struct gmpool_extent_ser *work, u32 nr, u32 piece, u64 start,
 }
 
 /* As memblock does it: each area from the top, where it fits first. */
-static bool place(struct gmpool_extent_ser *work, u32 nr,
-		  const struct gmpool_area *areas, u32 nr_areas, u64 align)
+static bool gmpool_layout_place(struct gmpool_extent_ser *work, u32 nr,
+				const struct gmpool_area *areas, u32 nr_areas,
+				u64 align)
 {
 	u64 base, size, low = 0;
 	u32 i, a;
@@ -277,14 +287,14 @@ bool gmpool_layout_room(const struct gmpool_extent_ser *left, u32 nr_left,
 	u32 i, nr;
 
 	memcpy(work, left, nr_left * sizeof(*work));
-	if (!place(work, nr_left, areas, nr_areas, align))
+	if (!gmpool_layout_place(work, nr_left, areas, nr_areas, align))
 		return false;
 	if (!image)
 		return true;
 
 	for (i = 0; i < nr_left; i++) {
 		memcpy(work, left, nr_left * sizeof(*work));
-		place(work, nr_left, areas, nr_areas, align);
+		gmpool_layout_place(work, nr_left, areas, nr_areas, align);
 		lowest = work[i].base + work[i].size;
 		end = left[i].base + left[i].size;
 		if (lowest == end || left[i].size < image)
@@ -293,8 +303,9 @@ bool gmpool_layout_room(const struct gmpool_extent_ser *left, u32 nr_left,
 		for (; start >= left[i].base && start + image > lowest;
 		     start -= align) {
 			memcpy(work, left, nr_left * sizeof(*work));
-			nr = cut(work, nr_left, i, start, image);
-			if (!place(work, nr, areas, nr_areas, align))
+			nr = gmpool_layout_cut(work, nr_left, i, start, image);
+			if (!gmpool_layout_place(work, nr, areas, nr_areas,
+						 align))
 				return false;
 			if (start < align)
 				break;

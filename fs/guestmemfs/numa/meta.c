@@ -49,8 +49,8 @@ void gmpool_meta_destroy(struct gmpool_meta *meta)
 	mutex_destroy(&meta->lock);
 }
 
-static void meta_format(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr,
-			u32 mbn, u16 type)
+static void gmpool_meta_format(struct gmpool_meta *meta,
+			       struct gmpool_meta_ser *hdr, u32 mbn, u16 type)
 {
 	memset(hdr, 0, GMPOOL_META_SIZE);
 	hdr->magic = GMPOOL_META_MAGIC;
@@ -87,7 +87,8 @@ int gmpool_meta_add_chunk(struct gmpool_meta *meta, void *mem, u32 first,
 		struct gmpool_meta_ser *hdr = mem + (size_t)i * GMPOOL_META_SIZE;
 
 		if (fresh)
-			meta_format(meta, hdr, first + i, GMPOOL_META_FREE);
+			gmpool_meta_format(meta, hdr, first + i,
+					   GMPOOL_META_FREE);
 		err = xa_err(xa_store(&meta->blocks, first + i, hdr, GFP_KERNEL));
 		if (err)
 			goto err_erase;
@@ -145,7 +146,7 @@ struct gmpool_meta_ser *gmpool_meta_alloc(struct gmpool_meta *meta, u16 type)
 	if (!hdr)
 		return ERR_PTR(-ENOMEM);
 
-	meta_format(meta, hdr, mbn, type);
+	gmpool_meta_format(meta, hdr, mbn, type);
 	xa_clear_mark(&meta->blocks, mbn, META_FREE);
 	xa_set_mark(&meta->blocks, mbn, META_STALE);
 	meta->nr_free--;
@@ -165,7 +166,7 @@ void gmpool_meta_free(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr)
 
 	guard(mutex)(&meta->lock);
 
-	meta_format(meta, hdr, mbn, GMPOOL_META_FREE);
+	gmpool_meta_format(meta, hdr, mbn, GMPOOL_META_FREE);
 	xa_set_mark(&meta->blocks, mbn, META_FREE);
 	xa_set_mark(&meta->blocks, mbn, META_STALE);
 	meta->nr_free++;

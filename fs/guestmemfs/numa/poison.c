@@ -159,7 +159,7 @@ int gmpool_add_poison(struct gmpool *pool, u64 page)
 }
 
 /* The list that has room for one more, made if needed. */
-static struct gmpool_poison_ser *last_list(struct gmpool *pool)
+static struct gmpool_poison_ser *gmpool_last_list(struct gmpool *pool)
 {
 	struct gmpool_meta_ser *hdr = NULL;
 	struct gmpool_poison_ser *list;
@@ -179,9 +179,9 @@ static struct gmpool_poison_ser *last_list(struct gmpool *pool)
 	return list;
 }
 
-static int list_page(struct gmpool *pool, u64 page)
+static int gmpool_list_page(struct gmpool *pool, u64 page)
 {
-	struct gmpool_poison_ser *list = last_list(pool);
+	struct gmpool_poison_ser *list = gmpool_last_list(pool);
 
 	BUILD_BUG_ON(PAGE_SHIFT != GMPOOL_POISON_SHIFT);
 
@@ -208,7 +208,7 @@ int gmpool_remember_poison(struct gmpool *pool)
 	int err = 0;
 
 	xa_for_each(&pool->poison, page, entry) {
-		err = list_page(pool, page);
+		err = gmpool_list_page(pool, page);
 		if (err)
 			break;
 	}
@@ -216,7 +216,7 @@ int gmpool_remember_poison(struct gmpool *pool)
 }
 
 /* For the next kernel. */
-static int remember(struct gmpool *pool, u64 page)
+static int gmpool_remember_page(struct gmpool *pool, u64 page)
 {
 	unsigned int flags;
 	int err;
@@ -225,12 +225,12 @@ static int remember(struct gmpool *pool, u64 page)
 		return -EROFS;
 
 	flags = gmpool_op_begin(pool);
-	err = list_page(pool, page);
+	err = gmpool_list_page(pool, page);
 	gmpool_op_end(pool, flags);
 	return err;
 }
 
-static void poison(struct gmpool *pool, u64 page, unsigned long pfn)
+static void gmpool_poison_page(struct gmpool *pool, u64 page, unsigned long pfn)
 {
 	struct gmpool_run block = {
 		.start = page / GMPOOL_BLOCK_PAGES,
@@ -254,13 +254,14 @@ static void poison(struct gmpool *pool, u64 page, unsigned long pfn)
 	gmpool_update_low(pool);
 	trace_guestmemfs_poison(pool->nid, block.start, pfn);
 	gmpool_notify_poison(pool);
-	err = remember(pool, page);
+	err = gmpool_remember_page(pool, page);
 	if (err)
 		pr_err("node %d: the next kernel will not know of it (%pe)\n",
 		       pool->nid, ERR_PTR(err));
 }
 
-static void get_mapping(struct pfn_address_space *pfn_space, unsigned long pfn)
+static void gmpool_get_mapping(struct pfn_address_space *pfn_space,
+			       unsigned long pfn)
 {
 	struct gmpool_space *space = container_of(pfn_space, struct gmpool_space,
 						  space);
@@ -268,7 +269,7 @@ static void get_mapping(struct pfn_address_space *pfn_space, unsigned long pfn)
 	u64 page = space->extent->first * GMPOOL_BLOCK_PAGES + pfn -
 		   PHYS_PFN(space->extent->base);
 
-	poison(pool, page, pfn);
+	gmpool_poison_page(pool, page, pfn);
 	pfn_space->mapping = NULL;
 	if (!pool->user)
 		return;
@@ -278,7 +279,7 @@ static void get_mapping(struct pfn_address_space *pfn_space, unsigned long pfn)
 	failing_pgoff += page % GMPOOL_BLOCK_PAGES;
 }
 
-static void put_mapping(struct pfn_address_space *pfn_space)
+static void gmpool_put_mapping(struct pfn_address_space *pfn_space)
 {
 	struct gmpool_space *space = container_of(pfn_space, struct gmpool_space,
 						  space);
@@ -289,8 +290,8 @@ static void put_mapping(struct pfn_address_space *pfn_space)
 }
 
 /* An error for a mapping without the page, or its process would be killed. */
-static int pfn_to_vma_pgoff(struct vm_area_struct *vma, unsigned long pfn,
-			    pgoff_t *pgoff)
+static int gmpool_pfn_to_vma_pgoff(struct vm_area_struct *vma,
+				   unsigned long pfn, pgoff_t *pgoff)
 {
 	if (failing_pgoff < vma->vm_pgoff ||
 	    failing_pgoff - vma->vm_pgoff >= vma_pages(vma))
@@ -299,8 +300,8 @@ static int pfn_to_vma_pgoff(struct vm_area_struct *vma, unsigned long pfn,
 	return 0;
 }
 
-static int __init watch_extent(struct gmpool *pool,
-			       const struct gmpool_extent *extent)
+static int __init gmpool_watch_extent(struct gmpool *pool,
+				      const struct gmpool_extent *extent)
 {
 	struct gmpool_space *space = kzalloc_obj(*space);
 	int err;
@@ -311,9 +312,9 @@ static int __init watch_extent(struct gmpool *pool,
 	space->extent = extent;
 	space->space.node.start = PHYS_PFN(extent->base);
 	space->space.node.last = PHYS_PFN(extent->base + extent->size) - 1;
-	space->space.pfn_to_vma_pgoff = pfn_to_vma_pgoff;
-	space->space.get_mapping = get_mapping;
-	space->space.put_mapping = put_mapping;
+	space->space.pfn_to_vma_pgoff = gmpool_pfn_to_vma_pgoff;
+	space->space.get_mapping = gmpool_get_mapping;
+	space->space.put_mapping = gmpool_put_mapping;
 	err = register_pfn_address_space(&space->space);
 	if (err)
 		kfree(space);
@@ -330,7 +331,7 @@ static int __init gmpool_poison_init(void)
 		return 0;
 	list_for_each_entry(pool, &gmpool_list, list) {
 		for (i = 0; i < pool->nr_extents && !err; i++)
-			err = watch_extent(pool, &pool->extents[i]);
+			err = gmpool_watch_extent(pool, &pool->extents[i]);
 		if (err)
 			pr_err("node %d: hardware errors are not handled (%pe)\n",
 			       pool->nid, ERR_PTR(err));

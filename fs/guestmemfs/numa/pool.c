@@ -141,7 +141,7 @@ u64 gmpool_dirty_blocks(struct gmpool *pool)
 }
 
 /* Of the free blocks those that are kept for privileged tasks. */
-static u64 reserved_blocks(struct gmpool *pool)
+static u64 gmpool_reserved_locked(struct gmpool *pool)
 {
 	lockdep_assert_held(&pool->lock);
 	return min(pool->tune.reserve, pool->blocks.nr_free);
@@ -156,7 +156,7 @@ static u64 reserved_blocks(struct gmpool *pool)
 u64 gmpool_reserved_blocks(struct gmpool *pool)
 {
 	guard(spinlock)(&pool->lock);
-	return reserved_blocks(pool);
+	return gmpool_reserved_locked(pool);
 }
 
 /**
@@ -286,8 +286,9 @@ void gmpool_op_end(struct gmpool *pool, unsigned int flags)
 }
 
 /* Change bits of a handed-over bitmap. */
-static void change_bits(struct gmpool *pool, struct gmpool_bitmap_ser **maps,
-			const struct gmpool_run *run, bool set)
+static void gmpool_change_bits(struct gmpool *pool,
+			       struct gmpool_bitmap_ser **maps,
+			       const struct gmpool_run *run, bool set)
 {
 	u64 block = run->start;
 	u64 left = run->count;
@@ -317,8 +318,10 @@ struct part {
 	u32 end;
 };
 
-static bool next_part(struct gmpool *pool, struct gmpool_bitmap_ser **maps,
-		      const struct gmpool_run *run, u64 *done, struct part *part)
+static bool gmpool_next_part(struct gmpool *pool,
+			     struct gmpool_bitmap_ser **maps,
+			     const struct gmpool_run *run, u64 *done,
+			     struct part *part)
 {
 	u64 block = run->start + *done;
 	u32 nr;
@@ -335,14 +338,14 @@ static bool next_part(struct gmpool *pool, struct gmpool_bitmap_ser **maps,
 }
 
 /* Blocks of @run, all free, count as clean if they are. */
-static void put_clean(struct gmpool *pool, const struct gmpool_run *run)
+static void gmpool_put_clean(struct gmpool *pool, const struct gmpool_run *run)
 {
 	struct part part;
 	u64 done = 0;
 
 	lockdep_assert_held(&pool->lock);
 
-	while (next_part(pool, pool->dirty, run, &done, &part))
+	while (gmpool_next_part(pool, pool->dirty, run, &done, &part))
 		WARN_ON_ONCE(gmpool_bitmap_put_clear(&pool->clean, part.first,
 						     part.bits, part.start,
 						     part.end));
@@ -366,7 +369,7 @@ u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_run *run)
 
 	guard(spinlock)(&pool->lock);
 
-	while (next_part(pool, pool->dirty, run, &done, &part)) {
+	while (gmpool_next_part(pool, pool->dirty, run, &done, &part)) {
 		for (start = part.start; ; start++, nr++) {
 			start = find_next_bit(part.bits, part.end, start);
 			if (start >= part.end)
@@ -407,14 +410,14 @@ void gmpool_scrubbed(struct gmpool *pool, u64 block)
 
 	flags = gmpool_op_begin(pool);
 	scoped_guard(spinlock, &pool->lock) {
-		change_bits(pool, pool->dirty, &run, false);
+		gmpool_change_bits(pool, pool->dirty, &run, false);
 		if (!test_bit(block, pool->blocks.taken))
-			put_clean(pool, &run);
+			gmpool_put_clean(pool, &run);
 	}
 	gmpool_op_end(pool, flags);
 }
 
-static void update_low(struct gmpool *pool)
+static void gmpool_update_low_locked(struct gmpool *pool)
 {
 	bool low = pool->blocks.nr_free < pool->tune.low_watermark;
 
@@ -435,20 +438,20 @@ static void update_low(struct gmpool *pool)
 void gmpool_update_low(struct gmpool *pool)
 {
 	guard(spinlock)(&pool->lock);
-	update_low(pool);
+	gmpool_update_low_locked(pool);
 }
 
 /* Not a matter for the audit log: most who want blocks are not asked. */
-static bool privileged(void)
+static bool gmpool_privileged(void)
 {
 	return ns_capable_noaudit(&init_user_ns, CAP_SYS_RESOURCE);
 }
 
 /* How many blocks a task can have. */
-static u64 available(struct gmpool *pool, bool all)
+static u64 gmpool_available(struct gmpool *pool, bool all)
 {
 	lockdep_assert_held(&pool->lock);
-	return pool->blocks.nr_free - (all ? 0 : reserved_blocks(pool));
+	return pool->blocks.nr_free - (all ? 0 : gmpool_reserved_locked(pool));
 }
 
 /**
@@ -465,10 +468,10 @@ static u64 available(struct gmpool *pool, bool all)
  */
 int gmpool_check_room(struct gmpool *pool, u64 want)
 {
-	bool all = privileged();
+	bool all = gmpool_privileged();
 
 	scoped_guard(spinlock, &pool->lock) {
-		if (want <= available(pool, all))
+		if (want <= gmpool_available(pool, all))
 			return 0;
 		pool->nr_failures++;
 	}
@@ -476,10 +479,10 @@ int gmpool_check_room(struct gmpool *pool, u64 want)
 	return -ENOSPC;
 }
 
-static int claim(struct gmpool *pool, u64 want, u64 goal, bool all,
-		 struct gmpool_run *run)
+static int gmpool_do_claim(struct gmpool *pool, u64 want, u64 goal, bool all,
+			   struct gmpool_run *run)
 {
-	u64 avail = available(pool, all);
+	u64 avail = gmpool_available(pool, all);
 	int err;
 
 	lockdep_assert_held(&pool->lock);
@@ -494,7 +497,7 @@ static int claim(struct gmpool *pool, u64 want, u64 goal, bool all,
 	if (err)
 		return err;
 	gmpool_bitmap_take_free(&pool->clean, run);
-	update_low(pool);
+	gmpool_update_low_locked(pool);
 	return 0;
 }
 
@@ -517,14 +520,14 @@ static int claim(struct gmpool *pool, u64 want, u64 goal, bool all,
 int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 		 struct gmpool_run *run)
 {
-	bool all = privileged();
+	bool all = gmpool_privileged();
 	int err;
 
 	if (pool->state != GMPOOL_ACTIVE)
 		return -EROFS;
 
 	scoped_guard(spinlock, &pool->lock) {
-		err = claim(pool, want, goal, all, run);
+		err = gmpool_do_claim(pool, want, goal, all, run);
 		if (err)
 			pool->nr_failures++;
 	}
@@ -544,9 +547,9 @@ void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run)
 	scoped_guard(spinlock, &pool->lock) {
 		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run)))
 			return;
-		put_clean(pool, run);
+		gmpool_put_clean(pool, run);
 		gmpool_withhold(pool, run);
-		update_low(pool);
+		gmpool_update_low_locked(pool);
 	}
 	trace_guestmemfs_free(pool->nid, run, false);
 	wake_up(&pool->scrub_work);
@@ -565,7 +568,7 @@ void gmpool_commit(struct gmpool *pool, const struct gmpool_run *run)
 {
 	percpu_rwsem_assert_held(&pool->freeze);
 	guard(spinlock)(&pool->lock);
-	change_bits(pool, pool->used, run, true);
+	gmpool_change_bits(pool, pool->used, run, true);
 }
 
 /**
@@ -581,10 +584,10 @@ void gmpool_free(struct gmpool *pool, const struct gmpool_run *run)
 	scoped_guard(spinlock, &pool->lock) {
 		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run)))
 			return;
-		change_bits(pool, pool->used, run, false);
-		change_bits(pool, pool->dirty, run, true);
+		gmpool_change_bits(pool, pool->used, run, false);
+		gmpool_change_bits(pool, pool->dirty, run, true);
 		gmpool_withhold(pool, run);
-		update_low(pool);
+		gmpool_update_low_locked(pool);
 	}
 	trace_guestmemfs_free(pool->nid, run, true);
 	wake_up(&pool->scrub_work);
@@ -791,7 +794,7 @@ int gmpool_init_blocks(struct gmpool *pool)
 		run.count = find_next_bit(pool->blocks.taken,
 					  pool->total_blocks, run.start) -
 			    run.start;
-		put_clean(pool, &run);
+		gmpool_put_clean(pool, &run);
 	}
 	run.start = 0;
 	run.count = pool->total_blocks;
@@ -849,7 +852,7 @@ static struct notifier_block gmpool_reboot_nb = {
 	.priority = INT_MIN,
 };
 
-static void destroy_blocks(struct gmpool *pool)
+static void gmpool_destroy_blocks(struct gmpool *pool)
 {
 	struct gmpool_bitmap blocks = {}, clean = {};
 
@@ -866,7 +869,7 @@ static void destroy_blocks(struct gmpool *pool)
 	gmpool_bitmap_destroy(&clean);
 }
 
-static int make_anew(struct gmpool *pool)
+static int gmpool_make_anew(struct gmpool *pool)
 {
 	int err;
 
@@ -914,12 +917,12 @@ int gmpool_discard(struct gmpool *pool)
 
 	pr_notice("node %d: pool of %llu blocks thrown away\n", pool->nid,
 		  pool->total_blocks);
-	destroy_blocks(pool);
+	gmpool_destroy_blocks(pool);
 	percpu_down_write(&pool->freeze);
 	gmpool_drop_metadata(pool);
 	pool->error[0] = '\0';
 	pool->handed_over_from[0] = '\0';
-	err = make_anew(pool);
+	err = gmpool_make_anew(pool);
 	if (err)
 		gmpool_drop_metadata(pool);
 	percpu_up_write(&pool->freeze);
@@ -939,7 +942,7 @@ int gmpool_discard(struct gmpool *pool)
 	return gmpool_publish(pool) ? -EIO : 0;
 }
 
-static void __init init_pool(struct gmpool *pool, int err)
+static void __init gmpool_init_pool(struct gmpool *pool, int err)
 {
 	spin_lock_init(&pool->lock);
 	mutex_init(&pool->manage);
@@ -989,7 +992,7 @@ static int __init gmpool_init(void)
 	list_for_each_entry(pool, &gmpool_list, list) {
 		if (!err)
 			err = percpu_init_rwsem(&pool->freeze);
-		init_pool(pool, err);
+		gmpool_init_pool(pool, err);
 		if (pool->super)
 			gmpool_publish(pool);
 	}

@@ -14,7 +14,8 @@
 
 #include "pool.h"
 
-static int notify_power(struct notifier_block *nb, unsigned long action, void *data)
+static int gmpool_notify_power(struct notifier_block *nb, unsigned long action,
+			       void *data)
 {
 	switch (action) {
 	case PM_HIBERNATION_PREPARE:
@@ -28,11 +29,13 @@ static int notify_power(struct notifier_block *nb, unsigned long action, void *d
 	}
 }
 
-static struct notifier_block power_nb = { .notifier_call = notify_power };
+static struct notifier_block power_nb = {
+	.notifier_call = gmpool_notify_power,
+};
 
 /* Before anything resumes, which is at late_initcall. */
-static int __init power_init(void)
+static int __init gmpool_power_init(void)
 {
 	return list_empty(&gmpool_list) ? 0 : register_pm_notifier(&power_nb);
 }
-device_initcall(power_init);
+device_initcall(gmpool_power_init);

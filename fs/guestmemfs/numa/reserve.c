@@ -70,9 +70,9 @@ static nodemask_t lost __initdata;
 static nodemask_t wanted __initdata;	/* a new pool is to be made there */
 static unsigned int nr_cpus[MAX_NUMNODES] __initdata;	/* of nodes with memory */
 static unsigned int nr_cpus_elsewhere __initdata;	/* of others */
-static u64 low_limit __initdata;	/* see find_low_limit() */
-static int node_for_all __initdata;	/* see find_node_for_all() */
-static int node_for_low __initdata;	/* see find_node_for_low() */
+static u64 low_limit __initdata;	/* see gmpool_find_low_limit() */
+static int node_for_all __initdata;	/* see gmpool_find_node_for_all() */
+static int node_for_low __initdata;	/* see gmpool_find_node_for_low() */
 static bool fresh __ro_after_init;
 
 /*
@@ -104,7 +104,7 @@ early_param("guestmemfs", guestmemfs_setup);
  * KHO parses this too, and says what is wrong with it. See
  * kho_parse_scratch_size().
  */
-static int __init kho_scratch_setup(char *s)
+static int __init gmpool_kho_scratch_setup(char *s)
 {
 	u64 low, global, node;
 	u32 scale;
@@ -132,7 +132,7 @@ static int __init kho_scratch_setup(char *s)
 	scratch_node = node;
 	return 0;
 }
-early_param("kho_scratch", kho_scratch_setup);
+early_param("kho_scratch", gmpool_kho_scratch_setup);
 
 /* Sizes of huge pages on x86-64, and the default one until it is known. */
 enum huge_size {
@@ -177,27 +177,27 @@ static struct huge_cma huge_cma[MAX_NUMNODES] __initdata;
 static bool huge_cma_by_node __initdata;
 
 /* hugetlb takes 1 GiB for no size, and hugetlb_cma= for nothing, without these. */
-static bool __init has_gigantic_pages(void)
+static bool __init gmpool_has_gigantic_pages(void)
 {
 	return boot_cpu_has(X86_FEATURE_GBPAGES);
 }
 
-static enum huge_size __init parse_huge_size(const char *s)
+static enum huge_size __init gmpool_parse_huge_size(const char *s)
 {
 	u64 size = s ? memparse(s, NULL) : 0;
 
-	if (size == GMPOOL_GIANT_SIZE && has_gigantic_pages())
+	if (size == GMPOOL_GIANT_SIZE && gmpool_has_gigantic_pages())
 		return HUGE_1G;
 	return size == PMD_SIZE ? HUGE_2M : HUGE_INVALID;
 }
 
 /*
  * hugetlb parses these too, and says what is wrong with them. It does so after
- * pools are made, and allocates later still. See hugepages_setup().
+ * pools are made, and allocates later still. See hugepages_setup() in hugetlb.c.
  */
-static int __init hugepagesz_setup(char *s)
+static int __init gmpool_hugepagesz_setup(char *s)
 {
-	enum huge_size size = parse_huge_size(s);
+	enum huge_size size = gmpool_parse_huge_size(s);
 	bool again = size != HUGE_INVALID && huge_pages[size].named &&
 		     (!huge_default_given || size != huge_default ||
 		      huge_pages[size].given);
@@ -209,11 +209,11 @@ static int __init hugepagesz_setup(char *s)
 	huge_size = size;
 	return 0;
 }
-early_param("hugepagesz", hugepagesz_setup);
+early_param("hugepagesz", gmpool_hugepagesz_setup);
 
-static int __init default_hugepagesz_setup(char *s)
+static int __init gmpool_default_hugepagesz_setup(char *s)
 {
-	enum huge_size size = parse_huge_size(s);
+	enum huge_size size = gmpool_parse_huge_size(s);
 
 	huge_ignore_one = huge_default_given || size == HUGE_INVALID;
 	if (huge_ignore_one)
@@ -224,9 +224,9 @@ static int __init default_hugepagesz_setup(char *s)
 	huge_size = size;
 	return 0;
 }
-early_param("default_hugepagesz", default_hugepagesz_setup);
+early_param("default_hugepagesz", gmpool_default_hugepagesz_setup);
 
-static int __init hugepages_setup(char *s)
+static int __init gmpool_hugepages_setup(char *s)
 {
 	struct huge_pages *pages = &huge_pages[huge_size];
 	unsigned long nid, nr;
@@ -249,10 +249,10 @@ static int __init hugepages_setup(char *s)
 		pages->all = nr;
 	return 0;
 }
-early_param("hugepages", hugepages_setup);
+early_param("hugepages", gmpool_hugepages_setup);
 
 /* See cmdline_parse_hugetlb_cma(). */
-static int __init hugetlb_cma_setup(char *s)
+static int __init gmpool_hugetlb_cma_setup(char *s)
 {
 	struct huge_cma *cma;
 	unsigned long nid;
@@ -283,10 +283,10 @@ static int __init hugetlb_cma_setup(char *s)
 	}
 	return 0;
 }
-early_param("hugetlb_cma", hugetlb_cma_setup);
+early_param("hugetlb_cma", gmpool_hugetlb_cma_setup);
 
-static void __init report_arg(void *ctx, const char *token, int len,
-			      enum gmpool_arg_error error)
+static void __init gmpool_report_arg(void *ctx, const char *token, int len,
+				     enum gmpool_arg_error error)
 {
 	pr_warn("guestmemfs=: \"%.*s\" %s: this part is ignored\n", len, token,
 		gmpool_arg_strerror(error));
@@ -306,7 +306,7 @@ bool gmpool_start_afresh(void)
  * How many pages of a range are memory of this kernel? @nid gets the node that
  * all of them are on, NUMA_NO_NODE if there is no one such.
  */
-static u64 __init count_memory(u64 base, u64 size, int *nid)
+static u64 __init gmpool_count_memory(u64 base, u64 size, int *nid)
 {
 	u64 start_pfn = PHYS_PFN(base);
 	u64 end_pfn = PHYS_PFN(base + size);
@@ -324,17 +324,17 @@ static u64 __init count_memory(u64 base, u64 size, int *nid)
 	return covered;
 }
 
-/* Is all of a range memory of this kernel? @nid as for count_memory(). */
-static bool __init is_memory(u64 base, u64 size, int *nid)
+/* Is all of a range memory of this kernel? @nid as for gmpool_count_memory(). */
+static bool __init gmpool_is_memory(u64 base, u64 size, int *nid)
 {
-	if (count_memory(base, size, nid) == PHYS_PFN(size))
+	if (gmpool_count_memory(base, size, nid) == PHYS_PFN(size))
 		return true;
 	*nid = NUMA_NO_NODE;
 	return false;
 }
 
 /* Bytes of memory on a node, below an address. */
-static u64 __init size_below(int nid, u64 limit)
+static u64 __init gmpool_size_below(int nid, u64 limit)
 {
 	unsigned long start, end;
 	u64 pages = 0;
@@ -346,9 +346,9 @@ static u64 __init size_below(int nid, u64 limit)
 	return PFN_PHYS(pages);
 }
 
-static u64 __init node_size(int nid)
+static u64 __init gmpool_node_size(int nid)
 {
-	return size_below(nid, U64_MAX);
+	return gmpool_size_below(nid, U64_MAX);
 }
 
 /**
@@ -374,7 +374,7 @@ struct gmpool *gmpool_find(int nid)
 	return failed;
 }
 
-static struct gmpool *__init add_pool(int nid, u32 key)
+static struct gmpool *__init gmpool_add_pool(int nid, u32 key)
 {
 	struct gmpool *pool, *next;
 
@@ -396,8 +396,9 @@ static struct gmpool *__init add_pool(int nid, u32 key)
 	return pool;
 }
 
-static void __init set_extents(struct gmpool *pool,
-			       const struct gmpool_extent_ser *extents, u32 nr)
+static void __init gmpool_set_extents(struct gmpool *pool,
+				      const struct gmpool_extent_ser *extents,
+				      u32 nr)
 {
 	u32 i;
 
@@ -422,7 +423,7 @@ static u64 gap_end __initdata;
 /* Numbers of the pools whose super blocks KHO has preserved. */
 static nodemask_t blob_preserved __initdata;
 
-static void __init narrow_gap(u64 phys, u64 base, u64 end)
+static void __init gmpool_narrow_gap(u64 phys, u64 base, u64 end)
 {
 	if (end <= phys)
 		gap_start = max(gap_start, end);
@@ -431,7 +432,8 @@ static void __init narrow_gap(u64 phys, u64 base, u64 end)
 }
 
 /* Preserved memory, or a node of KHO's tree: which pools claim it as theirs? */
-static int __init compare_preserved(phys_addr_t phys, u64 size, void *data)
+static int __init gmpool_compare_preserved(phys_addr_t phys, u64 size,
+					   void *data)
 {
 	u64 end = phys + size;
 	struct gmpool *pool;
@@ -445,7 +447,8 @@ static int __init compare_preserved(phys_addr_t phys, u64 size, void *data)
 	list_for_each_entry(pool, &gmpool_list, list) {
 		if (phys <= pool->blob && end >= pool->blob + GMPOOL_BLOB_SIZE)
 			node_set(pool->key, blob_preserved);
-		narrow_gap(phys, pool->blob, pool->blob + GMPOOL_BLOB_SIZE);
+		gmpool_narrow_gap(phys, pool->blob,
+				  pool->blob + GMPOOL_BLOB_SIZE);
 
 		for (i = 0; i < pool->nr_extents; i++) {
 			const struct gmpool_extent *extent = &pool->extents[i];
@@ -456,7 +459,8 @@ static int __init compare_preserved(phys_addr_t phys, u64 size, void *data)
 			if (phys < extent_end && end > extent->base)
 				__set_bit(i, pool->used_otherwise);
 			else
-				narrow_gap(phys, extent->base, extent_end);
+				gmpool_narrow_gap(phys, extent->base,
+						  extent_end);
 		}
 	}
 	return 0;
@@ -467,7 +471,7 @@ static int __init compare_preserved(phys_addr_t phys, u64 size, void *data)
  * that has no struct page. So look before anything is taken. And super blocks that
  * it has not preserved are overwritten as soon as memory is allocated.
  */
-static void __init find_preserved(void)
+static void __init gmpool_find_preserved(void)
 {
 	struct gmpool *pool;
 
@@ -475,7 +479,7 @@ static void __init find_preserved(void)
 	gap_end = 0;
 	nodes_clear(blob_preserved);
 	/* If it cannot be walked, nothing is preserved. */
-	kho_walk_preserved(compare_preserved, NULL);
+	kho_walk_preserved(gmpool_compare_preserved, NULL);
 	list_for_each_entry(pool, &gmpool_list, list) {
 		if (node_isset(pool->key, blob_preserved))
 			continue;
@@ -490,14 +494,15 @@ static void __init find_preserved(void)
  * scratch areas can be in use now, what it has preserved, and the super blocks of
  * pools.
  */
-static const char *__init take_extent(const struct gmpool_extent_ser *extent)
+static const char *__init
+gmpool_take_extent(const struct gmpool_extent_ser *extent)
 {
 	struct memblock_region *region;
 	u64 end = extent->base + extent->size;
 	struct gmpool *pool;
 	int nid;
 
-	if (!is_memory(extent->base, extent->size, &nid))
+	if (!gmpool_is_memory(extent->base, extent->size, &nid))
 		return "is no memory of this kernel";
 	list_for_each_entry(pool, &gmpool_list, list)
 		if (pool->blob + GMPOOL_BLOB_SIZE > extent->base &&
@@ -516,21 +521,22 @@ static const char *__init take_extent(const struct gmpool_extent_ser *extent)
 }
 
 /* The node that all of a pool is on, or NUMA_NO_NODE. */
-static int __init pool_node(const struct gmpool_super_ser *super)
+static int __init gmpool_pool_node(const struct gmpool_super_ser *super)
 {
 	int nid = NUMA_NO_NODE, other;
 	u32 i;
 
 	for (i = 0; i < super->nr_extents; i++) {
-		if (!is_memory(super->extents[i].base, super->extents[i].size,
-			       &other) || (i && other != nid))
+		if (!gmpool_is_memory(super->extents[i].base,
+				      super->extents[i].size, &other) ||
+		    (i && other != nid))
 			return NUMA_NO_NODE;
 		nid = other;
 	}
 	return nid;
 }
 
-static void __init find_pool(u32 key, phys_addr_t blob, size_t size)
+static void __init gmpool_find_pool(u32 key, phys_addr_t blob, size_t size)
 {
 	const struct gmpool_super_ser *super;
 	struct gmpool *pool;
@@ -554,8 +560,8 @@ static void __init find_pool(u32 key, phys_addr_t blob, size_t size)
 		return;
 	}
 
-	nid = pool_node(super);
-	pool = add_pool(nid == NUMA_NO_NODE ? (int)key : nid, key);
+	nid = gmpool_pool_node(super);
+	pool = gmpool_add_pool(nid == NUMA_NO_NODE ? (int)key : nid, key);
 	if (!pool) {
 		pr_err("node %u: no memory to describe its pool: it is lost\n",
 		       key);
@@ -563,14 +569,15 @@ static void __init find_pool(u32 key, phys_addr_t blob, size_t size)
 		return;
 	}
 	pool->blob = blob;
-	set_extents(pool, super->extents, super->nr_extents);
+	gmpool_set_extents(pool, super->extents, super->nr_extents);
 	if (error)
 		gmpool_fail(pool, "super block is damaged (%s)", error);
 	else if (nid == NUMA_NO_NODE)
 		gmpool_fail(pool, "its memory is not on one node");
 }
 
-static bool __init overlap(const struct gmpool *a, const struct gmpool *b)
+static bool __init gmpool_overlap(const struct gmpool *a,
+				  const struct gmpool *b)
 {
 	u32 i, j;
 
@@ -589,9 +596,9 @@ static bool __init overlap(const struct gmpool *a, const struct gmpool *b)
  * the other one had, so no new pool may stand in for either. And what was two
  * nodes may be one now: then the first pool there serves it.
  */
-static void __init compare_pools(struct gmpool *a, struct gmpool *b)
+static void __init gmpool_compare_pools(struct gmpool *a, struct gmpool *b)
 {
-	if (overlap(a, b)) {
+	if (gmpool_overlap(a, b)) {
 		gmpool_fail(a, "the pool of node %u claims the same memory",
 			    b->key);
 		gmpool_fail(b, "the pool of node %u claims the same memory",
@@ -603,7 +610,7 @@ static void __init compare_pools(struct gmpool *a, struct gmpool *b)
 		gmpool_fail(b, "node %d has another pool", a->nid);
 }
 
-static void __init take_pool(struct gmpool *pool)
+static void __init gmpool_take_pool(struct gmpool *pool)
 {
 	const char *error;
 	u32 i, taken = 0;
@@ -614,20 +621,21 @@ static void __init take_pool(struct gmpool *pool)
 		picked[taken].size = pool->extents[i].size;
 		error = test_bit(i, pool->used_otherwise) ?
 			"has memory in it that KHO has preserved" :
-			take_extent(&picked[taken]);
+			gmpool_take_extent(&picked[taken]);
 		if (!error) {
 			taken++;
 			continue;
 		}
 		/* What this kernel cannot reach at all stays as it is. */
-		if (count_memory(picked[taken].base, picked[taken].size, &nid))
+		if (gmpool_count_memory(picked[taken].base, picked[taken].size,
+					&nid))
 			__set_bit(i, pool->used_otherwise);
 		pr_err("node %u: extent at %#llx of %llu bytes %s\n", pool->key,
 		       pool->extents[i].base, pool->extents[i].size, error);
 		gmpool_fail(pool, "its memory is not free");
 	}
 	/* What the kernel uses itself must not be taken away from it later. */
-	set_extents(pool, picked, taken);
+	gmpool_set_extents(pool, picked, taken);
 
 	if (pool->nid != pool->key)
 		pr_notice("node %u of the kernel before is node %d now: its pool follows the memory\n",
@@ -648,8 +656,8 @@ void __init guestmem_pool_retrieve_early(void)
 	u32 key;
 
 	if (guestmemfs_param[0])
-		gmpool_parse_cmdline(guestmemfs_param, &cmdline, report_arg,
-				     NULL);
+		gmpool_parse_cmdline(guestmemfs_param, &cmdline,
+				     gmpool_report_arg, NULL);
 	fresh = cmdline.fresh;
 	if (fresh)
 		pr_notice("guestmemfs=fresh: pools that were handed over are thrown away\n");
@@ -660,17 +668,17 @@ void __init guestmem_pool_retrieve_early(void)
 	for (key = 0; key < MAX_NUMNODES; key++) {
 		snprintf(name, sizeof(name), GMPOOL_SUBTREE_FMT, key);
 		if (!kho_retrieve_subtree(name, &phys, &size))
-			find_pool(key, phys, size);
+			gmpool_find_pool(key, phys, size);
 	}
 
 	list_for_each_entry(pool, &gmpool_list, list) {
 		other = pool;
 		list_for_each_entry_continue(other, &gmpool_list, list)
-			compare_pools(pool, other);
+			gmpool_compare_pools(pool, other);
 	}
-	find_preserved();
+	gmpool_find_preserved();
 	list_for_each_entry(pool, &gmpool_list, list)
-		take_pool(pool);
+		gmpool_take_pool(pool);
 }
 
 /*
@@ -679,18 +687,18 @@ void __init guestmem_pool_retrieve_early(void)
  * not after the next. So it counts on each node, and with the place in which it
  * is most in the way.
  */
-static u64 __init image_size(void)
+static u64 __init gmpool_image_size(void)
 {
 	return _end - _text;
 }
 
-static int __init image_node(void)
+static int __init gmpool_image_node(void)
 {
 	return early_pfn_to_nid(PHYS_PFN(__pa_symbol(_text)));
 }
 
 /* What memblock has of it: not the end of its brk area, which nobody has used. */
-static u64 __init image_reserved(void)
+static u64 __init gmpool_image_reserved(void)
 {
 	phys_addr_t start, end, image_end = __pa_symbol(_end);
 	phys_addr_t image_start = __pa_symbol(_text);
@@ -707,13 +715,13 @@ static u64 __init image_reserved(void)
 }
 
 /* Sections that the image can be in. */
-static u64 __init image_sections(void)
+static u64 __init gmpool_image_sections(void)
 {
-	return DIV_ROUND_UP_ULL(image_size(), GMPOOL_GRANULARITY) + 1;
+	return DIV_ROUND_UP_ULL(gmpool_image_size(), GMPOOL_GRANULARITY) + 1;
 }
 
 /* What is allocated for a CPU, as pcpu_build_alloc_info() has it. */
-static u64 __init unit_size(void)
+static u64 __init gmpool_unit_size(void)
 {
 	return PAGE_ALIGN(__per_cpu_end - __per_cpu_start +
 			  PERCPU_MODULE_RESERVE + PERCPU_DYNAMIC_RESERVE);
@@ -723,9 +731,9 @@ static u64 __init unit_size(void)
  * What is allocated for the CPUs of a node at first, in one piece. Then what is
  * behind each CPU's unit is given back.
  */
-static u64 __init percpu_piece(unsigned int cpus)
+static u64 __init gmpool_percpu_piece(unsigned int cpus)
 {
-	return cpus * roundup_pow_of_two(unit_size());
+	return cpus * roundup_pow_of_two(gmpool_unit_size());
 }
 
 /*
@@ -733,7 +741,7 @@ static u64 __init percpu_piece(unsigned int cpus)
  * the highest node that has room for it. The largest shall have it: of several,
  * the highest of them.
  */
-static int __init find_node_for_all(void)
+static int __init gmpool_find_node_for_all(void)
 {
 	int largest = NUMA_NO_NODE;
 	unsigned long start, end;
@@ -741,7 +749,7 @@ static int __init find_node_for_all(void)
 
 	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, &nid)
 		if (largest == NUMA_NO_NODE ||
-		    node_size(nid) >= node_size(largest))
+		    gmpool_node_size(nid) >= gmpool_node_size(largest))
 			largest = nid;
 	return largest;
 }
@@ -750,48 +758,49 @@ static int __init find_node_for_all(void)
  * Bytes of a node that are allocated for good, or will be as soon as there is
  * per-CPU data; the image among them.
  */
-static u64 __init kernel_bytes(int nid)
+static u64 __init gmpool_kernel_bytes(int nid)
 {
 	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE, nid) +
-		    nr_cpus[nid] * unit_size();
+		    nr_cpus[nid] * gmpool_unit_size();
 
 	if (nid == node_for_all)
-		bytes += nr_cpus_elsewhere * unit_size();
-	if (nid == image_node())
-		bytes -= image_reserved();
-	return bytes + image_size();
+		bytes += nr_cpus_elsewhere * gmpool_unit_size();
+	if (nid == gmpool_image_node())
+		bytes -= gmpool_image_reserved();
+	return bytes + gmpool_image_size();
 }
 
 /* Bytes below 4 GiB that are allocated for good by now, but for the image. */
-static u64 __init low_kernel_bytes(void)
+static u64 __init gmpool_low_kernel_bytes(void)
 {
 	u64 bytes = memblock_reserved_kern_size(SZ_4G, NUMA_NO_NODE);
 
-	return __pa_symbol(_text) < SZ_4G ? bytes - image_reserved() : bytes;
+	return __pa_symbol(_text) < SZ_4G ? bytes - gmpool_image_reserved() :
+					    bytes;
 }
 
 /*
  * The buffer for devices that reach no further than 4 GiB, if there is something
  * beyond, see pci_swiotlb_detect(): IO_TLB_DEFAULT_SIZE.
  */
-static u64 __init swiotlb_size(void)
+static u64 __init gmpool_swiotlb_size(void)
 {
 	return max_possible_pfn > PHYS_PFN(SZ_4G) ? SZ_64M : 0;
 }
 
 /* What KHO sets aside when the kernel has allocated so much. */
-static u64 __init scratch_for(u64 bytes)
+static u64 __init gmpool_scratch_for(u64 bytes)
 {
 	return div_u64(bytes * scratch_scale, 100);
 }
 
-static u64 __init memmap_size(u64 bytes)
+static u64 __init gmpool_memmap_size(u64 bytes)
 {
 	return bytes / PAGE_SIZE * sizeof(struct page);
 }
 
 /* On a KHO boot, what KHO has found to hold nothing that is preserved. */
-static enum memblock_flags __init free_flags(void)
+static enum memblock_flags __init gmpool_free_flags(void)
 {
 	return is_kho_boot() ? MEMBLOCK_KHO_SCRATCH : MEMBLOCK_NONE;
 }
@@ -800,17 +809,18 @@ static enum memblock_flags __init free_flags(void)
  * The free memory of a node, or of all; with @image, also what only the image keeps
  * from being free. Sets nr_pieces.
  */
-static void __init find_pieces(int nid, bool image)
+static void __init gmpool_find_pieces(int nid, bool image)
 {
 	u64 image_start = round_down(__pa_symbol(_text), PMD_SIZE);
 	u64 image_end = round_up(__pa_symbol(_end), PMD_SIZE);
 	phys_addr_t start, end;
 	u64 i;
 
-	if (nid != NUMA_NO_NODE && nid != image_node())
+	if (nid != NUMA_NO_NODE && nid != gmpool_image_node())
 		image = false;
 	nr_pieces = 0;
-	for_each_free_mem_range(i, nid, free_flags(), &start, &end, NULL) {
+	for_each_free_mem_range(i, nid, gmpool_free_flags(), &start, &end,
+				NULL) {
 		if (image && start > image_start) {
 			nr_pieces = gmpool_layout_add(pieces, nr_pieces,
 						      image_start, image_end);
@@ -824,7 +834,7 @@ static void __init find_pieces(int nid, bool image)
 }
 
 /* All memory, whether it is free or not. Sets nr_pieces. */
-static void __init find_memory(void)
+static void __init gmpool_find_memory(void)
 {
 	unsigned long start, end;
 	int i;
@@ -840,18 +850,19 @@ static void __init find_memory(void)
  * there are the image, and KHO's scratch area. On a KHO boot there is more that is
  * free than is known to be.
  */
-static u64 __init find_low_limit(void)
+static u64 __init gmpool_find_low_limit(void)
 {
-	u64 keep = KEEP_LOW + image_size() + scratch_low +
-		   scratch_for(low_kernel_bytes() + image_size());
+	u64 keep = KEEP_LOW + gmpool_image_size() + scratch_low +
+		   gmpool_scratch_for(gmpool_low_kernel_bytes() +
+				      gmpool_image_size());
 	u64 start, end;
 	u32 i;
 
 	if (is_kho_boot()) {
-		find_memory();
-		keep += low_kernel_bytes();
+		gmpool_find_memory();
+		keep += gmpool_low_kernel_bytes();
 	} else {
-		find_pieces(NUMA_NO_NODE, true);
+		gmpool_find_pieces(NUMA_NO_NODE, true);
 	}
 	for (i = 0; i < nr_pieces && pieces[i].base < SZ_4G; i++) {
 		start = pieces[i].base;
@@ -867,7 +878,7 @@ static u64 __init find_low_limit(void)
  * What of the pieces a pool can have: whole sections, less KHO's scratch areas.
  * Sets nr_ranges.
  */
-static void __init find_ranges(void)
+static void __init gmpool_find_ranges(void)
 {
 	u64 start, base, end;
 	u32 i;
@@ -887,14 +898,14 @@ static void __init find_ranges(void)
 	}
 }
 
-static bool __init is_asked(int nid)
+static bool __init gmpool_is_asked(int nid)
 {
 	return cmdline.all.kind != GMPOOL_SIZE_NONE ||
 	       cmdline.node[nid].kind != GMPOOL_SIZE_NONE;
 }
 
 /* Bytes that the command line asks for on a node; a small share can be none. */
-static u64 __init asked_on(int nid)
+static u64 __init gmpool_asked_on(int nid)
 {
 	const struct gmpool_size *size = &cmdline.node[nid];
 	u64 total;
@@ -907,7 +918,7 @@ static u64 __init asked_on(int nid)
 		return size->value;
 
 	/* The share is of all memory, that of a handed-over pool too. */
-	total = node_size(nid);
+	total = gmpool_node_size(nid);
 	if (gmpool_find(nid))
 		total += gmpool_find(nid)->total_blocks << GMPOOL_BLOCK_SHIFT;
 	/* To the nearest section: firmware keeps some pages of a round size. */
@@ -915,14 +926,14 @@ static u64 __init asked_on(int nid)
 			  GMPOOL_GRANULARITY / 2, GMPOOL_GRANULARITY);
 }
 
-static void __init count_cpus(void)
+static void __init gmpool_count_cpus(void)
 {
 	unsigned int cpu;
 	int nid;
 
 	for_each_possible_cpu(cpu) {
 		nid = early_cpu_to_node(cpu);
-		if (nid != NUMA_NO_NODE && node_size(nid))
+		if (nid != NUMA_NO_NODE && gmpool_node_size(nid))
 			nr_cpus[nid]++;
 		else
 			nr_cpus_elsewhere++;
@@ -930,18 +941,19 @@ static void __init count_cpus(void)
 }
 
 /* The node that has to have what must be below 4 GiB. */
-static int __init find_node_for_low(void)
+static int __init gmpool_find_node_for_low(void)
 {
 	int nid, most = first_node(with_memory);
 
 	for_each_node_mask(nid, with_memory)
-		if (size_below(nid, SZ_4G) > size_below(most, SZ_4G))
+		if (gmpool_size_below(nid, SZ_4G) >
+		    gmpool_size_below(most, SZ_4G))
 			most = nid;
 	return most;
 }
 
 /* Is some memory of a node above the start of that of another, or its own? */
-static bool __init reaches_above(int nid, int other)
+static bool __init gmpool_reaches_above(int nid, int other)
 {
 	unsigned long start, end, first = ULONG_MAX, last = 0;
 	int i;
@@ -957,15 +969,15 @@ static bool __init reaches_above(int nid, int other)
  * Bytes of node @other beside its pool, if the pool of @nid has @size bytes, and the
  * others what they are to have.
  */
-static u64 __init left_on(int other, int nid, u64 size)
+static u64 __init gmpool_left_on(int other, int nid, u64 size)
 {
-	u64 total = node_size(other);
+	u64 total = gmpool_node_size(other);
 	u64 taken;
 
 	if (other == nid)
 		taken = size;
 	else
-		taken = node_isset(other, wanted) ? asked_on(other) : 0;
+		taken = node_isset(other, wanted) ? gmpool_asked_on(other) : 0;
 	return total - min(taken, total);
 }
 
@@ -973,7 +985,7 @@ static u64 __init left_on(int other, int nid, u64 size)
 #define HUGE_MOST	BIT_ULL(50)
 
 /* hugetlb_cma_reserve() rounds a share down, and takes no other broken size. */
-static u64 __init cma_bytes(const struct huge_cma *cma, u64 left)
+static u64 __init gmpool_cma_bytes(const struct huge_cma *cma, u64 left)
 {
 	if (cma->percent)
 		return round_down(mul_u64_u64_div_u64(left, cma->percent, 100),
@@ -987,30 +999,32 @@ static u64 __init cma_bytes(const struct huge_cma *cma, u64 left)
  * Bytes that hugetlb_cma= will take of all nodes, if the pool of @nid has @size bytes.
  * A size for one node replaces that for all.
  */
-static u64 __init cma_of_all(int nid, u64 size)
+static u64 __init gmpool_cma_of_all(int nid, u64 size)
 {
 	u64 bytes = 0, left = 0;
 	int other;
 
 	if (!IS_ENABLED(CONFIG_HUGETLBFS) || !IS_ENABLED(CONFIG_CMA) ||
-	    !has_gigantic_pages())
+	    !gmpool_has_gigantic_pages())
 		return 0;
 	for_each_node_mask(other, with_memory) {
-		bytes += cma_bytes(&huge_cma[other], left_on(other, nid, size));
-		left += left_on(other, nid, size);
+		bytes += gmpool_cma_bytes(&huge_cma[other],
+					  gmpool_left_on(other, nid, size));
+		left += gmpool_left_on(other, nid, size);
 	}
 	if (!huge_cma_by_node)
-		bytes = cma_bytes(&huge_cma_all, left);
+		bytes = gmpool_cma_bytes(&huge_cma_all, left);
 	return min(bytes, HUGE_MOST);
 }
 
 /* Of that, those of node @nid. */
-static u64 __init cma_on(int nid, u64 size)
+static u64 __init gmpool_cma_on(int nid, u64 size)
 {
-	u64 all = cma_of_all(nid, size);
+	u64 all = gmpool_cma_of_all(nid, size);
 
 	if (all && huge_cma_by_node)
-		return cma_bytes(&huge_cma[nid], left_on(nid, nid, size));
+		return gmpool_cma_bytes(&huge_cma[nid],
+					gmpool_left_on(nid, nid, size));
 	/* As equal as whole gigabytes can be, the first nodes first. */
 	return min(all, round_up(DIV_ROUND_UP_ULL(all, nodes_weight(with_memory)),
 				 GMPOOL_GIANT_SIZE));
@@ -1020,9 +1034,9 @@ static u64 __init cma_on(int nid, u64 size)
  * Bytes that hugepages= will take of a node: what is asked for there, and an equal
  * share of what is asked for anywhere. KHO does not count them.
  */
-static u64 __init huge_page_bytes(int nid, u64 size)
+static u64 __init gmpool_huge_page_bytes(int nid, u64 size)
 {
-	u64 cma = cma_of_all(nid, size), bytes = 0, page, nr;
+	u64 cma = gmpool_cma_of_all(nid, size), bytes = 0, page, nr;
 	int i;
 
 	if (!IS_ENABLED(CONFIG_HUGETLBFS))
@@ -1041,9 +1055,9 @@ static u64 __init huge_page_bytes(int nid, u64 size)
 }
 
 /* Bytes that hugetlb will have of a node beside a pool of @size bytes. */
-static u64 __init huge_bytes(int nid, u64 size)
+static u64 __init gmpool_huge_bytes(int nid, u64 size)
 {
-	return cma_on(nid, size) + huge_page_bytes(nid, size);
+	return gmpool_cma_on(nid, size) + gmpool_huge_page_bytes(nid, size);
 }
 
 /*
@@ -1052,33 +1066,35 @@ static u64 __init huge_bytes(int nid, u64 size)
  * CPUs and hugetlb_cma= among that, less the area below 4 GiB. The pool of @nid has
  * @size bytes, the others what they are to have.
  */
-static u64 __init scratch_for_all(int nid, u64 size)
+static u64 __init gmpool_scratch_for_all(int nid, u64 size)
 {
 	u64 bytes = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE,
 						NUMA_NO_NODE) -
-		    low_kernel_bytes() + KEEP_MACHINE;
+		    gmpool_low_kernel_bytes() + KEEP_MACHINE;
 	int other;
 
-	bytes += num_possible_cpus() * unit_size() + cma_of_all(nid, size);
+	bytes += num_possible_cpus() * gmpool_unit_size() +
+		 gmpool_cma_of_all(nid, size);
 	for_each_node_mask(other, with_memory)
-		bytes += memmap_size(left_on(other, nid, size));
-	return scratch_global + scratch_for(bytes);
+		bytes += gmpool_memmap_size(gmpool_left_on(other, nid, size));
+	return scratch_global + gmpool_scratch_for(bytes);
 }
 
 /* Bytes that are allocated for good on a node beside a pool, less its memory maps. */
-static u64 __init kernel_bytes_beside(int nid, u64 size)
+static u64 __init gmpool_kernel_bytes_beside(int nid, u64 size)
 {
-	return kernel_bytes(nid) + cma_on(nid, size);
+	return gmpool_kernel_bytes(nid) + gmpool_cma_on(nid, size);
 }
 
 /* Bytes that must stay of a node beside a pool of @size bytes. */
-static u64 __init keep_on(int nid, u64 size)
+static u64 __init gmpool_keep_on(int nid, u64 size)
 {
-	u64 for_all = nid == node_for_all ? scratch_for_all(nid, size) : 0;
+	u64 for_all = nid == node_for_all ? gmpool_scratch_for_all(nid, size) :
+					    0;
 
-	return gmpool_layout_keep(kernel_bytes_beside(nid, size),
+	return gmpool_layout_keep(gmpool_kernel_bytes_beside(nid, size),
 				  KEEP_NODE + scratch_node + for_all +
-				  huge_page_bytes(nid, size),
+				  gmpool_huge_page_bytes(nid, size),
 				  scratch_scale, GMPOOL_GRANULARITY);
 }
 
@@ -1086,53 +1102,61 @@ static u64 __init keep_on(int nid, u64 size)
  * Choose a pool's extents, wherever the image is. Where it is in the way, the pool
  * has others instead, and an extent can be in two pieces.
  */
-static bool __init pick(u64 size, u32 *nr)
+static bool __init gmpool_pick(u64 size, u32 *nr)
 {
 	return !gmpool_layout_pick(ranges, nr_ranges, size, picked, nr) &&
-	       *nr + 1 + image_sections() <= GMPOOL_MAX_EXTENTS;
+	       *nr + 1 + gmpool_image_sections() <= GMPOOL_MAX_EXTENTS;
 }
 
-/* As many as list_areas() can find. */
+/* As many as gmpool_list_areas() can find. */
 #define MAX_AREAS	7
 
 /*
  * What will be allocated on a node beside a pool of @size bytes, each in one piece,
  * in this order: memory maps, per-CPU data, the buffer of swiotlb, and KHO's areas.
  */
-static u32 __init list_areas(int nid, u64 size, struct gmpool_area *areas)
+static u32 __init gmpool_list_areas(int nid, u64 size,
+				    struct gmpool_area *areas)
 {
-	u64 maps = memmap_size(node_size(nid) - size);
-	u64 kernel = kernel_bytes_beside(nid, size) + maps;
+	u64 maps = gmpool_memmap_size(gmpool_node_size(nid) - size);
+	u64 kernel = gmpool_kernel_bytes_beside(nid, size) + maps;
 	bool lowest = nid == node_for_low;
 	u32 nr = 0;
 
 	areas[nr++] = (struct gmpool_area){ .size = maps };
-	areas[nr++] = (struct gmpool_area){ .size = percpu_piece(nr_cpus[nid]) };
+	areas[nr++] = (struct gmpool_area){
+		.size = gmpool_percpu_piece(nr_cpus[nid]),
+	};
 	/* It is as KHO's area for all nodes: where there is room. */
 	if (nid == node_for_all)
 		areas[nr++] = (struct gmpool_area){
-			.size = percpu_piece(nr_cpus_elsewhere),
+			.size = gmpool_percpu_piece(nr_cpus_elsewhere),
 		};
-	if (size_below(nid, SZ_4G)) {
+	if (gmpool_size_below(nid, SZ_4G)) {
 		areas[nr++] = (struct gmpool_area){
-			.size = swiotlb_size(), .low = true, .optional = !lowest,
+			.size = gmpool_swiotlb_size(),
+			.low = true,
+			.optional = !lowest,
 		};
 		areas[nr++] = (struct gmpool_area){
 			.size = scratch_low +
-				scratch_for(low_kernel_bytes() + image_size()),
-			.scale = scratch_scale, .low = true, .optional = !lowest,
+				gmpool_scratch_for(gmpool_low_kernel_bytes() +
+						   gmpool_image_size()),
+			.scale = scratch_scale,
+			.low = true,
+			.optional = !lowest,
 		};
 	}
 	if (lowest)
-		kernel += swiotlb_size();
+		kernel += gmpool_swiotlb_size();
 	/* It gets no further down than to the largest node. */
-	if (reaches_above(nid, node_for_all))
+	if (gmpool_reaches_above(nid, node_for_all))
 		areas[nr++] = (struct gmpool_area){
-			.size = scratch_for_all(nid, size),
+			.size = gmpool_scratch_for_all(nid, size),
 			.optional = nid != node_for_all,
 		};
 	areas[nr++] = (struct gmpool_area){
-		.size = scratch_node + scratch_for(kernel),
+		.size = scratch_node + gmpool_scratch_for(kernel),
 	};
 	return nr;
 }
@@ -1142,39 +1166,40 @@ static u32 __init list_areas(int nid, u64 size, struct gmpool_area *areas)
  * can be anywhere in what is left, or have been in the way of the pool, which then
  * took others.
  */
-static bool __init leaves_room(int nid, u64 size)
+static bool __init gmpool_leaves_room(int nid, u64 size)
 {
-	u64 in_the_way = image_sections() * GMPOOL_GRANULARITY;
+	u64 in_the_way = gmpool_image_sections() * GMPOOL_GRANULARITY;
 	/* It is aligned to less than the areas are, and so in the way of more. */
-	u64 image = image_size() + SCRATCH_ALIGN -
+	u64 image = gmpool_image_size() + SCRATCH_ALIGN -
 		    min(SCRATCH_ALIGN, (u64)CONFIG_PHYSICAL_ALIGN);
 	struct gmpool_area areas[MAX_AREAS];
-	u32 nr_areas = list_areas(nid, size, areas);
+	u32 nr_areas = gmpool_list_areas(nid, size, areas);
 	u32 nr, nr_left;
 
-	if (!pick(size, &nr))
+	if (!gmpool_pick(size, &nr))
 		return false;
 	nr_left = gmpool_layout_without(pieces, nr_pieces, picked, nr, left_over);
 	if (!gmpool_layout_room(left_over, nr_left, areas, nr_areas,
 				image, SCRATCH_ALIGN, work))
 		return false;
 
-	if (!pick(size + in_the_way, &nr))
+	if (!gmpool_pick(size + in_the_way, &nr))
 		return false;
 	nr_left = gmpool_layout_without(pieces, nr_pieces, picked, nr, left_over);
 	return gmpool_layout_room(left_over, nr_left, areas, nr_areas, 0,
 				  SCRATCH_ALIGN, work);
 }
 
-static bool __init fits(int nid, u64 size)
+static bool __init gmpool_size_fits(int nid, u64 size)
 {
-	u64 total = node_size(nid);
+	u64 total = gmpool_node_size(nid);
 	u32 nr;
 
-	if (size > total || keep_on(nid, size) > total - size)
+	if (size > total || gmpool_keep_on(nid, size) > total - size)
 		return false;
 	/* What is allocated on a KHO boot is in areas that are there already. */
-	return is_kho_boot() ? pick(size, &nr) : leaves_room(nid, size);
+	return is_kho_boot() ? gmpool_pick(size, &nr) :
+			       gmpool_leaves_room(nid, size);
 }
 
 /*
@@ -1184,29 +1209,29 @@ static bool __init fits(int nid, u64 size)
  * section more does not. It is looked for in few steps, as there are nodes with
  * a hundred thousand sections.
  */
-static u64 __init largest_pool(int nid, u64 asked)
+static u64 __init gmpool_largest_pool(int nid, u64 asked)
 {
-	u64 image = image_sections() * GMPOOL_GRANULARITY;
+	u64 image = gmpool_image_sections() * GMPOOL_GRANULARITY;
 	u64 free, step, middle, high, low = 0;
 
-	find_pieces(nid, true);
-	find_ranges();
+	gmpool_find_pieces(nid, true);
+	gmpool_find_ranges();
 	free = gmpool_layout_size(ranges, nr_ranges);
 	high = free > image ? free - image : 0;
 	if (asked)
 		high = min(high, asked);
-	if (!high || fits(nid, high))
+	if (!high || gmpool_size_fits(nid, high))
 		return high;
 
 	for (step = GMPOOL_GRANULARITY; step < high && !low; step *= 2) {
-		if (fits(nid, high - step))
+		if (gmpool_size_fits(nid, high - step))
 			low = high - step;
 		else
 			high -= step;
 	}
 	while (high - low > GMPOOL_GRANULARITY) {
 		middle = round_down(low + (high - low) / 2, GMPOOL_GRANULARITY);
-		if (fits(nid, middle))
+		if (gmpool_size_fits(nid, middle))
 			low = middle;
 		else
 			high = middle;
@@ -1219,7 +1244,7 @@ static u64 __init largest_pool(int nid, u64 asked)
  * is refused stays with the kernel, and needs a memory map, for which KHO sets
  * more aside; that can be too much for another.
  */
-static void __init refuse_pools(void)
+static void __init gmpool_refuse_pools(void)
 {
 	bool again;
 	u64 size;
@@ -1228,8 +1253,9 @@ static void __init refuse_pools(void)
 	do {
 		again = false;
 		for_each_node_mask(nid, wanted) {
-			size = round_down(asked_on(nid), GMPOOL_GRANULARITY);
-			if (size && largest_pool(nid, size) == size)
+			size = round_down(gmpool_asked_on(nid),
+					  GMPOOL_GRANULARITY);
+			if (size && gmpool_largest_pool(nid, size) == size)
 				continue;
 			node_clear(nid, wanted);
 			again = true;
@@ -1237,24 +1263,27 @@ static void __init refuse_pools(void)
 	} while (again);
 }
 
-static void __init explain_refusal(int nid)
+static void __init gmpool_explain_refusal(int nid)
 {
-	u64 asked = asked_on(nid);
+	u64 asked = gmpool_asked_on(nid);
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
-	u64 allowed = largest_pool(nid, size);
-	u64 keep = keep_on(nid, GMPOOL_GRANULARITY);
-	u64 huge = huge_bytes(nid, size);
+	u64 allowed = gmpool_largest_pool(nid, size);
+	u64 keep = gmpool_keep_on(nid, GMPOOL_GRANULARITY);
+	u64 huge = gmpool_huge_bytes(nid, size);
 
 	/* It was too large before others were refused. Smaller fits either way. */
-	if (size && allowed == size)
-		allowed = size > GMPOOL_GRANULARITY ?
-			  largest_pool(nid, size - GMPOOL_GRANULARITY) : 0;
+	if (size && allowed == size) {
+		allowed = size - GMPOOL_GRANULARITY;
+		if (allowed)
+			allowed = gmpool_largest_pool(nid, allowed);
+	}
 
 	if (!allowed) {
-		bool enough = keep + GMPOOL_GRANULARITY <= node_size(nid);
+		bool enough = keep + GMPOOL_GRANULARITY <=
+			      gmpool_node_size(nid);
 
 		pr_warn("node %d: has %llu MiB and the kernel needs %llu MiB there%s, nothing can be set aside: no pool is made\n",
-			nid, MIB(node_size(nid)), MIB(keep),
+			nid, MIB(gmpool_node_size(nid)), MIB(keep),
 			enough ? " in large pieces" : "");
 		if (is_kho_boot())
 			pr_warn("node %d: after a kexec, only whole gigabytes with nothing that was handed over can be used; a cold boot has more\n",
@@ -1271,9 +1300,9 @@ static void __init explain_refusal(int nid)
 			nid, MIB(huge));
 }
 
-static void __init make_pool(int nid)
+static void __init gmpool_make_pool(int nid)
 {
-	u64 asked = asked_on(nid);
+	u64 asked = gmpool_asked_on(nid);
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
 	struct gmpool *pool;
 	u32 nr, i;
@@ -1283,8 +1312,8 @@ static void __init make_pool(int nid)
 		pr_notice("node %d: %llu bytes asked for are rounded down to %llu MiB, a multiple of %llu MiB\n",
 			  nid, asked, MIB(size), MIB(GMPOOL_GRANULARITY));
 
-	find_pieces(nid, false);
-	find_ranges();
+	gmpool_find_pieces(nid, false);
+	gmpool_find_ranges();
 	err = gmpool_layout_pick(ranges, nr_ranges, size, picked, &nr);
 	if (err) {
 		pr_warn("node %d: free memory is in too many pieces for a pool of %llu MiB: no pool is made\n",
@@ -1295,7 +1324,7 @@ static void __init make_pool(int nid)
 	/* What describes the pool must not lie in it. */
 	for (i = 0; i < nr; i++)
 		err = memblock_reserve(picked[i].base, picked[i].size) ?: err;
-	pool = err ? NULL : add_pool(nid, GMPOOL_NO_KEY);
+	pool = err ? NULL : gmpool_add_pool(nid, GMPOOL_NO_KEY);
 	for (i = 0; i < nr; i++)
 		memblock_phys_free(picked[i].base, picked[i].size);
 	if (!pool)
@@ -1306,7 +1335,7 @@ static void __init make_pool(int nid)
 		if (err)
 			goto err_put_back;
 	}
-	set_extents(pool, picked, nr);
+	gmpool_set_extents(pool, picked, nr);
 	return;
 
 err_put_back:
@@ -1320,10 +1349,10 @@ err_memory:
 }
 
 /* Is a new pool to be made for what the command line asks for on a node? */
-static bool __init want_pool(int nid)
+static bool __init gmpool_want_pool(int nid)
 {
 	struct gmpool *pool = gmpool_find(nid);
-	u64 size = asked_on(nid);
+	u64 size = gmpool_asked_on(nid);
 	u64 have;
 
 	if (!pool && node_isset(nid, lost)) {
@@ -1374,17 +1403,17 @@ void __init guestmem_pool_reserve(void)
 		scratch_node = 0;
 	}
 
-	count_cpus();
-	low_limit = find_low_limit();
+	gmpool_count_cpus();
+	low_limit = gmpool_find_low_limit();
 	for_each_online_node(nid)
-		if (node_size(nid) || gmpool_find(nid))
+		if (gmpool_node_size(nid) || gmpool_find(nid))
 			node_set(nid, with_memory);
-	node_for_all = find_node_for_all();
-	node_for_low = find_node_for_low();
+	node_for_all = gmpool_find_node_for_all();
+	node_for_low = gmpool_find_node_for_low();
 
 	for (nid = 0; nid < MAX_NUMNODES; nid++) {
 		if (node_isset(nid, with_memory)) {
-			if (is_asked(nid) && want_pool(nid))
+			if (gmpool_is_asked(nid) && gmpool_want_pool(nid))
 				node_set(nid, wanted);
 		} else if (cmdline.node[nid].kind != GMPOOL_SIZE_NONE) {
 			pr_warn("guestmemfs=: node %d %s, allowed are %*pbl: this part is ignored\n",
@@ -1394,12 +1423,12 @@ void __init guestmem_pool_reserve(void)
 		}
 	}
 	asked = wanted;
-	refuse_pools();
+	gmpool_refuse_pools();
 	for_each_node_mask(nid, asked)
 		if (!node_isset(nid, wanted))
-			explain_refusal(nid);
+			gmpool_explain_refusal(nid);
 	for_each_node_mask(nid, wanted)
-		make_pool(nid);
+		gmpool_make_pool(nid);
 
 	list_for_each_entry(pool, &gmpool_list, list) {
 		u64 size = pool->total_blocks << GMPOOL_BLOCK_SHIFT;

@@ -58,12 +58,12 @@ struct scrub_helper {
 };
 
 /* Where work for a pool is done: on its node, if that has CPUs. */
-static int scrub_nid(const struct gmpool *pool)
+static int gmpool_scrub_nid(const struct gmpool *pool)
 {
 	return numa_nearest_node(pool->nid, N_CPU);
 }
 
-static void scrub_block(struct gmpool *pool, u64 block, bool idle)
+static void gmpool_scrub_block(struct gmpool *pool, u64 block, bool idle)
 {
 	gmpool_zero_phys(PFN_PHYS(gmpool_pfn(pool, block)), GMPOOL_BLOCK_SIZE,
 			 idle);
@@ -72,7 +72,7 @@ static void scrub_block(struct gmpool *pool, u64 block, bool idle)
 }
 
 /* Returns false when all blocks are somebody's, or when it was stopped. */
-static bool next_block(struct scrub_job *job, u64 *block)
+static bool gmpool_next_block(struct scrub_job *job, u64 *block)
 {
 	guard(spinlock)(&job->lock);
 	if (job->stop || job->at == job->nr)
@@ -85,35 +85,35 @@ static bool next_block(struct scrub_job *job, u64 *block)
 	return true;
 }
 
-static bool scrub_next(struct scrub_job *job)
+static bool gmpool_scrub_next(struct scrub_job *job)
 {
 	u64 block;
 
-	if (!next_block(job, &block))
+	if (!gmpool_next_block(job, &block))
 		return false;
 	/* One that has failed since it was claimed is replaced: a store may fail. */
 	if (gmpool_is_dirty(job->pool, block) &&
 	    !gmpool_has_poison(job->pool, block * GMPOOL_BLOCK_PAGES,
 			       GMPOOL_BLOCK_PAGES))
-		scrub_block(job->pool, block, false);
+		gmpool_scrub_block(job->pool, block, false);
 	cond_resched();
 	return true;
 }
 
-static void scrub_help(struct work_struct *work)
+static void gmpool_scrub_help(struct work_struct *work)
 {
 	struct scrub_helper *helper = container_of(work, struct scrub_helper,
 						   work);
 
-	while (scrub_next(helper->job))
+	while (gmpool_scrub_next(helper->job))
 		;
 }
 
 /* Without memory for helpers it goes on alone. */
-static struct scrub_helper *call_helpers(struct scrub_job *job, u64 dirty,
-					 unsigned int *nr)
+static struct scrub_helper *gmpool_call_helpers(struct scrub_job *job,
+						u64 dirty, unsigned int *nr)
 {
-	int nid = scrub_nid(job->pool);
+	int nid = gmpool_scrub_nid(job->pool);
 	struct scrub_helper *helpers;
 	unsigned int i;
 
@@ -124,13 +124,14 @@ static struct scrub_helper *call_helpers(struct scrub_job *job, u64 dirty,
 		*nr = 0;
 	for (i = 0; i < *nr; i++) {
 		helpers[i].job = job;
-		INIT_WORK(&helpers[i].work, scrub_help);
+		INIT_WORK(&helpers[i].work, gmpool_scrub_help);
 		queue_work_node(nid, scrub_wq, &helpers[i].work);
 	}
 	return helpers;
 }
 
-static bool is_scrubbing(struct gmpool *pool, const struct gmpool_run *run)
+static bool gmpool_is_scrubbing(struct gmpool *pool,
+				const struct gmpool_run *run)
 {
 	const struct gmpool_run *now = &pool->scrubbing;
 
@@ -140,8 +141,8 @@ static bool is_scrubbing(struct gmpool *pool, const struct gmpool_run *run)
 }
 
 /* The thread chooses among free blocks: it will not come back to a claimed one. */
-static void wait_for_thread(struct gmpool *pool, const struct gmpool_run *runs,
-			    size_t nr)
+static void gmpool_wait_for_thread(struct gmpool *pool,
+				   const struct gmpool_run *runs, size_t nr)
 {
 	struct gmpool_run now;
 	size_t i;
@@ -151,7 +152,8 @@ static void wait_for_thread(struct gmpool *pool, const struct gmpool_run *runs,
 	for (i = 0; i < nr && now.count; i++)
 		if (now.start >= runs[i].start &&
 		    now.start < runs[i].start + runs[i].count) {
-			wait_event(pool->scrub_done, !is_scrubbing(pool, &now));
+			wait_event(pool->scrub_done,
+				   !gmpool_is_scrubbing(pool, &now));
 			return;
 		}
 }
@@ -180,7 +182,7 @@ int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *runs, size_t nr)
 	size_t run;
 
 	spin_lock_init(&job.lock);
-	wait_for_thread(pool, runs, nr);
+	gmpool_wait_for_thread(pool, runs, nr);
 	for (run = 0; run < nr; run++) {
 		dirty += gmpool_count_dirty(pool, &runs[run]);
 		cond_resched();
@@ -188,8 +190,8 @@ int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *runs, size_t nr)
 	if (!dirty)
 		return 0;
 
-	helpers = call_helpers(&job, dirty, &nr_helpers);
-	while (!err && scrub_next(&job))
+	helpers = gmpool_call_helpers(&job, dirty, &nr_helpers);
+	while (!err && gmpool_scrub_next(&job))
 		if (fatal_signal_pending(current))
 			err = -EINTR;
 	if (err) {
@@ -203,7 +205,7 @@ int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *runs, size_t nr)
 }
 
 /* Shall the pool's thread zero a block now? */
-static bool wants_scrub(struct gmpool *pool)
+static bool gmpool_wants_scrub(struct gmpool *pool)
 {
 	lockdep_assert_held(&pool->lock);
 
@@ -215,14 +217,14 @@ static bool wants_scrub(struct gmpool *pool)
 }
 
 /* The next free block that is dirty, from @from on. */
-static bool choose_block(struct gmpool *pool, u64 from, u64 *block)
+static bool gmpool_choose_block(struct gmpool *pool, u64 from, u64 *block)
 {
 	const unsigned long *unclean, *taken;
 	u64 total = pool->total_blocks;
 
 	guard(spinlock)(&pool->lock);
 
-	if (!wants_scrub(pool))
+	if (!gmpool_wants_scrub(pool))
 		return false;
 	unclean = pool->clean.taken;
 	taken = pool->blocks.taken;
@@ -234,7 +236,7 @@ static bool choose_block(struct gmpool *pool, u64 from, u64 *block)
 	return true;
 }
 
-static u64 scrub_rate(struct gmpool *pool)
+static u64 gmpool_scrub_rate(struct gmpool *pool)
 {
 	guard(spinlock)(&pool->lock);
 	return pool->tune.scrub_rate;
@@ -245,12 +247,12 @@ static u64 scrub_rate(struct gmpool *pool)
  * a tick is waited for with a later block, for a short time would become too long.
  * Returns when that is, or was.
  */
-static u64 scrub_pace(struct gmpool *pool, u64 due)
+static u64 gmpool_scrub_pace(struct gmpool *pool, u64 due)
 {
 	u64 rate, next, now;
 
 	for (;;) {
-		rate = scrub_rate(pool);
+		rate = gmpool_scrub_rate(pool);
 		if (!rate)
 			return 0;
 		next = due + div64_u64(GMPOOL_BLOCK_SIZE * NSEC_PER_SEC, rate);
@@ -258,12 +260,12 @@ static u64 scrub_pace(struct gmpool *pool, u64 due)
 		if (next < now + TICK_NSEC)
 			return next;
 		wait_event_idle_timeout(pool->scrub_work,
-					scrub_rate(pool) != rate,
+					gmpool_scrub_rate(pool) != rate,
 					nsecs_to_jiffies(next - now));
 	}
 }
 
-static int scrub_thread(void *data)
+static int gmpool_scrub_thread(void *data)
 {
 	struct gmpool *pool = data;
 	u64 block = 0;
@@ -272,24 +274,25 @@ static int scrub_thread(void *data)
 	set_user_nice(current, MAX_NICE);
 	for (;;) {
 		wait_event_idle(pool->scrub_work,
-				choose_block(pool, block, &block));
+				gmpool_choose_block(pool, block, &block));
 		/* Nothing is made up for that was not done when it could be. */
 		due = max(due, ktime_get_ns());
-		scrub_block(pool, block, true);
+		gmpool_scrub_block(pool, block, true);
 		scoped_guard(spinlock, &pool->lock)
 			pool->scrubbing.count = 0;
 		wake_up_all(&pool->scrub_done);
-		due = scrub_pace(pool, due);
+		due = gmpool_scrub_pace(pool, due);
 	}
 	return 0;
 }
 
-static void __init create_thread(struct gmpool *pool)
+static void __init gmpool_create_thread(struct gmpool *pool)
 {
 	struct task_struct *task;
 
-	task = kthread_create_on_node(scrub_thread, pool, scrub_nid(pool),
-				      "gmpool_scrub/%d", pool->nid);
+	task = kthread_create_on_node(gmpool_scrub_thread, pool,
+				      gmpool_scrub_nid(pool), "gmpool_scrub/%d",
+				      pool->nid);
 	if (IS_ERR(task)) {
 		pr_warn("node %d: no thread for zeroing (%pe): it is done when memory is allocated\n",
 			pool->nid, task);
@@ -304,7 +307,7 @@ static int __init gmpool_scrub_start(void)
 	struct gmpool *pool;
 
 	list_for_each_entry(pool, &gmpool_list, list)
-		create_thread(pool);
+		gmpool_create_thread(pool);
 	return 0;
 }
 late_initcall(gmpool_scrub_start);

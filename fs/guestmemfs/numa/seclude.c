@@ -32,7 +32,7 @@
 
 #include "pool.h"
 
-static bool __init is_system_ram(const struct gmpool_extent *extent)
+static bool __init gmpool_is_system_ram(const struct gmpool_extent *extent)
 {
 	return region_intersects(extent->base, extent->size,
 				 IORESOURCE_SYSTEM_RAM,
@@ -59,8 +59,8 @@ gmpool_add_resource(struct resource *parent, const struct gmpool_extent *extent,
 	return res;
 }
 
-static const char *__init take_resource(struct gmpool *pool,
-					const struct gmpool_extent *extent)
+static const char *__init
+gmpool_take_resource(struct gmpool *pool, const struct gmpool_extent *extent)
 {
 	struct resource *res;
 	char *name;
@@ -68,11 +68,11 @@ static const char *__init take_resource(struct gmpool *pool,
 
 	release_mem_region_adjustable(extent->base, extent->size);
 	/* It does nothing where firmware describes the memory in pieces. */
-	if (is_system_ram(extent))
+	if (gmpool_is_system_ram(extent))
 		for (done = 0; done < extent->size; done += GMPOOL_GRANULARITY)
 			release_mem_region_adjustable(extent->base + done,
 						      GMPOOL_GRANULARITY);
-	if (is_system_ram(extent))
+	if (gmpool_is_system_ram(extent))
 		return "cannot be taken out of System RAM";
 
 	name = kasprintf(GFP_KERNEL, "guestmemfs node%d", pool->nid);
@@ -107,7 +107,8 @@ static void __init gmpool_accept_extent(const struct gmpool_extent *extent)
 	}
 }
 
-static const char *__init take_direct_map(const struct gmpool_extent *extent)
+static const char *__init
+gmpool_take_direct_map(const struct gmpool_extent *extent)
 {
 	u64 pages = extent->size >> PAGE_SHIFT;
 	u64 done, step;
@@ -122,20 +123,20 @@ static const char *__init take_direct_map(const struct gmpool_extent *extent)
 	return NULL;
 }
 
-static const char *__init seclude(struct gmpool *pool,
-				  const struct gmpool_extent *extent)
+static const char *__init
+gmpool_seclude_extent(struct gmpool *pool, const struct gmpool_extent *extent)
 {
 	pgprot_t prot = PAGE_KERNEL;
 	const char *error;
 
-	error = take_resource(pool, extent);
+	error = gmpool_take_resource(pool, extent);
 	if (error)
 		return error;
 	gmpool_accept_extent(extent);
 	if (pfnmap_track(PHYS_PFN(extent->base), extent->size, &prot) ||
 	    pgprot2cachemode(prot) != _PAGE_CACHE_MODE_WB)
 		return "cannot be cached";
-	return take_direct_map(extent);
+	return gmpool_take_direct_map(extent);
 }
 
 static int __init gmpool_seclude(void)
@@ -150,7 +151,7 @@ static int __init gmpool_seclude(void)
 
 	list_for_each_entry(pool, &gmpool_list, list) {
 		for (i = 0; i < pool->nr_extents; i++) {
-			error = seclude(pool, &pool->extents[i]);
+			error = gmpool_seclude_extent(pool, &pool->extents[i]);
 			if (error)
 				gmpool_fail(pool, "extent at %#llx %s",
 					    pool->extents[i].base, error);

@@ -27,12 +27,13 @@ struct gmpool_dir {
 
 static struct kset *gmpool_kset;
 
-static struct gmpool *to_pool(struct kobject *kobj)
+static struct gmpool *gmpool_of_kobj(struct kobject *kobj)
 {
 	return container_of(kobj, struct gmpool_dir, kobj)->pool;
 }
 
-static const struct gmpool_attribute *to_attribute(struct attribute *attr)
+static const struct gmpool_attribute *
+gmpool_to_attribute(struct attribute *attr)
 {
 	return container_of(attr, struct gmpool_attribute, attr);
 }
@@ -40,17 +41,17 @@ static const struct gmpool_attribute *to_attribute(struct attribute *attr)
 static ssize_t attribute_show(struct kobject *kobj, struct attribute *attr,
 			      char *buf)
 {
-	const struct gmpool_attribute *a = to_attribute(attr);
+	const struct gmpool_attribute *a = gmpool_to_attribute(attr);
 
-	return a->show ? a->show(to_pool(kobj), buf) : -EIO;
+	return a->show ? a->show(gmpool_of_kobj(kobj), buf) : -EIO;
 }
 
 static ssize_t attribute_store(struct kobject *kobj, struct attribute *attr,
 			       const char *buf, size_t count)
 {
-	const struct gmpool_attribute *a = to_attribute(attr);
+	const struct gmpool_attribute *a = gmpool_to_attribute(attr);
 
-	return a->store ? a->store(to_pool(kobj), buf, count) : -EIO;
+	return a->store ? a->store(gmpool_of_kobj(kobj), buf, count) : -EIO;
 }
 
 static const struct sysfs_ops attribute_ops = {
@@ -58,7 +59,7 @@ static const struct sysfs_ops attribute_ops = {
 	.store	= attribute_store,
 };
 
-static ssize_t show_number(char *buf, u64 number)
+static ssize_t gmpool_show_number(char *buf, u64 number)
 {
 	return sysfs_emit(buf, "%llu\n", number);
 }
@@ -67,27 +68,27 @@ static ssize_t show_number(char *buf, u64 number)
 #define GMPOOL_NUMBER(_name, _value)					\
 static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 {									\
-	return show_number(buf, _value);				\
+	return gmpool_show_number(buf, _value);				\
 }									\
 static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
 
 /* Of a pool that has failed nothing is believed, however far it was taken over. */
-static bool known(const struct gmpool *pool)
+static bool gmpool_is_known(const struct gmpool *pool)
 {
 	return READ_ONCE(pool->state) != GMPOOL_FAILED;
 }
 
 /* The same, of what changes while it is looked at; 0 if the pool has failed. */
-#define GMPOOL_COUNT(_name, _value)					\
-static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
-{									\
-	u64 value;							\
-									\
-	scoped_guard(spinlock, &pool->lock)				\
-		value = known(pool) ? (_value) : 0;			\
-	return show_number(buf, value);					\
-}									\
-static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
+#define GMPOOL_COUNT(_name, _value)                                   \
+	static ssize_t _name##_show(struct gmpool *pool, char *buf)   \
+	{                                                             \
+		u64 value;                                            \
+                                                                      \
+		scoped_guard(spinlock, &pool->lock)                   \
+			value = gmpool_is_known(pool) ? (_value) : 0; \
+		return gmpool_show_number(buf, value);                \
+	}                                                             \
+	static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
 
 GMPOOL_NUMBER(size, pool->total_blocks << GMPOOL_BLOCK_SHIFT);
 GMPOOL_NUMBER(block_size, GMPOOL_BLOCK_SIZE);
@@ -100,8 +101,8 @@ GMPOOL_COUNT(largest_free_run, gmpool_bitmap_largest(&pool->blocks));
 GMPOOL_COUNT(free_1g, gmpool_bitmap_giants(&pool->blocks));
 GMPOOL_COUNT(alloc_failures, pool->nr_failures);
 GMPOOL_COUNT(poisoned_blocks, READ_ONCE(pool->nr_poisoned_blocks));
-GMPOOL_NUMBER(reserved_blocks, known(pool) ? gmpool_reserved_blocks(pool) : 0);
-GMPOOL_NUMBER(metadata_bytes, known(pool) ? gmpool_metadata_bytes(pool) : 0);
+GMPOOL_NUMBER(reserved_blocks, gmpool_is_known(pool) ? gmpool_reserved_blocks(pool) : 0);
+GMPOOL_NUMBER(metadata_bytes, gmpool_is_known(pool) ? gmpool_metadata_bytes(pool) : 0);
 
 static ssize_t extents_show(struct gmpool *pool, char *buf)
 {
@@ -120,10 +121,11 @@ static ssize_t extents_show(struct gmpool *pool, char *buf)
 static struct gmpool_attribute extents_attr = __ATTR_RO_MODE(extents, 0400);
 
 /* The super block, or NULL. */
-static const struct gmpool_super_ser *known_super(const struct gmpool *pool)
+static const struct gmpool_super_ser *
+gmpool_known_super(const struct gmpool *pool)
 {
 	lockdep_assert_held(&pool->manage);
-	return known(pool) ? pool->super : NULL;
+	return gmpool_is_known(pool) ? pool->super : NULL;
 }
 
 static ssize_t generation_show(struct gmpool *pool, char *buf)
@@ -131,8 +133,8 @@ static ssize_t generation_show(struct gmpool *pool, char *buf)
 	const struct gmpool_super_ser *super;
 
 	guard(mutex)(&pool->manage);
-	super = known_super(pool);
-	return show_number(buf, super ? super->generation : 0);
+	super = gmpool_known_super(pool);
+	return gmpool_show_number(buf, super ? super->generation : 0);
 }
 
 static struct gmpool_attribute generation_attr = __ATTR_RO(generation);
@@ -140,7 +142,8 @@ static struct gmpool_attribute generation_attr = __ATTR_RO(generation);
 static ssize_t handed_over_from_show(struct gmpool *pool, char *buf)
 {
 	guard(mutex)(&pool->manage);
-	return sysfs_emit(buf, "%s\n", known(pool) ? pool->handed_over_from : "");
+	return sysfs_emit(buf, "%s\n",
+			  gmpool_is_known(pool) ? pool->handed_over_from : "");
 }
 
 static struct gmpool_attribute handed_over_from_attr =
@@ -151,7 +154,7 @@ static ssize_t uuid_show(struct gmpool *pool, char *buf)
 	const struct gmpool_super_ser *super;
 
 	guard(mutex)(&pool->manage);
-	super = known_super(pool);
+	super = gmpool_known_super(pool);
 	return super ? sysfs_emit(buf, "%pU\n", super->uuid) :
 		       sysfs_emit(buf, "\n");
 }
@@ -163,7 +166,7 @@ static ssize_t format_show(struct gmpool *pool, char *buf)
 	const struct gmpool_super_ser *super;
 
 	guard(mutex)(&pool->manage);
-	super = known_super(pool);
+	super = gmpool_known_super(pool);
 	if (!super)
 		return sysfs_emit(buf, "\n");
 	return sysfs_emit(buf, "%u compat=%#llx ro_compat=%#llx incompat=%#llx\n",
@@ -209,7 +212,7 @@ static ssize_t check_show(struct gmpool *pool, char *buf)
 static struct gmpool_attribute check_attr = __ATTR_RO_MODE(check, 0400);
 
 /* A number that must not be above @max. */
-static int parse_number(const char *buf, u64 max, u64 *number)
+static int gmpool_sysfs_parse_number(const char *buf, u64 max, u64 *number)
 {
 	int err = kstrtou64(buf, 0, number);
 
@@ -219,21 +222,22 @@ static int parse_number(const char *buf, u64 max, u64 *number)
 }
 
 /* Shows the number at @offset in what is set. */
-static ssize_t show_tunable(struct gmpool *pool, char *buf, size_t offset)
+static ssize_t gmpool_show_tunable(struct gmpool *pool, char *buf,
+				   size_t offset)
 {
 	guard(mutex)(&pool->manage);
-	return show_number(buf, *(u64 *)((void *)&pool->tune + offset));
+	return gmpool_show_number(buf, *(u64 *)((void *)&pool->tune + offset));
 }
 
 /* Sets the number at @offset, which must not be above @max. */
-static ssize_t store_tunable(struct gmpool *pool, const char *buf, size_t count,
-			     size_t offset, u64 max)
+static ssize_t gmpool_store_tunable(struct gmpool *pool, const char *buf,
+				    size_t count, size_t offset, u64 max)
 {
 	struct gmpool_tunables new;
 	u64 number;
 	int err;
 
-	err = parse_number(buf, max, &number);
+	err = gmpool_sysfs_parse_number(buf, max, &number);
 	if (err)
 		return err;
 	guard(mutex)(&pool->manage);
@@ -244,45 +248,49 @@ static ssize_t store_tunable(struct gmpool *pool, const char *buf, size_t count,
 
 static ssize_t scrub_rate_show(struct gmpool *pool, char *buf)
 {
-	return show_tunable(pool, buf, offsetof(struct gmpool_tunables, scrub_rate));
+	return gmpool_show_tunable(pool, buf,
+				   offsetof(struct gmpool_tunables, scrub_rate));
 }
 
 static ssize_t scrub_rate_store(struct gmpool *pool, const char *buf,
 				size_t count)
 {
-	return store_tunable(pool, buf, count,
-			     offsetof(struct gmpool_tunables, scrub_rate),
-			     U64_MAX);
+	return gmpool_store_tunable(pool, buf, count,
+				    offsetof(struct gmpool_tunables, scrub_rate),
+				    U64_MAX);
 }
 
 static struct gmpool_attribute scrub_rate_attr = __ATTR_RW(scrub_rate);
 
 static ssize_t reserve_show(struct gmpool *pool, char *buf)
 {
-	return show_tunable(pool, buf, offsetof(struct gmpool_tunables, reserve));
+	return gmpool_show_tunable(pool, buf,
+				   offsetof(struct gmpool_tunables, reserve));
 }
 
 static ssize_t reserve_store(struct gmpool *pool, const char *buf,
 			     size_t count)
 {
-	return store_tunable(pool, buf, count,
-			     offsetof(struct gmpool_tunables, reserve),
-			     pool->total_blocks);
+	return gmpool_store_tunable(pool, buf, count,
+				    offsetof(struct gmpool_tunables, reserve),
+				    pool->total_blocks);
 }
 
 static struct gmpool_attribute reserve_attr = __ATTR_RW(reserve);
 
 static ssize_t low_watermark_show(struct gmpool *pool, char *buf)
 {
-	return show_tunable(pool, buf, offsetof(struct gmpool_tunables, low_watermark));
+	return gmpool_show_tunable(pool, buf,
+				   offsetof(struct gmpool_tunables, low_watermark));
 }
 
 static ssize_t low_watermark_store(struct gmpool *pool, const char *buf,
 				   size_t count)
 {
-	return store_tunable(pool, buf, count,
-			     offsetof(struct gmpool_tunables, low_watermark),
-			     pool->total_blocks);
+	return gmpool_store_tunable(pool, buf, count,
+				    offsetof(struct gmpool_tunables,
+					     low_watermark),
+				    pool->total_blocks);
 }
 
 static struct gmpool_attribute low_watermark_attr = __ATTR_RW(low_watermark);
@@ -344,7 +352,7 @@ static ssize_t scrub_target_show(struct gmpool *pool, char *buf)
 	guard(mutex)(&pool->manage);
 	return pool->tune.scrub_target == GMPOOL_SCRUB_ALL ?
 	       sysfs_emit(buf, "all\n") :
-	       show_number(buf, pool->tune.scrub_target);
+	       gmpool_show_number(buf, pool->tune.scrub_target);
 }
 
 static ssize_t scrub_target_store(struct gmpool *pool, const char *buf,
@@ -355,7 +363,8 @@ static ssize_t scrub_target_store(struct gmpool *pool, const char *buf,
 	int err = 0;
 
 	if (!sysfs_streq(buf, "all"))
-		err = parse_number(buf, pool->total_blocks, &number);
+		err = gmpool_sysfs_parse_number(buf, pool->total_blocks,
+						&number);
 	if (err)
 		return err;
 	guard(mutex)(&pool->manage);
@@ -369,7 +378,7 @@ static struct gmpool_attribute scrub_target_attr = __ATTR_RW(scrub_target);
 static ssize_t frozen_show(struct gmpool *pool, char *buf)
 {
 	guard(mutex)(&pool->manage);
-	return show_number(buf, pool->tune.frozen);
+	return gmpool_show_number(buf, pool->tune.frozen);
 }
 
 static ssize_t frozen_store(struct gmpool *pool, const char *buf, size_t count)
@@ -377,7 +386,7 @@ static ssize_t frozen_store(struct gmpool *pool, const char *buf, size_t count)
 	u64 number;
 	int err;
 
-	err = parse_number(buf, 1, &number);
+	err = gmpool_sysfs_parse_number(buf, 1, &number);
 	if (err)
 		return err;
 	guard(mutex)(&pool->manage);
@@ -432,7 +441,8 @@ static struct attribute *pool_attrs[] = {
 };
 
 /* Which part of @count bytes from @off on there is of a bitmap of the pool. */
-static size_t bitmap_part(const struct gmpool *pool, loff_t off, size_t count)
+static size_t gmpool_bitmap_part(const struct gmpool *pool, loff_t off,
+				 size_t count)
 {
 	u64 size = DIV_ROUND_UP_ULL(pool->total_blocks, BITS_PER_BYTE);
 
@@ -443,18 +453,19 @@ static size_t bitmap_part(const struct gmpool *pool, loff_t off, size_t count)
 static size_t gmpool_bitmap_readable(const struct gmpool *pool, loff_t off,
 				     size_t count)
 {
-	return capable(CAP_SYS_ADMIN) ? bitmap_part(pool, off, count) : 0;
+	return capable(CAP_SYS_ADMIN) ? gmpool_bitmap_part(pool, off, count) :
+					0;
 }
 
 static ssize_t bitmap_used_read(struct file *file, struct kobject *kobj,
 				const struct bin_attribute *attr, char *buf,
 				loff_t off, size_t count)
 {
-	struct gmpool *pool = to_pool(kobj);
+	struct gmpool *pool = gmpool_of_kobj(kobj);
 
 	count = gmpool_bitmap_readable(pool, off, count);
 	guard(spinlock)(&pool->lock);
-	if (!known(pool) || !pool->blocks.taken)
+	if (!gmpool_is_known(pool) || !pool->blocks.taken)
 		return 0;
 	memcpy(buf, (u8 *)pool->blocks.taken + off, count);
 	return count;
@@ -464,13 +475,13 @@ static ssize_t bitmap_dirty_read(struct file *file, struct kobject *kobj,
 				 const struct bin_attribute *attr, char *buf,
 				 loff_t off, size_t count)
 {
-	struct gmpool *pool = to_pool(kobj);
+	struct gmpool *pool = gmpool_of_kobj(kobj);
 	const u8 *taken, *unclean;
 	size_t i;
 
 	count = gmpool_bitmap_readable(pool, off, count);
 	guard(spinlock)(&pool->lock);
-	if (!known(pool) || !pool->blocks.taken)
+	if (!gmpool_is_known(pool) || !pool->blocks.taken)
 		return 0;
 	taken = (u8 *)pool->blocks.taken + off;
 	unclean = (u8 *)pool->clean.taken + off;
@@ -483,13 +494,13 @@ static ssize_t bitmap_poison_read(struct file *file, struct kobject *kobj,
 				  const struct bin_attribute *attr, char *buf,
 				  loff_t off, size_t count)
 {
-	struct gmpool *pool = to_pool(kobj);
+	struct gmpool *pool = gmpool_of_kobj(kobj);
 	unsigned long page, first, end;
 	void *entry;
 	u64 bit;
 
 	count = gmpool_bitmap_readable(pool, off, count);
-	if (!known(pool) || !count)
+	if (!gmpool_is_known(pool) || !count)
 		return 0;
 	memset(buf, 0, count);
 	first = off * BITS_PER_BYTE * GMPOOL_BLOCK_PAGES;
@@ -515,16 +526,16 @@ static const struct bin_attribute *const pool_bin_attrs[] = {
 	NULL
 };
 
-static size_t size_of_bitmap(struct kobject *kobj,
-			     const struct bin_attribute *attr, int n)
+static size_t gmpool_size_of_bitmap(struct kobject *kobj,
+				    const struct bin_attribute *attr, int n)
 {
-	return bitmap_part(to_pool(kobj), 0, SIZE_MAX);
+	return gmpool_bitmap_part(gmpool_of_kobj(kobj), 0, SIZE_MAX);
 }
 
 static const struct attribute_group pool_group = {
 	.attrs		= pool_attrs,
 	.bin_attrs	= pool_bin_attrs,
-	.bin_size	= size_of_bitmap,
+	.bin_size	= gmpool_size_of_bitmap,
 };
 
 static const struct attribute_group *pool_groups[] = {
@@ -532,13 +543,13 @@ static const struct attribute_group *pool_groups[] = {
 	NULL
 };
 
-static void dir_release(struct kobject *kobj)
+static void gmpool_dir_release(struct kobject *kobj)
 {
 	kfree(container_of(kobj, struct gmpool_dir, kobj));
 }
 
 static const struct kobj_type dir_type = {
-	.release	= dir_release,
+	.release	= gmpool_dir_release,
 	.sysfs_ops	= &attribute_ops,
 	.default_groups	= pool_groups,
 };
@@ -558,7 +569,7 @@ int gmpool_add_attributes(struct gmpool *pool,
 	return pool->kobj ? sysfs_create_group(pool->kobj, group) : 0;
 }
 
-static void send_event(struct gmpool *pool, char *event, char *detail)
+static void gmpool_send_event(struct gmpool *pool, char *event, char *detail)
 {
 	char nid[sizeof("GUESTMEMFS_NODE=") + 10];
 	char *env[4] = { event, nid, detail };
@@ -582,7 +593,7 @@ void gmpool_notify_state(struct gmpool *pool)
 	sysfs_notify_dirent(pool->state_file);
 	snprintf(state, sizeof(state), "GUESTMEMFS_STATE=%s",
 		 gmpool_state_name(pool));
-	send_event(pool, "GUESTMEMFS_EVENT=state", state);
+	gmpool_send_event(pool, "GUESTMEMFS_EVENT=state", state);
 }
 
 /**
@@ -612,7 +623,7 @@ void gmpool_notify_poison(struct gmpool *pool)
 	sysfs_notify_dirent(pool->poison_file);
 	snprintf(blocks, sizeof(blocks), "GUESTMEMFS_POISONED_BLOCKS=%llu",
 		 READ_ONCE(pool->nr_poisoned_blocks));
-	send_event(pool, "GUESTMEMFS_EVENT=poison", blocks);
+	gmpool_send_event(pool, "GUESTMEMFS_EVENT=poison", blocks);
 }
 
 static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -660,7 +671,8 @@ static struct attribute *feature_attrs[] = {
 	NULL
 };
 
-static umode_t feature_visible(struct kobject *kobj, struct attribute *attr, int n)
+static umode_t gmpool_feature_visible(struct kobject *kobj,
+				      struct attribute *attr, int n)
 {
 	if (attr == &feature_dmem.attr && !IS_ENABLED(CONFIG_CGROUP_DMEM))
 		return 0;
@@ -673,11 +685,11 @@ static umode_t feature_visible(struct kobject *kobj, struct attribute *attr, int
 static const struct attribute_group feature_group = {
 	.name		= "features",
 	.attrs		= feature_attrs,
-	.is_visible	= feature_visible,
+	.is_visible	= gmpool_feature_visible,
 };
 
 /* From the device of the node, if there is one: not of a node without memory. */
-static void link_node(struct gmpool *pool)
+static void gmpool_link_node(struct gmpool *pool)
 {
 	struct node *node = node_devices[pool->nid];
 
@@ -692,7 +704,8 @@ static void link_node(struct gmpool *pool)
 }
 
 /* A node that gets its first memory may have got its device with it. */
-static int node_added(struct notifier_block *nb, unsigned long action, void *data)
+static int gmpool_node_added(struct notifier_block *nb, unsigned long action,
+			     void *data)
 {
 	struct node_notify *arg = data;
 	struct gmpool *pool;
@@ -701,11 +714,11 @@ static int node_added(struct notifier_block *nb, unsigned long action, void *dat
 		return NOTIFY_OK;
 	pool = gmpool_find(arg->nid);
 	if (pool && pool->kobj)
-		link_node(pool);
+		gmpool_link_node(pool);
 	return NOTIFY_OK;
 }
 
-static int __init add_dir(struct gmpool *pool)
+static int __init gmpool_add_dir(struct gmpool *pool)
 {
 	struct gmpool_dir *dir = kzalloc_obj(*dir);
 	int err;
@@ -725,7 +738,7 @@ static int __init add_dir(struct gmpool *pool)
 	pool->free_file = sysfs_get_dirent(dir->kobj.sd, "free_blocks");
 	pool->poison_file = sysfs_get_dirent(dir->kobj.sd, "poisoned_blocks");
 	kobject_uevent(&dir->kobj, KOBJ_ADD);
-	link_node(pool);
+	gmpool_link_node(pool);
 	return 0;
 }
 
@@ -748,12 +761,12 @@ static int __init gmpool_sysfs_init(void)
 		/* Two pools can be on a node, but one of them is only held. */
 		if (gmpool_find(pool->nid) != pool)
 			continue;
-		err = add_dir(pool);
+		err = gmpool_add_dir(pool);
 		if (err)
 			pr_warn("node %d: no directory in sysfs (%pe)\n",
 				pool->nid, ERR_PTR(err));
 	}
-	hotplug_node_notifier(node_added, DEFAULT_CALLBACK_PRI);
+	hotplug_node_notifier(gmpool_node_added, DEFAULT_CALLBACK_PRI);
 	return 0;
 }
 

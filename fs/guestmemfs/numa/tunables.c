@@ -21,12 +21,13 @@ void gmpool_tunables_default(struct gmpool_tunables *tune)
 	*tune = (struct gmpool_tunables){ .scrub_target = GMPOOL_SCRUB_ALL };
 }
 
-static struct gmpool_tunables_ser *find_block(struct gmpool *pool)
+static struct gmpool_tunables_ser *gmpool_find_block(struct gmpool *pool)
 {
 	return (void *)gmpool_meta_next(&pool->meta, GMPOOL_META_TUNABLES, NULL);
 }
 
-static void set_effective(struct gmpool *pool, const struct gmpool_tunables *tune)
+static void gmpool_set_effective(struct gmpool *pool,
+				 const struct gmpool_tunables *tune)
 {
 	guard(spinlock)(&pool->lock);
 	pool->tune = *tune;
@@ -43,7 +44,7 @@ static void set_effective(struct gmpool *pool, const struct gmpool_tunables *tun
  */
 void gmpool_tunables_retrieve(struct gmpool *pool)
 {
-	const struct gmpool_tunables_ser *ser = find_block(pool);
+	const struct gmpool_tunables_ser *ser = gmpool_find_block(pool);
 	struct gmpool_tunables tune;
 	const char *error;
 
@@ -63,12 +64,12 @@ void gmpool_tunables_retrieve(struct gmpool *pool)
 	tune.zeroing = ser->zeroing;
 	tune.policy = ser->policy;
 	tune.frozen = ser->frozen;
-	set_effective(pool, &tune);
+	gmpool_set_effective(pool, &tune);
 	/* Who polls is told of what changes from now on. */
 	gmpool_update_low(pool);
 }
 
-static struct gmpool_tunables_ser *make_block(struct gmpool *pool)
+static struct gmpool_tunables_ser *gmpool_make_block(struct gmpool *pool)
 {
 	struct gmpool_meta_ser *hdr;
 
@@ -93,12 +94,12 @@ static struct gmpool_tunables_ser *make_block(struct gmpool *pool)
  */
 int gmpool_tunables_store(struct gmpool *pool, const struct gmpool_tunables *new)
 {
-	struct gmpool_tunables_ser *ser = find_block(pool);
+	struct gmpool_tunables_ser *ser = gmpool_find_block(pool);
 
 	lockdep_assert_held(&pool->manage);
 
 	if (!ser)
-		ser = make_block(pool);
+		ser = gmpool_make_block(pool);
 	if (IS_ERR(ser))
 		return PTR_ERR(ser);
 	ser->scrub_rate = new->scrub_rate;
@@ -138,7 +139,7 @@ int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new)
 	if (err)
 		return err;
 
-	set_effective(pool, new);
+	gmpool_set_effective(pool, new);
 	gmpool_update_low(pool);
 	wake_up(&pool->scrub_work);
 	return 0;

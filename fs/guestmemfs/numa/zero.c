@@ -48,7 +48,7 @@ struct gmpool_window {
 /* Made once, when the CPU comes up first; used with preemption off. */
 static DEFINE_PER_CPU(struct gmpool_window, gmpool_windows);
 
-static pmd_t *alloc_window_pmd(struct mm_struct *mm)
+static pmd_t *gmpool_alloc_window_pmd(struct mm_struct *mm)
 {
 	p4d_t *p4d;
 	pud_t *pud;
@@ -60,7 +60,7 @@ static pmd_t *alloc_window_pmd(struct mm_struct *mm)
 	return pud ? pmd_alloc(mm, pud, WINDOW_ADDR) : NULL;
 }
 
-static int open_window(unsigned int cpu)
+static int gmpool_open_window(unsigned int cpu)
 {
 	struct gmpool_window *window = per_cpu_ptr(&gmpool_windows, cpu);
 
@@ -72,7 +72,7 @@ static int open_window(unsigned int cpu)
 		set_notrack_mm(window->mm);
 	}
 	if (!window->pmd)
-		window->pmd = alloc_window_pmd(window->mm);
+		window->pmd = gmpool_alloc_window_pmd(window->mm);
 	return window->pmd ? 0 : -ENOMEM;
 }
 
@@ -88,7 +88,7 @@ int __init gmpool_zero_init(void)
 	int err;
 
 	err = cpuhp_setup_state(CPUHP_AP_ONLINE_DYN, "mm/guestmem_pool:online",
-				open_window, NULL);
+				gmpool_open_window, NULL);
 	return min(err, 0);
 }
 
@@ -124,7 +124,7 @@ static __always_inline void gmpool_zero_words(void *p, size_t len)
  * AC is set. objtool allows no call with AC set, so the stores are inline. KASAN,
  * which knows of no memory there, does not instrument them either.
  */
-static void zero_mapped(void *p, size_t len, bool idle)
+static void gmpool_zero_mapped(void *p, size_t len, bool idle)
 {
 	lass_stac();
 	if (!PAGE_ALIGNED(p) || !PAGE_ALIGNED(len))
@@ -136,7 +136,7 @@ static void zero_mapped(void *p, size_t len, bool idle)
 	lass_clac();
 }
 
-static void show_block(struct gmpool_window *window, phys_addr_t block)
+static void gmpool_show_block(struct gmpool_window *window, phys_addr_t block)
 {
 	/* Not global: it would outlive the mm in the TLB. */
 	pgprot_t prot = __pgprot(pgprot_val(PAGE_KERNEL_LARGE) & ~_PAGE_GLOBAL);
@@ -150,7 +150,7 @@ static void show_block(struct gmpool_window *window, phys_addr_t block)
 	window->block = block;
 }
 
-static void hide_block(phys_addr_t block)
+static void gmpool_hide_block(phys_addr_t block)
 {
 	struct gmpool_window *window;
 
@@ -163,16 +163,17 @@ static void hide_block(phys_addr_t block)
 	window->block = 0;
 }
 
-static void zero_step(phys_addr_t phys, size_t len, bool idle)
+static void gmpool_zero_step(phys_addr_t phys, size_t len, bool idle)
 {
 	struct gmpool_window *window;
 	struct mm_struct *prev;
 
 	guard(preempt)();
 	window = this_cpu_ptr(&gmpool_windows);
-	show_block(window, phys & PMD_MASK);
+	gmpool_show_block(window, phys & PMD_MASK);
 	prev = use_temporary_mm(window->mm);
-	zero_mapped((void *)(WINDOW_ADDR + (phys & ~PMD_MASK)), len, idle);
+	gmpool_zero_mapped((void *)(WINDOW_ADDR + (phys & ~PMD_MASK)), len,
+			   idle);
 	unuse_temporary_mm(prev);
 }
 
@@ -193,8 +194,8 @@ void gmpool_zero_phys(phys_addr_t phys, u64 len, bool idle)
 	guard(migrate)();
 	for (; len; phys += step, len -= step) {
 		step = min(len, WINDOW_STEP - phys % WINDOW_STEP);
-		zero_step(phys, step, idle);
+		gmpool_zero_step(phys, step, idle);
 		cond_resched();
 	}
-	hide_block(block);
+	gmpool_hide_block(block);
 }
