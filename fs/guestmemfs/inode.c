@@ -405,7 +405,7 @@ void gmfs_delayed_iput(struct inode *inode)
 	struct gmfs_delayed_iput *delayed;
 	struct gmfs_fs *fs;
 
-	if (!inode || iput_if_not_last(inode))
+	if (!inode || atomic_add_unless(&inode->i_count, -1, 1))
 		return;
 	fs = GMFS_SB(inode->i_sb);
 	delayed = kmalloc_obj(*delayed, GFP_KERNEL | __GFP_NOFAIL);
