@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory errors in a file that is mapped. Runs in a directory of guestmemfs,
- * which GMFS_DIR names; a page fails when its address is written to
- * hard_offline_page in sysfs, which is what a machine check does.
+ * Memory errors in a file that is mapped, by processes and into virtual machines
+ * of KVM. Runs in a directory of guestmemfs, which GMFS_DIR names; a page fails
+ * when its address is written to hard_offline_page in sysfs, which is what a
+ * machine check does.
  *
  * Blocks that have failed are lost for good: each test costs some.
  */
@@ -10,9 +11,14 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
+
+#include <linux/futex.h>
+#include <linux/kvm.h>
 
 #include "blocks.h"
 #include "kselftest_harness.h"
@@ -21,6 +27,10 @@
 #define BLOCK	(2UL << 20)
 #define BLOCKS	8
 #define SIZE	(BLOCKS * BLOCK)
+
+/* Guest physical addresses; a leaf of 1 GiB can map what is at the second. */
+#define CODE	0x1000UL
+#define MEMORY	0x40000000UL
 
 static sigjmp_buf back;
 static siginfo_t bus;
@@ -51,6 +61,123 @@ static int fail_phys(uint64_t phys)
 
 	close(fd);
 	return err;
+}
+
+/* A virtual machine with one processor, which reads or writes a byte when it is told to. */
+struct machine {
+	int cpu;
+	struct kvm_run *run;
+	char *memory;
+	uint8_t byte;
+};
+
+static const uint8_t code[] = {
+	0x8a, 0x06, 0xf4,	/* mov (%esi), %al; hlt */
+	0x88, 0x06, 0xf4,	/* mov %al, (%esi); hlt */
+};
+
+#define READ	CODE
+#define WRITE	(CODE + 3)
+
+static int machine_add(int vm, int slot, unsigned long at, void *memory, size_t size)
+{
+	struct kvm_userspace_memory_region region = {
+		.slot = slot,
+		.guest_phys_addr = at,
+		.memory_size = size,
+		.userspace_addr = (uintptr_t)memory,
+	};
+
+	return ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region);
+}
+
+/* All of memory, 32 bits, no paging. */
+static int machine_make_flat(struct machine *m)
+{
+	struct kvm_segment data = {
+		.limit = ~0U, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1, .selector = 16,
+	};
+	struct kvm_sregs sregs;
+
+	if (ioctl(m->cpu, KVM_GET_SREGS, &sregs))
+		return -1;
+	sregs.ds = data;
+	sregs.es = data;
+	sregs.ss = data;
+	data.type = 11;
+	data.selector = 8;
+	sregs.cs = data;
+	sregs.cr0 |= 1;
+	return ioctl(m->cpu, KVM_SET_SREGS, &sregs);
+}
+
+/* A machine with @memory, until the process ends. 0, or -1. */
+static int machine_start(struct machine *m, volatile char *memory, size_t size)
+{
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	int vm = ioctl(kvm, KVM_CREATE_VM, 0);
+	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+
+	if (page == MAP_FAILED)
+		return -1;
+	memcpy(page, code, sizeof(code));
+	m->memory = (char *)memory;
+	m->cpu = ioctl(vm, KVM_CREATE_VCPU, 0);
+	m->run = mmap(NULL, ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE,
+		      MAP_SHARED, m->cpu, 0);
+	if (m->run == MAP_FAILED || machine_add(vm, 0, CODE, page, PAGE) ||
+	    machine_add(vm, 1, MEMORY, m->memory, size))
+		return -1;
+	return machine_make_flat(m);
+}
+
+/*
+ * What an access of the guest to @p brings: 0, the si_code of the SIGBUS, or
+ * -errno of KVM_RUN. m->byte is what is read or written.
+ */
+static int machine_touch(struct machine *m, unsigned long entry, volatile char *p)
+{
+	struct kvm_regs regs = {
+		.rip = entry,
+		.rflags = 2,
+		.rsi = MEMORY + (p - m->memory),
+		.rax = m->byte,
+	};
+
+	memset(&bus, 0, sizeof(bus));
+	if (sigsetjmp(back, 1))
+		return bus.si_code;
+	if (ioctl(m->cpu, KVM_SET_REGS, &regs) || ioctl(m->cpu, KVM_RUN, 0) ||
+	    ioctl(m->cpu, KVM_GET_REGS, &regs))
+		return -errno;
+	m->byte = regs.rax;
+	return m->run->exit_reason == KVM_EXIT_HLT ? 0 : -EPROTO;
+}
+
+/* The page at @bad is refused to the guest, and the VMM hears of that very page. */
+static void machine_expect_refused(struct __test_metadata *_metadata, struct machine *m,
+				   volatile char *bad)
+{
+	unsigned long entries[] = { READ, WRITE };
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(BUS_MCEERR_AR, machine_touch(m, entries[i], bad + 100));
+		EXPECT_EQ((void *)bad, bus.si_addr);
+		EXPECT_EQ(12, bus.si_addr_lsb);
+	}
+}
+
+/* The guest reads @byte at @p, and can write there. */
+static void machine_expect_served(struct __test_metadata *_metadata, struct machine *m,
+				  volatile char *p, uint8_t byte)
+{
+	m->byte = 0;
+	EXPECT_EQ(0, machine_touch(m, READ, p));
+	EXPECT_EQ(byte, m->byte);
+	m->byte = ~byte;
+	EXPECT_EQ(0, machine_touch(m, WRITE, p));
+	EXPECT_EQ((char)~byte, *p);
 }
 
 FIXTURE(poison) {
@@ -210,11 +337,80 @@ TEST_F(poison, truncate_within)
 	EXPECT_EQ(BUS_MCEERR_AR, touch(block + 5 * PAGE));
 }
 
-/* A gigabyte leaf: all but the page goes on, by smaller leaves. */
+/* A guest is refused that page alone, and its VMM can tell it why. */
+TEST_F(poison, guest)
+{
+	volatile char *bad = self->p + 3 * BLOCK + 5 * PAGE;
+	struct machine m;
+	int i;
+
+	ASSERT_EQ(0, machine_start(&m, self->p, SIZE));
+	bad[-PAGE] = 33;
+	bad[PAGE] = 44;
+	EXPECT_EQ(0, machine_touch(&m, READ, bad));
+	if (!sigsetjmp(back, 1))
+		fail_phys(phys_of(self->fd, 3 * BLOCK + 5 * PAGE));
+	machine_expect_refused(_metadata, &m, bad);
+	machine_expect_served(_metadata, &m, bad - PAGE, 33);
+	machine_expect_served(_metadata, &m, bad + PAGE, 44);
+	for (i = 0; i < BLOCKS; i++)
+		machine_expect_served(_metadata, &m, self->p + i * BLOCK, i + 1);
+}
+
+/* That is as it is for memory with struct pages. */
+TEST(memfd_of_a_guest)
+{
+	struct sigaction action = { .sa_sigaction = on_bus, .sa_flags = SA_SIGINFO };
+	int fd = memfd_create("memory", 0);
+	struct machine m;
+	volatile char *p;
+
+	sigaction(SIGBUS, &action, NULL);
+	ASSERT_EQ(0, ftruncate(fd, 3 * PAGE));
+	p = mmap(NULL, 3 * PAGE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, p);
+	ASSERT_EQ(0, machine_start(&m, p, 3 * PAGE));
+	p[0] = 33;
+	p[PAGE] = 44;
+	p[2 * PAGE] = 55;
+	EXPECT_EQ(0, machine_touch(&m, READ, p + PAGE));
+	if (!sigsetjmp(back, 1))
+		ASSERT_EQ(0, madvise((void *)(p + PAGE), PAGE, MADV_HWPOISON));
+	machine_expect_refused(_metadata, &m, p + PAGE);
+	machine_expect_served(_metadata, &m, p, 33);
+	machine_expect_served(_metadata, &m, p + 2 * PAGE, 55);
+}
+
+/* A futex in the page is EFAULT, as one in memory that is not there. */
+TEST_F(poison, futex)
+{
+	volatile char *bad = self->p + 3 * BLOCK;
+
+	if (!sigsetjmp(back, 1))
+		fail_phys(phys_of(self->fd, 3 * BLOCK));
+	EXPECT_EQ(-1, syscall(SYS_futex, bad, FUTEX_LOCK_PI_PRIVATE, 0, NULL));
+	EXPECT_EQ(EFAULT, errno);
+}
+
+static long number_in(const char *path)
+{
+	FILE *f = fopen(path, "r");
+	long n = -1;
+
+	if (f) {
+		if (fscanf(f, "%ld", &n) != 1)
+			n = -1;
+		fclose(f);
+	}
+	return n;
+}
+
+/* A gigabyte leaf: all but the page goes on, by smaller leaves, in a guest too. */
 TEST(gigabyte)
 {
 	struct sigaction action = { .sa_sigaction = on_bus, .sa_flags = SA_SIGINFO };
 	unsigned long giant = 512 * BLOCK;
+	struct machine m;
 	volatile char *p;
 	int fd;
 
@@ -227,12 +423,20 @@ TEST(gigabyte)
 	ASSERT_NE(MAP_FAILED, p);
 	p[giant - 1] = 55;
 	p[100 * BLOCK] = 66;
+	ASSERT_EQ(0, machine_start(&m, p, giant));
+	EXPECT_EQ(0, machine_touch(&m, READ, p));
+	EXPECT_EQ(1, number_in("/sys/kernel/debug/kvm/pages_1g"));
 	if (!sigsetjmp(back, 1))
 		fail_phys(phys_of(fd, 100 * BLOCK + PAGE));
 	EXPECT_EQ((void *)(p + 100 * BLOCK + PAGE), bus.si_addr);
 	EXPECT_EQ(BUS_MCEERR_AR, touch(p + 100 * BLOCK + PAGE));
 	EXPECT_EQ(55, p[giant - 1]);
 	EXPECT_EQ(66, p[100 * BLOCK]);
+	machine_expect_refused(_metadata, &m, p + 100 * BLOCK + PAGE);
+	machine_expect_served(_metadata, &m, p + 100 * BLOCK, 66);
+	machine_expect_served(_metadata, &m, p + 100 * BLOCK + 2 * PAGE, 0);
+	machine_expect_served(_metadata, &m, p + giant - 1, 55);
+	EXPECT_EQ(0, number_in("/sys/kernel/debug/kvm/pages_1g"));
 	close(fd);
 	unlink("giant");
 }

@@ -22,13 +22,13 @@ MACHINE = dict(nodes=2, mem="3G", append="guestmemfs=1:1G", expect=[ERROR])
 
 @pytest.fixture(scope="module")
 def results(shared_vm):
-    # The gigabyte first, while there is one.
+    # The gigabyte first, while there is one. A processor with virtualization, for guests.
     return shared_vm("""
     mount_node 1
     export GMFS_DIR=/mnt/node1
     poison -t gigabyte || true
     poison -T gigabyte || true
-    """, boots=1, **MACHINE).out
+    """, boots=1, options=["--nested"], **MACHINE).out
 
 
 @pytest.mark.parametrize("case", CASES)
