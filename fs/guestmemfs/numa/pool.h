@@ -163,6 +163,12 @@ extern struct list_head gmpool_list;
 
 /* In reserve.c */
 bool gmpool_start_afresh(void);
+struct gmpool *gmpool_add_pool(int nid, u32 key);
+void gmpool_set_extents(struct gmpool *pool,
+			const struct gmpool_extent_ser *extents, u32 nr);
+
+/* In retrieve.c */
+void gmpool_retrieve_memory(nodemask_t *lost);
 
 /* In poison.c */
 int gmpool_add_poison(struct gmpool *pool, u64 page);

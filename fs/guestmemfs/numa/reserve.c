@@ -3,8 +3,8 @@
  * Taking the memory of pools out of memblock, early in boot.
  *
  * Two moments, both in mm_core_init_early(): first, before KHO allows anything
- * to be allocated beyond its scratch areas, what an earlier kernel handed over;
- * then what the command line asks for in addition. Memory that has left
+ * to be allocated beyond its scratch areas, what an earlier kernel handed over
+ * (retrieve.c); then what the command line asks for in addition. Memory that has left
  * memblock gets no struct pages. It stays in the direct map and in the resource
  * tree until seclude.c can change these.
  *
@@ -28,12 +28,11 @@
 #include <linux/string.h>
 #include <linux/topology.h>
 
-#include <asm/cpufeature.h>
 #include <asm/sections.h>
 #include <asm/setup.h>
 
 #include "cmdline.h"
-#include "format.h"
+#include "hugetlb.h"
 #include "layout.h"
 #include "pool.h"
 
@@ -66,7 +65,8 @@ static struct gmpool_extent_ser work[ARRAY_SIZE(left_over) + 1] __initdata;
 static u32 nr_pieces __initdata;
 static u32 nr_ranges __initdata;
 static nodemask_t with_memory __initdata;
-static nodemask_t lost __initdata;
+static u64 left[MAX_NUMNODES] __initdata;	/* see gmpool_count_left() */
+static nodemask_t lost __initdata;	/* a pool of which nothing could be retrieved */
 static nodemask_t wanted __initdata;	/* a new pool is to be made there */
 static unsigned int nr_cpus[MAX_NUMNODES] __initdata;	/* of nodes with memory */
 static unsigned int nr_cpus_elsewhere __initdata;	/* of others */
@@ -134,157 +134,6 @@ static int __init gmpool_kho_scratch_setup(char *s)
 }
 early_param("kho_scratch", gmpool_kho_scratch_setup);
 
-/* Sizes of huge pages on x86-64, and the default one until it is known. */
-enum huge_size {
-	HUGE_2M,
-	HUGE_1G,
-	HUGE_DEFAULT,
-	NR_HUGE_SIZES,
-	HUGE_INVALID = NR_HUGE_SIZES,
-};
-
-/**
- * struct huge_pages - what hugepages= asks for of one size
- * @given: a number is there, another one is ignored
- * @named: the size has been named by hugepagesz= or default_hugepagesz=
- * @all: pages on no particular node
- * @node: pages of each node
- */
-struct huge_pages {
-	bool given;
-	bool named;
-	u64 all;
-	u64 node[MAX_NUMNODES];
-};
-
-/**
- * struct huge_cma - what hugetlb_cma= asks for, of a node or of all
- * @bytes: size
- * @percent: share of what pools leave, if not 0
- */
-struct huge_cma {
-	u64 bytes;
-	u32 percent;
-};
-
-static struct huge_pages huge_pages[NR_HUGE_SIZES] __initdata;
-static enum huge_size huge_size __initdata = HUGE_DEFAULT;
-static enum huge_size huge_default __initdata = HUGE_2M;
-static bool huge_default_given __initdata;
-static bool huge_ignore_one __initdata;
-static struct huge_cma huge_cma_all __initdata;
-static struct huge_cma huge_cma[MAX_NUMNODES] __initdata;
-static bool huge_cma_by_node __initdata;
-
-/* hugetlb takes 1 GiB for no size, and hugetlb_cma= for nothing, without these. */
-static bool __init gmpool_has_gigantic_pages(void)
-{
-	return boot_cpu_has(X86_FEATURE_GBPAGES);
-}
-
-static enum huge_size __init gmpool_parse_huge_size(const char *s)
-{
-	u64 size = s ? memparse(s, NULL) : 0;
-
-	if (size == GMPOOL_GIANT_SIZE && gmpool_has_gigantic_pages())
-		return HUGE_1G;
-	return size == PMD_SIZE ? HUGE_2M : HUGE_INVALID;
-}
-
-/*
- * hugetlb parses these too, and says what is wrong with them. It does so after
- * pools are made, and allocates later still. See hugepages_setup() in hugetlb.c.
- */
-static int __init gmpool_hugepagesz_setup(char *s)
-{
-	enum huge_size size = gmpool_parse_huge_size(s);
-	bool again = size != HUGE_INVALID && huge_pages[size].named &&
-		     (!huge_default_given || size != huge_default ||
-		      huge_pages[size].given);
-
-	huge_ignore_one = size == HUGE_INVALID || again;
-	if (huge_ignore_one)
-		return 0;
-	huge_pages[size].named = true;
-	huge_size = size;
-	return 0;
-}
-early_param("hugepagesz", gmpool_hugepagesz_setup);
-
-static int __init gmpool_default_hugepagesz_setup(char *s)
-{
-	enum huge_size size = gmpool_parse_huge_size(s);
-
-	huge_ignore_one = huge_default_given || size == HUGE_INVALID;
-	if (huge_ignore_one)
-		return 0;
-	huge_default_given = true;
-	huge_default = size;
-	huge_pages[size].named = true;
-	huge_size = size;
-	return 0;
-}
-early_param("default_hugepagesz", gmpool_default_hugepagesz_setup);
-
-static int __init gmpool_hugepages_setup(char *s)
-{
-	struct huge_pages *pages = &huge_pages[huge_size];
-	unsigned long nid, nr;
-	int len;
-
-	if (!s || huge_ignore_one || pages->given) {
-		huge_ignore_one = false;
-		return 0;
-	}
-	pages->given = true;
-	while (sscanf(s, "%lu:%lu%n", &nid, &nr, &len) == 2) {
-		if (nid >= MAX_NUMNODES)
-			return 0;
-		pages->node[nid] = nr;
-		if (s[len] != ',')
-			return 0;
-		s += len + 1;
-	}
-	if (sscanf(s, "%lu%n", &nr, &len) == 1)
-		pages->all = nr;
-	return 0;
-}
-early_param("hugepages", gmpool_hugepages_setup);
-
-/* See cmdline_parse_hugetlb_cma(). */
-static int __init gmpool_hugetlb_cma_setup(char *s)
-{
-	struct huge_cma *cma;
-	unsigned long nid;
-	int len;
-	u64 nr;
-
-	while (s && *s) {
-		cma = &huge_cma_all;
-		huge_cma_by_node = false;
-		len = 0;
-		if (sscanf(s, "%lu:%n", &nid, &len) == 1 && len) {
-			if (nid >= MAX_NUMNODES)
-				return 0;
-			cma = &huge_cma[nid];
-			huge_cma_by_node = true;
-			s += len;
-		}
-		nr = memparse(s, &s);
-		/* hugetlb does not take that one. */
-		if (*s == '%' && nr > 100)
-			return 0;
-		cma->bytes = *s == '%' ? 0 : nr;
-		cma->percent = *s == '%' ? nr : 0;
-		s += *s == '%';
-		if (cma == &huge_cma_all || *s != ',')
-			return 0;
-		s++;
-	}
-	return 0;
-}
-early_param("hugetlb_cma", gmpool_hugetlb_cma_setup);
-
 static void __init gmpool_report_arg(void *ctx, const char *token, int len,
 				     enum gmpool_arg_error error)
 {
@@ -300,37 +149,6 @@ static void __init gmpool_report_arg(void *ctx, const char *token, int len,
 bool gmpool_start_afresh(void)
 {
 	return fresh;
-}
-
-/*
- * How many pages of a range are memory of this kernel? @nid gets the node that
- * all of them are on, NUMA_NO_NODE if there is no one such.
- */
-static u64 __init gmpool_count_memory(u64 base, u64 size, int *nid)
-{
-	u64 start_pfn = PHYS_PFN(base);
-	u64 end_pfn = PHYS_PFN(base + size);
-	unsigned long start, end;
-	u64 covered = 0;
-	int i, node;
-
-	*nid = NUMA_NO_NODE;
-	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, &node) {
-		if (start >= end_pfn || end <= start_pfn)
-			continue;
-		*nid = !covered || *nid == node ? node : NUMA_NO_NODE;
-		covered += min_t(u64, end, end_pfn) - max_t(u64, start, start_pfn);
-	}
-	return covered;
-}
-
-/* Is all of a range memory of this kernel? @nid as for gmpool_count_memory(). */
-static bool __init gmpool_is_memory(u64 base, u64 size, int *nid)
-{
-	if (gmpool_count_memory(base, size, nid) == PHYS_PFN(size))
-		return true;
-	*nid = NUMA_NO_NODE;
-	return false;
 }
 
 /* Bytes of memory on a node, below an address. */
@@ -374,7 +192,16 @@ struct gmpool *gmpool_find(int nid)
 	return failed;
 }
 
-static struct gmpool *__init gmpool_add_pool(int nid, u32 key)
+/**
+ * gmpool_add_pool - make a pool and put it into the list of all
+ * @nid: its node
+ * @key: number in the name of the KHO subtree it came from, or GMPOOL_NO_KEY
+ *
+ * Context: early boot.
+ *
+ * Return: the pool, with no memory; NULL if there is none to describe it.
+ */
+struct gmpool *__init gmpool_add_pool(int nid, u32 key)
 {
 	struct gmpool *pool, *next;
 
@@ -396,9 +223,16 @@ static struct gmpool *__init gmpool_add_pool(int nid, u32 key)
 	return pool;
 }
 
-static void __init gmpool_set_extents(struct gmpool *pool,
-				      const struct gmpool_extent_ser *extents,
-				      u32 nr)
+/**
+ * gmpool_set_extents - say where the memory of a pool is
+ * @pool: the pool
+ * @extents: by rising address, of whole blocks
+ * @nr: how many
+ *
+ * Context: early boot.
+ */
+void __init gmpool_set_extents(struct gmpool *pool,
+			       const struct gmpool_extent_ser *extents, u32 nr)
 {
 	u32 i;
 
@@ -412,236 +246,6 @@ static void __init gmpool_set_extents(struct gmpool *pool,
 	pool->nr_extents = nr;
 }
 
-/*
- * A range around what the walk of preserved memory has seen last, in which no
- * super block and no extent lies that could still be refused. KHO's tree has the
- * pages of an order by rising address: nearly all are compared with this alone.
- */
-static u64 gap_start __initdata;
-static u64 gap_end __initdata;
-
-/* Numbers of the pools whose super blocks KHO has preserved. */
-static nodemask_t blob_preserved __initdata;
-
-static void __init gmpool_narrow_gap(u64 phys, u64 base, u64 end)
-{
-	if (end <= phys)
-		gap_start = max(gap_start, end);
-	else
-		gap_end = min(gap_end, base);
-}
-
-/* Preserved memory, or a node of KHO's tree: which pools claim it as theirs? */
-static int __init gmpool_compare_preserved(phys_addr_t phys, u64 size,
-					   void *data)
-{
-	u64 end = phys + size;
-	struct gmpool *pool;
-	u32 i;
-
-	if (phys >= gap_start && end <= gap_end)
-		return 0;
-
-	gap_start = 0;
-	gap_end = U64_MAX;
-	list_for_each_entry(pool, &gmpool_list, list) {
-		if (phys <= pool->blob && end >= pool->blob + GMPOOL_BLOB_SIZE)
-			node_set(pool->key, blob_preserved);
-		gmpool_narrow_gap(phys, pool->blob,
-				  pool->blob + GMPOOL_BLOB_SIZE);
-
-		for (i = 0; i < pool->nr_extents; i++) {
-			const struct gmpool_extent *extent = &pool->extents[i];
-			u64 extent_end = extent->base + extent->size;
-
-			if (test_bit(i, pool->used_otherwise))
-				continue;
-			if (phys < extent_end && end > extent->base)
-				__set_bit(i, pool->used_otherwise);
-			else
-				gmpool_narrow_gap(phys, extent->base,
-						  extent_end);
-		}
-	}
-	return 0;
-}
-
-/*
- * What KHO has preserved is not in memblock yet, and it dies of a preserved page
- * that has no struct page. So look before anything is taken. And super blocks that
- * it has not preserved are overwritten as soon as memory is allocated.
- */
-static void __init gmpool_find_preserved(void)
-{
-	struct gmpool *pool;
-
-	gap_start = 0;
-	gap_end = 0;
-	nodes_clear(blob_preserved);
-	/* If it cannot be walked, nothing is preserved. */
-	kho_walk_preserved(gmpool_compare_preserved, NULL);
-	list_for_each_entry(pool, &gmpool_list, list) {
-		if (node_isset(pool->key, blob_preserved))
-			continue;
-		gmpool_fail(pool, "KHO has not preserved its super block");
-		pr_err("node %u: its pool cannot be handed on\n", pool->key);
-		pool->blob = 0;
-	}
-}
-
-/*
- * Is this memory that is still nobody's? Then take it. On a KHO boot only KHO's
- * scratch areas can be in use now, what it has preserved, and the super blocks of
- * pools.
- */
-static const char *__init
-gmpool_take_extent(const struct gmpool_extent_ser *extent)
-{
-	struct memblock_region *region;
-	u64 end = extent->base + extent->size;
-	struct gmpool *pool;
-	int nid;
-
-	if (!gmpool_is_memory(extent->base, extent->size, &nid))
-		return "is no memory of this kernel";
-	list_for_each_entry(pool, &gmpool_list, list)
-		if (pool->blob + GMPOOL_BLOB_SIZE > extent->base &&
-		    pool->blob < end)
-			return "holds the super block of a pool";
-	if (memblock_is_region_reserved(extent->base, extent->size))
-		return "is in use by this kernel";
-	for_each_mem_region(region) {
-		if (memblock_is_kho_scratch(region) && region->base < end &&
-		    region->base + region->size > extent->base)
-			return "overlaps scratch memory of KHO";
-	}
-	if (memblock_remove(extent->base, extent->size))
-		return "cannot be taken out of memory";
-	return NULL;
-}
-
-/* The node that all of a pool is on, or NUMA_NO_NODE. */
-static int __init gmpool_pool_node(const struct gmpool_super_ser *super)
-{
-	int nid = NUMA_NO_NODE, other;
-	u32 i;
-
-	for (i = 0; i < super->nr_extents; i++) {
-		if (!gmpool_is_memory(super->extents[i].base,
-				      super->extents[i].size, &other) ||
-		    (i && other != nid))
-			return NUMA_NO_NODE;
-		nid = other;
-	}
-	return nid;
-}
-
-static void __init gmpool_find_pool(u32 key, phys_addr_t blob, size_t size)
-{
-	const struct gmpool_super_ser *super;
-	struct gmpool *pool;
-	const char *error;
-	int nid;
-
-	if (size != GMPOOL_BLOB_SIZE || !IS_ALIGNED(blob, GMPOOL_BLOB_SIZE) ||
-	    !memblock_is_region_memory(blob, GMPOOL_BLOB_SIZE)) {
-		pr_err("node %u: handed-over super block at %pa of %zu bytes makes no sense: its pool is lost\n",
-		       key, &blob, size);
-		node_set(key, lost);
-		return;
-	}
-
-	super = gmpool_super_pick(phys_to_virt(blob), GMPOOL_GRANULARITY,
-				  &error);
-	if (!super) {
-		pr_err("node %u: handed-over super block and its copy are damaged (%s): its pool is lost\n",
-		       key, error);
-		node_set(key, lost);
-		return;
-	}
-
-	nid = gmpool_pool_node(super);
-	pool = gmpool_add_pool(nid == NUMA_NO_NODE ? (int)key : nid, key);
-	if (!pool) {
-		pr_err("node %u: no memory to describe its pool: it is lost\n",
-		       key);
-		node_set(key, lost);
-		return;
-	}
-	pool->blob = blob;
-	gmpool_set_extents(pool, super->extents, super->nr_extents);
-	if (error)
-		gmpool_fail(pool, "super block is damaged (%s)", error);
-	else if (nid == NUMA_NO_NODE)
-		gmpool_fail(pool, "its memory is not on one node");
-}
-
-static bool __init gmpool_overlap(const struct gmpool *a,
-				  const struct gmpool *b)
-{
-	u32 i, j;
-
-	for (i = 0; i < a->nr_extents; i++)
-		for (j = 0; j < b->nr_extents; j++)
-			if (a->extents[i].base <
-			    b->extents[j].base + b->extents[j].size &&
-			    b->extents[j].base <
-			    a->extents[i].base + a->extents[i].size)
-				return true;
-	return false;
-}
-
-/*
- * Two pools that claim the same memory: whose it is cannot be known, nor what
- * the other one had, so no new pool may stand in for either. And what was two
- * nodes may be one now: then the first pool there serves it.
- */
-static void __init gmpool_compare_pools(struct gmpool *a, struct gmpool *b)
-{
-	if (gmpool_overlap(a, b)) {
-		gmpool_fail(a, "the pool of node %u claims the same memory",
-			    b->key);
-		gmpool_fail(b, "the pool of node %u claims the same memory",
-			    a->key);
-		node_set(a->key, lost);
-		node_set(b->key, lost);
-	}
-	if (a->nid == b->nid && a->state != GMPOOL_FAILED)
-		gmpool_fail(b, "node %d has another pool", a->nid);
-}
-
-static void __init gmpool_take_pool(struct gmpool *pool)
-{
-	const char *error;
-	u32 i, taken = 0;
-	int nid;
-
-	for (i = 0; i < pool->nr_extents; i++) {
-		picked[taken].base = pool->extents[i].base;
-		picked[taken].size = pool->extents[i].size;
-		error = test_bit(i, pool->used_otherwise) ?
-			"has memory in it that KHO has preserved" :
-			gmpool_take_extent(&picked[taken]);
-		if (!error) {
-			taken++;
-			continue;
-		}
-		/* What this kernel cannot reach at all stays as it is. */
-		if (gmpool_count_memory(picked[taken].base, picked[taken].size,
-					&nid))
-			__set_bit(i, pool->used_otherwise);
-		pr_err("node %u: extent at %#llx of %llu bytes %s\n", pool->key,
-		       pool->extents[i].base, pool->extents[i].size, error);
-		gmpool_fail(pool, "its memory is not free");
-	}
-	/* What the kernel uses itself must not be taken away from it later. */
-	gmpool_set_extents(pool, picked, taken);
-
-	if (pool->nid != pool->key)
-		pr_notice("node %u of the kernel before is node %d now: its pool follows the memory\n",
-			  pool->key, pool->nid);
-}
-
 /**
  * guestmem_pool_retrieve_early - take over the memory of handed-over pools
  *
@@ -649,12 +253,6 @@ static void __init gmpool_take_pool(struct gmpool *pool)
  */
 void __init guestmem_pool_retrieve_early(void)
 {
-	struct gmpool *pool, *other;
-	char name[16];
-	phys_addr_t phys;
-	size_t size;
-	u32 key;
-
 	if (guestmemfs_param[0])
 		gmpool_parse_cmdline(guestmemfs_param, &cmdline,
 				     gmpool_report_arg, NULL);
@@ -662,23 +260,8 @@ void __init guestmem_pool_retrieve_early(void)
 	if (fresh)
 		pr_notice("guestmemfs=fresh: pools that were handed over are thrown away\n");
 
-	if (is_kdump_kernel() || !is_kho_boot() || fresh)
-		return;
-
-	for (key = 0; key < MAX_NUMNODES; key++) {
-		snprintf(name, sizeof(name), GMPOOL_SUBTREE_FMT, key);
-		if (!kho_retrieve_subtree(name, &phys, &size))
-			gmpool_find_pool(key, phys, size);
-	}
-
-	list_for_each_entry(pool, &gmpool_list, list) {
-		other = pool;
-		list_for_each_entry_continue(other, &gmpool_list, list)
-			gmpool_compare_pools(pool, other);
-	}
-	gmpool_find_preserved();
-	list_for_each_entry(pool, &gmpool_list, list)
-		gmpool_take_pool(pool);
+	if (!is_kdump_kernel() && is_kho_boot() && !fresh)
+		gmpool_retrieve_memory(&lost);
 }
 
 /*
@@ -965,99 +548,43 @@ static bool __init gmpool_reaches_above(int nid, int other)
 	return last > first;
 }
 
-/*
- * Bytes of node @other beside its pool, if the pool of @nid has @size bytes, and the
- * others what they are to have.
- */
-static u64 __init gmpool_left_on(int other, int nid, u64 size)
+/* Sets left, if the pool of @nid has @size bytes, and the others what they are to have. */
+static void __init gmpool_count_left(int nid, u64 size)
 {
-	u64 total = gmpool_node_size(other);
-	u64 taken;
+	u64 total, taken;
+	int other;
 
-	if (other == nid)
-		taken = size;
-	else
-		taken = node_isset(other, wanted) ? gmpool_asked_on(other) : 0;
-	return total - min(taken, total);
-}
-
-/* As good as all of a machine, and times GMPOOL_MAX_SCALE still within 64 bits. */
-#define HUGE_MOST	BIT_ULL(50)
-
-/* hugetlb_cma_reserve() rounds a share down, and takes no other broken size. */
-static u64 __init gmpool_cma_bytes(const struct huge_cma *cma, u64 left)
-{
-	if (cma->percent)
-		return round_down(mul_u64_u64_div_u64(left, cma->percent, 100),
-				  GMPOOL_GIANT_SIZE);
-	if (!IS_ALIGNED(cma->bytes, GMPOOL_GIANT_SIZE))
-		return 0;
-	return min(cma->bytes, HUGE_MOST);
+	for_each_node_mask(other, with_memory) {
+		total = gmpool_node_size(other);
+		if (other == nid)
+			taken = size;
+		else
+			taken = node_isset(other, wanted) ?
+				gmpool_asked_on(other) : 0;
+		left[other] = total - min(taken, total);
+	}
 }
 
 /*
- * Bytes that hugetlb_cma= will take of all nodes, if the pool of @nid has @size bytes.
- * A size for one node replaces that for all.
+ * What hugetlb will have of all nodes and of one, if the pool of @nid has @size
+ * bytes, and the others what they are to have.
  */
 static u64 __init gmpool_cma_of_all(int nid, u64 size)
 {
-	u64 bytes = 0, left = 0;
-	int other;
-
-	if (!IS_ENABLED(CONFIG_HUGETLBFS) || !IS_ENABLED(CONFIG_CMA) ||
-	    !gmpool_has_gigantic_pages())
-		return 0;
-	for_each_node_mask(other, with_memory) {
-		bytes += gmpool_cma_bytes(&huge_cma[other],
-					  gmpool_left_on(other, nid, size));
-		left += gmpool_left_on(other, nid, size);
-	}
-	if (!huge_cma_by_node)
-		bytes = gmpool_cma_bytes(&huge_cma_all, left);
-	return min(bytes, HUGE_MOST);
+	gmpool_count_left(nid, size);
+	return gmpool_hugetlb_cma(&with_memory, left);
 }
 
-/* Of that, those of node @nid. */
 static u64 __init gmpool_cma_on(int nid, u64 size)
 {
-	u64 all = gmpool_cma_of_all(nid, size);
-
-	if (all && huge_cma_by_node)
-		return gmpool_cma_bytes(&huge_cma[nid],
-					gmpool_left_on(nid, nid, size));
-	/* As equal as whole gigabytes can be, the first nodes first. */
-	return min(all, round_up(DIV_ROUND_UP_ULL(all, nodes_weight(with_memory)),
-				 GMPOOL_GIANT_SIZE));
+	gmpool_count_left(nid, size);
+	return gmpool_hugetlb_cma_on(nid, &with_memory, left);
 }
 
-/*
- * Bytes that hugepages= will take of a node: what is asked for there, and an equal
- * share of what is asked for anywhere. KHO does not count them.
- */
-static u64 __init gmpool_huge_page_bytes(int nid, u64 size)
+static u64 __init gmpool_huge_pages_on(int nid, u64 size)
 {
-	u64 cma = gmpool_cma_of_all(nid, size), bytes = 0, page, nr;
-	int i;
-
-	if (!IS_ENABLED(CONFIG_HUGETLBFS))
-		return 0;
-	for (i = 0; i < NR_HUGE_SIZES; i++) {
-		page = (i == HUGE_DEFAULT ? huge_default : i) == HUGE_1G ?
-		       GMPOOL_GIANT_SIZE : PMD_SIZE;
-		/* With hugetlb_cma= gigantic pages come from there, on all nodes. */
-		if (page == GMPOOL_GIANT_SIZE && cma)
-			continue;
-		nr = huge_pages[i].node[nid] +
-		     DIV_ROUND_UP_ULL(huge_pages[i].all, nodes_weight(with_memory));
-		bytes += min(nr, HUGE_MOST / page) * page;
-	}
-	return bytes;
-}
-
-/* Bytes that hugetlb will have of a node beside a pool of @size bytes. */
-static u64 __init gmpool_huge_bytes(int nid, u64 size)
-{
-	return gmpool_cma_on(nid, size) + gmpool_huge_page_bytes(nid, size);
+	gmpool_count_left(nid, size);
+	return gmpool_hugetlb_pages_on(nid, &with_memory, left);
 }
 
 /*
@@ -1075,8 +602,9 @@ static u64 __init gmpool_scratch_for_all(int nid, u64 size)
 
 	bytes += num_possible_cpus() * gmpool_unit_size() +
 		 gmpool_cma_of_all(nid, size);
+	gmpool_count_left(nid, size);
 	for_each_node_mask(other, with_memory)
-		bytes += gmpool_memmap_size(gmpool_left_on(other, nid, size));
+		bytes += gmpool_memmap_size(left[other]);
 	return scratch_global + gmpool_scratch_for(bytes);
 }
 
@@ -1094,7 +622,7 @@ static u64 __init gmpool_keep_on(int nid, u64 size)
 
 	return gmpool_layout_keep(gmpool_kernel_bytes_beside(nid, size),
 				  KEEP_NODE + scratch_node + for_all +
-				  gmpool_huge_page_bytes(nid, size),
+				  gmpool_huge_pages_on(nid, size),
 				  scratch_scale, GMPOOL_GRANULARITY);
 }
 
@@ -1269,7 +797,7 @@ static void __init gmpool_explain_refusal(int nid)
 	u64 size = round_down(asked, GMPOOL_GRANULARITY);
 	u64 allowed = gmpool_largest_pool(nid, size);
 	u64 keep = gmpool_keep_on(nid, GMPOOL_GRANULARITY);
-	u64 huge = gmpool_huge_bytes(nid, size);
+	u64 huge = gmpool_cma_on(nid, size) + gmpool_huge_pages_on(nid, size);
 
 	/* It was too large before others were refused. Smaller fits either way. */
 	if (size && allowed == size) {
@@ -1433,6 +961,9 @@ void __init guestmem_pool_reserve(void)
 	list_for_each_entry(pool, &gmpool_list, list) {
 		u64 size = pool->total_blocks << GMPOOL_BLOCK_SHIFT;
 
+		/* retrieve.c has said why. */
+		if (!pool->nr_extents)
+			continue;
 		pr_info("node %d: pool of %llu MiB in %u extent%s, from %#llx%s\n",
 			pool->nid, MIB(size), pool->nr_extents,
 			pool->nr_extents == 1 ? "" : "s", pool->extents[0].base,

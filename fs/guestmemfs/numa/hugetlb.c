@@ -1,0 +1,264 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What hugetlb will take of the nodes: hugepages= and hugetlb_cma=, read as
+ * mm/hugetlb.c and mm/hugetlb_cma.c read them. They are allocated after pools are
+ * made, from what pools leave.
+ */
+
+#include <linux/init.h>
+#include <linux/kernel.h>
+#include <linux/log2.h>
+#include <linux/math64.h>
+#include <linux/mm.h>
+#include <linux/string.h>
+
+#include <asm/cpufeature.h>
+
+#include "hugetlb.h"
+#include "layout.h"
+
+/* Sizes of huge pages on x86-64, and the default one until it is known. */
+enum huge_size {
+	HUGE_2M,
+	HUGE_1G,
+	HUGE_DEFAULT,
+	NR_HUGE_SIZES,
+	HUGE_INVALID = NR_HUGE_SIZES,
+};
+
+/**
+ * struct huge_pages - what hugepages= asks for of one size
+ * @given: a number is there, another one is ignored
+ * @named: the size has been named by hugepagesz= or default_hugepagesz=
+ * @all: pages on no particular node
+ * @node: pages of each node
+ */
+struct huge_pages {
+	bool given;
+	bool named;
+	u64 all;
+	u64 node[MAX_NUMNODES];
+};
+
+/**
+ * struct huge_cma - what hugetlb_cma= asks for, of a node or of all
+ * @bytes: size
+ * @percent: share of what pools leave, if not 0
+ */
+struct huge_cma {
+	u64 bytes;
+	u32 percent;
+};
+
+static struct huge_pages huge_pages[NR_HUGE_SIZES] __initdata;
+static enum huge_size huge_size __initdata = HUGE_DEFAULT;
+static enum huge_size huge_default __initdata = HUGE_2M;
+static bool huge_default_given __initdata;
+static bool huge_ignore_one __initdata;
+static struct huge_cma huge_cma_all __initdata;
+static struct huge_cma huge_cma[MAX_NUMNODES] __initdata;
+static bool huge_cma_by_node __initdata;
+
+/* hugetlb takes 1 GiB for no size, and hugetlb_cma= for nothing, without these. */
+static bool __init gmpool_has_gigantic_pages(void)
+{
+	return boot_cpu_has(X86_FEATURE_GBPAGES);
+}
+
+static enum huge_size __init gmpool_parse_huge_size(const char *s)
+{
+	u64 size = s ? memparse(s, NULL) : 0;
+
+	if (size == GMPOOL_GIANT_SIZE && gmpool_has_gigantic_pages())
+		return HUGE_1G;
+	return size == PMD_SIZE ? HUGE_2M : HUGE_INVALID;
+}
+
+/*
+ * hugetlb parses these too, and says what is wrong with them. It does so after
+ * pools are made, and allocates later still. See hugepages_setup() in hugetlb.c.
+ */
+static int __init gmpool_hugepagesz_setup(char *s)
+{
+	enum huge_size size = gmpool_parse_huge_size(s);
+	bool again = size != HUGE_INVALID && huge_pages[size].named &&
+		     (!huge_default_given || size != huge_default ||
+		      huge_pages[size].given);
+
+	huge_ignore_one = size == HUGE_INVALID || again;
+	if (huge_ignore_one)
+		return 0;
+	huge_pages[size].named = true;
+	huge_size = size;
+	return 0;
+}
+early_param("hugepagesz", gmpool_hugepagesz_setup);
+
+static int __init gmpool_default_hugepagesz_setup(char *s)
+{
+	enum huge_size size = gmpool_parse_huge_size(s);
+
+	huge_ignore_one = huge_default_given || size == HUGE_INVALID;
+	if (huge_ignore_one)
+		return 0;
+	huge_default_given = true;
+	huge_default = size;
+	huge_pages[size].named = true;
+	huge_size = size;
+	return 0;
+}
+early_param("default_hugepagesz", gmpool_default_hugepagesz_setup);
+
+static int __init gmpool_hugepages_setup(char *s)
+{
+	struct huge_pages *pages = &huge_pages[huge_size];
+	unsigned long nid, nr;
+	int len;
+
+	if (!s || huge_ignore_one || pages->given) {
+		huge_ignore_one = false;
+		return 0;
+	}
+	pages->given = true;
+	while (sscanf(s, "%lu:%lu%n", &nid, &nr, &len) == 2) {
+		if (nid >= MAX_NUMNODES)
+			return 0;
+		pages->node[nid] = nr;
+		if (s[len] != ',')
+			return 0;
+		s += len + 1;
+	}
+	if (sscanf(s, "%lu%n", &nr, &len) == 1)
+		pages->all = nr;
+	return 0;
+}
+early_param("hugepages", gmpool_hugepages_setup);
+
+/* See cmdline_parse_hugetlb_cma(). */
+static int __init gmpool_hugetlb_cma_setup(char *s)
+{
+	struct huge_cma *cma;
+	unsigned long nid;
+	int len;
+	u64 nr;
+
+	while (s && *s) {
+		cma = &huge_cma_all;
+		huge_cma_by_node = false;
+		len = 0;
+		if (sscanf(s, "%lu:%n", &nid, &len) == 1 && len) {
+			if (nid >= MAX_NUMNODES)
+				return 0;
+			cma = &huge_cma[nid];
+			huge_cma_by_node = true;
+			s += len;
+		}
+		nr = memparse(s, &s);
+		/* hugetlb does not take that one. */
+		if (*s == '%' && nr > 100)
+			return 0;
+		cma->bytes = *s == '%' ? 0 : nr;
+		cma->percent = *s == '%' ? nr : 0;
+		s += *s == '%';
+		if (cma == &huge_cma_all || *s != ',')
+			return 0;
+		s++;
+	}
+	return 0;
+}
+early_param("hugetlb_cma", gmpool_hugetlb_cma_setup);
+
+/* As good as all of a machine, and times GMPOOL_MAX_SCALE still within 64 bits. */
+#define HUGE_MOST	BIT_ULL(50)
+
+/* hugetlb_cma_reserve() rounds a share down, and takes no other broken size. */
+static u64 __init gmpool_cma_bytes(const struct huge_cma *cma, u64 left)
+{
+	if (cma->percent)
+		return round_down(mul_u64_u64_div_u64(left, cma->percent, 100),
+				  GMPOOL_GIANT_SIZE);
+	if (!IS_ALIGNED(cma->bytes, GMPOOL_GIANT_SIZE))
+		return 0;
+	return min(cma->bytes, HUGE_MOST);
+}
+
+/**
+ * gmpool_hugetlb_cma - what hugetlb_cma= will take of all nodes
+ * @nodes: nodes with memory
+ * @left: bytes of each of them that no pool has
+ *
+ * A size for one node replaces that for all. See hugetlb_cma_reserve().
+ *
+ * Context: early boot.
+ *
+ * Return: bytes.
+ */
+u64 __init gmpool_hugetlb_cma(const nodemask_t *nodes, const u64 *left)
+{
+	u64 bytes = 0, all = 0;
+	int nid;
+
+	if (!IS_ENABLED(CONFIG_CMA) || !gmpool_has_gigantic_pages())
+		return 0;
+	for_each_node_mask(nid, *nodes) {
+		bytes += gmpool_cma_bytes(&huge_cma[nid], left[nid]);
+		all += left[nid];
+	}
+	if (!huge_cma_by_node)
+		bytes = gmpool_cma_bytes(&huge_cma_all, all);
+	return min(bytes, HUGE_MOST);
+}
+
+/**
+ * gmpool_hugetlb_cma_on - what hugetlb_cma= will take of a node
+ * @nid: the node
+ * @nodes: nodes with memory
+ * @left: bytes of each of them that no pool has
+ *
+ * Context: early boot.
+ *
+ * Return: bytes.
+ */
+u64 __init gmpool_hugetlb_cma_on(int nid, const nodemask_t *nodes,
+				 const u64 *left)
+{
+	u64 all = gmpool_hugetlb_cma(nodes, left);
+
+	if (all && huge_cma_by_node)
+		return gmpool_cma_bytes(&huge_cma[nid], left[nid]);
+	/* As equal as whole gigabytes can be, the first nodes first. */
+	return min(all, round_up(DIV_ROUND_UP_ULL(all, nodes_weight(*nodes)),
+				 GMPOOL_GIANT_SIZE));
+}
+
+/**
+ * gmpool_hugetlb_pages_on - what hugepages= will take of a node
+ * @nid: the node
+ * @nodes: nodes with memory
+ * @left: bytes of each of them that no pool has
+ *
+ * That is what is asked for there, and an equal share of what is asked for
+ * anywhere. KHO does not count it when it sizes its scratch areas.
+ *
+ * Context: early boot.
+ *
+ * Return: bytes.
+ */
+u64 __init gmpool_hugetlb_pages_on(int nid, const nodemask_t *nodes,
+				   const u64 *left)
+{
+	u64 cma = gmpool_hugetlb_cma(nodes, left), bytes = 0, page, nr;
+	int i;
+
+	for (i = 0; i < NR_HUGE_SIZES; i++) {
+		page = (i == HUGE_DEFAULT ? huge_default : i) == HUGE_1G ?
+		       GMPOOL_GIANT_SIZE : PMD_SIZE;
+		/* With hugetlb_cma= gigantic pages come from there, on all nodes. */
+		if (page == GMPOOL_GIANT_SIZE && cma)
+			continue;
+		nr = huge_pages[i].node[nid] +
+		     DIV_ROUND_UP_ULL(huge_pages[i].all, nodes_weight(*nodes));
+		bytes += min(nr, HUGE_MOST / page) * page;
+	}
+	return bytes;
+}

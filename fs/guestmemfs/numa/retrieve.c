@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Taking over the memory of pools that an earlier kernel has handed over: the part
+ * that comes before anything is allocated beyond KHO's scratch areas. Their metadata
+ * is for handover.c, once KHO can be asked for it.
+ *
+ * What was handed over is believed only so far as it agrees with the memory that there
+ * is, with what KHO has preserved, and with the other pools. A pool that does not is
+ * kept as it is and handed on.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/bitmap.h>
+#include <linux/init.h>
+#include <linux/kexec_handover.h>
+#include <linux/memblock.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+
+#include "format.h"
+#include "pool.h"
+
+static struct gmpool_extent_ser picked[GMPOOL_MAX_EXTENTS] __initdata;
+
+/*
+ * How many pages of a range are memory of this kernel? @nid gets the node that
+ * all of them are on, NUMA_NO_NODE if there is no one such.
+ */
+static u64 __init gmpool_count_memory(u64 base, u64 size, int *nid)
+{
+	u64 start_pfn = PHYS_PFN(base);
+	u64 end_pfn = PHYS_PFN(base + size);
+	unsigned long start, end;
+	u64 covered = 0;
+	int i, node;
+
+	*nid = NUMA_NO_NODE;
+	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, &node) {
+		if (start >= end_pfn || end <= start_pfn)
+			continue;
+		*nid = !covered || *nid == node ? node : NUMA_NO_NODE;
+		covered += min_t(u64, end, end_pfn) - max_t(u64, start, start_pfn);
+	}
+	return covered;
+}
+
+/* Is all of a range memory of this kernel? @nid as for gmpool_count_memory(). */
+static bool __init gmpool_is_memory(u64 base, u64 size, int *nid)
+{
+	if (gmpool_count_memory(base, size, nid) == PHYS_PFN(size))
+		return true;
+	*nid = NUMA_NO_NODE;
+	return false;
+}
+
+/*
+ * A range around what the walk of preserved memory has seen last, in which no
+ * super block and no extent lies that could still be refused. KHO's tree has the
+ * pages of an order by rising address: nearly all are compared with this alone.
+ */
+static u64 gap_start __initdata;
+static u64 gap_end __initdata;
+
+/* Numbers of the pools whose super blocks KHO has preserved. */
+static nodemask_t blob_preserved __initdata;
+
+static void __init gmpool_narrow_gap(u64 phys, u64 base, u64 end)
+{
+	if (end <= phys)
+		gap_start = max(gap_start, end);
+	else
+		gap_end = min(gap_end, base);
+}
+
+/* Preserved memory, or a node of KHO's tree: which pools claim it as theirs? */
+static int __init gmpool_compare_preserved(phys_addr_t phys, u64 size,
+					   void *data)
+{
+	u64 end = phys + size;
+	struct gmpool *pool;
+	u32 i;
+
+	if (phys >= gap_start && end <= gap_end)
+		return 0;
+
+	gap_start = 0;
+	gap_end = U64_MAX;
+	list_for_each_entry(pool, &gmpool_list, list) {
+		if (phys <= pool->blob && end >= pool->blob + GMPOOL_BLOB_SIZE)
+			node_set(pool->key, blob_preserved);
+		gmpool_narrow_gap(phys, pool->blob,
+				  pool->blob + GMPOOL_BLOB_SIZE);
+
+		for (i = 0; i < pool->nr_extents; i++) {
+			const struct gmpool_extent *extent = &pool->extents[i];
+			u64 extent_end = extent->base + extent->size;
+
+			if (test_bit(i, pool->used_otherwise))
+				continue;
+			if (phys < extent_end && end > extent->base)
+				__set_bit(i, pool->used_otherwise);
+			else
+				gmpool_narrow_gap(phys, extent->base,
+						  extent_end);
+		}
+	}
+	return 0;
+}
+
+/*
+ * What KHO has preserved is not in memblock yet, and it dies of a preserved page
+ * that has no struct page. So look before anything is taken. And super blocks that
+ * it has not preserved are overwritten as soon as memory is allocated.
+ */
+static void __init gmpool_find_preserved(void)
+{
+	struct gmpool *pool;
+
+	gap_start = 0;
+	gap_end = 0;
+	nodes_clear(blob_preserved);
+	/* If it cannot be walked, nothing is preserved. */
+	kho_walk_preserved(gmpool_compare_preserved, NULL);
+	list_for_each_entry(pool, &gmpool_list, list) {
+		if (node_isset(pool->key, blob_preserved))
+			continue;
+		gmpool_fail(pool, "KHO has not preserved its super block");
+		pr_err("node %u: its pool cannot be handed on\n", pool->key);
+		pool->blob = 0;
+	}
+}
+
+/*
+ * Is this memory that is still nobody's? Then take it. On a KHO boot only KHO's
+ * scratch areas can be in use now, what it has preserved, and the super blocks of
+ * pools.
+ */
+static const char *__init
+gmpool_take_extent(const struct gmpool_extent_ser *extent)
+{
+	struct memblock_region *region;
+	u64 end = extent->base + extent->size;
+	struct gmpool *pool;
+	int nid;
+
+	if (!gmpool_is_memory(extent->base, extent->size, &nid))
+		return "is no memory of this kernel";
+	list_for_each_entry(pool, &gmpool_list, list)
+		if (pool->blob + GMPOOL_BLOB_SIZE > extent->base &&
+		    pool->blob < end)
+			return "holds the super block of a pool";
+	if (memblock_is_region_reserved(extent->base, extent->size))
+		return "is in use by this kernel";
+	for_each_mem_region(region) {
+		if (memblock_is_kho_scratch(region) && region->base < end &&
+		    region->base + region->size > extent->base)
+			return "overlaps scratch memory of KHO";
+	}
+	if (memblock_remove(extent->base, extent->size))
+		return "cannot be taken out of memory";
+	return NULL;
+}
+
+/* The node that all of a pool is on, or NUMA_NO_NODE. */
+static int __init gmpool_pool_node(const struct gmpool_super_ser *super)
+{
+	int nid = NUMA_NO_NODE, other;
+	u32 i;
+
+	for (i = 0; i < super->nr_extents; i++) {
+		if (!gmpool_is_memory(super->extents[i].base,
+				      super->extents[i].size, &other) ||
+		    (i && other != nid))
+			return NUMA_NO_NODE;
+		nid = other;
+	}
+	return nid;
+}
+
+static void __init gmpool_find_pool(u32 key, phys_addr_t blob, size_t size,
+				    nodemask_t *lost)
+{
+	const struct gmpool_super_ser *super;
+	struct gmpool *pool;
+	const char *error;
+	int nid;
+
+	if (size != GMPOOL_BLOB_SIZE || !IS_ALIGNED(blob, GMPOOL_BLOB_SIZE) ||
+	    !memblock_is_region_memory(blob, GMPOOL_BLOB_SIZE)) {
+		pr_err("node %u: handed-over super block at %pa of %zu bytes makes no sense: its pool is lost\n",
+		       key, &blob, size);
+		node_set(key, *lost);
+		return;
+	}
+
+	super = gmpool_super_pick(phys_to_virt(blob), GMPOOL_GRANULARITY,
+				  &error);
+	if (!super) {
+		pr_err("node %u: handed-over super block and its copy are damaged (%s): its pool is lost\n",
+		       key, error);
+		node_set(key, *lost);
+		return;
+	}
+
+	nid = gmpool_pool_node(super);
+	pool = gmpool_add_pool(nid == NUMA_NO_NODE ? (int)key : nid, key);
+	if (!pool) {
+		pr_err("node %u: no memory to describe its pool: it is lost\n",
+		       key);
+		node_set(key, *lost);
+		return;
+	}
+	pool->blob = blob;
+	gmpool_set_extents(pool, super->extents, super->nr_extents);
+	if (error)
+		gmpool_fail(pool, "super block is damaged (%s)", error);
+	else if (nid == NUMA_NO_NODE)
+		gmpool_fail(pool, "its memory is not on one node");
+}
+
+static bool __init gmpool_overlap(const struct gmpool *a,
+				  const struct gmpool *b)
+{
+	u32 i, j;
+
+	for (i = 0; i < a->nr_extents; i++)
+		for (j = 0; j < b->nr_extents; j++)
+			if (a->extents[i].base <
+			    b->extents[j].base + b->extents[j].size &&
+			    b->extents[j].base <
+			    a->extents[i].base + a->extents[i].size)
+				return true;
+	return false;
+}
+
+/*
+ * Two pools that claim the same memory: whose it is cannot be known, nor what
+ * the other one had, so no new pool may stand in for either. And what was two
+ * nodes may be one now: then the first pool there serves it.
+ */
+static void __init gmpool_compare_pools(struct gmpool *a, struct gmpool *b,
+					nodemask_t *lost)
+{
+	if (gmpool_overlap(a, b)) {
+		gmpool_fail(a, "the pool of node %u claims the same memory",
+			    b->key);
+		gmpool_fail(b, "the pool of node %u claims the same memory",
+			    a->key);
+		node_set(a->key, *lost);
+		node_set(b->key, *lost);
+	}
+	if (a->nid == b->nid && a->state != GMPOOL_FAILED)
+		gmpool_fail(b, "node %d has another pool", a->nid);
+}
+
+static void __init gmpool_take_pool(struct gmpool *pool)
+{
+	const char *error;
+	u32 i, taken = 0;
+	int nid;
+
+	for (i = 0; i < pool->nr_extents; i++) {
+		picked[taken].base = pool->extents[i].base;
+		picked[taken].size = pool->extents[i].size;
+		error = test_bit(i, pool->used_otherwise) ?
+			"has memory in it that KHO has preserved" :
+			gmpool_take_extent(&picked[taken]);
+		if (!error) {
+			taken++;
+			continue;
+		}
+		/* What this kernel cannot reach at all stays as it is. */
+		if (gmpool_count_memory(picked[taken].base, picked[taken].size,
+					&nid))
+			__set_bit(i, pool->used_otherwise);
+		pr_err("node %u: extent at %#llx of %llu bytes %s\n", pool->key,
+		       pool->extents[i].base, pool->extents[i].size, error);
+		gmpool_fail(pool, "its memory is not free");
+	}
+	/* What the kernel uses itself must not be taken away from it later. */
+	gmpool_set_extents(pool, picked, taken);
+	if (!taken)
+		pr_err("node %u: no memory of its pool is left to this kernel\n",
+		       pool->key);
+
+	if (pool->nid != pool->key)
+		pr_notice("node %u of the kernel before is node %d now: its pool follows the memory\n",
+			  pool->key, pool->nid);
+}
+
+/**
+ * gmpool_retrieve_memory - take over the memory of handed-over pools
+ * @lost: gets the numbers of nodes whose pools are lost
+ *
+ * Context: early boot; memblock allocates from KHO's scratch areas alone.
+ */
+void __init gmpool_retrieve_memory(nodemask_t *lost)
+{
+	struct gmpool *pool, *other;
+	char name[16];
+	phys_addr_t phys;
+	size_t size;
+	u32 key;
+
+	for (key = 0; key < MAX_NUMNODES; key++) {
+		snprintf(name, sizeof(name), GMPOOL_SUBTREE_FMT, key);
+		if (!kho_retrieve_subtree(name, &phys, &size))
+			gmpool_find_pool(key, phys, size, lost);
+	}
+
+	list_for_each_entry(pool, &gmpool_list, list) {
+		other = pool;
+		list_for_each_entry_continue(other, &gmpool_list, list)
+			gmpool_compare_pools(pool, other, lost);
+	}
+	gmpool_find_preserved();
+	list_for_each_entry(pool, &gmpool_list, list)
+		gmpool_take_pool(pool);
+}
