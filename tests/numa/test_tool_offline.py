@@ -13,6 +13,7 @@ import resource
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import xml.etree.ElementTree
 
@@ -20,8 +21,8 @@ import jsonschema
 import pytest
 from conftest import TOP
 from sysroot import BLOCK, GIB, MACHINES, SETTINGS, Node, Tree
-from tool import (COMMANDS, DIFFERS, FAILED, MANUAL, NO_POOL, OK, SCHEMAS, SOURCE, USAGE, VALGRIND,
-                  WITH_JSON, build, call, parse_metrics, schema)
+from tool import (COMMANDS, DIFFERS, FAILED, MANUAL, NO_POOL, OK, SANITIZER_OPTIONS, SCHEMAS, SOURCE,
+                  USAGE, VALGRIND, WITH_JSON, build, call, parse_metrics, schema)
 
 pytestmark = pytest.mark.quick
 
@@ -1023,17 +1024,30 @@ def test_handover_usage(make, args):
     on(make(MACHINES["1"]()), "handover", *args, status=USAGE)
 
 
-# --- verify of processes ---
+# --- verify ---
 
-def process(tree, pid, cpus, maps):
-    """maps are lines of numa_maps; "rw-s" and the like before one are what maps says of it."""
-    permissions = [re.match("[r-][w-][x-][sp] ", line) for line in maps]
-    maps = [line[p.end():] if p else line for p, line in zip(permissions, maps)]
-    tree.put(f"proc/{pid}/status", f"Name:\tx\nCpus_allowed:\tff\nCpus_allowed_list:\t{cpus}\n")
-    tree.put(f"proc/{pid}/numa_maps", "".join(line + "\n" for line in maps))
-    tree.put(f"proc/{pid}/maps", "".join(
-        f"{line.split()[0]}-7fff {p.group() if p else 'rw-p '}00000000 00:01 9    /x\n"
-        for p, line in zip(permissions, maps)))
+def process(tree, pid, cpus, maps, threads=None, state="S"):
+    """maps are lines of numa_maps; "rw-s" and the like before one are what maps says of it.
+
+    A mapping of a file in a pool has "DEVICE:INODE " before it instead. threads: {tid: CPUs}
+    of the others.
+    """
+    of_maps, of_numa = [], []
+    for line in maps:
+        permissions, device, line = re.match(
+            "([r-][w-][x-][sp] )?([0-9a-f]+:[0-9a-f]+:[0-9]+ )?(.*)", line).groups()
+        path = re.search("file=(.*?)( |$)", line)
+        device, inode = (device or "00:01:9").strip().rsplit(":", 1)
+        of_numa.append(line)
+        of_maps.append(f"{line.split()[0]}-7fff {permissions or 'rw-p '}00000000 {device} {inode}"
+                       f"    {path.group(1) if path else '/x'}")
+    for tid, allowed in {pid: cpus, **(threads or {})}.items():
+        here = f"proc/{pid}/task/{tid}"
+        ended = state if tid == pid else "S"
+        tree.put(f"{here}/status", f"Name:\tx\nState:\t{ended} (x)\nCpus_allowed:\tff\n"
+                 f"Cpus_allowed_list:\t{allowed}\n")
+        for name, lines in ("numa_maps", of_numa), ("maps", of_maps):
+            tree.put(f"{here}/{name}", "" if ended == "Z" else "".join(l + "\n" for l in lines))
 
 
 ON_ONE = ["7f00 bind:1 anon=3 dirty=3 N1=3 kernelpagesize_kB=4",
@@ -1043,7 +1057,13 @@ ON_ONE = ["7f00 bind:1 anon=3 dirty=3 N1=3 kernelpagesize_kB=4",
 
 @pytest.mark.parametrize("cpus,maps,status", [
     ("2", ON_ONE, OK), ("2-3", ON_ONE, OK), ("2,3", ON_ONE, OK), ("1-2", ON_ONE, DIFFERS),
-    ("0-3", ON_ONE, DIFFERS), ("0", ON_ONE, DIFFERS), ("2", [], OK),
+    ("0-3", ON_ONE, DIFFERS), ("0", ON_ONE, DIFFERS),
+    # No process is without memory: it could not be seen.
+    ("2", [], FAILED),
+    # CPUs that are possible, but not there.
+    ("2-7", ON_ONE, OK), ("1-7", ON_ONE, DIFFERS), ("2,100-2000", ON_ONE, OK),
+    # None that is there.
+    ("4-7", ON_ONE, FAILED), ("", ON_ONE, FAILED),
     ("2", [*ON_ONE, "7f05 default anon=9 dirty=9 N0=2 N1=7"], DIFFERS),
     # A private page of a library is the process' own.
     ("2", [*ON_ONE, "7f05 default file=/lib/x.so anon=2 N0=2"], DIFFERS),
@@ -1057,7 +1077,171 @@ def test_verify_process(make, cpus, maps, status):
     tree = make(MACHINES["2"]())
     process(tree, 77, cpus, maps)
     done = on(tree, "verify", "77", status=status)
-    assert "process 77: " in done.out
+    assert "process 77: " in (done.err if status == FAILED else done.out)
+    assert ("unknown" in done.err) == (status == FAILED)
+
+
+@pytest.mark.parametrize("threads,status,said", [
+    ({78: "2", 79: "3"}, OK, "CPUs of 3 threads and memory, all on node 1"),
+    # Which of them is looked at first, the directory decides.
+    ({78: "2", 79: "0"}, DIFFERS, "CPUs [023-]+ of its thread 7[789] are of node [01], not of node"),
+    ({78: "1-2"}, DIFFERS, "CPUs 1-2 of its thread 78 are not of one node"),
+    ({78: "4-7"}, FAILED, ""),
+])
+def test_verify_threads(make, threads, status, said):
+    """All of them count, not the first alone."""
+    tree = make(MACHINES["2"]())
+    process(tree, 77, "2-3", ON_ONE, threads)
+    assert re.search(said, on(tree, "verify", "77", status=status).out)
+
+
+def test_verify_first_thread_ended(make):
+    """It shows no memory then, and has no CPUs; the others do."""
+    tree = make(MACHINES["2"]())
+    process(tree, 77, "0", ON_ONE, {78: "2"}, state="Z")
+    assert "memory, all on node 1" in on(tree, "verify", "77").out
+    process(tree, 77, "0", [*ON_ONE, "7f05 default anon=2 N0=2"], {78: "2"}, state="Z")
+    assert "2 pages are not on node 1" in on(tree, "verify", "77", status=DIFFERS).out
+    process(tree, 79, "2", ON_ONE, state="Z")
+    assert "unknown: it has ended" in on(tree, "verify", "79", status=FAILED).err
+
+
+@pytest.mark.parametrize("where", ["self", "77", "5"])
+def test_verify_pool_files(make, where):
+    """A guest's memory has no pages in numa_maps: its node is that of the mount."""
+    tree = make(MACHINES["2"]())
+    mounts = "".join(f"{40 + n} 29 0:{40 + n} / /run/guestmemfs/node{n} rw - guestmemfs none "
+                     f"rw,node={n}\n" for n in range(2))
+    # Also in another mount namespace than ours.
+    tree.put(f"proc/{where}/mountinfo", mounts)
+    guest = "rw-s 00:28:7 7f3c00000000 bind:0 file=/run/guestmemfs/node0/vm1"
+    process(tree, 77, "2", [*ON_ONE, guest])
+    done = on(tree, "verify", "77", status=DIFFERS)
+    assert done.out == ("process 77: it has memory of node 0, not of node 1: "
+                        "/run/guestmemfs/node0/vm1\n")
+    process(tree, 77, "2", [*ON_ONE, guest.replace("00:28", "00:29").replace("node0", "node1")])
+    on(tree, "verify", "77")
+    # What a tenant calls a file does not reach the terminal as it is.
+    process(tree, 77, "2", [*ON_ONE, guest.replace("vm1", "\x1b[2J\u009b1m")])
+    assert on(tree, "verify", "77", status=DIFFERS).out.endswith("/\\x1b[2J\\xc2\\x9b1m\n")
+
+
+@pytest.fixture(scope="session")
+def shim(tmp_path_factory):
+    """Has directories pass for nodes, see shim.c."""
+    library = str(tmp_path_factory.mktemp("shim") / "shim.so")
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library,
+                    os.path.join(TOP, "tests", "numa", "shim.c"), "-ldl"], check=True)
+    return library
+
+
+def shimmed(shim, tree, *args, env=None, **kwargs):
+    options = f"{SANITIZER_OPTIONS['ASAN_OPTIONS']}:verify_asan_link_order=0:detect_leaks=0"
+    return on(tree, *args, env={"LD_PRELOAD": shim, "ASAN_OPTIONS": options, **(env or {})}, **kwargs)
+
+
+def on_node(tree, path, nid):
+    """The file system of a path passes for that node. Environment for the shim."""
+    device = os.stat(path).st_dev
+    tree.put("proc/self/mountinfo", f"40 29 {os.major(device)}:{os.minor(device)} / {path} rw - "
+             f"guestmemfs none rw,node={nid}\n")
+    return {"SHIM_DEVICE": str(device)}
+
+
+def srat(*entries, revision=3):
+    """The firmware's table: ("cpu"|"x2apic"|"generic", domain[, enabled]) or
+    ("memory", domain, base, size)."""
+    table = b""
+    for kind, domain, *rest in entries:
+        enabled = rest[0] if rest and kind != "memory" else 1
+        if kind == "memory":
+            table += struct.pack("<BBIHQQIIQ", 1, 40, domain, 0, *rest, 0, 1, 0)
+        elif kind == "cpu":
+            table += struct.pack("<BBBBIB3sI", 0, 16, domain & 0xff, 0, enabled, 0,
+                                 (domain >> 8).to_bytes(3, "little"), 0)
+        elif kind == "x2apic":
+            table += struct.pack("<BBHIIIII", 2, 24, 0, domain, 0, enabled, 0, 0)
+        else:
+            table += struct.pack("<BBBBI16sII", 5, 32, 0, 0, domain, b"", enabled, 0)
+    return struct.pack("<4sIBB6s8sI4sI12s", b"SRAT", 48 + len(table), revision, 0, b"", b"", 0,
+                       b"", 0, b"") + table
+
+
+G = GIB
+PLAIN = (("cpu", 0), ("cpu", 1), ("memory", 0, 0, 4 * G), ("memory", 1, 4 * G, 8 * G))
+BY_FIRMWARE, BY_POOL = "all on node 1 as the firmware has it", "firmware says nothing of"
+
+
+@pytest.mark.parametrize("table,status,said", [
+    (srat(*PLAIN), OK, BY_FIRMWARE),
+    # The piece is in two ranges that touch, in any order.
+    (srat(*PLAIN[:3], ("memory", 1, 4 * G, 2 * G), ("memory", 1, 6 * G, 6 * G)), OK, BY_FIRMWARE),
+    (srat(*PLAIN[:3], ("memory", 1, 6 * G, 6 * G), ("memory", 1, 4 * G, 2 * G)), OK, BY_FIRMWARE),
+    (srat(*PLAIN[:3], ("memory", 1, 4 * G, 1 * G), ("memory", 0, 5 * G, 1 * G),
+          ("memory", 1, 6 * G, 6 * G)), DIFFERS, "not on node 1 as the firmware has it"),
+    (srat(("cpu", 0), ("cpu", 1), ("memory", 1, 0, 4 * G), ("memory", 0, 4 * G, 8 * G)), DIFFERS,
+     "not on node 1 as the firmware has it"),
+    # In the first revision there is nothing above 8 bits of a domain.
+    (srat(("cpu", 0), ("cpu", 1 | 0xabcd << 8), ("memory", 0xffffff00, 0, 4 * G),
+          ("memory", 0x12345601, 4 * G, 8 * G), revision=1), OK, BY_FIRMWARE),
+    (srat(("cpu", 0), ("cpu", 0x101), ("memory", 0, 0, 4 * G), ("memory", 0x101, 4 * G, 8 * G)), OK,
+     BY_FIRMWARE),
+    # At an initiator that is not enabled Linux leaves off: domain 7 is none of 0 and 1.
+    (srat(("cpu", 0), ("generic", 9, 0), ("cpu", 7), *PLAIN[2:]), OK, BY_FIRMWARE),
+    (srat(("cpu", 0), ("generic", 7, 1), *PLAIN[2:]), DIFFERS, "not on node 1"),
+    (srat(("x2apic", 0), ("x2apic", 7, 0), ("x2apic", 1), *PLAIN[2:]), OK, BY_FIRMWARE),
+    # A node that is none of the firmware's domains, as of CXL windows; memory in no range.
+    (srat(*PLAIN[:1], PLAIN[2]), OK, BY_POOL + " node 1"),
+    (srat(*PLAIN[:3]), OK, BY_POOL + " node 1"),
+    (srat(*PLAIN[:3], ("memory", 1, 4 * G, 3 * G)), OK, BY_POOL + " 4G of it"),
+    (srat(("cpu", 0), ("memory", 0, 0, 64 * G)), DIFFERS, "not on node 1 as the firmware has it"),
+    # There is no table; there is one that cannot be read.
+    (None, OK, BY_POOL + " node 1"),
+    (b"", FAILED, "unknown: where the firmware has it"),
+    (srat(*PLAIN)[:40], FAILED, "unknown: where the firmware has it"),
+    (b"JUNK" * 100, FAILED, "unknown: where the firmware has it"),
+])
+def test_verify_firmware(make, tmp_path, shim, table, status, said):
+    tree = make([Node(0, cpus="0-1", base=1 * G), Node(1, cpus="2-3", pool=6 * G, base=5 * G)])
+    if table is not None:
+        tree.put("sys/firmware/acpi/tables/SRAT", table)
+    file = tmp_path / "vm"
+    file.write_text("")
+    env = {**on_node(tree, tmp_path, 1), "SHIM_PIECES": f"0:{5 * G:x}:{4 * G:x}"}
+    assert said in shimmed(shim, tree, "verify", str(file), env=env, status=status).out
+
+
+def test_verify_made_up_nodes(make, tmp_path, shim):
+    """With numa=fake they are no domains of the firmware."""
+    file = tmp_path / "vm"
+    file.write_text("")
+    for line, status in (("quiet numa=fake=4", OK), ("numa=off", OK), ("numa=noacpi", OK),
+                         ("quiet", DIFFERS), ("quiet -- numa=fake=4", DIFFERS)):
+        tree = make([Node(0, cpus="0-1"), Node(1, cpus="2-3", pool=2 * G, base=2 * G)], cmdline=line)
+        tree.put("sys/firmware/acpi/tables/SRAT", srat(*PLAIN))
+        env = {**on_node(tree, tmp_path, 1), "SHIM_PIECES": f"0:{2 * G:x}:{BLOCK:x}"}
+        done = shimmed(shim, tree, "verify", str(file), env=env, status=status)
+        assert (BY_POOL in done.out) == (status == OK), done
+
+
+def test_verify_files(make, tmp_path, shim):
+    """What is no file is not opened; what is nowhere, or not to be seen, is not proven."""
+    tree = make([Node(0, cpus="0-1"), Node(1, cpus="2-3", pool=6 * G, base=5 * G)])
+    tree.put("sys/firmware/acpi/tables/SRAT", srat(*PLAIN))
+    env = on_node(tree, tmp_path, 1)
+    os.mkfifo(tmp_path / "fifo")
+    (tmp_path / "vm\x1b[2J").write_text("")
+    for name in "fifo", "tree0":
+        done = shimmed(shim, tree, "verify", str(tmp_path / name), env=env, status=FAILED)
+        assert "this is no file" in done.err
+    done = shimmed(shim, tree, "verify", str(tmp_path / "vm\x1b[2J"), env=env)
+    assert done.out.endswith("/vm\\x1b[2J: it has no memory yet\n")
+    env["SHIM_PIECES"] = f"0:{4 * G:x}:{BLOCK:x}"
+    done = shimmed(shim, tree, "verify", str(tmp_path / "vm\x1b[2J"), env=env, status=DIFFERS)
+    assert "nor in its pool" in done.out
+    tree.put("sys/fs/guestmemfs/node1/extents", "")
+    done = shimmed(shim, tree, "verify", str(tmp_path / "vm\x1b[2J"), env=env, status=FAILED)
+    assert "unknown: only root" in done.err
 
 
 def test_verify_usage(make):

@@ -3,221 +3,365 @@
  * gmfs-numa verify: proof that files and processes are on one node.
  *
  * Where a node's memory is, the firmware says in its SRAT: that does not depend on
- * what guestmemfs believes.
+ * what guestmemfs believes. What cannot be looked at is unknown, and never proven.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "gmfs-numa.h"
 
-struct affinity {
-	uint32_t domain;
-	struct range range;
-};
-
-/* What the firmware's table has. No affinities: it is missing, or not for us. */
-struct srat {
-	struct affinity *memory;
-	size_t nr;
-	uint32_t domains[1024];	/* by the number that Linux gives them */
-	size_t nr_domains;
-};
-
-#define SRAT_CPU	0
-#define SRAT_MEMORY	1
-#define SRAT_X2APIC	2
-#define SRAT_GENERIC	5
-
-static uint32_t get32(const unsigned char *p)
-{
-	return p[0] | p[1] << 8 | p[2] << 16 | (uint32_t)p[3] << 24;
-}
-
-static uint64_t get64(const unsigned char *p)
-{
-	return get32(p) | (uint64_t)get32(p + 4) << 32;
-}
-
-static void add_domain(struct srat *srat, uint32_t domain)
-{
-	size_t i;
-
-	for (i = 0; i < srat->nr_domains; i++)
-		if (srat->domains[i] == domain)
-			return;
-	if (srat->nr_domains < 1024)
-		srat->domains[srat->nr_domains++] = domain;
-}
-
-/* A device that can start accesses: its domain is one even if it has no memory. */
-static void read_initiator(struct srat *srat, const unsigned char *e)
-{
-	if (e[0] == SRAT_X2APIC && e[1] >= 24 && get32(e + 12) & 1)
-		add_domain(srat, get32(e + 4));
-	if (e[0] == SRAT_CPU && e[1] >= 16 && get32(e + 4) & 1)
-		add_domain(srat, e[2] | e[9] << 8 | e[10] << 16 | (uint32_t)e[11] << 24);
-	if (e[0] == SRAT_GENERIC && e[1] >= 32 && get32(e + 24) & 1)
-		add_domain(srat, get32(e + 4));
-}
-
-static void read_memory(struct srat *srat, const unsigned char *e)
-{
-	struct affinity *more;
-
-	if (e[0] != SRAT_MEMORY || e[1] < 40 || !(get32(e + 28) & 1))
-		return;
-	add_domain(srat, get32(e + 2));
-	more = xrealloc(srat->memory, (srat->nr + 1) * sizeof(*more));
-	more[srat->nr++] = (struct affinity){ get32(e + 2), { get64(e + 8), get64(e + 16) } };
-	srat->memory = more;
-}
-
-/* Call @fn for each entry that is whole: behind a header, each with type and length. */
-static void each_entry(struct srat *srat, const unsigned char *table, size_t size,
-		       void (*fn)(struct srat *srat, const unsigned char *e))
-{
-	size_t at;
-
-	for (at = 48; at + 2 <= size && table[at + 1] >= 2 && at + table[at + 1] <= size;
-	     at += table[at + 1])
-		fn(srat, table + at);
-}
+/* --- files --- */
 
 /*
- * Linux numbers domains in the order in which it sees them: those of CPUs and other
- * initiators first, then those of memory (acpi_numa_init()).
+ * Opens a regular file of a node, and nothing else: a FIFO waits, and devices can act,
+ * when they are opened. -1 with errno, which is 0 if it is no file.
  */
-static void read_srat(struct srat *srat)
+static int open_file(const char *path, int *nid)
 {
-	unsigned char *table;
-	size_t size;
+	int place = open(path, O_PATH | O_CLOEXEC), fd = -1, err;
+	struct stat st;
+	char *again;
 
-	memset(srat, 0, sizeof(*srat));
-	table = read_binary(&size, "/sys/firmware/acpi/tables/SRAT");
-	if (!table)
-		return;
-	each_entry(srat, table, size, read_initiator);
-	each_entry(srat, table, size, read_memory);
-	free(table);
+	if (place < 0)
+		return -1;
+	*nid = fd_node(place);
+	if (*nid >= 0 && !fstat(place, &st)) {
+		errno = 0;
+		again = xasprintf("/proc/self/fd/%d", place);
+		if (S_ISREG(st.st_mode))
+			fd = open(again, O_RDONLY | O_CLOEXEC);
+		free(again);
+	}
+	err = errno;
+	close(place);
+	errno = err;
+	return fd;
 }
 
-static bool within(const struct range *outer, uint64_t base, uint64_t size)
+struct file_proof {
+	const char *name;	/* as it can be shown */
+	const struct srat *srat;
+	int nid;
+	struct range *extents;	/* of the node's pool */
+	ssize_t nr_extents;
+	uint64_t bytes;
+	uint64_t silent;	/* bytes of which the firmware says nothing */
+};
+
+static int verify_piece(struct file_proof *proof, const struct piece *p)
 {
-	return base >= outer->base && size <= outer->size &&
-	       base - outer->base <= outer->size - size;
+	bool in_pool = ranges_cover(proof->extents, proof->nr_extents, p->phys, p->size);
+	enum srat_answer answer = SRAT_SILENT;
+
+	if (proof->srat)
+		answer = srat_where(proof->srat, proof->nid, p->phys, p->size);
+	proof->bytes += p->size;
+	if (answer == SRAT_SILENT)
+		proof->silent += p->size;
+	if (in_pool && answer != SRAT_ELSEWHERE)
+		return EX_OK;
+	printf("%s: offset %#jx: %#jx bytes at %#jx are not on node %d%s\n", proof->name,
+	       (uintmax_t)p->offset, (uintmax_t)p->size, (uintmax_t)p->phys, proof->nid,
+	       in_pool ? " as the firmware has it" : ", nor in its pool");
+	return EX_DIFFERS;
 }
 
-static bool srat_has(const struct srat *srat, int nid, uint64_t base, uint64_t size)
+/* Says how far the proof goes for a file of which no piece is elsewhere. */
+static void show_proof(const struct file_proof *proof, ssize_t nr)
 {
-	size_t i;
+	char *size = format_size(proof->bytes), *silent = format_size(proof->silent);
 
-	if ((size_t)nid >= srat->nr_domains)
-		return false;
-	for (i = 0; i < srat->nr; i++)
-		if (srat->memory[i].domain == srat->domains[nid] &&
-		    within(&srat->memory[i].range, base, size))
-			return true;
-	return false;
+	printf("%s: %s in %zd piece%s, all ", proof->name, size, nr, nr == 1 ? "" : "s");
+	if (!proof->silent)
+		printf("on node %d as the firmware has it\n", proof->nid);
+	else if (!proof->srat)
+		printf("in the pool of node %d; unknown: where the firmware has it\n", proof->nid);
+	else if (srat_knows_node(proof->srat, proof->nid))
+		printf("in the pool of node %d; the firmware says nothing of %s of it\n",
+		       proof->nid, silent);
+	else
+		printf("in the pool of node %d; the firmware says nothing of node %d\n",
+		       proof->nid, proof->nid);
+	free(silent);
+	free(size);
+}
+
+static int verify_pieces(struct file_proof *proof, int fd)
+{
+	int status = EX_OK, one;
+	struct piece *pieces;
+	ssize_t nr, i;
+
+	nr = file_pieces(fd, &pieces);
+	proof->nr_extents = node_extents(proof->nid, &proof->extents);
+	if (nr < 0)
+		status = EX_FAILED;
+	for (i = 0; i < nr; i++)
+		if (!pieces[i].known)
+			status = EX_FAILED;
+	if (status || (nr && proof->nr_extents < 0)) {
+		warning("%s: unknown: only root may know where its memory is", proof->name);
+		free(pieces);
+		return EX_FAILED;
+	}
+	for (i = 0; i < nr; i++) {
+		one = verify_piece(proof, &pieces[i]);
+		if (one > status)
+			status = one;
+	}
+	free(pieces);
+	if (!nr)
+		printf("%s: it has no memory yet\n", proof->name);
+	else if (!status)
+		show_proof(proof, nr);
+	return nr && !proof->srat ? EX_FAILED : status;
 }
 
 static int verify_file(const struct srat *srat, const char *path)
 {
-	struct range *extents;
-	struct piece *pieces;
-	ssize_t nr, nr_extents, i, j;
-	int nid, fd, status = EX_OK;
-	uint64_t bytes = 0;
-	bool in_pool;
-	char *size;
+	struct file_proof proof = { .srat = srat };
+	int fd = open_file(path, &proof.nid), status = EX_FAILED;
+	char *name = printable(path);
 
-	nid = path_node(path);
-	fd = nid < 0 ? -1 : open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		warning("%s: %s", path, path_node_error());
-		return EX_FAILED;
-	}
-	nr = file_pieces(fd, &pieces);
-	close(fd);
-	nr_extents = node_extents(nid, &extents);
-	if (nr < 0 || nr_extents < 0 || (nr && !pieces[0].known)) {
-		warning("%s: only root may know where its memory is", path);
-		return EX_FAILED;
-	}
-	for (i = 0; i < nr; i++) {
-		const struct piece *p = &pieces[i];
-
-		bytes += p->size;
-		for (j = 0, in_pool = false; j < nr_extents; j++)
-			in_pool |= within(&extents[j], p->phys, p->size);
-		if (in_pool && (!srat->nr || srat_has(srat, nid, p->phys, p->size)))
-			continue;
-		printf("%s: offset %#jx: %#jx bytes at %#jx are not on node %d%s\n", path,
-		       (uintmax_t)p->offset, (uintmax_t)p->size, (uintmax_t)p->phys, nid,
-		       in_pool ? " as the firmware has it" : ", nor in its pool");
-		status = EX_DIFFERS;
-	}
-	size = format_size(bytes);
-	if (!status)
-		printf("%s: %s in %zd piece%s, all on node %d%s\n", path, size, nr,
-		       nr == 1 ? "" : "s", nid,
-		       srat->nr ? " as the firmware has it" : " (the firmware's table cannot be read)");
-	free(size);
-	free(pieces);
-	free(extents);
+	proof.name = name;
+	if (fd >= 0)
+		status = verify_pieces(&proof, fd);
+	else
+		warning("%s: %s", name, errno ? path_node_error() : "this is no file");
+	if (fd >= 0)
+		close(fd);
+	free(proof.extents);
+	free(name);
 	return status;
 }
 
-static char *status_field(pid_t pid, const char *name)
-{
-	char *text = read_text("/proc/%d/status", pid);
-	char *at = text ? strstr(text, name) : NULL, *value = NULL;
+/* --- processes --- */
 
-	if (at)
-		value = xasprintf("%.*s", (int)strcspn(at + strlen(name), "\n"), at + strlen(name));
-	free(text);
-	return value;
-}
+struct mapping {
+	uint64_t start;
+	bool shared;		/* what the process writes is seen by others */
+	dev_t dev;
+	uint64_t ino;
+	const char *path;
+};
 
-static bool list_has(const char *list, unsigned int number)
+struct process {
+	pid_t pid;
+	int nid;		/* of its CPUs; -1 if they are not of one node */
+	char *cpus;		/* of the first thread */
+	size_t nr_threads;
+	char *maps;
+	struct mapping *mappings;	/* by rising address */
+	size_t nr_mappings;
+	char *numa_maps;
+	const char *unknown;	/* why it cannot be judged, if errno does not say */
+};
+
+/* Node of each CPU that is online, -1 of others. */
+struct cpu_nodes {
+	int *nid;
+	size_t nr;
+};
+
+#define NO_CPU		-1	/* none of them is online */
+#define NO_ONE_NODE	-2
+
+static void add_node_cpus(struct cpu_nodes *cpus, int nid)
 {
+	char *text = read_text("/sys/devices/system/node/node%d/cpulist", nid);
+	const char *list = text ? text : "";
 	unsigned int first, last;
 
-	while (next_range(&list, &first, &last))
-		if (number >= first && number <= last)
-			return true;
-	return false;
-}
-
-static bool list_within(const char *list, const char *outer)
-{
-	unsigned int first, last;
-
-	while (next_range(&list, &first, &last))
+	while (next_range(&list, &first, &last)) {
+		if (last >= cpus->nr) {
+			cpus->nid = xrealloc(cpus->nid, (last + 1) * sizeof(*cpus->nid));
+			while (cpus->nr <= last)
+				cpus->nid[cpus->nr++] = -1;
+		}
 		for (; first <= last; first++)
-			if (!list_has(outer, first))
-				return false;
-	return true;
+			cpus->nid[first] = nid;
+	}
+	free(text);
 }
 
-static int node_of_cpus(const char *cpus)
+static const struct cpu_nodes *cpu_nodes(void)
 {
-	char *of_node;
-	bool within_node;
-	int nid;
+	static struct cpu_nodes cpus;
+	char *path = xasprintf("%s/sys/devices/system/node", sysroot);
+	DIR *dir = cpus.nr ? NULL : opendir(path);
+	struct dirent *entry;
+	uint64_t nid;
 
-	for (nid = 0; nid < 1024; nid++) {
-		of_node = read_text("/sys/devices/system/node/node%d/cpulist", nid);
-		within_node = of_node && *of_node && list_within(cpus, of_node);
-		free(of_node);
-		if (within_node)
-			return nid;
+	free(path);
+	while (dir && (entry = readdir(dir)))
+		if (!strncmp(entry->d_name, "node", 4) && parse_number(entry->d_name + 4, &nid))
+			add_node_cpus(&cpus, nid);
+	if (dir)
+		closedir(dir);
+	return &cpus;
+}
+
+/* A mask can have CPUs that are not there: on these nothing runs. */
+static int node_of_cpus(const char *list)
+{
+	const struct cpu_nodes *cpus = cpu_nodes();
+	unsigned int first, last;
+	int nid = NO_CPU;
+
+	while (next_range(&list, &first, &last)) {
+		for (; first <= last && first < cpus->nr; first++) {
+			if (cpus->nid[first] < 0 || cpus->nid[first] == nid)
+				continue;
+			if (nid >= 0)
+				return NO_ONE_NODE;
+			nid = cpus->nid[first];
+		}
 	}
-	return -1;
+	return nid;
+}
+
+/* Calls @fn for each thread, until it does not return EX_OK; the worst that came. */
+static int each_thread(struct process *p, int (*fn)(struct process *p, pid_t tid))
+{
+	char *path = xasprintf("%s/proc/%d/task", sysroot, p->pid);
+	DIR *dir = opendir(path);
+	struct dirent *entry;
+	int status = EX_OK, one, err;
+	uint64_t tid;
+
+	free(path);
+	if (!dir)
+		return EX_FAILED;
+	while (status < EX_FAILED && (entry = readdir(dir))) {
+		if (!parse_number(entry->d_name, &tid))
+			continue;
+		one = fn(p, tid);
+		if (one > status)
+			status = one;
+	}
+	err = errno;
+	closedir(dir);
+	errno = err;
+	return status;
+}
+
+static char *field(const char *text, const char *name)
+{
+	const char *at = strstr(text, name);
+
+	at = at ? at + strlen(name) : "";
+	return xasprintf("%.*s", (int)strcspn(at, "\n"), at);
+}
+
+static int judge_thread(struct process *p, pid_t tid, const char *cpus)
+{
+	int nid = node_of_cpus(cpus);
+
+	if (nid == NO_CPU) {
+		p->unknown = "a thread has no CPU that is online";
+		return EX_FAILED;
+	}
+	if (nid == NO_ONE_NODE) {
+		if (tid == p->pid)
+			printf("process %d: its CPUs %s are not of one node\n", p->pid, cpus);
+		else
+			printf("process %d: the CPUs %s of its thread %d are not of one node\n",
+			       p->pid, cpus, tid);
+		return EX_DIFFERS;
+	}
+	if (p->nid >= 0 && nid != p->nid) {
+		printf("process %d: the CPUs %s of its thread %d are of node %d, not of node %d\n",
+		       p->pid, cpus, tid, nid, p->nid);
+		return EX_DIFFERS;
+	}
+	p->nid = nid;
+	return EX_OK;
+}
+
+/* Threads of one process are bound one by one, as libvirt does it with virtual CPUs. */
+static int verify_thread(struct process *p, pid_t tid)
+{
+	char *text = read_text("/proc/%d/task/%d/status", p->pid, tid), *state, *cpus;
+	int status = EX_OK;
+
+	if (!text)
+		/* Threads end. */
+		return errno == ENOENT || errno == ESRCH ? EX_OK : EX_FAILED;
+	state = field(text, "\nState:\t");
+	cpus = field(text, "\nCpus_allowed_list:\t");
+	free(text);
+	/* One that has ended, but for its number, runs nowhere. */
+	if (*state != 'Z' && *state != 'X') {
+		p->nr_threads++;
+		status = judge_thread(p, tid, cpus);
+		if (!p->cpus)
+			p->cpus = xstrdup(cpus);
+	}
+	free(state);
+	free(cpus);
+	return status;
+}
+
+/* All threads have the same memory, but one that has ended shows none. */
+static int read_maps(struct process *p, pid_t tid)
+{
+	if (p->maps && *p->maps)
+		return EX_OK;
+	free(p->maps);
+	free(p->numa_maps);
+	p->maps = read_text("/proc/%d/task/%d/maps", p->pid, tid);
+	p->numa_maps = p->maps ? read_text("/proc/%d/task/%d/numa_maps", p->pid, tid) : NULL;
+	if (p->numa_maps)
+		return EX_OK;
+	return errno == ENOENT || errno == ESRCH ? EX_OK : EX_FAILED;
+}
+
+static void parse_maps(struct process *p)
+{
+	char *line, *rest = p->maps;
+	unsigned int major_nr, minor_nr;
+	struct mapping m;
+	char perms[5];
+	int path;
+
+	while ((line = strsep(&rest, "\n"))) {
+		path = 0;
+		if (sscanf(line, "%jx-%*x %4s %*x %x:%x %ju %n", &m.start, perms, &major_nr,
+			   &minor_nr, &m.ino, &path) != 5 || !path)
+			continue;
+		m.shared = perms[1] == 'w' && perms[3] == 's';
+		m.dev = makedev(major_nr, minor_nr);
+		m.path = line + path;
+		p->mappings = xrealloc(p->mappings, (p->nr_mappings + 1) * sizeof(m));
+		p->mappings[p->nr_mappings++] = m;
+	}
+}
+
+static int compare_start(const void *key, const void *element)
+{
+	uint64_t start = *(const uint64_t *)key;
+	uint64_t other = ((const struct mapping *)element)->start;
+
+	return start < other ? -1 : start > other;
+}
+
+/* Is the mapping of a line of numa_maps one that the process can write for others? */
+static bool is_shared(const struct process *p, const char *line)
+{
+	uint64_t start = strtoull(line, NULL, 16);
+	const struct mapping *m = NULL;
+
+	if (p->nr_mappings)
+		m = bsearch(&start, p->mappings, p->nr_mappings, sizeof(*m), compare_start);
+	return m && m->shared;
 }
 
 /* The number behind a name in a line of numa_maps, or 0. */
@@ -228,78 +372,135 @@ static uint64_t maps_field(const char *line, const char *name)
 	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
-/* Is the mapping of a line of numa_maps one that the process can write for others? */
-static bool is_shared(const char *line, const char *maps)
-{
-	size_t len = strcspn(line, " ");
-	const char *at = maps;
-
-	/* Both start with the address. */
-	while (at && (strncmp(at, line, len) || at[len] != '-')) {
-		at = strchr(at, '\n');
-		at += !!at;
-	}
-	at = at ? strchr(at, ' ') : NULL;
-	return at && at[2] == 'w' && at[4] == 's';
-}
-
 /*
  * Pages of its own that a process has on other nodes for sure, of a line of numa_maps:
  * what it has written, or shares with others to be written. Files, programs and
  * libraries are there once for all, and wherever they were first wanted.
  */
-static uint64_t pages_elsewhere(const char *line, const char *maps, int nid)
+static uint64_t pages_elsewhere(const struct process *p, const char *line)
 {
 	uint64_t total = 0, elsewhere = 0, nr, own = maps_field(line, " anon=");
 	const char *at = line;
 	int n;
 
-	if (own < maps_field(line, " dirty=") && is_shared(line, maps))
+	if (own < maps_field(line, " dirty=") && is_shared(p, line))
 		own = maps_field(line, " dirty=");
 	while ((at = strstr(at, " N"))) {
 		if (sscanf(at, " N%d=%ju", &n, &nr) == 2) {
 			total += nr;
-			elsewhere += n == nid ? 0 : nr;
+			elsewhere += n == p->nid ? 0 : nr;
 		}
 		at += 2;
 	}
 	return elsewhere + own > total ? elsewhere + own - total : 0;
 }
 
-static int verify_process(pid_t pid)
+static int verify_pages(const struct process *p)
 {
-	char *cpus = status_field(pid, "Cpus_allowed_list:\t");
-	char *numa_maps = read_text("/proc/%d/numa_maps", pid);
-	char *maps = read_text("/proc/%d/maps", pid);
-	char *line, *rest = numa_maps;
-	int nid, status = EX_OK;
+	char *line, *rest = p->numa_maps, *shown;
+	int status = EX_OK;
 	uint64_t pages;
 
-	if (!cpus || !numa_maps || !maps) {
-		warning("process %d: %s", pid, errno == ENOENT ? "there is none" : strerror(errno));
-		free(cpus);
-		free(maps);
-		free(numa_maps);
-		return EX_FAILED;
-	}
-	nid = node_of_cpus(cpus);
-	if (nid < 0) {
-		printf("process %d: its CPUs %s are not of one node\n", pid, cpus);
-		status = EX_DIFFERS;
-	}
-	while (nid >= 0 && (line = strsep(&rest, "\n"))) {
-		pages = pages_elsewhere(line, maps, nid);
+	while ((line = strsep(&rest, "\n"))) {
+		pages = pages_elsewhere(p, line);
 		if (!pages)
 			continue;
-		printf("process %d: %ju pages are not on node %d: %s\n", pid, (uintmax_t)pages, nid,
-		       line);
+		shown = printable(line);
+		printf("process %d: %ju pages are not on node %d: %s\n", p->pid, (uintmax_t)pages,
+		       p->nid, shown);
+		free(shown);
 		status = EX_DIFFERS;
 	}
+	return status;
+}
+
+/* Is a file mapped once more before that mapping? */
+static bool seen_before(const struct process *p, size_t i)
+{
+	size_t j;
+
+	for (j = 0; j < i; j++)
+		if (p->mappings[j].dev == p->mappings[i].dev &&
+		    p->mappings[j].ino == p->mappings[i].ino)
+			return true;
+	return false;
+}
+
+/* Memory of pools has no pages in numa_maps: it is where the node of its mount is. */
+static int verify_pool_files(const struct process *p)
+{
+	const struct mapping *m = p->mappings;
+	int nid, status = EX_OK;
+	char *shown;
+	size_t i;
+
+	for (i = 0; i < p->nr_mappings; i++, m++) {
+		nid = m->ino ? pool_device_node(m->dev) : -1;
+		if (nid < 0 || nid == p->nid || seen_before(p, i))
+			continue;
+		shown = printable(m->path);
+		printf("process %d: it has memory of node %d, not of node %d: %s\n", p->pid, nid,
+		       p->nid, shown);
+		free(shown);
+		status = EX_DIFFERS;
+	}
+	return status;
+}
+
+static int verify_memory(struct process *p)
+{
+	int pages, files;
+
+	parse_maps(p);
+	pages = verify_pages(p);
+	files = verify_pool_files(p);
+	return pages > files ? pages : files;
+}
+
+/* What there is to be said if nothing is wrong. */
+static void show_process(const struct process *p)
+{
+	if (p->nr_threads == 1)
+		printf("process %d: CPUs %s and memory, all on node %d\n", p->pid, p->cpus, p->nid);
+	else
+		printf("process %d: CPUs of %zu threads and memory, all on node %d\n", p->pid,
+		       p->nr_threads, p->nid);
+}
+
+static int judge_process(struct process *p)
+{
+	int status = each_thread(p, verify_thread), memory = EX_OK;
+
+	if (status < EX_FAILED && each_thread(p, read_maps) >= EX_FAILED)
+		status = EX_FAILED;
+	if (status < EX_FAILED && !p->nr_threads)
+		p->unknown = "it has ended";
+	else if (status < EX_FAILED && (!p->maps || !*p->maps || !p->numa_maps))
+		p->unknown = "it shows no memory";
+	if (status >= EX_FAILED || p->unknown)
+		return EX_FAILED;
+	if (p->nid >= 0)
+		memory = verify_memory(p);
+	if (memory > status)
+		status = memory;
 	if (!status)
-		printf("process %d: CPUs %s and memory, all on node %d\n", pid, cpus, nid);
-	free(cpus);
-	free(maps);
-	free(numa_maps);
+		show_process(p);
+	return status;
+}
+
+static int verify_process(pid_t pid)
+{
+	struct process p = { .pid = pid, .nid = -1 };
+	int status = judge_process(&p);
+
+	if (status == EX_FAILED && !p.unknown)
+		p.unknown = errno == ENOENT ? "there is none" : strerror(errno);
+	if (status == EX_FAILED)
+		warning("process %d: unknown: %s", pid, p.unknown);
+	free(p.cpus);
+	free(p.maps);
+	free(p.mappings);
+	free(p.numa_maps);
 	return status;
 }
 
@@ -307,24 +508,25 @@ int cmd_verify(int argc, char **argv)
 {
 	static const struct argp argp = { NULL, NULL, "PATH|PID...",
 		"Prove for files that each block is on the node of the mount, and for processes that"
-		" their CPUs and their memory, but for shared programs and libraries, are on one"
-		" node. Exit status 1, and a list, if they are not.", NULL, NULL, NULL };
+		" the CPUs of all threads, the files of nodes that they have mapped and their other"
+		" memory, but for shared programs and libraries, are on one node. Exit status 1, and"
+		" a list, if they are not; 2 if something is unknown.", NULL, NULL, NULL };
 	int first, arg, one, status = EX_OK;
-	struct srat srat;
+	struct srat *srat;
 	uint64_t pid;
 
 	parse_args(&argp, argc, argv, &first, NULL);
 	if (first == argc)
 		fatal(EX_USAGE, "verify needs files or processes");
-	read_srat(&srat);
+	srat = srat_read();
 	for (arg = first; arg < argc; arg++) {
 		if (parse_number(argv[arg], &pid) && pid <= INT32_MAX)
 			one = verify_process(pid);
 		else
-			one = verify_file(&srat, argv[arg]);
+			one = verify_file(srat, argv[arg]);
 		if (one > status)
 			status = one;
 	}
-	free(srat.memory);
+	srat_free(srat);
 	return status;
 }

@@ -132,8 +132,12 @@ void *read_binary(size_t *size, const char *fmt, ...) __attribute__((format(prin
 uint64_t node_meminfo(int nid, const char *field);
 /* Writes to /sys/fs/guestmemfs/node<nid>/<name>: 0, or -errno. */
 int node_write(int nid, const char *name, const char *value);
+/* Is all of it in ranges, of which some may touch? */
+bool ranges_cover(const struct range *ranges, size_t nr, uint64_t base, uint64_t size);
 /* Physical ranges of a node's pool; needs CAP_SYS_ADMIN. -errno, or how many. */
 ssize_t node_extents(int nid, struct range **ranges);
+/* nid of the node that a file is on; -1 with errno: ENOTSUP if not guestmemfs. */
+int fd_node(int fd);
 /* nid of the node that a mounted path is on; -1 with errno: ENOTSUP if not guestmemfs. */
 int path_node(const char *path);
 /* What that says of errno. */
@@ -161,6 +165,8 @@ struct use {
  */
 size_t uses_read(bool open_too, struct use **uses, size_t *nr_mounts);
 void uses_free(struct use *uses, size_t nr);
+/* Node that is mounted from a device in any mount namespace, or -1. */
+int pool_device_node(dev_t dev);
 bool use_is_of(const struct use *use, const struct stat *st);
 bool sees_all_processes(void);
 /* Is a process gone, of this boot or of that with the given id, if not NULL? */
@@ -200,6 +206,23 @@ void tags_free(struct tags *tags);
 /* NULL leaves a tag as it is, "" removes it; the time is set. 0 or -errno. */
 int tags_write(const char *path, const char *owner, const char *vmm);
 
+/* --- srat.c: where the firmware has memory --- */
+
+enum srat_answer {
+	SRAT_HERE,		/* all of it is on the node */
+	SRAT_ELSEWHERE,		/* some of it is on another */
+	SRAT_SILENT,		/* the firmware does not say */
+};
+
+struct srat;
+
+/* NULL with errno if there is a table that cannot be read; a machine may have none. */
+struct srat *srat_read(void);
+void srat_free(struct srat *srat);
+/* Has the firmware memory on that node? */
+bool srat_knows_node(const struct srat *srat, int nid);
+enum srat_answer srat_where(const struct srat *srat, int nid, uint64_t base, uint64_t size);
+
 /* --- bootloader.c: the kernel's command line --- */
 
 enum boot_loader { LOADER_ANY, LOADER_GRUB, LOADER_SYSTEMD };
@@ -222,6 +245,11 @@ char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 /* "gmfs-numa: ..." on stderr; fatal() exits with status. */
 void warning(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void fatal(int status, const char *fmt, ...) __attribute__((noreturn, format(printf, 2, 3)));
+/*
+ * text for a terminal: control characters, and what is no UTF-8, are \xNN. Names of
+ * files and processes are what others made them. Freed by the caller.
+ */
+char *printable(const char *text);
 /* A decimal number and nothing else. */
 bool parse_number(const char *text, uint64_t *number);
 /* "80%": from 0 to 100. */

@@ -334,6 +334,27 @@ struct nodes *nodes_select(int argc, char **argv)
 	return nodes;
 }
 
+bool ranges_cover(const struct range *ranges, size_t nr, uint64_t base, uint64_t size)
+{
+	size_t i = 0;
+	uint64_t part;
+
+	while (size && i < nr) {
+		if (base < ranges[i].base || base - ranges[i].base >= ranges[i].size) {
+			i++;
+			continue;
+		}
+		part = ranges[i].size - (base - ranges[i].base);
+		if (part > size)
+			part = size;
+		base += part;
+		size -= part;
+		/* What touches it can be anywhere in the list. */
+		i = 0;
+	}
+	return !size;
+}
+
 ssize_t node_extents(int nid, struct range **ranges)
 {
 	char *text = read_text(SYSFS "/node%d/extents", nid);
@@ -385,30 +406,47 @@ struct libmnt_fs *mounts_next(struct libmnt_table *table, struct libmnt_iter *it
 	return NULL;
 }
 
-int path_node(const char *path)
+static int device_node(dev_t dev)
 {
-	struct libmnt_table *table;
-	struct libmnt_iter *iter;
+	struct libmnt_table *table = mounts_read();
+	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
 	struct libmnt_fs *fs;
-	struct statfs statfs_buf;
-	struct stat st;
 	int nid = -1;
 
-	if (statfs(path, &statfs_buf) || stat(path, &st))
-		return -1;
-	if (statfs_buf.f_type != GUESTMEMFS_MAGIC) {
-		errno = ENOTSUP;
-		return -1;
-	}
-	table = mounts_read();
-	iter = mnt_new_iter(MNT_ITER_FORWARD);
 	while ((fs = mounts_next(table, iter)))
-		if (mnt_fs_get_devno(fs) == st.st_dev)
+		if (mnt_fs_get_devno(fs) == dev)
 			nid = fs_node(fs);
 	mnt_free_iter(iter);
 	mnt_unref_table(table);
 	if (nid < 0)
 		errno = ENOENT;
+	return nid;
+}
+
+int fd_node(int fd)
+{
+	struct statfs statfs_buf;
+	struct stat st;
+
+	if (fstatfs(fd, &statfs_buf) || fstat(fd, &st))
+		return -1;
+	if (statfs_buf.f_type != GUESTMEMFS_MAGIC) {
+		errno = ENOTSUP;
+		return -1;
+	}
+	return device_node(st.st_dev);
+}
+
+int path_node(const char *path)
+{
+	int fd = open(path, O_PATH | O_CLOEXEC), nid, err;
+
+	if (fd < 0)
+		return -1;
+	nid = fd_node(fd);
+	err = errno;
+	close(fd);
+	errno = err;
 	return nid;
 }
 

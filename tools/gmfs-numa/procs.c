@@ -30,9 +30,10 @@ struct search {
 struct seen_mount {
 	int id;
 	dev_t dev;
+	int nid;
 };
 
-static void add_mount(struct search *search, int id, dev_t dev)
+static void add_mount(struct search *search, int id, dev_t dev, int nid)
 {
 	size_t i;
 
@@ -41,7 +42,7 @@ static void add_mount(struct search *search, int id, dev_t dev)
 			return;
 	search->mounts = xrealloc(search->mounts,
 				  (search->nr_mounts + 1) * sizeof(*search->mounts));
-	search->mounts[search->nr_mounts++] = (struct seen_mount){ .id = id, .dev = dev };
+	search->mounts[search->nr_mounts++] = (struct seen_mount){ id, dev, nid };
 }
 
 /* A process can be in a mount namespace that has a node which is not mounted here. */
@@ -49,12 +50,17 @@ static void find_mounts_of(struct search *search, const char *process)
 {
 	char *text = read_text("/proc/%s/mountinfo", process), *line, *rest = text;
 	unsigned int major_nr, minor_nr;
+	const char *options, *node;
 	int id;
 
-	while ((line = strsep(&rest, "\n")))
-		if (strstr(line, " - guestmemfs ") &&
-		    sscanf(line, "%d %*d %u:%u ", &id, &major_nr, &minor_nr) == 3)
-			add_mount(search, id, makedev(major_nr, minor_nr));
+	while ((line = strsep(&rest, "\n"))) {
+		options = strstr(line, " - guestmemfs ");
+		if (!options || sscanf(line, "%d %*d %u:%u ", &id, &major_nr, &minor_nr) != 3)
+			continue;
+		node = strstr(options, ",node=");
+		add_mount(search, id, makedev(major_nr, minor_nr),
+			  node ? atoi(node + strlen(",node=")) : -1);
+	}
 	free(text);
 }
 
@@ -81,6 +87,20 @@ static bool is_ours(const struct search *search, dev_t dev)
 		if (search->mounts[i].dev == dev)
 			return true;
 	return false;
+}
+
+int pool_device_node(dev_t dev)
+{
+	static struct search search;
+	size_t i;
+
+	/* Once for all: reading them is work on a host with many processes. */
+	if (!search.mounts)
+		find_mounts(&search);
+	for (i = 0; i < search.nr_mounts; i++)
+		if (search.mounts[i].dev == dev)
+			return search.mounts[i].nid;
+	return -1;
 }
 
 static bool is_deleted(const char *path)

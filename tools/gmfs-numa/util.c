@@ -84,6 +84,64 @@ void fatal(int status, const char *fmt, ...)
 	exit(status);
 }
 
+/* Bytes of the UTF-8 character that text starts with, or 0 if it is none. */
+static size_t utf8_length(const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+	size_t len, i;
+	uint32_t c;
+
+	if (*s < 0x80)
+		return 1;
+	len = *s >= 0xf0 ? 4 : *s >= 0xe0 ? 3 : 2;
+	c = *s & (0xff >> (len + 1));
+	if (*s < 0xc2 || *s > 0xf4)
+		return 0;
+	for (i = 1; i < len; i++) {
+		if ((s[i] & 0xc0) != 0x80)
+			return 0;
+		c = c << 6 | (s[i] & 0x3f);
+	}
+	/* Neither what is shorter otherwise, nor surrogates, nor what is beyond Unicode. */
+	if ((len == 3 && c < 0x800) || (len == 4 && (c < 0x10000 || c > 0x10ffff)) ||
+	    (c >= 0xd800 && c < 0xe000))
+		return 0;
+	return len;
+}
+
+/* Of ASCII, and those that begin with an escape sequence in one character (C1). */
+static bool is_control(const char *text)
+{
+	const unsigned char *s = (const unsigned char *)text;
+
+	return *s < 0x20 || *s == 0x7f || (*s == 0xc2 && s[1] >= 0x80 && s[1] < 0xa0);
+}
+
+static char *escape(const char *text, bool controls_too)
+{
+	char *escaped = xmalloc(4 * strlen(text) + 1), *to = escaped;
+	size_t len;
+
+	while (*text) {
+		len = utf8_length(text);
+		if (!len || (controls_too && is_control(text))) {
+			to += sprintf(to, "\\x%02x", (unsigned char)*text++);
+			/* The rest of a control character of two bytes is none by itself. */
+			continue;
+		}
+		memcpy(to, text, len);
+		to += len;
+		text += len;
+	}
+	*to = '\0';
+	return escaped;
+}
+
+char *printable(const char *text)
+{
+	return escape(text, true);
+}
+
 bool parse_number(const char *text, uint64_t *number)
 {
 	char *end;

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Preloaded below gmfs-numa: has a directory of any file system pass for a node, so that
+ * commands that need files of one can be tried without a kernel that has guestmemfs.
+ *
+ * SHIM_DEVICE   st_dev of the file systems that pass for nodes, with a comma between them
+ * SHIM_PIECES   offset:physical:size of each piece of all files, with a comma between them
+ * SHIM_POLICY   errno of set_mempolicy()
+ * SHIM_AFFINITY errno of sched_setaffinity()
+ */
+
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+
+#define GUESTMEMFS_MAGIC	0x474d4653
+
+static int is_node(int fd)
+{
+	const char *at = getenv("SHIM_DEVICE");
+	struct stat st;
+	char *end;
+
+	if (!at || fstat(fd, &st))
+		return 0;
+	for (; *at; at = *end ? end + 1 : end)
+		if (strtoull(at, &end, 10) == st.st_dev)
+			return 1;
+	return 0;
+}
+
+int fstatfs(int fd, struct statfs *buf)
+{
+	int (*real)(int, struct statfs *) = dlsym(RTLD_NEXT, "fstatfs");
+	int err = real(fd, buf);
+
+	if (!err && is_node(fd))
+		buf->f_type = GUESTMEMFS_MAGIC;
+	return err;
+}
+
+static int fill(struct fiemap *map, const char *pieces)
+{
+	unsigned long long offset, phys, size;
+	int len;
+
+	map->fm_mapped_extents = 0;
+	while (pieces && sscanf(pieces, "%llx:%llx:%llx%n", &offset, &phys, &size, &len) == 3) {
+		pieces += len + (pieces[len] == ',');
+		map->fm_extents[map->fm_mapped_extents++] = (struct fiemap_extent){
+			.fe_logical = offset, .fe_physical = phys, .fe_length = size,
+			.fe_flags = *pieces ? 0 : FIEMAP_EXTENT_LAST,
+		};
+	}
+	return 0;
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	int (*real)(int, unsigned long, void *) = dlsym(RTLD_NEXT, "ioctl");
+	va_list args;
+	void *arg;
+
+	va_start(args, request);
+	arg = va_arg(args, void *);
+	va_end(args);
+	if (request == FS_IOC_FIEMAP && is_node(fd))
+		return fill(arg, getenv("SHIM_PIECES"));
+	return real(fd, request, arg);
+}
+
+static int refused(const char *name)
+{
+	const char *value = getenv(name);
+
+	if (value)
+		errno = atoi(value);
+	return !!value;
+}
+
+long set_mempolicy(int mode, const unsigned long *mask, unsigned long max)
+{
+	long (*real)(int, const unsigned long *, unsigned long) = dlsym(RTLD_NEXT, "set_mempolicy");
+
+	return refused("SHIM_POLICY") ? -1 : real(mode, mask, max);
+}
+
+int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *cpus)
+{
+	int (*real)(pid_t, size_t, const cpu_set_t *) = dlsym(RTLD_NEXT, "sched_setaffinity");
+
+	return refused("SHIM_AFFINITY") ? -1 : real(pid, size, cpus);
+}
