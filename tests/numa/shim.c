@@ -5,8 +5,9 @@
  *
  * SHIM_DEVICE   st_dev of the file systems that pass for nodes, with a comma between them
  * SHIM_PIECES   offset:physical:size of each piece of all files, with a comma between them
- * SHIM_POLICY   errno of set_mempolicy()
- * SHIM_AFFINITY errno of sched_setaffinity()
+ * SHIM_POLICY   errno of set_mempolicy(), which does nothing
+ * SHIM_AFFINITY errno of sched_setaffinity(), which does nothing
+ * SHIM_LOG      if set, these two say what they were called with
  */
 
 #define _GNU_SOURCE
@@ -78,25 +79,28 @@ int ioctl(int fd, unsigned long request, ...)
 	return real(fd, request, arg);
 }
 
-static int refused(const char *name)
+/* The nodes and CPUs of a made-up tree are not those of this machine. */
+static int pretend(const char *name)
 {
 	const char *value = getenv(name);
 
-	if (value)
-		errno = atoi(value);
-	return !!value;
+	if (!value)
+		return 0;
+	errno = atoi(value);
+	return -1;
 }
 
 long set_mempolicy(int mode, const unsigned long *mask, unsigned long max)
 {
-	long (*real)(int, const unsigned long *, unsigned long) = dlsym(RTLD_NEXT, "set_mempolicy");
-
-	return refused("SHIM_POLICY") ? -1 : real(mode, mask, max);
+	if (getenv("SHIM_LOG"))
+		dprintf(2, "policy %d, nodes %#lx of %lu\n", mode, *mask, max);
+	return pretend("SHIM_POLICY");
 }
 
 int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *cpus)
 {
-	int (*real)(pid_t, size_t, const cpu_set_t *) = dlsym(RTLD_NEXT, "sched_setaffinity");
-
-	return refused("SHIM_AFFINITY") ? -1 : real(pid, size, cpus);
+	(void)pid;
+	if (getenv("SHIM_LOG"))
+		dprintf(2, "%d CPUs, first %#lx\n", CPU_COUNT_S(size, cpus), *(const long *)cpus);
+	return pretend("SHIM_AFFINITY");
 }

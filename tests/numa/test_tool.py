@@ -293,9 +293,10 @@ def test_run(run):
 
     # The command is on the node with its CPUs and what it allocates.
     t 0 run --node 1 --size 64M -- sh -c 'echo path={} size={size} twice={}{};
-        stat -c "blocks=%b mode=%a" {}; grep Cpus_allowed_list /proc/self/status; numactl --show'
-    has "$out" "^path=($at/node1/[^ ]*) size=67108864 twice=\1\1\$" 'substitution'
+        stat -Lc "blocks=%b mode=%a" {}; readlink {}; grep Cpus_allowed_list /proc/self/status; numactl --show'
+    has "$out" "^path=(/proc/self/fd/[0-9]+) size=67108864 twice=\1\1\$" 'substitution'
     has "$out" '^blocks=131072 mode=600$' 'the file, with all of its memory'
+    has "$out" "^$at/node1/run-[0-9]+\$" 'its name'
     has "$out" '^Cpus_allowed_list:.2-3$' 'CPUs'
     has "$out" '^policy: bind' 'policy'
     has "$out" '^membind: 1 $' 'memory'
@@ -304,7 +305,7 @@ def test_run(run):
     # By proof of the tool.
     t 0 run --node 1 --size 16M --name vm -- sh -c 'gmfs-numa verify $$ {} && gmfs-numa ls -rn -o file,owner,vmm'
     has "$out" '^process [0-9]*: CPUs 2-3 and memory, all on node 1$' 'verify of the process'
-    has "$out" "^$at/node1/vm: 16M in 1 piece, all on node 1 as" 'verify of the file'
+    has "$out" "^/proc/self/fd/[0-9]+: 16M in 1 piece, all on node 1 as" 'verify of the file'
     has "$out" "^$at/node1/vm pid:[0-9]+ sh\$" 'tags'
     numactl --cpunodebind=1 --membind=0 sleep 1000 &
     wrong=$!
@@ -318,16 +319,16 @@ def test_run(run):
     kill $wrong $spread
 
     # Which node.
-    t 0 run --size 300M -- sh -c 'echo {}'
+    t 0 run --size 300M -- readlink {}
     has "$out" "^$at/node1/" 'the one with room'
-    t 0 run --node auto --size 300M -- sh -c 'echo {}'
+    t 0 run --node auto --size 300M -- readlink {}
     has "$out" "^$at/node1/" 'auto'
-    t 0 run --near 2 --size 2M -- sh -c 'echo {}'
+    t 0 run --near 2 --size 2M -- readlink {}
     has "$out" "^$at/node1/" 'near a CPU'
-    t 0 run --near 0-1 --size 2M -- sh -c 'echo {}'
+    t 0 run --near 0-1 --size 2M -- readlink {}
     has "$out" "^$at/node0/" 'near others'
     # Farther, as there is no room.
-    t 0 run --near 0-1 --size 300M -- sh -c 'echo {}'
+    t 0 run --near 0-1 --size 300M -- readlink {}
     has "$out" "^$at/node1/" 'near, but there is no room'
     t 64 run --near 99 --size 2M -- true
     t 64 run --near nonsense --size 2M -- true
@@ -382,7 +383,7 @@ $at/node1:" 'files after all of this'
     has "$err" 'stays: File exists' 'a name that is taken'
     equal "$(stat -c %s $at/node0/stays)" 4194304 'size of the file that was there'
     t 0 mount --base /mnt/x 1
-    t 0 run --node 1 --size 2M --base /mnt/x -- echo {}
+    t 0 run --node 1 --size 2M --base /mnt/x -- readlink {}
     has "$out" '^/mnt/x/node1/' base
 
     # What QEMU is told.
@@ -395,7 +396,7 @@ EOF
     equal "$out" "<-cpu>
 <host>
 <-object>
-<memory-backend-file,id=guestmemfs,mem-path=$at/node1/v,,m,size=33554432,share=on,align=2M>
+<memory-backend-file,id=guestmemfs,mem-path=/proc/self/fd/100,size=33554432,share=on,align=2M>
 <-machine>
 <memory-backend=guestmemfs>
 <-m>
@@ -407,7 +408,7 @@ EOF
     as=$nobody
     t 2 run --node 1 --size 2M -- true
     chmod 1777 $at/node1
-    t 0 run --node 1 --size 2M -- sh -c 'stat -c %u {}'
+    t 0 run --node 1 --size 2M -- stat -Lc %u {}
     equal "$out" 65534 'owner of the file'
     # But not on what is reserved.
     as=
@@ -653,13 +654,13 @@ MACHINES = {
                       "dist=0,3,40;dist=1,3,35;dist=2,3,15",
              append="guestmemfs=0:256M,2:256M,3:256M"), r"""
     t 69 status 1
-    t 0 run --node 3 --size 4M -- sh -c 'grep Cpus_allowed_list /proc/self/status; numactl --show; echo {}'
+    t 0 run --node 3 --size 4M -- sh -c 'grep Cpus_allowed_list /proc/self/status; numactl --show; readlink {}'
     has "$err" 'node 3 has no CPUs: those of node 2 are the nearest' 'a message'
     has "$out" '^Cpus_allowed_list:.2-3$' 'the nearest CPUs'
     has "$out" '^membind: 3 $' 'memory of the node'
     has "$out" "^$at/node3/" 'file of the node'
     # Near CPUs of a node without memory.
-    t 0 run --near 1 --size 4M -- echo {}
+    t 0 run --near 1 --size 4M -- readlink {}
     has "$out" "^$at/node[02]/" 'near a node without memory'
     """),
     16: (dict(topology="node=0,cpus=0-1,mem=2G;" + ";".join(
@@ -667,7 +668,7 @@ MACHINES = {
         append="guestmemfs=" + ",".join(f"{n}:128M" for n in range(16))), r"""
     t 0 status -rn -o node 3-5,node12
     equal "$(echo $out)" '3 4 5 12' 'a list of nodes'
-    t 0 run --node 12 --size 4M -- echo {}
+    t 0 run --node 12 --size 4M -- readlink {}
     equal "$out" "$(echo "$out" | grep "^$at/node12/")" 'a file'
     """),
 }

@@ -6,12 +6,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <numa.h>
+#include <grp.h>
+#include <limits.h>
+#include <linux/capability.h>
+#include <numaif.h>
+#include <pwd.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -24,12 +30,35 @@ struct arguments {
 	const char *name;
 	const char *base;
 	const char *owner;
+	const char *user;
+	const char *group;
 	bool keep;
 	bool qemu;
 	uint64_t bytes;
 };
 
-static pid_t child;
+/* Who the command runs as, if not as who runs us. */
+struct identity {
+	bool changes;
+	uid_t uid;
+	gid_t gid;
+	char *name;		/* NULL if it has no entry, and thus no other groups */
+};
+
+/* The file of a guest: by descriptors, for who may write to the node may move names. */
+struct guest_file {
+	int dir;
+	int fd;
+	char *name;
+	char *path;		/* for people */
+	char *handle;		/* for the command: a path that is this file and no other */
+	struct stat st;
+};
+
+/* Out of the way of the descriptors that shell scripts use. */
+#define FIRST_FD	100
+
+static volatile pid_t child;
 
 static error_t parse(int key, char *arg, struct argp_state *state)
 {
@@ -56,7 +85,15 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->base = arg;
 		return 0;
 	case 'O':
+		if (strlen(arg) > 200)
+			argp_error(state, "'%s' is longer than 200 bytes", arg);
 		args->owner = arg;
+		return 0;
+	case 'u':
+		args->user = arg;
+		return 0;
+	case 'g':
+		args->group = arg;
 		return 0;
 	case 'k':
 		args->keep = true;
@@ -73,52 +110,38 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
-/* The node of a PCI device, a network or block device, or of a list of CPUs. */
-static int node_near(const char *what)
+/* Blocks that are reserved are for CAP_SYS_RESOURCE. */
+static bool may_use_reserve(void)
 {
-	static const char * const places[] = {
-		"/sys/bus/pci/devices/%s/numa_node", "/sys/class/net/%s/device/numa_node",
-		"/sys/class/block/%s/device/numa_node",
-	};
-	struct bitmask *cpus;
-	unsigned int cpu;
-	char *text;
-	size_t i;
-	int nid;
+	struct __user_cap_header_struct header = { .version = _LINUX_CAPABILITY_VERSION_3 };
+	struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3] = { };
 
-	for (i = 0; i < ARRAY_SIZE(places); i++) {
-		text = strchr(what, '/') ? NULL : read_text(places[i], what);
-		if (!text)
-			continue;
-		nid = atoi(text);
-		free(text);
-		if (nid < 0)
-			fatal(EX_FAILED, "%s is near no node in particular", what);
-		return nid;
-	}
-	cpus = strspn(what, "0123456789-,") == strlen(what) ? numa_parse_cpustring_all(what) : NULL;
-	if (!cpus)
-		fatal(EX_USAGE, "--near %s: it is neither a device nor a list of CPUs", what);
-	for (cpu = 0; cpu < cpus->size; cpu++)
-		if (numa_bitmask_isbitset(cpus, cpu))
-			break;
-	nid = numa_node_of_cpu(cpu);
-	numa_bitmask_free(cpus);
-	if (nid < 0)
-		fatal(EX_USAGE, "--near %s: there is no such CPU", what);
-	return nid;
+	return !syscall(SYS_capget, &header, data) &&
+	       data[CAP_TO_INDEX(CAP_SYS_RESOURCE)].effective & CAP_TO_MASK(CAP_SYS_RESOURCE);
 }
 
 static uint64_t free_bytes(const struct node *node)
 {
 	uint64_t blocks = node->free_blocks;
 
-	if (geteuid())
-		blocks -= node->reserved_blocks;
+	/* One is read after the other, and what is free changes. */
+	if (!may_use_reserve())
+		blocks -= node->reserved_blocks < blocks ? node->reserved_blocks : blocks;
 	return blocks * node->block_size;
 }
 
-/* The one with room that is nearest, or has most whole gibibytes. */
+/* Nearest first; then what has CPUs, for the guest's run there; then what has most room. */
+static bool is_better(const struct node *a, const struct node *b, int near)
+{
+	if (near >= 0 && node_distance(near, a->nid) != node_distance(near, b->nid))
+		return node_distance(near, a->nid) < node_distance(near, b->nid);
+	if (!*a->cpus != !*b->cpus)
+		return *a->cpus;
+	if (a->free_1g != b->free_1g)
+		return a->free_1g > b->free_1g;
+	return free_bytes(a) > free_bytes(b);
+}
+
 static const struct node *choose(const struct nodes *nodes, const struct arguments *args)
 {
 	int near = args->near ? node_near(args->near) : -1;
@@ -130,9 +153,7 @@ static const struct node *choose(const struct nodes *nodes, const struct argumen
 
 		if (strcmp(node->state, "active") || free_bytes(node) < args->bytes)
 			continue;
-		if (!best || (near >= 0 ? numa_distance(near, node->nid) <
-					  numa_distance(near, best->nid) :
-					  node->free_1g > best->free_1g))
+		if (!best || is_better(node, best, near))
 			best = node;
 	}
 	if (!best)
@@ -141,89 +162,254 @@ static const struct node *choose(const struct nodes *nodes, const struct argumen
 	return best;
 }
 
-/* Nearest node that has CPUs: itself, if it has some. */
-static int node_with_cpus(int nid)
-{
-	struct bitmask *cpus = numa_allocate_cpumask();
-	int best = -1, n;
+/* --- CPUs and memory --- */
 
-	for (n = 0; n <= numa_max_node(); n++) {
-		if (numa_node_to_cpus(n, cpus) || !numa_bitmask_weight(cpus))
-			continue;
-		if (best < 0 || numa_distance(nid, n) < numa_distance(nid, best))
-			best = n;
-	}
-	numa_free_cpumask(cpus);
-	return best;
+static void run_on_cpus_of(int nid)
+{
+	char *text = read_text("/sys/devices/system/node/node%d/cpulist", nid);
+	const char *list = text ? text : "";
+	unsigned int first, last, nr = 0;
+	cpu_set_t *cpus = NULL;
+
+	while (next_range(&list, &first, &last))
+		nr = last + 1 > nr ? last + 1 : nr;
+	cpus = CPU_ALLOC(nr);
+	if (!cpus)
+		fatal(EX_FAILED, "out of memory");
+	CPU_ZERO_S(CPU_ALLOC_SIZE(nr), cpus);
+	for (list = text ? text : ""; next_range(&list, &first, &last);)
+		for (; first <= last; first++)
+			CPU_SET_S(first, CPU_ALLOC_SIZE(nr), cpus);
+	if (sched_setaffinity(0, CPU_ALLOC_SIZE(nr), cpus))
+		fatal(EX_FAILED, "cannot run on the CPUs of node %d: %s", nid, strerror(errno));
+	CPU_FREE(cpus);
+	free(text);
 }
 
-/* What the command allocates beside the guest's memory comes from there, too. */
+static void take_memory_of(int nid, int policy)
+{
+	/* As many as parse_nodes() takes. */
+	unsigned long mask[1024 / (8 * sizeof(long))] = { };
+
+	mask[nid / (8 * sizeof(long))] |= 1UL << nid % (8 * sizeof(long));
+	/* The kernel takes one off. */
+	if (set_mempolicy(policy, mask, 1024 + 1))
+		fatal(EX_FAILED, "cannot take memory of node %d: %s", nid, strerror(errno));
+}
+
+/*
+ * What the command allocates beside the guest's memory comes from the node, too. This
+ * is done first: if it is not possible, nothing has happened.
+ */
 static void bind_to(const struct node *node)
 {
 	int cpus = node_with_cpus(node->nid);
-	struct bitmask *mask;
 
+	if (cpus < 0)
+		fatal(EX_FAILED, "which CPUs are near node %d is not known", node->nid);
 	if (cpus != node->nid)
 		warning("node %d has no CPUs: those of node %d are the nearest", node->nid, cpus);
-	if (numa_run_on_node(cpus))
-		fatal(EX_FAILED, "cannot run on the CPUs of node %d: %s", cpus, strerror(errno));
-	if (!node->kernel_total) {
-		warning("node %d has no memory but its pool: other memory comes from node %d",
-			node->nid, cpus);
-		numa_set_preferred(cpus);
+	run_on_cpus_of(cpus);
+	if (node->kernel_total) {
+		take_memory_of(node->nid, MPOL_BIND);
 		return;
 	}
-	mask = numa_allocate_nodemask();
-	numa_bitmask_setbit(mask, node->nid);
-	numa_set_bind_policy(1);
-	numa_set_membind(mask);
-	numa_free_nodemask(mask);
+	warning("node %d has no memory but its pool: other memory comes from node %d", node->nid,
+		cpus);
+	take_memory_of(cpus, MPOL_PREFERRED);
 }
 
-static char *make_file(const struct arguments *args, const struct node *node)
-{
-	char *name = args->name ? xstrdup(args->name) : xasprintf("run-%d", getpid());
-	char *dir = xasprintf("%s/node%d", args->base, node->nid);
-	char *path = xasprintf("%s/%s", dir, name), *largest, *owner;
-	uint64_t size = args->bytes;
-	int fd, err;
+/* --- who runs it --- */
 
-	if (path_node(dir) != node->nid)
+static struct identity find_identity(const struct arguments *args)
+{
+	struct identity who = { args->user || args->group, geteuid(), getegid(), NULL };
+	struct passwd *user = args->user ? getpwnam(args->user) : NULL;
+	struct group *group = args->group ? getgrnam(args->group) : NULL;
+	uint64_t number;
+
+	if (args->user && !user) {
+		if (!parse_number(args->user, &number) || number >= UINT32_MAX)
+			fatal(EX_USAGE, "--user %s: there is no such user", args->user);
+		who.uid = number;
+		user = getpwuid(who.uid);
+		if (!user && !args->group)
+			fatal(EX_USAGE, "--user %s: it has no entry: --group has to say the group",
+			      args->user);
+	}
+	if (user) {
+		who.uid = user->pw_uid;
+		who.gid = user->pw_gid;
+		who.name = xstrdup(user->pw_name);
+	}
+	if (group) {
+		who.gid = group->gr_gid;
+	} else if (args->group) {
+		if (!parse_number(args->group, &number) || number >= UINT32_MAX)
+			fatal(EX_USAGE, "--group %s: there is no such group", args->group);
+		who.gid = number;
+	}
+	return who;
+}
+
+/* In the child. False with errno. */
+static bool become(const struct identity *who)
+{
+	if (!who->changes)
+		return true;
+	if (who->name ? initgroups(who->name, who->gid) : setgroups(1, &who->gid))
+		return false;
+	return !setresgid(who->gid, who->gid, who->gid) && !setresuid(who->uid, who->uid, who->uid);
+}
+
+/* --- the file --- */
+
+/* Now, and not when the guest wants it; a signal may end this, and leaves nothing. */
+static void allocate(const struct guest_file *file, const struct arguments *args,
+		     const struct node *node)
+{
+	char *largest;
+	int err;
+
+	do {
+		err = fallocate(file->fd, 0, 0, args->bytes) ? errno : 0;
+	} while (err == EINTR);
+	if (!err)
+		return;
+	largest = format_size(node->largest_free_run * node->block_size);
+	fatal(EX_FAILED, "%s: %s: %s (longest free run of node %d: %s)", file->path, args->size,
+	      strerror(err), node->nid, largest);
+}
+
+static void open_directory(struct guest_file *file, const struct arguments *args,
+			   const struct node *node)
+{
+	char *dir = xasprintf("%s/node%d", args->base, node->nid);
+
+	file->name = args->name ? xstrdup(args->name) : xasprintf("run-%d", getpid());
+	file->path = xasprintf("%s/%s", dir, file->name);
+	file->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (file->dir < 0 || fd_node(file->dir) != node->nid)
 		fatal(EX_FAILED, "node %d is not mounted at %s: gmfs-numa mount %d", node->nid, dir,
 		      node->nid);
-	fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-	if (fd < 0)
-		fatal(EX_FAILED, "%s: %s", path, strerror(errno));
-	/* Now, and not when the guest wants it. */
-	err = posix_fallocate(fd, 0, size);
-	close(fd);
-	if (err) {
-		largest = format_size(node->largest_free_run * node->block_size);
-		unlink(path);
-		fatal(EX_FAILED, "%s: %s: %s (longest free run of node %d: %s)", path, args->size,
-		      strerror(err), node->nid, largest);
-	}
-	owner = args->owner ? xstrdup(args->owner) : xasprintf("pid:%d", getpid());
-	err = tags_write(path, owner, NULL);
-	if (err)
-		warning("%s: it has no tags: %s", path, strerror(-err));
-	free(owner);
+	/* Before all of its memory is zeroed for nothing. */
+	if (!faccessat(file->dir, file->name, F_OK, AT_SYMLINK_NOFOLLOW))
+		fatal(EX_FAILED, "%s: %s", file->path, strerror(EEXIST));
 	free(dir);
-	free(name);
-	return path;
 }
 
-static char *replace(const char *arg, const char *mark, const char *by)
+/* Without a name: it gets one when it is complete and says whose it is. */
+static void make_file(struct guest_file *file, const struct arguments *args,
+		      const struct node *node, const struct identity *who, const char *vmm)
 {
-	const char *at = strstr(arg, mark);
-	char *rest, *all;
+	char *owner = args->owner ? xstrdup(args->owner) : xasprintf("pid:%d", getpid());
+	int fd, err;
 
-	if (!at)
-		return xstrdup(arg);
-	rest = replace(at + strlen(mark), mark, by);
-	all = xasprintf("%.*s%s%s", (int)(at - arg), arg, by, rest);
-	free(rest);
-	return all;
+	fd = openat(file->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	if (fd < 0)
+		fatal(EX_FAILED, "%s: %s", file->path, strerror(errno));
+	file->fd = fcntl(fd, F_DUPFD_CLOEXEC, FIRST_FD);
+	if (file->fd < 0)
+		fatal(EX_FAILED, "%s: %s", file->path, strerror(errno));
+	close(fd);
+	file->handle = xasprintf("/proc/self/fd/%d", file->fd);
+	allocate(file, args, node);
+	err = tags_write_fd(file->fd, owner, vmm);
+	if (err)
+		fatal(EX_FAILED, "%s: it cannot be tagged: %s", file->path, strerror(-err));
+	if (who->changes && fchown(file->fd, who->uid, who->gid))
+		fatal(EX_FAILED, "%s: it cannot be given to the user: %s", file->path,
+		      strerror(errno));
+	free(owner);
+}
+
+static bool is_same(const struct guest_file *file, const struct stat *st)
+{
+	return file->st.st_dev == st->st_dev && file->st.st_ino == st->st_ino;
+}
+
+/*
+ * Gives it its name, by which it is opened once more: what a descriptor without one has
+ * opened is "(deleted)" in /proc for good.
+ */
+static void name_file(struct guest_file *file)
+{
+	struct stat st;
+	int fd;
+
+	if (linkat(AT_FDCWD, file->handle, file->dir, file->name, AT_SYMLINK_FOLLOW) ||
+	    fstat(file->fd, &file->st))
+		fatal(EX_FAILED, "%s: %s", file->path, strerror(errno));
+	fd = openat(file->dir, file->name, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	if (fd < 0 || fstat(fd, &st) || dup3(fd, file->fd, O_CLOEXEC) < 0)
+		fatal(EX_FAILED, "%s: %s", file->path, strerror(errno));
+	close(fd);
+	if (!is_same(file, &st))
+		fatal(EX_FAILED, "%s: somebody else has replaced it", file->path);
+}
+
+/*
+ * A write lease is given if nobody has the file open or mapped, in whatever namespace:
+ * a command that goes on in the background has it. @fd is a descriptor of its own.
+ */
+static int remove_unused(const struct guest_file *file, int fd)
+{
+	struct stat st;
+
+	if (fd < 0 || fstat(fd, &st))
+		return -errno;
+	if (!is_same(file, &st))
+		return -ESTALE;
+	/* Who opens it meanwhile is no reason to end. */
+	signal(SIGIO, SIG_IGN);
+	if (fcntl(fd, F_SETLEASE, F_WRLCK) || unlinkat(file->dir, file->name, 0))
+		return -errno;
+	return 0;
+}
+
+static void remove_file(const struct guest_file *file)
+{
+	int fd = openat(file->dir, file->name,
+			O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+	int err = remove_unused(file, fd);
+
+	if (err == -EAGAIN)
+		warning("%s stays: it is still in use; gmfs-numa reap finds it later", file->path);
+	else if (err == -ESTALE || err == -ENOENT || err == -ELOOP)
+		warning("%s is not the command's file any more, and is left alone", file->path);
+	else if (err)
+		warning("%s stays: whether it is in use is unknown: %s", file->path,
+			strerror(-err));
+	if (fd >= 0)
+		close(fd);
+}
+
+static void free_file(struct guest_file *file)
+{
+	close(file->dir);
+	free(file->name);
+	free(file->path);
+	free(file->handle);
+}
+
+/* --- the command --- */
+
+/* @arg with {} and {size} replaced, once: what they stand for is not looked into. */
+static char *expand(const char *arg, const char *handle, const char *size)
+{
+	char *all = xstrdup("");
+	const char *at;
+
+	while ((at = strchr(arg, '{'))) {
+		const char *by = !strncmp(at, "{}", 2) ? handle :
+				 !strncmp(at, "{size}", 6) ? size : NULL;
+		char *more = xasprintf("%s%.*s%s", all, (int)(at - arg), arg, by ? by : "{");
+
+		free(all);
+		all = more;
+		arg = at + (!by ? 1 : by == handle ? 2 : 6);
+	}
+	return join(all, "", arg);
 }
 
 static bool has_argument(char **argv, const char *name)
@@ -235,96 +421,186 @@ static bool has_argument(char **argv, const char *name)
 }
 
 /* The command with the file in it, and what QEMU wants to be told. */
-static char **make_command(const struct arguments *args, char **argv, const char *path)
+static char **make_command(const struct arguments *args, char **argv, const char *handle)
 {
 	const bool giant = args->bytes % (1ULL << 30) == 0;
 	char **command, *size = xasprintf("%ju", (uintmax_t)args->bytes);
 	size_t nr = 0, i;
-	char *one;
 
 	while (argv[nr])
 		nr++;
 	command = xcalloc(nr + 7, sizeof(*command));
-	for (i = 0; i < nr; i++) {
-		one = replace(argv[i], "{}", path);
-		command[i] = replace(one, "{size}", size);
-		free(one);
-	}
+	for (i = 0; i < nr; i++)
+		command[i] = expand(argv[i], handle, size);
 	if (args->qemu) {
-		/* A comma in a value of QEMU is doubled. */
-		one = replace(path, ",", ",,");
 		command[i++] = xstrdup("-object");
 		command[i++] = xasprintf("memory-backend-file,id=guestmemfs,mem-path=%s,size=%s,share=on,align=%s",
-					 one, size, giant ? "1G" : "2M");
+					 handle, size, giant ? "1G" : "2M");
 		command[i++] = xstrdup("-machine");
 		command[i++] = xstrdup("memory-backend=guestmemfs");
 		if (!has_argument(argv, "-m")) {
 			command[i++] = xstrdup("-m");
 			command[i++] = xasprintf("size=%juM", (uintmax_t)(args->bytes >> 20));
 		}
-		free(one);
 	}
 	free(size);
 	return command;
 }
 
-static void forward(int sig)
+static void free_command(char **command)
 {
-	if (child > 0)
-		kill(child, sig);
+	size_t i;
+
+	for (i = 0; command[i]; i++)
+		free(command[i]);
+	free(command);
 }
 
-static int wait_for(pid_t pid)
+/* What a terminal sends, it has sent to the command as well, if that is in our group. */
+static void forward(int sig, siginfo_t *info, void *context)
 {
+	int err = errno;
+
+	(void)context;
+	if (child > 0 && (info->si_code <= 0 || getpgid(child) != getpgrp()))
+		kill(child, sig);
+	errno = err;
+}
+
+static const int forwarded[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 };
+
+/* Blocks them, and has those forwarded that are not to be ignored, as by nohup(1). */
+static void take_signals(sigset_t *block, sigset_t *before)
+{
+	struct sigaction action = { .sa_sigaction = forward, .sa_flags = SA_SIGINFO }, old;
+	size_t i;
+
+	sigemptyset(block);
+	for (i = 0; i < ARRAY_SIZE(forwarded); i++)
+		sigaddset(block, forwarded[i]);
+	sigprocmask(SIG_BLOCK, block, before);
+	for (i = 0; i < ARRAY_SIZE(forwarded); i++)
+		if (!sigaction(forwarded[i], NULL, &old) && old.sa_handler != SIG_IGN)
+			sigaction(forwarded[i], &action, NULL);
+}
+
+static void give_signals_back(const sigset_t *before)
+{
+	struct sigaction old;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(forwarded); i++)
+		if (!sigaction(forwarded[i], NULL, &old) && old.sa_handler != SIG_IGN)
+			signal(forwarded[i], SIG_DFL);
+	sigprocmask(SIG_SETMASK, before, NULL);
+}
+
+/* In the child. Only what cannot be run is written to @failed, which exec closes. */
+static void execute(const struct guest_file *file, const struct identity *who, char **command,
+		    const sigset_t *before, int failed)
+{
+	int status = EX_FAILED;
+
+	give_signals_back(before);
+	if (!become(who)) {
+		warning("cannot become the user: %s", strerror(errno));
+	} else if (fcntl(file->fd, F_SETFD, 0)) {
+		warning("%s: %s", file->path, strerror(errno));
+	} else {
+		execvp(command[0], command);
+		status = errno == ENOENT ? 127 : 126;
+		warning("%s: %s", command[0], strerror(errno));
+	}
+	if (write(failed, "", 1) < 0)
+		status = EX_FAILED;
+	_exit(status);
+}
+
+/* Waits for the command, and sees that no signal goes to its number later. */
+static int wait_for_child(const sigset_t *block)
+{
+	siginfo_t info;
 	int status;
 
-	while (waitpid(pid, &status, 0) < 0)
+	while (waitid(P_PID, child, &info, WEXITED | WNOWAIT) < 0)
 		if (errno != EINTR)
 			fatal(EX_FAILED, "cannot wait for the command: %s", strerror(errno));
+	sigprocmask(SIG_BLOCK, block, NULL);
+	while (waitpid(child, &status, 0) < 0)
+		if (errno != EINTR)
+			fatal(EX_FAILED, "cannot wait for the command: %s", strerror(errno));
+	child = 0;
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* Has the command been executed at all? */
+static bool has_started(int failed)
+{
+	ssize_t got;
+	char c;
+
+	while ((got = read(failed, &c, 1)) < 0 && errno == EINTR)
+		;
+	close(failed);
+	return !got;
+}
+
+/* Exit status of the command; *started is false if there was none. */
+static int run_command(const struct guest_file *file, const struct identity *who, char **command,
+		       const sigset_t *block, const sigset_t *before, bool *started)
+{
+	int failed[2];
+
+	*started = false;
+	if (pipe2(failed, O_CLOEXEC)) {
+		warning("cannot start the command: %s", strerror(errno));
+		return EX_FAILED;
+	}
+	child = fork();
+	if (!child)
+		execute(file, who, command, before, failed[1]);
+	close(failed[1]);
+	/* Who has it open after the command is known by that. */
+	close(file->fd);
+	if (child < 0) {
+		warning("cannot start the command: %s", strerror(errno));
+		close(failed[0]);
+		return EX_FAILED;
+	}
+	sigprocmask(SIG_SETMASK, before, NULL);
+	*started = has_started(failed[0]);
+	return wait_for_child(block);
 }
 
 static int run(const struct arguments *args, const struct node *node, char **argv)
 {
-	static const int forwarded[] = { SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 };
-	struct sigaction action = { .sa_handler = forward };
+	const struct identity who = find_identity(args);
 	sigset_t block, before;
-	char **command, *path;
+	struct guest_file file;
+	char **command;
+	bool started;
 	int status;
-	size_t i;
 
-	/* Nothing may come between the file and who removes it. */
-	sigemptyset(&block);
-	for (i = 0; i < ARRAY_SIZE(forwarded); i++) {
-		sigaddset(&block, forwarded[i]);
-		sigaction(forwarded[i], &action, NULL);
-	}
-	sigprocmask(SIG_BLOCK, &block, &before);
-
-	path = make_file(args, node);
-	command = make_command(args, argv, path);
-	warning("node %d: %s, %s", node->nid, path, args->size);
-	child = fork();
-	if (!child) {
-		for (i = 0; i < ARRAY_SIZE(forwarded); i++)
-			signal(forwarded[i], SIG_DFL);
-		sigprocmask(SIG_SETMASK, &before, NULL);
-		bind_to(node);
-		execvp(command[0], command);
-		status = errno == ENOENT ? 127 : 126;
-		warning("%s: %s", command[0], strerror(errno));
-		_exit(status);
-	}
-	if (child > 0)
-		tags_write(path, NULL, basename(argv[0]));
-	sigprocmask(SIG_SETMASK, &before, NULL);
-	status = child < 0 ? EX_FAILED : wait_for(child);
-	if (!args->keep && unlink(path))
-		warning("%s: %s", path, strerror(errno));
-	for (i = 0; command[i]; i++)
-		free(command[i]);
-	free(command);
-	free(path);
+	/* Such a node waits, and cannot be interrupted. */
+	if (*node->state && strcmp(node->state, "active"))
+		fatal(EX_FAILED, "node %d is %s: nothing can be started on it", node->nid,
+		      node->state);
+	open_directory(&file, args, node);
+	bind_to(node);
+	make_file(&file, args, node, &who, basename(argv[0]));
+	command = make_command(args, argv, file.handle);
+	/* Without it no child can be waited for. */
+	signal(SIGCHLD, SIG_DFL);
+	/* Nothing may come between the name and who removes it. */
+	take_signals(&block, &before);
+	name_file(&file);
+	warning("node %d: %s, %s", node->nid, file.path, args->size);
+	status = run_command(&file, &who, command, &block, &before, &started);
+	if (!args->keep || !started)
+		remove_file(&file);
+	free_command(command);
+	free_file(&file);
+	free(who.name);
 	return status;
 }
 
@@ -333,20 +609,22 @@ int cmd_run(int argc, char **argv)
 	static const struct argp_option options[] = {
 		{ "node", 'N', "NODE", 0, "number of the node, or auto (default)", 0 },
 		{ "near", 'D', "WHAT", 0,
-		  "auto: nearest to a device (PCI address, name) or to CPUs", 0 },
+		  "auto: nearest to a device (PCI address, name, /dev/...) or to CPUs", 0 },
 		{ "size", 's', "SIZE", 0, "size of the guest's memory", 0 },
 		{ "name", 'n', "NAME", 0, "name of the file", 0 },
 		{ "base", 'B', "DIR", 0, "nodes are mounted at DIR/nodeN (" MOUNT_BASE ")", 0 },
 		{ "owner", 'O', "ID", 0, "owner of the file, such as the machine's UUID", 0 },
+		{ "user", 'u', "USER", 0, "run the command as USER, whose file it is", 0 },
+		{ "group", 'g', "GROUP", 0, "and with GROUP", 0 },
 		{ "keep", 'k', NULL, 0, "leave the file when the command ends", 0 },
 		{ "qemu", 'q', NULL, 0, "add the options by which QEMU takes the memory", 0 },
 		{ }
 	};
 	static const struct argp argp = { options, parse, "-- COMMAND [ARGUMENT...]",
 		"Run COMMAND bound to the CPUs and the memory of a node, with a file of that node:"
-		" {} in its arguments is replaced by the path, {size} by the size in bytes. The file"
-		" goes when the command ends. Exit status: the command's; 128 and the signal's number"
-		" if that ended it.", NULL, NULL, NULL };
+		" {} in its arguments is replaced by a path that opens it (/proc/self/fd/N), {size} by"
+		" the size in bytes. The file goes when the command has ended and nobody uses it any"
+		" more. Exit status: the command's; 128 and the signal's number if that ended it.", NULL, NULL, NULL };
 	struct arguments args = { .base = MOUNT_BASE, .node = "auto" };
 	const struct node *node;
 	struct nodes *nodes;
@@ -356,8 +634,6 @@ int cmd_run(int argc, char **argv)
 	parse_args(&argp, argc, argv, &first, &args);
 	if (first == argc)
 		fatal(EX_USAGE, "run needs a command, behind --");
-	if (numa_available() < 0)
-		fatal(EX_FAILED, "this kernel has no NUMA");
 	nodes = nodes_read();
 	if (!strcmp(args.node, "auto")) {
 		node = choose(nodes, &args);

@@ -100,14 +100,19 @@ void tags_free(struct tags *tags)
 	free(tags->boot);
 }
 
-static int set_tag(const char *path, const char *name, const char *value)
+/* @path counts if there is no @fd. */
+static int set_tag(int fd, const char *path, const char *name, const char *value)
 {
+	int err;
+
 	if (value && *value)
-		return lsetxattr(path, name, value, strlen(value), 0);
-	return lremovexattr(path, name) && errno != ENODATA ? -1 : 0;
+		return fd >= 0 ? fsetxattr(fd, name, value, strlen(value), 0) :
+				 lsetxattr(path, name, value, strlen(value), 0);
+	err = fd >= 0 ? fremovexattr(fd, name) : lremovexattr(path, name);
+	return err && errno != ENODATA ? -1 : 0;
 }
 
-int tags_write(const char *path, const char *owner, const char *vmm)
+static int set_tags(int fd, const char *path, const char *owner, const char *vmm)
 {
 	char *boot = read_text("/proc/sys/kernel/random/boot_id");
 	time_t now = time(NULL);
@@ -115,11 +120,22 @@ int tags_write(const char *path, const char *owner, const char *vmm)
 	int err = 0;
 
 	strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
-	if ((owner && set_tag(path, TAG_OWNER, owner)) || (vmm && set_tag(path, TAG_VMM, vmm)) ||
-	    set_tag(path, TAG_BOOT, boot) || set_tag(path, TAG_SINCE, since))
+	if ((owner && set_tag(fd, path, TAG_OWNER, owner)) ||
+	    (vmm && set_tag(fd, path, TAG_VMM, vmm)) || set_tag(fd, path, TAG_BOOT, boot) ||
+	    set_tag(fd, path, TAG_SINCE, since))
 		err = -errno;
 	free(boot);
 	return err;
+}
+
+int tags_write(const char *path, const char *owner, const char *vmm)
+{
+	return set_tags(-1, path, owner, vmm);
+}
+
+int tags_write_fd(int fd, const char *owner, const char *vmm)
+{
+	return set_tags(fd, NULL, owner, vmm);
 }
 
 static int by_name(const FTSENT **a, const FTSENT **b)

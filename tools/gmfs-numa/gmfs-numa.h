@@ -205,6 +205,7 @@ void tags_read(struct tags *tags, const char *path);
 void tags_free(struct tags *tags);
 /* NULL leaves a tag as it is, "" removes it; the time is set. 0 or -errno. */
 int tags_write(const char *path, const char *owner, const char *vmm);
+int tags_write_fd(int fd, const char *owner, const char *vmm);
 
 /* --- srat.c: where the firmware has memory --- */
 
@@ -222,6 +223,15 @@ void srat_free(struct srat *srat);
 /* Has the firmware memory on that node? */
 bool srat_knows_node(const struct srat *srat, int nid);
 enum srat_answer srat_where(const struct srat *srat, int nid, uint64_t base, uint64_t size);
+
+/* --- near.c: devices, CPUs and nodes, and how far they are from each other --- */
+
+/* Node of a device or of CPUs; exits and says why if there is none. */
+int node_near(const char *what);
+/* As the kernel has it; UINT_MAX if it does not say. */
+unsigned int node_distance(int from, int to);
+/* The nearest node that has CPUs: itself, if it has some; -1 if none has. */
+int node_with_cpus(int nid);
 
 /* --- bootloader.c: the kernel's command line --- */
 
