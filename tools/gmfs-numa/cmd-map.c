@@ -251,21 +251,20 @@ static void print_svg(FILE *out, const struct map *map, unsigned int *y)
 
 static void write_svg(const char *name, const struct map *maps, size_t nr)
 {
-	FILE *out = fopen(name, "w");
+	struct replacement r;
 	char *body;
 	size_t size, i;
 	unsigned int y = 8;
 	FILE *mem;
 
-	if (!out)
-		fatal(EX_FAILED, "%s: %s", name, strerror(errno));
+	replace_begin(&r, name);
 	mem = open_memstream(&body, &size);
 	if (!mem)
 		fatal(EX_FAILED, "out of memory");
 	for (i = 0; i < nr; i++)
 		print_svg(mem, &maps[i], &y);
 	fclose(mem);
-	fprintf(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%u\">\n"
+	fprintf(r.out, "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%u\">\n"
 		"<title>Pools of guestmemfs</title>\n<style>\n"
 		"svg { background: #fff; } text { font: 13px sans-serif; fill: #222; }\n"
 		".n { text-anchor: end; font-size: 10px; fill: #666; }\n"
@@ -275,8 +274,7 @@ static void write_svg(const char *name, const struct map *maps, size_t nr)
 		".f { fill: #353a42; } .u { fill: #5b9be0; } .p { fill: #ff5b4d; } }\n</style>\n%s</svg>\n",
 		76 + CELLS * CELL + 8, y, body);
 	free(body);
-	if (fflush(out) || ferror(out) || fclose(out))
-		fatal(EX_FAILED, "%s: %s", name, errno ? strerror(errno) : "cannot be written");
+	replace_end(&r);
 }
 
 struct arguments {

@@ -13,7 +13,7 @@
 
 #include "gmfs-numa.h"
 
-enum unit { PLAIN, BLOCKS };
+enum unit { PLAIN, BLOCKS, GIBIBYTES };
 
 static const struct metric {
 	const char *name;	/* without guestmemfs_ and, of a counter, _total */
@@ -34,8 +34,8 @@ static const struct metric {
 	       "Free memory for privileged tasks alone."),
 	METRIC("pool_largest_free_bytes", "gauge", largest_free_run, BLOCKS,
 	       "Longest free run."),
-	METRIC("pool_free_gibibytes", "gauge", free_1g, PLAIN,
-	       "Free gibibytes that one page table leaf each could map."),
+	METRIC("pool_free_1g_bytes", "gauge", free_1g, GIBIBYTES,
+	       "Free memory that page table leaves of 1 GiB could map."),
 	METRIC("metadata_bytes", "gauge", metadata_bytes, PLAIN,
 	       "Ordinary memory for metadata."),
 	METRIC("mounts", "gauge", mounts, PLAIN, "Mounts of the node."),
@@ -67,15 +67,39 @@ static void print_metric(FILE *out, const struct nodes *nodes, const struct metr
 
 		if (m->unit == BLOCKS)
 			value *= node->block_size;
+		else if (m->unit == GIBIBYTES)
+			value <<= 30;
 		fprintf(out, "guestmemfs_%s%s{node=\"%d\"} %ju\n", m->name, suffix, node->nid,
 			(uintmax_t)value);
 	}
 	free(family);
 }
 
-static void print_all(FILE *out, const struct nodes *nodes, bool prometheus)
+/* One of them is 1, whatever a newer kernel calls its states. */
+static void print_states(FILE *out, const struct nodes *nodes)
 {
 	static const char * const states[] = { "active", "frozen", "read-only", "failed" };
+	size_t i, j;
+
+	/* A type of OpenMetrics alone, for which a gauge does in both. */
+	head(out, "state", "gauge", "1 for the state that the node is in.");
+	for (i = 0; i < nodes->nr; i++) {
+		const struct node *node = &nodes->node[i];
+		bool known = false, is;
+
+		for (j = 0; j < ARRAY_SIZE(states); j++) {
+			is = !strcmp(node->state, states[j]);
+			known |= is;
+			fprintf(out, "guestmemfs_state{node=\"%d\",state=\"%s\"} %d\n", node->nid,
+				states[j], is);
+		}
+		fprintf(out, "guestmemfs_state{node=\"%d\",state=\"unknown\"} %d\n", node->nid,
+			!known);
+	}
+}
+
+static void print_all(FILE *out, const struct nodes *nodes, bool prometheus)
+{
 	static const char * const leaves[] = { "4k", "2m", "1g" };
 	size_t i, j;
 
@@ -93,13 +117,7 @@ static void print_all(FILE *out, const struct nodes *nodes, bool prometheus)
 				node->nid, leaves[j], (uintmax_t)faults[j]);
 	}
 
-	/* A type of OpenMetrics alone, for which a gauge does in both. */
-	head(out, "state", "gauge", "1 for the state that the node is in.");
-	for (i = 0; i < nodes->nr; i++)
-		for (j = 0; j < 4; j++)
-			fprintf(out, "guestmemfs_state{node=\"%d\",state=\"%s\"} %d\n",
-				nodes->node[i].nid, states[j],
-				!strcmp(nodes->node[i].state, states[j]));
+	print_states(out, nodes);
 	if (!prometheus)
 		fputs("# EOF\n", out);
 }

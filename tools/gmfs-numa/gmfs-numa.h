@@ -266,11 +266,12 @@ bool parse_number(const char *text, uint64_t *number);
 bool parse_percent(const char *text, uint64_t *percent);
 /*
  * A file that is replaced as a whole, or not at all: what is printed to out is there
- * after replace_end(), which exits with EX_FAILED if that cannot be.
+ * after replace_end(), which exits with EX_FAILED if that cannot be. What is no file,
+ * such as a device, is written to.
  */
 struct replacement {
 	const char *path;
-	char *temp;
+	char *temp;		/* NULL if it is no file */
 	FILE *out;
 };
 

@@ -4,6 +4,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -253,16 +254,34 @@ char *join(char *list, const char *separator, const char *item)
 	return joined;
 }
 
+/* Devices and pipes are written to, as they are; a link could lead anywhere. */
+static FILE *open_as_it_is(const char *path)
+{
+	struct stat st;
+	int fd;
+
+	if (stat(path, &st) || S_ISREG(st.st_mode))
+		fatal(EX_FAILED, "%s is a symbolic link: name the file that is to be replaced", path);
+	fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
+	return fd < 0 ? NULL : fdopen(fd, "w");
+}
+
 void replace_begin(struct replacement *r, const char *path)
 {
+	struct stat st;
 	int fd;
 
 	r->path = path;
-	r->temp = xasprintf("%s.XXXXXX", path);
-	fd = mkstemp(r->temp);
-	r->out = fd < 0 ? NULL : fdopen(fd, "w");
+	r->temp = NULL;
+	if (!lstat(path, &st) && !S_ISREG(st.st_mode)) {
+		r->out = open_as_it_is(path);
+	} else {
+		r->temp = xasprintf("%s.XXXXXX", path);
+		fd = mkstemp(r->temp);
+		r->out = fd < 0 ? NULL : fdopen(fd, "w");
+	}
 	if (!r->out)
-		fatal(EX_FAILED, "%s: %s", r->temp, strerror(errno));
+		fatal(EX_FAILED, "%s: %s", r->temp ? r->temp : path, strerror(errno));
 }
 
 void replace_end(struct replacement *r)
@@ -271,18 +290,19 @@ void replace_end(struct replacement *r)
 	bool bad;
 	int err;
 
-	bad = fflush(r->out) || ferror(r->out) || fchmod(fd, 0644) || fsync(fd);
+	bad = fflush(r->out) || ferror(r->out) || (r->temp && (fchmod(fd, 0644) || fsync(fd)));
 	err = errno;
 	if (fclose(r->out) && !bad) {
 		bad = true;
 		err = errno;
 	}
-	if (!bad && rename(r->temp, r->path)) {
+	if (r->temp && !bad && rename(r->temp, r->path)) {
 		bad = true;
 		err = errno;
 	}
 	if (bad) {
-		unlink(r->temp);
+		if (r->temp)
+			unlink(r->temp);
 		fatal(EX_FAILED, "%s: %s", r->path, strerror(err));
 	}
 	free(r->temp);
