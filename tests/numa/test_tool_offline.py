@@ -203,11 +203,33 @@ def test_odd_files(make, odd):
             done = on(tree, *args, *more, status=None)
             assert done.status in (OK, DIFFERS, FAILED, USAGE), done
             assert done.err or done.status in (OK, DIFFERS), done
-            # Bytes that are no UTF-8 no JSON can have.
-            if more and done.out and odd != "garbage":
+            if more and done.out:
+                done.raw.decode()
                 done.json()
     rows = on(tree, "status", "-rn", "-o", "node,size,state", "0").rows()
     assert rows == [["0", "1G", "active"]]
+
+
+@pytest.mark.parametrize("locale", ["C", "C.UTF-8"])
+def test_text_of_others(make, locale):
+    """JSON is UTF-8 and says all of it; raw columns keep their place."""
+    states = {b"caf\xc3\xa9": "caf\u00e9", b"\xf0\x9f\x92\xbe": "\U0001f4be", b"latin\xe9": "latin\\xe9",
+              b"\xc0\xaf": "\\xc0\\xaf", b"\xed\xa0\x80": "\\xed\\xa0\\x80",
+              b"\xf4\x90\x80\x80": "\\xf4\\x90\\x80\\x80", b"\xe2\x82": "\\xe2\\x82", b"\xff(\xfe": "\\xff(\\xfe",
+              b'q"\\\x1b[2J\x7f\ttab': 'q"\\\x1b[2J\x7f\ttab'}
+    tree = make([Node(n, cpus="0" if n else "") for n in range(len(states))])
+    for nid, text in enumerate(states):
+        tree.put(f"sys/fs/guestmemfs/node{nid}/state", text + b"\n")
+    done = on(tree, "status", "--json", env={"LC_ALL": locale})
+    rows = json.loads(done.raw.decode("utf-8"))["nodes"]
+    assert [r["state"] for r in rows] == list(states.values())
+    assert rows[0]["cpus"] is None and rows[1]["cpus"] == "0"
+    raw = on(tree, "status", "-rn", "-o", "node,cpus,error,size,state", env={"LC_ALL": locale})
+    assert not {"\x1b", "\t"} & set(raw.out)
+    assert all(len(row) == 5 for row in raw.rows())
+    assert raw.rows()[0][:4] == ["0", "-", "-", "1G"] and raw.rows()[1][1] == "0"
+    # In a table, which people read, nothing is nothing.
+    assert " - " not in on(tree, "status", "-n", "-o", "node,cpus,error,size").out
 
 
 def test_older_kernel(make):

@@ -260,6 +260,8 @@ void fatal(int status, const char *fmt, ...) __attribute__((noreturn, format(pri
  * files and processes are what others made them. Freed by the caller.
  */
 char *printable(const char *text);
+/* The same for who escapes control characters himself. */
+char *valid_utf8(const char *text);
 /* A decimal number and nothing else. */
 bool parse_number(const char *text, uint64_t *number);
 /* "80%": from 0 to 100. */
@@ -316,6 +318,10 @@ void table_text(struct table *table, size_t column, const char *text);
 void table_number(struct table *table, size_t column, uint64_t number);
 void table_size(struct table *table, size_t column, uint64_t bytes);
 void table_bool(struct table *table, size_t column, bool value);
+/* For JSON alone: a value that is not of the column's type, such as an array. */
+void table_json(struct table *table, size_t column, const char *value);
+/* text in quotes, whatever bytes it has. Freed by the caller. */
+char *json_string(const char *text);
 void table_print(struct table *table);		/* and frees it */
 
 /* For --help: a filter that prints the columns that columns_of_help() was given. */

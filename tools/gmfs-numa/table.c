@@ -3,7 +3,8 @@
  * Tables as lsmem(1) and lsblk(8) print them.
  *
  * Unlike there, JSON has sizes as numbers of bytes, whatever --bytes says: it is
- * for programs.
+ * for programs. It is written here, for libsmartcols takes text for UTF-8 that can be
+ * anything, such as names of files, and has no objects in columns.
  */
 
 #include <argp.h>
@@ -16,14 +17,23 @@
 
 #include "gmfs-numa.h"
 
+/* What a cell without anything is with --raw, so that others keep their place. */
+#define NOTHING		"-"
+
 struct table {
 	struct libscols_table *scols;
 	struct libscols_line *line;
 	const struct column *columns;
 	size_t nr;
 	bool json;
+	bool raw;
 	/* Place of each column in the table, or -1. */
 	int *place;
+	/* For JSON: the columns by their place, and values by row and place; NULL is null. */
+	const struct column **shown;
+	size_t nr_shown;
+	char ***rows;
+	size_t nr_rows;
 };
 
 static size_t find_column(const struct column *columns, size_t nr, const char *name,
@@ -50,28 +60,15 @@ static void unknown_column(const struct column *columns, size_t nr, const char *
 
 static void add_column(struct table *table, size_t i)
 {
-	static const int json_types[] = {
-		[COL_TEXT] = SCOLS_JSON_STRING,
-		[COL_NUMBER] = SCOLS_JSON_NUMBER,
-		[COL_SIZE] = SCOLS_JSON_NUMBER,
-		[COL_BOOL] = SCOLS_JSON_BOOLEAN,
-	};
 	const struct column *column = &table->columns[i];
-	struct libscols_column *cl;
-	char *name, *c;
 
 	if (table->place[i] >= 0)
 		return;
-	table->place[i] = scols_table_get_ncols(table->scols);
-	name = xstrdup(column->name);
-	for (c = name; table->json && *c; c++)
-		*c = *c == '-' ? '_' : tolower(*c);
-	cl = scols_table_new_column(table->scols, name, 0,
-				    column->type == COL_TEXT ? 0 : SCOLS_FL_RIGHT);
-	if (!cl)
+	table->place[i] = table->nr_shown;
+	table->shown[table->nr_shown++] = column;
+	if (!scols_table_new_column(table->scols, column->name, 0,
+				    column->type == COL_TEXT ? 0 : SCOLS_FL_RIGHT))
 		fatal(EX_FAILED, "out of memory");
-	scols_column_set_json_type(cl, json_types[column->type]);
-	free(name);
 }
 
 struct table *table_new(const char *name, const struct column *columns, size_t nr,
@@ -84,6 +81,8 @@ struct table *table_new(const char *name, const struct column *columns, size_t n
 	table->columns = columns;
 	table->nr = nr;
 	table->json = options->json;
+	table->raw = options->raw;
+	table->shown = xcalloc(nr, sizeof(*table->shown));
 	table->place = xmalloc(nr * sizeof(*table->place));
 	for (i = 0; i < nr; i++)
 		table->place[i] = -1;
@@ -92,7 +91,6 @@ struct table *table_new(const char *name, const struct column *columns, size_t n
 	if (!table->scols)
 		fatal(EX_FAILED, "out of memory");
 	scols_table_set_name(table->scols, name);
-	scols_table_enable_json(table->scols, options->json);
 	scols_table_enable_raw(table->scols, options->raw);
 	scols_table_enable_noheadings(table->scols, options->noheadings);
 
@@ -115,25 +113,80 @@ struct table *table_new(const char *name, const struct column *columns, size_t n
 	return table;
 }
 
+/* @value is taken over. */
+static void set_json(struct table *table, size_t column, char *value)
+{
+	char **cell = &table->rows[table->nr_rows - 1][table->place[column]];
+
+	free(*cell);
+	*cell = value;
+}
+
+static void set_text(struct table *table, int place, const char *text)
+{
+	if (scols_line_set_data(table->line, place, text))
+		fatal(EX_FAILED, "out of memory");
+}
+
 void table_row(struct table *table)
 {
+	size_t i;
+
+	if (table->json) {
+		table->rows = xrealloc(table->rows, (table->nr_rows + 1) * sizeof(*table->rows));
+		table->rows[table->nr_rows++] = xcalloc(table->nr_shown, sizeof(char *));
+		return;
+	}
 	table->line = scols_table_new_line(table->scols, NULL);
 	if (!table->line)
 		fatal(EX_FAILED, "out of memory");
+	for (i = 0; table->raw && i < table->nr_shown; i++)
+		set_text(table, i, NOTHING);
+}
+
+char *json_string(const char *text)
+{
+	char *valid = valid_utf8(text), *quoted = xmalloc(6 * strlen(valid) + 3), *to = quoted;
+	const char *c;
+
+	*to++ = '"';
+	for (c = valid; *c; c++) {
+		if (*c == '"' || *c == '\\')
+			to += sprintf(to, "\\%c", *c);
+		else if ((unsigned char)*c < 0x20 || *c == 0x7f)
+			to += sprintf(to, "\\u%04x", *c);
+		else
+			*to++ = *c;
+	}
+	strcpy(to, "\"");
+	free(valid);
+	return quoted;
+}
+
+void table_json(struct table *table, size_t column, const char *value)
+{
+	if (table->json && table->place[column] >= 0)
+		set_json(table, column, xstrdup(value));
 }
 
 void table_text(struct table *table, size_t column, const char *text)
 {
-	if (table->place[column] >= 0 &&
-	    scols_line_set_data(table->line, table->place[column], text ? text : ""))
-		fatal(EX_FAILED, "out of memory");
+	if (table->place[column] < 0 || !text || !*text)
+		return;
+	if (table->json)
+		set_json(table, column, json_string(text));
+	else
+		set_text(table, table->place[column], text);
 }
 
 void table_number(struct table *table, size_t column, uint64_t number)
 {
 	char *text = xasprintf("%ju", (uintmax_t)number);
 
-	table_text(table, column, text);
+	if (table->json)
+		table_json(table, column, text);
+	else
+		table_text(table, column, text);
 	free(text);
 }
 
@@ -152,22 +205,54 @@ void table_size(struct table *table, size_t column, uint64_t bytes)
 
 void table_bool(struct table *table, size_t column, bool value)
 {
-	/* In JSON, libsmartcols makes false of what starts with 0 or n, and true of the rest. */
-	table_text(table, column, value ? "yes" : "no");
+	if (table->json)
+		table_json(table, column, value ? "true" : "false");
+	else
+		table_text(table, column, value ? "yes" : "no");
+}
+
+/* As libsmartcols does it: small letters, and underscores. */
+static void print_key(const char *name)
+{
+	for (; *name; name++)
+		putchar(*name == '-' ? '_' : tolower(*name));
+}
+
+static void print_json_row(const struct table *table, char **cells)
+{
+	size_t i;
+
+	for (i = 0; i < table->nr_shown; i++) {
+		printf("%s\n         \"", i ? "," : "");
+		print_key(table->shown[i]->name);
+		printf("\": %s", cells[i] ? cells[i] : "null");
+		free(cells[i]);
+	}
+	free(cells);
+}
+
+static void print_json(const struct table *table)
+{
+	size_t row;
+
+	printf("{\n   \"%s\": [", scols_table_get_name(table->scols));
+	for (row = 0; row < table->nr_rows; row++) {
+		fputs(row ? ",{" : "\n      {", stdout);
+		print_json_row(table, table->rows[row]);
+		fputs("\n      }", stdout);
+	}
+	puts(table->nr_rows ? "\n   ]\n}" : "]\n}");
+	free(table->rows);
 }
 
 void table_print(struct table *table)
 {
-	/* libsmartcols prints nothing at all for a table without rows. */
-	if (table->json && !scols_table_get_nlines(table->scols)) {
-		printf("{\n   \"%s\": []\n}\n", scols_table_get_name(table->scols));
-	} else {
+	if (table->json)
+		print_json(table);
+	else
 		scols_print_table(table->scols);
-		/* It ends JSON without one. */
-		if (table->json)
-			fflush(stdout);
-	}
 	scols_unref_table(table->scols);
+	free(table->shown);
 	free(table->place);
 	free(table);
 }
@@ -237,7 +322,7 @@ static error_t parse_table(int key, char *arg, struct argp_state *state)
 
 static const struct argp_option options[] = {
 	{ "json", 'J', NULL, 0, "print JSON: all columns, sizes in bytes", 10 },
-	{ "raw", 'r', NULL, 0, "print columns with one blank between them", 10 },
+	{ "raw", 'r', NULL, 0, "print columns with one blank between them, - for nothing", 10 },
 	{ "noheadings", 'n', NULL, 0, "print no headings", 10 },
 	{ "bytes", 'b', NULL, 0, "print sizes in bytes", 10 },
 	{ "output", 'o', "LIST", 0, "print these columns; +LIST adds them to the default", 10 },

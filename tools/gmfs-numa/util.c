@@ -143,6 +143,11 @@ char *printable(const char *text)
 	return escape(text, true);
 }
 
+char *valid_utf8(const char *text)
+{
+	return escape(text, false);
+}
+
 bool parse_number(const char *text, uint64_t *number)
 {
 	char *end;
