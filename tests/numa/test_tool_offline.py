@@ -137,7 +137,8 @@ def test_nodes_are_named(make):
     assert nids("9,0") == nids("9", "0") == ["0", "9"]
     assert nids("5,node9") == ["5", "9"]
     for wrong in ("", "x", "-", "1-", "node", "nodex", "0,", ",0", "0,,5", "5-0", "0-5x", "0x0",
-                  "1024", "0-99999999999", "node-1", "node 0", "+0", " 0", "0 ", "-1"):
+                  "1024", "0-99999999999", "4294967296", "node4294967301", "0-4294967301",
+                  "18446744073709551616", "node-1", "node 0", "+0", " 0", "0 ", "-1"):
         done = on(tree, "status", "--", wrong, status=USAGE)
         assert not done.out and "list of nodes" in done.err, done
     missing = on(tree, "status", "0-5", status=NO_POOL).err
@@ -148,6 +149,44 @@ def test_nodes_are_named(make):
         assert "node 2 has no pool" in on(tree, *args, "2", status=NO_POOL).err
     on(tree, "set", "2", "reserve=0", status=NO_POOL)
     on(tree, "run", "--size", "2M", "--node", "2", "--", "true", status=NO_POOL)
+
+
+def test_node_is_not_another(make):
+    """A number too large is none, and not what is left of it in 32 bits."""
+    tree = make(MACHINES["2"]())
+    before = files_of(tree)
+    for args in (["discard", "--yes"], ["freeze"], ["get"]):
+        on(tree, *args, "4294967297", status=USAGE)
+    assert files_of(tree) == before
+
+
+def test_counters_do_not_wrap(make):
+    """Two that are read one after the other need not fit."""
+    tree = make([Node(0, files={"free_blocks": "513\n", "free_inodes": "99\n", "total_inodes": "9\n"},
+                      pool=GIB)])
+    row, = on(tree, "status", "--json").json()["nodes"]
+    assert (row["used"], row["inodes"]) == (0, 0)
+
+
+def test_watch_ends_with_its_reader(make):
+    """Also where SIGPIPE is ignored, as by systemd."""
+    tree = make(MACHINES["1"]())
+    with subprocess.Popen([build(), "--sysroot", tree.root, "status", "--watch=1"],
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, restore_signals=False,
+                          preexec_fn=lambda: signal.signal(signal.SIGPIPE, signal.SIG_IGN)) as done:
+        done.stdout.readline()
+        done.stdout.close()
+        try:
+            assert done.wait(10) in (OK, FAILED)
+        finally:
+            done.kill()
+
+
+def test_messages_are_printable(make):
+    """What others have named does not reach the terminal as it is."""
+    tree = make([Node(0, error="x\x1b[2J\u009b1m\u00e9", state="failed")])
+    assert "node 0: x\\x1b[2J\\xc2\\x9b1m\u00e9\n" in on(tree, "status").err
+    assert "/\\x1b[2J: " in on(tree, "verify", "/\x1b[2J", status=FAILED).err
 
 
 def test_without_a_pool(make):
@@ -1410,6 +1449,12 @@ def test_help_and_manual(command):
 def test_command_line(make, tmp_path):
     tree = make(MACHINES["2"]())
     assert call(["--version"]).out == call(["-V"]).out
+    for command in COMMANDS:
+        assert call([command, "--version"]).out == call([command, "-V"]).out == call(["-V"]).out
+    assert call(["--help"]).out == call(["-h"]).out == call(["help"]).out
+    for command in "status", "run", "files":
+        assert help_of(command) == call([command, "-h"]).out == call(["help", command]).out
+    assert "'nonsense'" in call(["help", "nonsense"], status=USAGE).err
     with open(os.path.join(SOURCE, "debian", "changelog"), encoding="utf-8") as f:
         version = re.match(r"gmfs-numa \((.*)\)", f.readline()).group(1)
     assert call(["--version"]).out == f"gmfs-numa {version}\n"

@@ -98,7 +98,9 @@ static void show_node(struct table *table, const struct node *node, const char *
 	table_size(table, C_KERNEL, node->kernel_total);
 	table_size(table, C_KERNEL_FREE, node->kernel_free);
 	table_size(table, C_SIZE, node->size);
-	table_size(table, C_USED, (node->total_blocks - node->free_blocks) * block);
+	/* One is read after the other. */
+	table_size(table, C_USED, node->free_blocks < node->total_blocks ?
+		   (node->total_blocks - node->free_blocks) * block : 0);
 	table_size(table, C_FREE, node->free_blocks * block);
 	table_size(table, C_LARGEST, node->largest_free_run * block);
 	table_number(table, C_GIANTS, node->free_1g);
@@ -108,7 +110,8 @@ static void show_node(struct table *table, const struct node *node, const char *
 	table_size(table, C_RESERVED, node->reserved_blocks * block);
 	table_text(table, C_STATE, node->state);
 	table_number(table, C_MOUNTS, node->mounts);
-	table_number(table, C_INODES, node->total_inodes - node->free_inodes);
+	table_number(table, C_INODES, node->free_inodes < node->total_inodes ?
+		     node->total_inodes - node->free_inodes : 0);
 	table_size(table, C_METADATA, node->metadata_bytes);
 	table_number(table, C_GENERATION, node->generation);
 	table_number(table, C_FAILURES, node->alloc_failures);
@@ -206,7 +209,9 @@ int cmd_status(int argc, char **argv)
 		if (args.watch && isatty(STDOUT_FILENO))
 			fputs("\033[H\033[2J", stdout);
 		show(&args, argc - first, argv + first);
-		fflush(stdout);
+		/* Whoever looked has gone: nobody says so if SIGPIPE is ignored. */
+		if (fflush(stdout) || ferror(stdout))
+			return EX_FAILED;
 		if (args.watch)
 			wait_for_change(args.seconds);
 	} while (args.watch);

@@ -279,6 +279,8 @@ struct replacement {
 
 void replace_begin(struct replacement *r, const char *path);
 void replace_end(struct replacement *r);
+/* A number of a node or CPU that text starts with; text is set behind it. */
+bool next_number(const char **text, unsigned int *number);
 /* Goes on in a list such as "0-3,8", as the kernel prints them; false at its end. */
 bool next_range(const char **list, unsigned int *first, unsigned int *last);
 /* list (may be NULL, is freed) with item behind it. */

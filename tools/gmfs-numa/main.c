@@ -52,10 +52,11 @@ static void help(void)
 	for (i = 0; i < NR_COMMANDS; i++)
 		if (commands[i].help)
 			printf("  %-10s %s\n", commands[i].name, commands[i].help);
+	printf("  %-10s %s\n", "help", "this text, or that of a command");
 	printf("\nOptions:\n"
 	       "  --sysroot DIR  read /sys, /proc and /etc below DIR\n"
-	       "  --help         this text; gmfs-numa COMMAND --help for a command\n"
-	       "  --version      version\n\n"
+	       "  -h, --help     this text; gmfs-numa COMMAND --help for a command\n"
+	       "  -V, --version  version\n\n"
 	       "gmfs-numa(8) describes all of it.\n");
 }
 
@@ -73,29 +74,67 @@ static void close_stdout(void)
 	}
 }
 
+static bool is_help(const char *arg)
+{
+	return !strcmp(arg, "--help") || !strcmp(arg, "-h");
+}
+
+static bool is_version(const char *arg)
+{
+	return !strcmp(arg, "--version") || !strcmp(arg, "-V");
+}
+
+static int show_version(void)
+{
+	puts("gmfs-numa " GMFS_NUMA_VERSION);
+	return EX_OK;
+}
+
 static int run(const struct command *command, int argc, char **argv)
 {
+	static char help_option[] = "--help";
+
+	if (argc > 1 && is_version(argv[1]))
+		return show_version();
+	if (argc > 1 && is_help(argv[1]))
+		argv[1] = help_option;
 	/* What messages of argp start with. */
 	argv[0] = xasprintf("gmfs-numa %s", command->name);
 	return command->run(argc, argv);
 }
 
+static const struct command *find_command(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < NR_COMMANDS; i++)
+		if (!strcmp(name, commands[i].name))
+			return &commands[i];
+	fatal(EX_USAGE, "there is no command '%s'; gmfs-numa --help lists them", name);
+}
+
+static int run_help(int argc, char **argv)
+{
+	static char help_option[] = "--help";
+	char *args[] = { NULL, help_option, NULL };
+
+	if (argc > 1)
+		return run(find_command(argv[1]), 2, args);
+	help();
+	return EX_OK;
+}
+
 int main(int argc, char **argv)
 {
 	static char *status[] = { NULL, NULL };
-	size_t i;
 
 	setlocale(LC_CTYPE, "");
 	atexit(close_stdout);
 	while (argc > 1 && argv[1][0] == '-') {
-		if (!strcmp(argv[1], "--help")) {
-			help();
-			return EX_OK;
-		}
-		if (!strcmp(argv[1], "--version") || !strcmp(argv[1], "-V")) {
-			puts("gmfs-numa " GMFS_NUMA_VERSION);
-			return EX_OK;
-		}
+		if (is_help(argv[1]))
+			return run_help(1, argv);
+		if (is_version(argv[1]))
+			return show_version();
 		if (!strcmp(argv[1], "--sysroot")) {
 			if (argc < 3)
 				fatal(EX_USAGE, "--sysroot needs a directory");
@@ -109,8 +148,7 @@ int main(int argc, char **argv)
 	}
 	if (argc < 2)
 		return run(&commands[0], 1, status);
-	for (i = 0; i < NR_COMMANDS; i++)
-		if (!strcmp(argv[1], commands[i].name))
-			return run(&commands[i], argc - 1, argv + 1);
-	fatal(EX_USAGE, "there is no command '%s'; gmfs-numa --help lists them", argv[1]);
+	if (!strcmp(argv[1], "help"))
+		return run_help(argc - 1, argv + 1);
+	return run(find_command(argv[1]), argc - 1, argv + 1);
 }

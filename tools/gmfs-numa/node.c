@@ -269,22 +269,18 @@ const struct node *nodes_need(const struct nodes *nodes, int nid)
 /* One of "3", "node3", "1-3"; how long it is, or 0. */
 static size_t parse_range(const char *text, unsigned int *first, unsigned int *last)
 {
-	int len = 0;
+	const bool named = !strncmp(text, "node", 4);
+	const char *at = named ? text + 4 : text;
 
-	if (!strncmp(text, "node", 4) && text[4] >= '0' && text[4] <= '9')
-		return sscanf(text, "node%u%n", first, &len) == 1 ? (*last = *first, len) : 0;
-	if (*text < '0' || *text > '9' || sscanf(text, "%u%n", first, &len) != 1)
+	if (!next_number(&at, first))
 		return 0;
 	*last = *first;
-	if (text[len] == '-') {
-		int more = 0;
-
-		if (text[len + 1] < '0' || text[len + 1] > '9' ||
-		    sscanf(text + len + 1, "%u%n", last, &more) != 1 || *last < *first)
+	if (!named && *at == '-') {
+		at++;
+		if (!next_number(&at, last) || *last < *first)
 			return 0;
-		len += 1 + more;
 	}
-	return len;
+	return at - text;
 }
 
 size_t parse_nodes(const char *text, int **nids)

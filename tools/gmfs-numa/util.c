@@ -59,11 +59,17 @@ char *xasprintf(const char *fmt, ...)
 
 static void message(const char *fmt, va_list args)
 {
+	char *text, *shown;
+
 	/* What was printed so far comes first. */
 	fflush(stdout);
-	fputs("gmfs-numa: ", stderr);
-	vfprintf(stderr, fmt, args);
-	fputc('\n', stderr);
+	/* Nothing of this is worth a failure of its own. */
+	if (vasprintf(&text, fmt, args) < 0)
+		return;
+	shown = printable(text);
+	fprintf(stderr, "gmfs-numa: %s\n", shown);
+	free(shown);
+	free(text);
 }
 
 void warning(const char *fmt, ...)
@@ -235,19 +241,35 @@ char *format_size(uint64_t bytes)
 		       xasprintf("%ju%c", (uintmax_t)whole, units[unit]);
 }
 
+bool next_number(const char **text, unsigned int *number)
+{
+	unsigned long value;
+	char *end;
+
+	if (**text < '0' || **text > '9')
+		return false;
+	errno = 0;
+	value = strtoul(*text, &end, 10);
+	/* More than any machine has of nodes or CPUs; what is larger must not wrap. */
+	if (errno || value >= 1 << 20)
+		return false;
+	*number = value;
+	*text = end;
+	return true;
+}
+
 bool next_range(const char **list, unsigned int *first, unsigned int *last)
 {
-	int len = 0;
+	const char *to;
 
-	if (sscanf(*list, "%u%n", first, &len) != 1)
+	if (!next_number(list, first))
 		return false;
-	*list += len;
 	*last = *first;
-	if (sscanf(*list, "-%u%n", last, &len) == 1)
-		*list += len;
+	to = *list + 1;
+	if (**list == '-' && next_number(&to, last))
+		*list = to;
 	*list += **list == ',';
-	/* More than any machine has: no list of the kernel. */
-	return *last >= *first && *last < 1 << 20;
+	return *last >= *first;
 }
 
 char *join(char *list, const char *separator, const char *item)
