@@ -11,6 +11,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import stat
@@ -1826,45 +1827,92 @@ def test_manual_is_well_formed():
 COMPLETE = r"""
 . /usr/share/bash-completion/bash_completion
 . {script}
-compopt() {{ :; }}
-COMP_WORDS=("$@")
-COMP_CWORD=$(($# - 1))
-COMP_LINE="$*"
-COMP_POINT=${{#COMP_LINE}}
-_gmfs_numa gmfs-numa "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD-1]}}"
-printf '%s\n' "${{COMPREPLY[@]}}"
+compopt() {{ printf '%s\n' "$2"; }}
+try() {{
+	COMP_LINE=$1
+	shift
+	COMP_WORDS=("$@")
+	COMP_CWORD=$(($# - 1))
+	COMP_POINT=${{#COMP_LINE}}
+	_gmfs_numa gmfs-numa "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD-1]}}"
+	printf '%s\n' "${{COMPREPLY[@]}}" END
+}}
 """
+SCRIPT = os.path.join(SOURCE, "bash-completion", "gmfs-numa")
 
 
-def candidates(script, *words, cwd=None):
-    """What bash would offer behind these words, of which the last is not complete."""
+def candidates(*cases, cwd=None):
+    """What bash would offer behind each list of words, of which the last is not complete.
+
+    Options of compopt come first.
+    """
+    text = COMPLETE.format(script=SCRIPT)
+    for words in cases:
+        # As bash splits them: "--node=1" are three words.
+        parts = [p for word in words for p in re.findall("[=:]+|[^=:]+", word) or [""]]
+        if words[-1].endswith(("=", ":")):
+            parts.append("")
+        line = " ".join(["gmfs-numa", *words])
+        text += f"try {shlex.join([line, 'gmfs-numa', *parts])}\n"
     path = os.path.dirname(build()) + ":" + os.environ["PATH"]
-    out = quiet("bash", "-c", COMPLETE.format(script=script), "bash", "gmfs-numa", *words,
-                cwd=cwd, env={**os.environ, "PATH": path})
-    return [line for line in out.split("\n") if line]
+    out = quiet("bash", input=text, cwd=cwd, env={**os.environ, "PATH": path})
+    found = [[line for line in one.split("\n") if line] for one in out.split("END\n")[:-1]]
+    assert len(found) == len(cases)
+    return found
 
 
-def test_completion(tmp_path):
-    script = os.path.join(SOURCE, "bash-completion", "gmfs-numa")
-    assert set(candidates(script, "")) == set(COMMANDS) | {"--help", "--version", "--sysroot"}
-    assert candidates(script, "sta") == ["status"]
-    assert candidates(script, "nonsense") == []
-    for command in COMMANDS:
-        assert set(candidates(script, command, "--")) >= options_of(command), command
-        assert candidates(script, command, "--hel") == ["--help"]
-    assert set(candidates(script, "set", "1", "")) == {f"{n}=" for n in SETTINGS}
-    assert candidates(script, "set", "1", "reserve=1", "pol") == ["policy="]
-    assert candidates(script, "run", "--node", "a") == ["auto"]
+def test_completion_of_commands():
+    commands = [(c, o) for c in COMMANDS for o in ("--", "--hel")]
+    every, one, none, helped, *options = candidates([""], ["sta"], ["nonsense"], ["help", ""], *commands)
+    assert set(every) == set(COMMANDS) | {"help", "--help", "--version", "--sysroot"}
+    assert (one, none, set(helped)) == (["status"], [], set(COMMANDS))
+    for (command, word), found in zip(commands, options):
+        assert set(found) >= options_of(command) if word == "--" else found == ["--help"], command
+
+
+VALUES = {
+    "set 1 pol": ["nospace", "policy="], "set 1 reserve=1 pol": ["nospace", "policy="],
+    "set 1 policy=": ["best-fit", "first-fit"], "set 1 policy=f": ["first-fit"], "set 1 reserve=": [],
+    "run --node a": ["auto"], "run -N a": ["auto"], "run --node=a": ["auto"], "run --user=roo": ["root"],
+    "run --node=": ["auto"], "run --size ": [], "run --size=": [], "run --owner ": [],
+    "status -o kernel-": ["nospace"], "status -o KERNEL-": ["nospace", "KERNEL-FREE"],
+    "status -o NODE,KERNEL-": ["nospace", "NODE,KERNEL-FREE"], "-o KERNEL-": ["nospace", "KERNEL-FREE"],
+    "ls --output=+VM": ["nospace", "+VMM"], "mount -o ": [], "mount --options=": [],
+    "--sysroot / sta": ["status"], "--sysroot / map --sv": ["--svg"],
+    **{f"{words} bz": ["filenames", "bzImage"] for words in (
+        "handover --kernel", "handover --exec", "handover --config", "handover -i", "map --svg",
+        "metrics --file", "verify", "tag", "store", "ls", "reap", "files")},
+    **{f"{words}d": ["filenames", "directory"] for words in (
+        "mount --base ", "mount --base=", "umount -B ", "--sysroot ")},
+}
+
+
+def test_completion_of_values(tmp_path):
     (tmp_path / "bzImage").write_text("")
     (tmp_path / "directory").mkdir()
-    for words in (["handover", "--kernel"], ["handover", "--exec"], ["map", "--svg"],
-                  ["metrics", "--file"], ["verify"], ["tag"]):
-        assert candidates(script, *words, "bz", cwd=tmp_path) == ["bzImage"], words
-    assert candidates(script, "mount", "--base", "d", cwd=tmp_path) == ["directory"]
-    assert "env" in candidates(script, "run", "--size", "2M", "--", "en")
+    found = candidates(*(words.split(" ") for words in VALUES), cwd=tmp_path)
+    assert dict(zip(VALUES, found)) == VALUES
+    settings, command, near, columns = candidates(
+        ["set", "1", ""], ["run", "--size", "2M", "--", "en"], ["run", "--near=l"], ["ls", "-o", ""])
+    assert set(settings) == {"nospace", *(f"{n}=" for n in SETTINGS)}
+    assert "env" in command and "lo" in near
+    assert columns[1:] == columns_of("ls")
     # Found by bash-completion by the name of the command.
-    registered = quiet("bash", "-c", f". {script}; complete -p gmfs-numa")
-    assert "-F _gmfs_numa" in registered
+    assert "-F _gmfs_numa" in quiet("bash", "-c", f". {SCRIPT}; complete -p gmfs-numa")
+
+
+def test_completion_of_odd_names(tmp_path):
+    """Bash quotes them, if they are one by one and it is told that they are files."""
+    names = ["vm;touch${IFS}pwned;", "vm $(touch pwned)", "vm*", "vm`x`", "vm-b"]
+    for name in (*names, "a:b=c"):
+        (tmp_path / name).write_text("")
+    plain_names, with_directory, behind = candidates(
+        ["verify", "vm"], ["reap", "./vm"], ["verify", "./a:b"], cwd=tmp_path)
+    assert sorted(plain_names) == sorted(["filenames", *names])
+    assert sorted(with_directory) == sorted(["filenames", *(f"./{n}" for n in names)])
+    # What is before the colon is not replaced.
+    assert behind == ["filenames", "b=c"]
+    assert sorted(os.listdir(tmp_path)) == sorted([*names, "a:b=c"])
 
 
 INSTALLED = (
