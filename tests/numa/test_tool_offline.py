@@ -1280,6 +1280,29 @@ def on_node(tree, path, nid):
     return {"SHIM_DEVICE": str(device)}
 
 
+def test_users_of_files(make, tmp_path, shim):
+    """A process calls itself what it likes, and is no other by that."""
+    tree = make([Node(1, cpus="0")])
+    file = tmp_path / "vm"
+    file.write_text("")
+    env = on_node(tree, tmp_path, 1)
+    device = os.stat(file).st_dev
+    maps = (f"7f00-7fff rw-s 00000000 {os.major(device):02x}:{os.minor(device):02x} "
+            f"{os.stat(file).st_ino}    {file}\n")
+    commands = {77: b"q),1(systemd", 78: b"qemu\xff\x1b\"", 79: b"kvm"}
+    for pid, command in commands.items():
+        tree.put(f"proc/{pid}/comm", command + b"\n")
+        for maps_of in f"proc/{pid}/maps", f"proc/{pid}/task/{pid}/maps":
+            tree.put(maps_of, maps)
+    options = f"{SANITIZER_OPTIONS['ASAN_OPTIONS']}:verify_asan_link_order=0:detect_leaks=0"
+    env = {**env, "LD_PRELOAD": shim, "ASAN_OPTIONS": options}
+    found, = [f for f in on(tree, "ls", "--json", f"{tmp_path}/vm", env=env).json()["files"]]
+    assert {u["pid"]: u["command"] for u in found["users"]} == \
+        {77: "q),1(systemd", 78: "qemu\\xff\x1b\"", 79: "kvm"}
+    (users,), = on(tree, "ls", "-rn", "-o", "users", f"{tmp_path}/vm", env=env).rows()
+    assert {"77(q??1?systemd)", "79(kvm)"} < set(users.split(","))
+
+
 def srat(*entries, revision=3):
     """The firmware's table: ("cpu"|"x2apic"|"generic", domain[, enabled]) or
     ("memory", domain, base, size)."""

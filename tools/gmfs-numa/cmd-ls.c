@@ -67,9 +67,19 @@ static void show_pieces(struct table *table, const char *path)
 		table_size(table, C_GIANT, giant);
 }
 
+/* A process calls itself what it likes, also what looks like the next of the list. */
+static char *plain_command(const char *command)
+{
+	char *plain = xstrdup(command), *at = plain;
+
+	while ((at = strpbrk(at, "(),")))
+		*at = '?';
+	return plain;
+}
+
 static void show_users(const struct listing *listing, const struct stat *st)
 {
-	char *list = NULL, *one;
+	char *list = NULL, *objects = NULL, *one, *command;
 	size_t i;
 
 	for (i = 0; i < listing->nr_uses; i++) {
@@ -77,11 +87,23 @@ static void show_users(const struct listing *listing, const struct stat *st)
 
 		if (!use_is_of(use, st))
 			continue;
-		one = xasprintf("%d(%s)", use->pid, use->command);
+		command = plain_command(use->command);
+		one = xasprintf("%d(%s)", use->pid, command);
 		list = join(list, ",", one);
 		free(one);
+		free(command);
+		command = json_string(use->command);
+		one = xasprintf("{\"pid\": %d, \"command\": %s}", use->pid, command);
+		objects = join(objects, ", ", one);
+		free(one);
+		free(command);
 	}
 	table_text(listing->table, C_USERS, list);
+	one = xasprintf("[%s]", objects ? objects : "");
+	/* That there are none is known to who sees all of them alone. */
+	table_json(listing->table, C_USERS, objects || sees_all_processes() ? one : "null");
+	free(one);
+	free(objects);
 	free(list);
 }
 

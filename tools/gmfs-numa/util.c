@@ -57,19 +57,25 @@ char *xasprintf(const char *fmt, ...)
 	return s;
 }
 
+/* Names of files and processes are in it, which are what others made them. */
 static void message(const char *fmt, va_list args)
 {
+	static bool again;
 	char *text, *shown;
 
 	/* What was printed so far comes first. */
 	fflush(stdout);
-	/* Nothing of this is worth a failure of its own. */
-	if (vasprintf(&text, fmt, args) < 0)
+	/* That there is no memory is said without taking some. */
+	if (again || vasprintf(&text, fmt, args) < 0) {
+		fprintf(stderr, "gmfs-numa: %s\n", fmt);
 		return;
+	}
+	again = true;
 	shown = printable(text);
 	fprintf(stderr, "gmfs-numa: %s\n", shown);
 	free(shown);
 	free(text);
+	again = false;
 }
 
 void warning(const char *fmt, ...)
