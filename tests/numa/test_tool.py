@@ -6,7 +6,6 @@ sanitize=True, the tool is the one with ASan and UBSan.
 """
 
 import os
-import re
 
 import pytest
 from conftest import KERNEL, TOP

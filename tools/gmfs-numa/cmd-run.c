@@ -624,7 +624,8 @@ int cmd_run(int argc, char **argv)
 		"Run COMMAND bound to the CPUs and the memory of a node, with a file of that node:"
 		" {} in its arguments is replaced by a path that opens it (/proc/self/fd/N), {size} by"
 		" the size in bytes. The file goes when the command has ended and nobody uses it any"
-		" more. Exit status: the command's; 128 and the signal's number if that ended it.", NULL, NULL, NULL };
+		" more. Exit status: the command's; 128 and the signal's number if that ended it.",
+		NULL, NULL, NULL };
 	struct arguments args = { .base = MOUNT_BASE, .node = "auto" };
 	const struct node *node;
 	struct nodes *nodes;

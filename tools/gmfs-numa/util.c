@@ -294,7 +294,8 @@ static FILE *open_as_it_is(const char *path)
 	int fd;
 
 	if (stat(path, &st) || S_ISREG(st.st_mode))
-		fatal(EX_FAILED, "%s is a symbolic link: name the file that is to be replaced", path);
+		fatal(EX_FAILED, "%s is a symbolic link: name the file that is to be replaced",
+		      path);
 	fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
 	return fd < 0 ? NULL : fdopen(fd, "w");
 }

@@ -702,6 +702,17 @@ int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run)
 	return 0;
 }
 
+/* The next clear bits of @mask, from @from up to @to; false if none are before @end. */
+static bool gmpool_next_clear(const unsigned long *mask, u32 *from, u32 *to,
+			      u32 end)
+{
+	*from = find_next_zero_bit(mask, end, *from);
+	if (*from >= end)
+		return false;
+	*to = find_next_bit(mask, end, *from);
+	return true;
+}
+
 /**
  * gmpool_bitmap_put_clear - give those blocks back that have no bit in a mask
  * @map: where
@@ -723,15 +734,13 @@ int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
 
 	if (!gmpool_run_valid(map, &all))
 		return -EINVAL;
-	from = start;
-	for_each_clear_bitrange_from(from, to, mask, end) {
+	for (from = start; gmpool_next_clear(mask, &from, &to, end); from = to) {
 		struct gmpool_run run = { .start = first + from, .count = to - from };
 
 		if (!gmpool_bitmap_all_taken(map, &run))
 			return -EINVAL;
 	}
-	from = start;
-	for_each_clear_bitrange_from(from, to, mask, end)
+	for (from = start; gmpool_next_clear(mask, &from, &to, end); from = to)
 		gmpool_bitmap_mark(map, first + from, to - from, false);
 	gmpool_update_index(map, &all);
 	map->index->longest = U64_MAX;

@@ -779,10 +779,11 @@ static void gmpool_drop_own(struct gmpool *pool)
 	u32 t, c;
 
 	for (t = 0; t < pool->super->nr_tables; t++) {
-		for (c = 0; c < pool->tables[t]->nr; c++)
-			gmpool_free_preserved(phys_to_virt(
-				pool->tables[t]->chunks[c].phys));
-		gmpool_free_preserved(pool->tables[t]);
+		struct gmpool_table_ser *table = pool->tables[t];
+
+		for (c = 0; c < table->nr; c++)
+			gmpool_free_preserved(phys_to_virt(table->chunks[c].phys));
+		gmpool_free_preserved(table);
 	}
 	gmpool_free_preserved(pool->super);
 }

@@ -5,14 +5,13 @@
  * made, from what pools leave.
  */
 
+#include <linux/cpufeature.h>
 #include <linux/init.h>
 #include <linux/kernel.h>
 #include <linux/log2.h>
 #include <linux/math64.h>
 #include <linux/mm.h>
 #include <linux/string.h>
-
-#include <asm/cpufeature.h>
 
 #include "hugetlb.h"
 #include "layout.h"

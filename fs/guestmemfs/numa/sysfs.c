@@ -79,16 +79,16 @@ static bool gmpool_is_known(const struct gmpool *pool)
 }
 
 /* The same, of what changes while it is looked at; 0 if the pool has failed. */
-#define GMPOOL_COUNT(_name, _value)                                   \
-	static ssize_t _name##_show(struct gmpool *pool, char *buf)   \
-	{                                                             \
-		u64 value;                                            \
-                                                                      \
-		scoped_guard(spinlock, &pool->lock)                   \
-			value = gmpool_is_known(pool) ? (_value) : 0; \
-		return gmpool_show_number(buf, value);                \
-	}                                                             \
-	static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
+#define GMPOOL_COUNT(_name, _value)					\
+static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
+{									\
+	u64 value;							\
+									\
+	scoped_guard(spinlock, &pool->lock)				\
+		value = gmpool_is_known(pool) ? (_value) : 0;		\
+	return gmpool_show_number(buf, value);				\
+}									\
+static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
 
 GMPOOL_NUMBER(size, pool->total_blocks << GMPOOL_BLOCK_SHIFT);
 GMPOOL_NUMBER(block_size, GMPOOL_BLOCK_SIZE);
