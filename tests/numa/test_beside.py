@@ -108,7 +108,7 @@ def test_memory_goes_and_comes(vm):
     memfile zero /mnt/node1/more
     rm /mnt/node1/more
     for block in $offline; do
-        echo online > $block/state
+        echo online_kernel > $block/state
     done
     memfile check /mnt/node1/file 1
     """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:512M movable_node", boots=1)
@@ -116,19 +116,27 @@ def test_memory_goes_and_comes(vm):
 
 
 def test_memory_is_added(vm, tmp_path):
-    """More memory for a node that has a pool: it is the kernel's, in this and in the next one."""
-    wish = tmp_path / "scratch" / "wish"
+    """More memory for a node that has a pool, by ACPI and virtio-mem: programs get it, and nothing
+    that KHO preserves, as the next kernel starts without it."""
+    scratch = tmp_path / "scratch"
     qmp = str(tmp_path / "qmp")
 
-    def add():
+    def do_when(wish, commands):
         deadline = time.monotonic() + 600
-        while not wish.exists() and time.monotonic() < deadline:
+        while not (scratch / wish).exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        monitor(qmp, [("object-add", {"qom-type": "memory-backend-ram", "id": "more", "size": 512 << 20}),
-                      ("device_add", {"driver": "pc-dimm", "id": "dimm", "memdev": "more", "node": 1})])
+        monitor(qmp, commands)
 
-    adder = threading.Thread(target=add)
-    adder.start()
+    def change():
+        do_when("more", [
+            ("object-add", {"qom-type": "memory-backend-ram", "id": "more", "size": 512 << 20}),
+            ("device_add", {"driver": "pc-dimm", "id": "dimm", "memdev": "more", "node": 1})])
+        do_when("less", [
+            ("qom-set", {"path": "/machine/peripheral/vmem", "property": "requested-size",
+                         "value": 0})])
+
+    changer = threading.Thread(target=change, daemon=True)
+    changer.start()
     vm("POOLS='0 1'" + SCRIPT + r"""
     grep -H MemTotal /sys/devices/system/node/node*/meminfo
     total() {
@@ -136,20 +144,36 @@ def test_memory_is_added(vm, tmp_path):
     }
     if [ "$VM_BOOT" = 1 ]; then
         before=$(total)
-        touch "$VM_SCRATCH/wish"
+        touch "$VM_SCRATCH/more"
         for _ in $(seq 100); do
-            for block in $(grep -l offline /sys/devices/system/node/node1/memory*/state); do
-                echo online > $block
-            done
-            [ "$(total)" -lt $((before + 500000)) ] || break
+            blocks=$(grep -l offline /sys/devices/system/node/node1/memory*/state || true)
+            [ "$(wc -w <<< "$blocks")" != 6 ] || break
             sleep 0.2
         done
-        between $((before + 500000)) "$(total)" $((before + 540000)) 'kB of node 1'
+        equal "$(wc -w <<< "$blocks")" 6 'blocks that are added'
+        for block in $blocks; do
+            for type in online online_kernel; do
+                fails bash -c "echo $type > $block 2> /tmp/said"
+                has "$(cat /tmp/said)" 'Operation not permitted' "$type"
+            done
+            echo online_movable > $block
+        done
+        between $((before + 750000)) "$(total)" $((before + 800000)) 'kB of node 1'
+        touch "$VM_SCRATCH/less"
+        for _ in $(seq 100); do
+            [ "$(total)" -gt $((before + 540000)) ] || break
+            sleep 0.2
+        done
+        between $((before + 500000)) "$(total)" $((before + 540000)) 'kB of node 1, with less again'
         memfile check /mnt/node1/file 1
     fi
     """ + AGAIN, nodes=2, mem="1536M", append="guestmemfs=0:256M,1:256M", boots=2,
-       options=[f"--qemu-args=-qmp unix:{qmp},server=on,wait=off -m 3G,slots=2,maxmem=8G"])
-    adder.join()
+       expect=[r"guestmem_pool: memory 0x[0-9a-f]+-0x[0-9a-f]+ has been added since boot, and the "
+               "next kernel starts without it: it can be set online as online_movable only"],
+       options=[f"--qemu-args=-qmp unix:{qmp},server=on,wait=off -m 3G,slots=2,maxmem=8G "
+                "-object memory-backend-ram,id=backend,size=512M,reserve=off "
+                "-device virtio-mem-pci,id=vmem,memdev=backend,node=1,requested-size=256M"])
+    changer.join()
 
 
 # name: words of the command line, pools

@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Memory that is added after boot, and KHO.
+ *
+ * The next kernel starts with the memory map of firmware. Memory that virtio-mem,
+ * dax/kmem or ACPI has added is not in it; it comes back when the driver finds its
+ * device. KHO does not know that: its tables, and what it preserves, can be
+ * anywhere. If a page of either is in added memory, the next kernel reads an
+ * address early that it has not mapped, and dies with all guests.
+ *
+ * Tables of KHO and metadata of pools are unmovable allocations, and LUO pins a
+ * memfd that it preserves, which migrates it out of ZONE_MOVABLE. So added memory
+ * can be set online in ZONE_MOVABLE only.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/init.h>
+#include <linux/kexec_handover.h>
+#include <linux/memory.h>
+#include <linux/mm.h>
+#include <linux/notifier.h>
+#include <linux/pfn.h>
+
+#include <asm/e820/api.h>
+
+#include "pool.h"
+
+static int gmpool_notify_memory(struct notifier_block *nb, unsigned long action,
+				void *data)
+{
+	const struct memory_notify *arg = data;
+	u64 start = PFN_PHYS(arg->start_pfn);
+	u64 end = start + PFN_PHYS(arg->nr_pages);
+
+	if (action != MEM_GOING_ONLINE || !kho_is_enabled() ||
+	    is_zone_movable_page(pfn_to_page(arg->start_pfn)) ||
+	    e820__mapped_any(start, end, E820_TYPE_RAM))
+		return NOTIFY_OK;
+	pr_warn_ratelimited("memory %#llx-%#llx has been added since boot, and the next kernel starts without it: it can be set online as online_movable only\n",
+			    start, end - 1);
+	return notifier_from_errno(-EPERM);
+}
+
+static struct notifier_block gmpool_memory_nb = {
+	.notifier_call = gmpool_notify_memory,
+};
+
+static int __init gmpool_online_init(void)
+{
+	int err;
+
+	if (list_empty(&gmpool_list))
+		return 0;
+	err = register_memory_notifier(&gmpool_memory_nb);
+	if (err)
+		pr_warn("memory that is added can be set online where the next kernel does not have it (%pe)\n",
+			ERR_PTR(err));
+	return err;
+}
+
+/* Before anything adds memory, which ACPI does at subsys_initcall. */
+core_initcall(gmpool_online_init);
