@@ -53,8 +53,10 @@ static void print_diff(const char *path, const char *text)
 		execlp("diff", "diff", "-uN", "--label", path, "--label", path, path, name, NULL);
 		_exit(127);
 	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0 || WEXITSTATUS(status) > 1)
-		warning("diff cannot be run; %s would be:\n%s", path, text);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || WEXITSTATUS(status) > 1) {
+		warning("diff cannot be run; %s would be:", path);
+		fputs(text, stderr);
+	}
 	unlink(name);
 }
 
