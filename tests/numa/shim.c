@@ -3,6 +3,8 @@
  * Preloaded below gmfs-numa: has a directory of any file system pass for a node, so that
  * commands that need files of one can be tried without a kernel that has guestmemfs.
  *
+ * SHIM_ROOT     a tree of sysfs and proc, whose files take the place of this machine's: what
+ *               --sysroot does for commands that do not take that
  * SHIM_DEVICE   st_dev of the file systems that pass for nodes, with a comma between them
  * SHIM_PIECES   offset:physical:size of each piece of all files, with a comma between them
  * SHIM_POLICY   errno of set_mempolicy(), which does nothing
@@ -11,13 +13,17 @@
  */
 
 #define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
@@ -37,6 +43,64 @@ static int is_node(int fd)
 		if (strtoull(at, &end, 10) == st.st_dev)
 			return 1;
 	return 0;
+}
+
+/* Where a path is to be found: all of sysfs is in the tree, of others what it has. */
+static const char *moved(const char *path, char buf[4096])
+{
+	const char *root = getenv("SHIM_ROOT");
+	struct stat st;
+
+	if (!root || *path != '/')
+		return path;
+	snprintf(buf, 4096, "%s%s", root, path);
+	return !strncmp(path, "/sys/", 5) || (!strncmp(path, "/proc/", 6) && !lstat(buf, &st) &&
+					      !S_ISDIR(st.st_mode)) ? buf : path;
+}
+
+#define OPEN(name)								\
+int name(const char *path, int flags, ...)					\
+{										\
+	int (*real)(const char *, int, ...) = dlsym(RTLD_NEXT, #name);		\
+	char buf[4096];								\
+	va_list args;								\
+	int mode;								\
+										\
+	va_start(args, flags);							\
+	mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, int) : 0;		\
+	va_end(args);								\
+	return real(moved(path, buf), flags, mode);				\
+}
+
+OPEN(open)
+OPEN(open64)
+
+#define FOPEN(name)								\
+FILE *name(const char *path, const char *mode)					\
+{										\
+	FILE *(*real)(const char *, const char *) = dlsym(RTLD_NEXT, #name);	\
+	char buf[4096];								\
+										\
+	return real(moved(path, buf), mode);					\
+}
+
+FOPEN(fopen)
+FOPEN(fopen64)
+
+DIR *opendir(const char *path)
+{
+	DIR *(*real)(const char *) = dlsym(RTLD_NEXT, "opendir");
+	char buf[4096];
+
+	return real(moved(path, buf));
+}
+
+int access(const char *path, int mode)
+{
+	int (*real)(const char *, int) = dlsym(RTLD_NEXT, "access");
+	char buf[4096];
+
+	return real(moved(path, buf), mode);
 }
 
 int fstatfs(int fd, struct statfs *buf)

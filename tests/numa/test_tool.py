@@ -236,12 +236,12 @@ since=' 'tags of a file without'
     t 0 reap --older-than 1s -rn -o file ./dead
     equal "$out" './dead' 'older than a second'
     j reaped reap --no-owner --yes
-    equal "$(ls | tr '\n' ' ')" 'alive machine mapped open ' 'what is left'
+    equal "$(ls | tr '\n' ' ')" 'alive machine mapped open reused ' 'what is left'
     kill $alive $held
     wait $alive $held || true
     exec 5<&-
     leaks=1
-    t 0 reap --yes
+    t 0 reap --yes --earlier-boots
     equal "$(ls)" 'machine' 'what is left'
     t 0 tag machine vmm=x
     t 0 tag machine
@@ -279,7 +279,9 @@ since=' 'tags of a file without'
     assert set(names("reapmore")) == {"dead", "reused", "none"}
     assert not any(f["removed"] for f in found["reapmore"]["files"])
     assert set(names("reaped")) == {"dead", "reused", "none"}
-    assert all(f["removed"] and f["allocated"] == 2 << 20 for f in found["reaped"]["files"])
+    assert all(f["removed"] == (n != "reused") and f["allocated"] == 2 << 20
+               for n, f in names("reaped").items())
+    assert "of an earlier boot" in names("reaped")["reused"]["reason"]
     assert names("reaped")["none"]["owner"] is None
 
 

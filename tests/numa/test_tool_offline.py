@@ -8,15 +8,19 @@ does.
 import errno
 import glob
 import json
+import mmap
 import os
 import re
 import resource
 import shlex
 import shutil
 import signal
+import socket
 import stat
 import struct
 import subprocess
+import tempfile
+import threading
 import time
 import xml.etree.ElementTree
 
@@ -578,7 +582,7 @@ NAMES = ("plain", "with blank", 'a"quote', "back\\slash", "new\nline", "tab\tsto
          "esc\x1b[31m", "{}", "%s%n", "-n", "a" * 200)
 
 
-def test_file_names(make, tmp_path):
+def test_file_names(make, tmp_path, shim):
     """In JSON each is what it is, and a table has one line for each."""
     where = tmp_path / "node1"
     (where / "deep" / "er").mkdir(parents=True)
@@ -586,12 +590,13 @@ def test_file_names(make, tmp_path):
         (where / name).write_bytes(b"x")
     (where / "deep" / "er" / "file").write_bytes(b"")
     os.symlink("plain", where / "link")
-    tree = make(MACHINES["2"](), mounts=[(1, where), (0, "/nowhere")])
-    files = on(tree, "ls", "--json", "1").json()["files"]
+    tree = make(MACHINES["2"]())
+    env = on_node(tree, where, 1)
+    files = shimmed(shim, tree, "ls", "--json", "1", env=env).json()["files"]
     assert {f["file"] for f in files} == {str(where / n) for n in (*NAMES, "deep/er/file")}
-    out = on(tree, "ls", "-n", "-o", "file", "1").out
+    out = shimmed(shim, tree, "ls", "-n", "-o", "file", "1", env=env).out
     assert len(out.splitlines()) == len(files) and "\033" not in out
-    raw = on(tree, "files", "-rn", "-o", "node,file,size", "1").rows()
+    raw = shimmed(shim, tree, "files", "-rn", "-o", "node,file,size", "1", env=env).rows()
     assert len(raw) == len(files) and all(len(r) == 3 for r in raw)
 
 
@@ -1267,9 +1272,14 @@ def shim(tmp_path_factory):
     return library
 
 
-def shimmed(shim, tree, *args, env=None, **kwargs):
+def shim_options(shim, tree):
+    """Environment of the tool on a tree that takes the place of this machine's files."""
     options = f"{SANITIZER_OPTIONS['ASAN_OPTIONS']}:verify_asan_link_order=0:detect_leaks=0"
-    return on(tree, *args, env={"LD_PRELOAD": shim, "ASAN_OPTIONS": options, **(env or {})}, **kwargs)
+    return {"LD_PRELOAD": shim, "SHIM_ROOT": tree.root, "ASAN_OPTIONS": options}
+
+
+def shimmed(shim, tree, *args, env=None, **kwargs):
+    return call(args, env={**shim_options(shim, tree), **(env or {})}, **kwargs)
 
 
 def on_node(tree, path, nid):
@@ -1721,9 +1731,9 @@ def test_run_not_started(nodes_here, shim):
         for keep in ["--keep"], []:
             tree, env, node = nodes_here
             done = subprocess.run(
-                [build(), "--sysroot", tree.root, "run", "--node", "1", "--size", "2M", "--base",
-                 str(node.parent), *keep, "--", command], check=False,
-                env={**os.environ, "LD_PRELOAD": shim, **env}, stderr=subprocess.PIPE)
+                [build(), "run", "--node", "1", "--size", "2M", "--base", str(node.parent), *keep,
+                 "--", command], check=False,
+                env={**os.environ, **shim_options(shim, tree), **env}, stderr=subprocess.PIPE)
             assert done.returncode == status and not os.listdir(node)
     run_on(shim, nodes_here, "--keep", "--name", "kept", "--owner", "uuid", "--", "true")
     kept = nodes_here[2] / "kept"
@@ -1759,9 +1769,9 @@ def started(shim, here, script, before=None, **kwargs):
     """run in the background with that script, when that has said that it runs."""
     tree, env, node = here
     process = subprocess.Popen(
-        [*(before or []), build(), "--sysroot", tree.root, "run", "--node", "1", "--size", "2M",
-         "--base", str(node.parent), "--", "sh", "-c", script],
-        env={**os.environ, "LD_PRELOAD": shim, **env}, stdout=subprocess.PIPE, text=True,
+        [*(before or []), build(), "run", "--node", "1", "--size", "2M", "--base",
+         str(node.parent), "--", "sh", "-c", script],
+        env={**os.environ, **shim_options(shim, tree), **env}, stdout=subprocess.PIPE, text=True,
         stderr=subprocess.DEVNULL, **kwargs)
     assert process.stdout.readline() == "runs\n"
     return process
@@ -1812,7 +1822,7 @@ def test_mount_usage(make):
 
 def test_valgrind(make, tmp_path):
     """The tool as it is installed, which sanitizers do not change."""
-    tree = make(MACHINES["4"](), mounts=[(0, tmp_path)])
+    tree = make(MACHINES["4"]())
     process(tree, 77, "4", ON_ONE)
     with_grub(tree)
     image = kernel(tmp_path / "bzImage")
@@ -1825,6 +1835,243 @@ def test_valgrind(make, tmp_path):
             (["plan", "--reserve", "30%", "--nodes", "0", "--apply"], OK),
             (["status", "7"], NO_POOL)):
         call(["--sysroot", tree.root, *args], status=status, prefix=[*VALGRIND, build()])
+
+
+# --- files ---
+
+@pytest.fixture
+def node_dir(make, shim, tmp_path):
+    """(directory that passes for node 1, tool(args...) that runs on it, its tree)."""
+    tree = make([Node(0, cpus="0-1"), Node(1, cpus="2-3")])
+    where = tmp_path / "node1"
+    where.mkdir()
+    env = on_node(tree, where, 1)
+    tree.put("proc/stat", "cpu 1 2 3\nbtime 1000000\n")
+    return where, lambda *args, **kwargs: shimmed(shim, tree, *args, env=env, **kwargs), tree
+
+
+def tag(path, **tags):
+    for name, value in tags.items():
+        os.setxattr(path, f"user.guestmemfs.{name}", value.encode())
+
+
+def reaped(done):
+    """{name: what reap says of it}"""
+    return {os.path.basename(f["file"]): f for f in done.json()["files"]}
+
+
+def test_walk(node_dir, tmp_path):
+    """What is too deep for a path is seen; what only seems to be there is left alone."""
+    where, tool, tree = node_dir
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "victim").write_text("x")
+    os.symlink(other, where / "link")
+    os.symlink(other / "victim", where / "file")
+    os.mkfifo(where / "fifo")
+    here = os.getcwd()
+    try:
+        os.chdir(where)
+        for _ in range(30):
+            os.mkdir("d" * 200)
+            os.chdir("d" * 200)
+        with open("hidden", "w", encoding="utf-8"):
+            pass
+    finally:
+        os.chdir(here)
+    assert [os.path.basename(f["file"]) for f in tool("ls", "--json").json()["files"]] == ["hidden"]
+    assert set(reaped(tool("reap", "--no-owner", "--json"))) == {"hidden"}
+    tool("ls", f"{where}/link", status=FAILED)
+    assert set(reaped(tool("reap", "--no-owner", "--yes", "--json"))) == {"hidden"}
+    assert (other / "victim").exists() and os.path.lexists(where / "fifo")
+    # A directory that cannot be looked at is no empty one.
+    limited = tool("ls", "--json", preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE,
+                                                                         (20, 20)), status=FAILED)
+    assert "Too many open files" in limited.err
+
+
+def test_walk_other_file_system(make, shim, tmp_path):
+    """mountinfo has a node there, and something else is mounted over it."""
+    tree = make([Node(1, cpus="0")], mounts=[(1, tmp_path)])
+    (tmp_path / "disk.img").write_text("x")
+    for args in ["ls"], ["reap", "--no-owner", "--yes"]:
+        done = shimmed(shim, tree, *args, status=FAILED)
+        assert "node 1: its files are not seen" in done.err
+    assert (tmp_path / "disk.img").exists()
+
+
+def test_walk_while_it_changes(node_dir, tmp_path):
+    """When the first file is gone, a directory becomes a link: what it leads to stays."""
+    where, tool, _ = node_dir
+    victims = tmp_path / "victims"
+    victims.mkdir()
+    for name in "x", "y":
+        (victims / name).write_text("x")
+    for i in range(200):
+        (where / f"a{i:03}").write_text("")
+    (where / "d").mkdir()
+    (where / "d" / "x").write_text("x")
+
+    def swap():
+        while (where / "a000").exists():
+            pass
+        os.rename(where / "d", where / "old")
+        os.symlink(victims, where / "d")
+
+    other = threading.Thread(target=swap)
+    other.start()
+    tool("reap", "--no-owner", "--yes")
+    other.join()
+    assert sorted(os.listdir(victims)) == ["x", "y"]
+
+
+def test_reap_in_use(node_dir):
+    """Whoever has it, and though nothing of that is in /proc."""
+    where, tool, _ = node_dir
+    for name in "mapped", "socket", "nobody":
+        (where / name).write_bytes(b"x")
+    with open(where / "mapped", "rb") as f:
+        mapping = mmap.mmap(f.fileno(), 0, prot=mmap.PROT_READ)
+    one, two = socket.socketpair()
+    with open(where / "socket", "rb") as f:
+        socket.send_fds(one, [b"x"], [f.fileno()])
+    assert set(reaped(tool("reap", "--no-owner", "--json"))) == {"nobody"}
+    found = reaped(tool("reap", "--no-owner", "--yes", "--json"))
+    assert set(found) == {"nobody"} and found["nobody"]["removed"]
+    assert sorted(os.listdir(where)) == ["mapped", "socket"]
+    mapping.close()
+    one.close()
+    two.close()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
+def test_reap_users_unknown(node_dir):
+    """Who may not ask is not told that nobody has it."""
+    where, tool, _ = node_dir
+    (where / "file").write_text("x")
+    where.parent.chmod(0o755)
+    # Whoever may remove files of others can still not have a lease on them.
+    nobody = ["setpriv", "--bounding-set=-lease", "--inh-caps=-lease", build(sanitize=True)]
+    os.chown(where / "file", 4242, 4242)
+    assert "who uses it is unknown" in reaped(tool("reap", "--no-owner", "--json", prefix=nobody)
+                                              )["file"]["reason"]
+    done = tool("reap", "--no-owner", "--yes", prefix=nobody, status=FAILED)
+    assert "it stays: who uses it is not known" in done.err and (where / "file").exists()
+
+
+def test_reap_earlier_boot(node_dir):
+    """What a kexec has saved is nobody's before the machines are started again."""
+    where, tool, tree = node_dir
+    for name in "saved", "kept", "now":
+        (where / name).write_text("x")
+    tag(where / "kept", owner="pid:4000000", boot="11111111-2222")
+    with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as f:
+        tag(where / "now", owner="pid:4000000", boot=f.read().strip())
+    tree.put("proc/stat", f"btime {int(time.time()) + 5}\n")
+    args = ["reap", "--no-owner", "--json"]
+    found = reaped(tool(*args))
+    assert {n: f["reason"] for n, f in found.items()} == {
+        "saved": "no owner, of an earlier boot", "kept": "its owner is gone, of an earlier boot",
+        "now": "its owner is gone"}
+    # Nothing is older than the time that this kernel has run.
+    assert reaped(tool(*args, "--older-than", "1s", "--yes")) == {}
+    done = tool(*args, "--yes")
+    assert {n for n, f in reaped(done).items() if f["removed"]} == {"now"}
+    assert "2 files of an earlier boot stay: --earlier-boots removes them" in done.err
+    tree.put("proc/stat", f"btime {int(time.time()) - 100}\n")
+    tag(where / "saved", boot="11111111-2222")
+    assert reaped(tool(*args, "--older-than", "1h", "--yes", "--earlier-boots")) == {}
+    assert len(reaped(tool(*args, "--yes", "--earlier-boots"))) == 2
+    assert os.listdir(where) == []
+    tool("reap", "--earlier-boots", status=USAGE)
+
+
+def test_reap_odd_tags(node_dir):
+    """A tag that is not ours to read is no missing one."""
+    where, tool, _ = node_dir
+    (where / "long").write_text("x")
+    tag(where / "long", owner="x" * 1000)
+    assert reaped(tool("reap", "--no-owner", "--json")) == {}
+    assert tool("ls", "--json").json()["files"][0]["owner"] == "x" * 1000
+    tag(where / "long", owner="a\nvmm=trusted\x1b[2J")
+    assert tool("tag", str(where / "long")).out.splitlines()[0] == "owner=a\\x0avmm=trusted\\x1b[2J"
+
+
+def test_reap_frozen(node_dir):
+    where, tool, tree = node_dir
+    (where / "file").write_text("x")
+    tree.put("sys/fs/guestmemfs/node1/state", "frozen\n")
+    assert "node 1 is frozen" in tool("reap", "--no-owner", "--yes", status=FAILED).err
+    assert (where / "file").exists()
+
+
+def test_sysroot_is_to_look(make, tmp_path):
+    """A copy of another machine does not say what is to be done on this one."""
+    tree = make(MACHINES["2"]())
+    for args in (["mount"], ["umount"], ["reap", "--yes"], ["load", "file"], ["store", "file"],
+                 ["tag", "file", "owner=x"], ["handover", "--exec", "/none"]):
+        with open(tmp_path / "out", "wb") as out:
+            done = on(tree, *args, status=USAGE, stdout=out)
+        assert "--sysroot is to look at another machine" in done.err, args
+
+
+def store(tool, path, data, *args, **kwargs):
+    with tempfile.TemporaryFile() as f:
+        f.write(data)
+        f.seek(0)
+        return tool("store", *args, str(path), stdin=f, **kwargs)
+
+
+def test_store_offline(node_dir, tmp_path):
+    """What is in the way is said before anything is read."""
+    where, tool, tree = node_dir
+    for size in 0, 1, BLOCK - 1, BLOCK, 2 * BLOCK + 1:
+        store(tool, where / "state", b"x" * size, "--force", "--owner", "uuid")
+        assert (where / "state").read_bytes() == b"x" * size
+        assert os.listdir(where) == ["state"]
+    assert os.getxattr(where / "state", "user.guestmemfs.owner") == b"uuid"
+    os.symlink("nowhere", where / "dangling")
+    os.mkfifo(where / "fifo")
+    (where / "dir").mkdir()
+    left = sorted(os.listdir(where))
+    for name, said in (("state", "--force replaces it"), ("dangling", "is no file"),
+                       ("fifo", "is no file"), ("dir", "is no file"),
+                       ("x" * 256, "File name too long")):
+        for force in [], ["--force"]:
+            if (name, force) == ("state", ["--force"]):
+                continue
+            done = store(tool, where / name, b"x", *force, status=FAILED)
+            assert said in done.err
+    store(tool, f"{where}/", b"x", status=USAGE)
+    store(tool, where / "new", b"x", "--owner", "x" * 201, status=USAGE)
+    tool("tag", str(where / "state"), "owner=" + "x" * 201, status=USAGE)
+    tree.put("sys/fs/guestmemfs/node1/state", "frozen\n")
+    assert "node 1 is frozen" in store(tool, where / "new", b"x", status=FAILED).err
+    assert sorted(os.listdir(where)) == left
+    store(tool, where / ("x" * 252), b"x", status=FAILED)
+
+
+def test_store_long_name(node_dir):
+    where, tool, _ = node_dir
+    for data in b"1", b"2":
+        store(tool, where / ("x" * 252), data, "--force")
+        assert (where / ("x" * 252)).read_bytes() == data
+
+
+def test_load_offline(node_dir, tmp_path):
+    """Only a file of a node is opened, and only that is removed."""
+    where, tool, _ = node_dir
+    (where / "state").write_bytes(b"x" * 3)
+    os.mkfifo(where / "fifo")
+    os.symlink("/proc/version", where / "elsewhere")
+    os.symlink("state", where / "link")
+    for name, said in (("fifo", "this is no file"), ("elsewhere", "not on guestmemfs"),
+                       (".", "this is no file")):
+        assert said in tool("load", str(where / name), status=FAILED).err
+    done = tool("load", "--remove", str(where / "link"), status=FAILED)
+    assert done.out == "xxx" and "another file has its name" in done.err
+    assert tool("load", "--remove", str(where / "state")).out == "xxx"
+    assert sorted(os.listdir(where)) == ["elsewhere", "fifo", "link"]
 
 
 # --- manual, completion, package ---

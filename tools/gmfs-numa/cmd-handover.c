@@ -469,6 +469,8 @@ int cmd_handover(int argc, char **argv)
 
 	columns_of_help(columns, 3);
 	parse_args(&argp, argc, argv, &first, &args);
+	if (args.exec && !args.dry_run)
+		refuse_sysroot("handover --exec");
 	check_all(&args);
 	if (args.exec && !ready && args.force)
 		warning("not ready, and done all the same");

@@ -3,13 +3,10 @@
  * gmfs-numa ls: files, where their memory is, and who uses it.
  */
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "gmfs-numa.h"
 
@@ -41,19 +38,14 @@ struct listing {
 	size_t nr_uses;
 };
 
-static void show_pieces(struct table *table, const char *path)
+static void show_pieces(struct table *table, int fd)
 {
-	int fd = open(path, O_RDONLY | O_NOATIME | O_CLOEXEC);
 	struct piece *pieces = NULL;
 	uint64_t giant = 0;
 	bool known = true;
 	ssize_t nr, i;
 
-	if (fd < 0)
-		fd = open(path, O_RDONLY | O_CLOEXEC);
-	nr = fd < 0 ? -errno : file_pieces(fd, &pieces);
-	if (fd >= 0)
-		close(fd);
+	nr = fd < 0 ? fd : file_pieces(fd, &pieces);
 	/* Who may not read the file learns the rest all the same. */
 	if (nr < 0)
 		return;
@@ -115,13 +107,13 @@ static void show_file(const struct file *file, void *arg)
 	struct tags tags;
 	char *mode = xasprintf("%04o", st->st_mode & 07777);
 
-	tags_read(&tags, file->path);
+	tags_read(&tags, file->fd);
 	table_row(table);
 	table_number(table, C_NODE, file->nid);
 	table_text(table, C_FILE, file->path);
 	table_size(table, C_SIZE, st->st_size);
 	table_size(table, C_ALLOCATED, (uint64_t)st->st_blocks * 512);
-	show_pieces(table, file->path);
+	show_pieces(table, file->fd);
 	table_text(table, C_OWNER, tags.owner);
 	table_text(table, C_VMM, tags.vmm);
 	table_text(table, C_SINCE, tags.since);
@@ -149,14 +141,14 @@ int cmd_ls(int argc, char **argv)
 		children, columns_help, NULL };
 	struct table_options options = { };
 	struct listing listing;
-	int first;
+	int first, status;
 
 	columns_of_help(columns, NR_COLUMNS);
 	parse_args(&argp, argc, argv, &first, &options);
 	listing.table = table_new("files", columns, NR_COLUMNS, &options);
 	listing.nr_uses = uses_read(false, &listing.uses, NULL);
-	files_walk(argc - first, argv + first, show_file, &listing);
+	status = files_walk(argc - first, argv + first, show_file, &listing);
 	table_print(listing.table);
 	uses_free(listing.uses, listing.nr_uses);
-	return EX_OK;
+	return status;
 }

@@ -168,6 +168,7 @@ static int for_nodes(const struct arguments *args, int argc, char **argv,
 
 	if (*args->base != '/')
 		fatal(EX_USAGE, "--base %s: it has to start with /", args->base);
+	refuse_sysroot("this");
 	for (i = 0; i < nodes->nr; i++) {
 		char *target = xasprintf("%s/node%d", args->base, nodes->node[i].nid);
 

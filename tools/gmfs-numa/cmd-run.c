@@ -305,6 +305,7 @@ static void make_file(struct guest_file *file, const struct arguments *args,
 	char *owner = args->owner ? xstrdup(args->owner) : xasprintf("pid:%d", getpid());
 	int fd, err;
 
+	refuse_sysroot("run");
 	fd = openat(file->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
 		fatal(EX_FAILED, "%s: %s", file->path, strerror(errno));
@@ -314,7 +315,7 @@ static void make_file(struct guest_file *file, const struct arguments *args,
 	close(fd);
 	file->handle = xasprintf("/proc/self/fd/%d", file->fd);
 	allocate(file, args, node);
-	err = tags_write_fd(file->fd, owner, vmm);
+	err = tags_write(file->fd, owner, vmm);
 	if (err)
 		fatal(EX_FAILED, "%s: it cannot be tagged: %s", file->path, strerror(-err));
 	if (who->changes && fchown(file->fd, who->uid, who->gid))
@@ -348,23 +349,18 @@ static void name_file(struct guest_file *file)
 		fatal(EX_FAILED, "%s: somebody else has replaced it", file->path);
 }
 
-/*
- * A write lease is given if nobody has the file open or mapped, in whatever namespace:
- * a command that goes on in the background has it. @fd is a descriptor of its own.
- */
+/* A command that goes on in the background has it. @fd is a descriptor of its own. */
 static int remove_unused(const struct guest_file *file, int fd)
 {
 	struct stat st;
+	int err;
 
 	if (fd < 0 || fstat(fd, &st))
 		return -errno;
 	if (!is_same(file, &st))
 		return -ESTALE;
-	/* Who opens it meanwhile is no reason to end. */
-	signal(SIGIO, SIG_IGN);
-	if (fcntl(fd, F_SETLEASE, F_WRLCK) || unlinkat(file->dir, file->name, 0))
-		return -errno;
-	return 0;
+	err = file_lease(fd);
+	return err ? err : file_remove(file->dir, file->name, fd);
 }
 
 static void remove_file(const struct guest_file *file)

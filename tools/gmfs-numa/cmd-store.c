@@ -11,13 +11,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/random.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "gmfs-numa.h"
 
-/* How much of the file is mapped, and given memory, at a time. */
-#define WINDOW	(16ULL << 20)
+/* How much of the file is given memory, and mapped, at a time: a block. */
+#define WINDOW	(2ULL << 20)
 
 struct arguments {
 	bool force;
@@ -25,14 +26,47 @@ struct arguments {
 	const char *owner;
 };
 
-/* The directory of a path, without looking at what is there. */
-static char *directory(const char *path)
-{
-	const char *slash = strrchr(path, '/');
+/* Where the file is going to be. The directory is opened once, whoever may move it. */
+struct place {
+	const char *path;
+	char *name;
+	int dir;
+};
 
-	if (!slash)
-		return xstrdup(".");
-	return slash == path ? xstrdup("/") : xasprintf("%.*s", (int)(slash - path), path);
+static void find_place(struct place *place, const char *path)
+{
+	char *dir;
+	int nid;
+
+	path_split(path, &dir, &place->name);
+	place->path = path;
+	place->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (place->dir < 0)
+		fatal(EX_FAILED, "%s: %s", dir, strerror(errno));
+	nid = fd_node(place->dir);
+	if (nid < 0)
+		fatal(EX_FAILED, "%s: %s", dir, path_node_error());
+	if (node_is_frozen(nid))
+		fatal(EX_FAILED, "%s: node %d is frozen: gmfs-numa thaw %d", path, nid, nid);
+	free(dir);
+}
+
+/* Before all is read for nothing. Only a file is replaced. */
+static void check_place(const struct place *place, bool force)
+{
+	struct stat st;
+
+	if (!strcmp(place->name, ".") || !strcmp(place->name, ".."))
+		fatal(EX_USAGE, "%s is a directory, and no file", place->path);
+	if (fstatat(place->dir, place->name, &st, AT_SYMLINK_NOFOLLOW)) {
+		if (errno != ENOENT)
+			fatal(EX_FAILED, "%s: %s", place->path, strerror(errno));
+		return;
+	}
+	if (!S_ISREG(st.st_mode))
+		fatal(EX_FAILED, "%s is there already, and is no file", place->path);
+	if (!force)
+		fatal(EX_FAILED, "%s is there already; --force replaces it", place->path);
 }
 
 /* Up to a window full: less only at the end. -errno if it cannot be read. */
@@ -53,44 +87,74 @@ static ssize_t fill(char *window)
 	return have;
 }
 
-/* Returns 0 or -errno; @size is what was stored. */
+/* Gives the file a window more. Returns 0 or -errno. */
+static int append(int fd, uint64_t at, const void *data, size_t size)
+{
+	int err = posix_fallocate(fd, at, WINDOW);
+	void *window;
+
+	if (err)
+		return -err;
+	window = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE, MAP_SHARED, fd, at);
+	if (window == MAP_FAILED)
+		return -errno;
+	memcpy(window, data, size);
+	munmap(window, WINDOW);
+	return 0;
+}
+
+/* What is read is allocated then, and no more. Returns 0 or -errno; @size is what it has. */
 static int store(int fd, uint64_t *size)
 {
-	ssize_t got = WINDOW;
-	void *window;
+	char *data = xmalloc(WINDOW);
+	ssize_t got;
+	int err = 0;
+
+	*size = 0;
+	do {
+		got = fill(data);
+		if (got > 0)
+			err = append(fd, *size, data, got);
+		if (got < 0)
+			err = got;
+		else
+			*size += got;
+	} while (!err && got == WINDOW);
+	free(data);
+	if (!err && ftruncate(fd, *size))
+		err = -errno;
+	return err;
+}
+
+/* Puts the file in the place of another, by a name that nobody can have made before. */
+static int replace_file(const char *from, const struct place *place)
+{
+	char temp[64];
+	uint64_t number;
 	int err;
 
-	for (*size = 0; got == WINDOW; *size += got) {
-		err = posix_fallocate(fd, *size, WINDOW);
-		if (err)
-			return -err;
-		window = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE, MAP_SHARED, fd, *size);
-		if (window == MAP_FAILED)
+	do {
+		if (getrandom(&number, sizeof(number), 0) != sizeof(number))
 			return -errno;
-		got = fill(window);
-		munmap(window, WINDOW);
-		if (got < 0)
-			return got;
+		snprintf(temp, sizeof(temp), ".gmfs-numa-%016jx", (uintmax_t)number);
+		err = linkat(AT_FDCWD, from, place->dir, temp, AT_SYMLINK_FOLLOW) ? -errno : 0;
+	} while (err == -EEXIST);
+	if (!err && renameat(place->dir, temp, place->dir, place->name)) {
+		err = -errno;
+		unlinkat(place->dir, temp, 0);
 	}
-	return ftruncate(fd, *size) ? -errno : 0;
+	return err;
 }
 
 /* Give the file a name, now that it is complete. 0 or -errno. */
-static int name_file(int fd, const char *path, bool force)
+static int name_file(int fd, const struct place *place, bool force)
 {
-	char *from = xasprintf("/proc/self/fd/%d", fd), *temp = NULL;
+	char *from = xasprintf("/proc/self/fd/%d", fd);
 	int err;
 
-	err = linkat(AT_FDCWD, from, AT_FDCWD, path, AT_SYMLINK_FOLLOW) ? -errno : 0;
-	if (err == -EEXIST && force) {
-		temp = xasprintf("%s.%d", path, getpid());
-		err = linkat(AT_FDCWD, from, AT_FDCWD, temp, AT_SYMLINK_FOLLOW) ? -errno : 0;
-		if (!err && rename(temp, path)) {
-			err = -errno;
-			unlink(temp);
-		}
-		free(temp);
-	}
+	err = linkat(AT_FDCWD, from, place->dir, place->name, AT_SYMLINK_FOLLOW) ? -errno : 0;
+	if (err == -EEXIST && force)
+		err = replace_file(from, place);
 	free(from);
 	return err;
 }
@@ -127,37 +191,36 @@ int cmd_store(int argc, char **argv)
 		" migrate \"exec:gmfs-numa store FILE\". FILE is there when all of it is.",
 		NULL, NULL, NULL };
 	struct arguments args = { };
-	int first, fd, err;
+	struct place place;
 	uint64_t size = 0;
-	char *dir, *human;
-	const char *path;
+	int first, fd, err;
+	char *human;
 
 	parse_args(&argp, argc, argv, &first, &args);
 	if (argc - first != 1)
 		fatal(EX_USAGE, "store needs one file");
 	if (isatty(STDIN_FILENO))
 		fatal(EX_USAGE, "store takes what it stores from standard input, which is a terminal");
-	path = argv[first];
-	dir = directory(path);
-	path_need_node(dir);
-	/* Before all is read for nothing. */
-	if (!args.force && !access(path, F_OK))
-		fatal(EX_FAILED, "%s is there already; --force replaces it", path);
-	fd = open(dir, O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	tag_check("--owner", args.owner);
+	refuse_sysroot("store");
+	find_place(&place, argv[first]);
+	check_place(&place, args.force);
+	fd = openat(place.dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
 	if (fd < 0)
-		fatal(EX_FAILED, "%s: %s", dir, strerror(errno));
-	free(dir);
+		fatal(EX_FAILED, "%s: %s", place.path, strerror(errno));
 	err = store(fd, &size);
+	if (!err && args.owner)
+		err = tags_write(fd, args.owner, "gmfs-numa");
 	if (!err)
-		err = name_file(fd, path, args.force);
+		err = name_file(fd, &place, args.force);
 	close(fd);
 	if (err)
-		fatal(EX_FAILED, "%s: %s: nothing is stored", path, strerror(-err));
-	if (args.owner && tags_write(path, args.owner, "gmfs-numa"))
-		warning("%s: it has no owner", path);
+		fatal(EX_FAILED, "%s: %s: nothing is stored", place.path, strerror(-err));
 	human = format_size(size);
-	warning("%s: %s", path, human);
+	warning("%s: %s", place.path, human);
 	free(human);
+	close(place.dir);
+	free(place.name);
 	return EX_OK;
 }
 
@@ -182,6 +245,27 @@ static int load(int fd, uint64_t size)
 	return put < 0 ? -errno : 0;
 }
 
+/* Only if its name is still that of what was written: it can be another's by now. */
+static void remove_loaded(const char *path, const struct stat *st)
+{
+	struct stat named;
+	char *dir, *name;
+	int fd;
+
+	path_split(path, &dir, &name);
+	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0 || fstatat(fd, name, &named, AT_SYMLINK_NOFOLLOW))
+		fatal(EX_FAILED, "%s: it is written, and not removed: %s", path, strerror(errno));
+	if (named.st_dev != st->st_dev || named.st_ino != st->st_ino)
+		fatal(EX_FAILED, "%s: it is written, and not removed: another file has its name now",
+		      path);
+	if (unlinkat(fd, name, 0))
+		fatal(EX_FAILED, "%s: it is written, and not removed: %s", path, strerror(errno));
+	close(fd);
+	free(dir);
+	free(name);
+}
+
 int cmd_load(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
@@ -192,24 +276,30 @@ int cmd_load(int argc, char **argv)
 		"Write what store has kept to standard output: for QEMU, -incoming"
 		" \"exec:gmfs-numa load FILE\".", NULL, NULL, NULL };
 	struct arguments args = { };
-	int first, fd, err;
+	int first, fd, nid, err;
 	struct stat st;
 
 	parse_args(&argp, argc, argv, &first, &args);
 	if (argc - first != 1)
 		fatal(EX_USAGE, "load needs one file");
-	path_need_node(argv[first]);
-	fd = open(argv[first], O_RDONLY | O_CLOEXEC);
+	if (isatty(STDOUT_FILENO))
+		fatal(EX_USAGE, "load writes to standard output, which is a terminal");
+	refuse_sysroot("load");
+	fd = file_open(argv[first], &nid);
 	if (fd < 0 || fstat(fd, &st))
-		fatal(EX_FAILED, "%s: %s", argv[first], strerror(errno));
-	if (!S_ISREG(st.st_mode))
-		fatal(EX_FAILED, "%s is no file", argv[first]);
+		fatal(EX_FAILED, "%s: %s", argv[first], file_open_error());
 	err = load(fd, st.st_size);
 	close(fd);
+	/* Only close() says whether a file system that is elsewhere has it. */
+	if (!err && close(STDOUT_FILENO))
+		err = -errno;
 	if (err)
 		fatal(EX_FAILED, "%s could not be written to standard output: %s", argv[first],
 		      strerror(-err));
-	if (args.remove && unlink(argv[first]))
-		fatal(EX_FAILED, "%s: %s", argv[first], strerror(errno));
+	/* For what is printed, or was not, when the program ends. */
+	if (open("/dev/null", O_WRONLY) != STDOUT_FILENO)
+		fatal(EX_FAILED, "/dev/null: %s", strerror(errno));
+	if (args.remove)
+		remove_loaded(argv[first], &st);
 	return EX_OK;
 }

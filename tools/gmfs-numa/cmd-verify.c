@@ -20,32 +20,6 @@
 
 /* --- files --- */
 
-/*
- * Opens a regular file of a node, and nothing else: a FIFO waits, and devices can act,
- * when they are opened. -1 with errno, which is 0 if it is no file.
- */
-static int open_file(const char *path, int *nid)
-{
-	int place = open(path, O_PATH | O_CLOEXEC), fd = -1, err;
-	struct stat st;
-	char *again;
-
-	if (place < 0)
-		return -1;
-	*nid = fd_node(place);
-	if (*nid >= 0 && !fstat(place, &st)) {
-		errno = 0;
-		again = xasprintf("/proc/self/fd/%d", place);
-		if (S_ISREG(st.st_mode))
-			fd = open(again, O_RDONLY | O_CLOEXEC);
-		free(again);
-	}
-	err = errno;
-	close(place);
-	errno = err;
-	return fd;
-}
-
 struct file_proof {
 	const char *name;	/* as it can be shown */
 	const struct srat *srat;
@@ -128,14 +102,14 @@ static int verify_pieces(struct file_proof *proof, int fd)
 static int verify_file(const struct srat *srat, const char *path)
 {
 	struct file_proof proof = { .srat = srat };
-	int fd = open_file(path, &proof.nid), status = EX_FAILED;
+	int fd = file_open(path, &proof.nid), status = EX_FAILED;
 	char *name = printable(path);
 
 	proof.name = name;
 	if (fd >= 0)
 		status = verify_pieces(&proof, fd);
 	else
-		warning("%s: %s", name, errno ? path_node_error() : "this is no file");
+		warning("%s: %s", name, file_open_error());
 	if (fd >= 0)
 		close(fd);
 	free(proof.extents);

@@ -3,16 +3,23 @@
  * Files of guestmemfs: finding them, where their memory is, and whose they are.
  */
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <fts.h>
 #include <libmount/libmount.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <linux/limits.h>
+#include <linux/openat2.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
@@ -73,23 +80,31 @@ uint64_t piece_giant_bytes(const struct piece *piece)
 	return (piece->size - skip) / giant * giant;
 }
 
-static char *get_tag(const char *path, const char *name)
+/* Only ENODATA says that there is none: whatever else happens is kept in tags->err. */
+static char *get_tag(struct tags *tags, int fd, const char *name)
 {
-	char value[256];
-	ssize_t len = lgetxattr(path, name, value, sizeof(value) - 1);
+	char *value = xmalloc(XATTR_SIZE_MAX + 1);
+	ssize_t len = fd < 0 ? -1 : fgetxattr(fd, name, value, XATTR_SIZE_MAX);
 
-	if (len < 0)
+	if (fd < 0)
+		tags->err = fd;
+	else if (len < 0 && errno != ENODATA)
+		tags->err = -errno;
+	if (len < 0) {
+		free(value);
 		return NULL;
+	}
 	value[len] = '\0';
-	return xstrdup(value);
+	return xrealloc(value, len + 1);
 }
 
-void tags_read(struct tags *tags, const char *path)
+void tags_read(struct tags *tags, int fd)
 {
-	tags->owner = get_tag(path, TAG_OWNER);
-	tags->vmm = get_tag(path, TAG_VMM);
-	tags->since = get_tag(path, TAG_SINCE);
-	tags->boot = get_tag(path, TAG_BOOT);
+	tags->err = 0;
+	tags->owner = get_tag(tags, fd, TAG_OWNER);
+	tags->vmm = get_tag(tags, fd, TAG_VMM);
+	tags->since = get_tag(tags, fd, TAG_SINCE);
+	tags->boot = get_tag(tags, fd, TAG_BOOT);
 }
 
 void tags_free(struct tags *tags)
@@ -100,19 +115,21 @@ void tags_free(struct tags *tags)
 	free(tags->boot);
 }
 
-/* @path counts if there is no @fd. */
-static int set_tag(int fd, const char *path, const char *name, const char *value)
+void tag_check(const char *what, const char *value)
 {
-	int err;
-
-	if (value && *value)
-		return fd >= 0 ? fsetxattr(fd, name, value, strlen(value), 0) :
-				 lsetxattr(path, name, value, strlen(value), 0);
-	err = fd >= 0 ? fremovexattr(fd, name) : lremovexattr(path, name);
-	return err && errno != ENODATA ? -1 : 0;
+	if (value && strlen(value) > TAG_MAX)
+		fatal(EX_USAGE, "%s: a tag has at most %d bytes, and this has %zu", what, TAG_MAX,
+		      strlen(value));
 }
 
-static int set_tags(int fd, const char *path, const char *owner, const char *vmm)
+static int set_tag(int fd, const char *name, const char *value)
+{
+	if (value && *value)
+		return fsetxattr(fd, name, value, strlen(value), 0);
+	return fremovexattr(fd, name) && errno != ENODATA ? -1 : 0;
+}
+
+int tags_write(int fd, const char *owner, const char *vmm)
 {
 	char *boot = read_text("/proc/sys/kernel/random/boot_id");
 	time_t now = time(NULL);
@@ -120,81 +137,374 @@ static int set_tags(int fd, const char *path, const char *owner, const char *vmm
 	int err = 0;
 
 	strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
-	if ((owner && set_tag(fd, path, TAG_OWNER, owner)) ||
-	    (vmm && set_tag(fd, path, TAG_VMM, vmm)) || set_tag(fd, path, TAG_BOOT, boot) ||
-	    set_tag(fd, path, TAG_SINCE, since))
+	if ((owner && set_tag(fd, TAG_OWNER, owner)) || (vmm && set_tag(fd, TAG_VMM, vmm)) ||
+	    set_tag(fd, TAG_BOOT, boot) || set_tag(fd, TAG_SINCE, since))
 		err = -errno;
 	free(boot);
 	return err;
 }
 
-int tags_write(const char *path, const char *owner, const char *vmm)
+/* --- one file --- */
+
+/* What O_PATH has found, once it is known to be a file or a directory. -errno. */
+static int open_again(int place, int flags)
 {
-	return set_tags(-1, path, owner, vmm);
+	char *path = xasprintf("/proc/self/fd/%d", place);
+	/* Not to wait for who has a lease. */
+	int fd = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
+
+	free(path);
+	return fd < 0 ? -errno : fd;
 }
 
-int tags_write_fd(int fd, const char *owner, const char *vmm)
+static int open_for_reading(int place)
 {
-	return set_tags(fd, NULL, owner, vmm);
+	int fd = open_again(place, O_RDONLY | O_NOATIME);
+
+	return fd == -EPERM ? open_again(place, O_RDONLY) : fd;
 }
 
-static int by_name(const FTSENT **a, const FTSENT **b)
+int file_open(const char *path, int *nid)
 {
-	return strcmp((*a)->fts_name, (*b)->fts_name);
-}
+	int place = open(path, O_PATH | O_CLOEXEC), fd = -1;
+	struct stat st;
 
-static void walk(const char *path, int nid, void (*fn)(const struct file *file, void *arg),
-		 void *arg)
-{
-	char *const paths[] = { (char *)path, NULL };
-	FTS *fts = fts_open(paths, FTS_PHYSICAL | FTS_XDEV | FTS_NOCHDIR, by_name);
-	FTSENT *entry;
-
-	while (fts && (entry = fts_read(fts))) {
-		if (entry->fts_info == FTS_F) {
-			const struct file file = { entry->fts_path, entry->fts_statp, nid };
-
-			fn(&file, arg);
-		} else if (entry->fts_info == FTS_DNR || entry->fts_info == FTS_ERR) {
-			warning("%s: %s", entry->fts_path, strerror(entry->fts_errno));
-		}
+	if (place < 0)
+		return -1;
+	*nid = fd_node(place);
+	if (*nid >= 0 && !fstat(place, &st))
+		fd = S_ISREG(st.st_mode) ? open_for_reading(place) : 0;
+	else
+		fd = -errno;
+	close(place);
+	if (fd <= 0) {
+		errno = -fd;
+		return -1;
 	}
-	if (fts)
-		fts_close(fts);
+	return fd;
 }
 
-static void walk_node(int nid, void (*fn)(const struct file *file, void *arg), void *arg)
+const char *file_open_error(void)
+{
+	return errno ? path_node_error() : "this is no file";
+}
+
+int file_lease(int fd)
+{
+	/* Who opens it meanwhile is no reason to end. */
+	signal(SIGIO, SIG_IGN);
+	return fcntl(fd, F_SETLEASE, F_WRLCK) ? -errno : 0;
+}
+
+int file_remove(int dir, const char *name, int fd)
+{
+	struct stat st, named;
+
+	if (fstat(fd, &st) || fstatat(dir, name, &named, AT_SYMLINK_NOFOLLOW))
+		return -errno;
+	if (st.st_dev != named.st_dev || st.st_ino != named.st_ino)
+		return -ESTALE;
+	/* Somebody who is about to open it has to wait, and has it. */
+	if (fcntl(fd, F_GETLEASE) != F_WRLCK)
+		return -EAGAIN;
+	return unlinkat(dir, name, 0) ? -errno : 0;
+}
+
+/* --- many files --- */
+
+/*
+ * A walk goes by descriptors: whoever may write to a directory can put something else
+ * in its place at any moment. All that it opens is of one node.
+ */
+struct walk {
+	void (*fn)(const struct file *file, void *arg);
+	void *arg;
+	int nid;
+	dev_t dev;
+	struct level *level;
+	char *path;		/* of what is looked at, only to be shown */
+	size_t length;
+	int status;
+};
+
+struct level {
+	struct level *up;
+	int fd;
+	size_t length;		/* of the directory's path */
+	char **names;
+	size_t nr;
+	size_t next;
+};
+
+static void complain(struct walk *walk, int err)
+{
+	warning("%s: %s", walk->path, strerror(err));
+	walk->status = EX_FAILED;
+}
+
+static void set_path(struct walk *walk, size_t length, const char *name)
+{
+	bool slash = length && walk->path[length - 1] != '/';
+
+	walk->path = xrealloc(walk->path, length + strlen(name) + 2);
+	sprintf(walk->path + length, "%s%s", slash ? "/" : "", name);
+	walk->length = length + slash + strlen(name);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Returns 0 or errno. */
+static int read_names(struct level *level)
+{
+	int fd = openat(level->fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), err;
+	DIR *dir = fd < 0 ? NULL : fdopendir(fd);
+	struct dirent *entry;
+
+	if (!dir)
+		return errno;
+	while (errno = 0, (entry = readdir(dir))) {
+		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
+			continue;
+		/* Room for twice as many at each power of two. */
+		if (!(level->nr & (level->nr - 1)))
+			level->names = xrealloc(level->names,
+						2 * (level->nr + 1) * sizeof(*level->names));
+		level->names[level->nr++] = xstrdup(entry->d_name);
+	}
+	err = errno;
+	closedir(dir);
+	if (level->nr)
+		qsort(level->names, level->nr, sizeof(*level->names), by_name);
+	return err;
+}
+
+static bool is_of_node(const struct walk *walk, int fd)
+{
+	struct statfs fs;
+	struct stat st;
+
+	return !fstatfs(fd, &fs) && fs.f_type == GUESTMEMFS_MAGIC && !fstat(fd, &st) &&
+	       st.st_dev == walk->dev;
+}
+
+static void enter(struct walk *walk, int place)
+{
+	struct level *level;
+	int fd, err;
+
+	fd = openat(place, ".", O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0) {
+		complain(walk, errno);
+		return;
+	}
+	if (!is_of_node(walk, fd)) {
+		close(fd);
+		return;
+	}
+	level = xcalloc(1, sizeof(*level));
+	*level = (struct level){ .up = walk->level, .fd = fd, .length = walk->length };
+	walk->level = level;
+	err = read_names(level);
+	if (err)
+		complain(walk, err);
+}
+
+static void leave(struct walk *walk)
+{
+	struct level *level = walk->level;
+	size_t i;
+
+	walk->level = level->up;
+	for (i = 0; i < level->nr; i++)
+		free(level->names[i]);
+	free(level->names);
+	close(level->fd);
+	free(level);
+}
+
+/* @place is what O_PATH has found as @name in @dir. */
+static void look(struct walk *walk, int dir, const char *name, int place)
+{
+	struct file file = { .path = walk->path, .name = name, .dir = dir, .nid = walk->nid };
+	struct stat st;
+
+	if (fstat(place, &st)) {
+		complain(walk, errno);
+	} else if (S_ISDIR(st.st_mode)) {
+		enter(walk, place);
+	} else if (S_ISREG(st.st_mode) && is_of_node(walk, place)) {
+		file.st = &st;
+		file.fd = open_for_reading(place);
+		walk->fn(&file, walk->arg);
+		if (file.fd >= 0)
+			close(file.fd);
+	}
+}
+
+/* What has gone meanwhile is not missing, and what is mounted there is not the node's. */
+static void look_below(struct walk *walk, const struct level *level, const char *name)
+{
+	struct open_how how = {
+		.flags = O_PATH | O_NOFOLLOW | O_CLOEXEC,
+		.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_XDEV,
+	};
+	int place = syscall(SYS_openat2, level->fd, name, &how, sizeof(how));
+
+	set_path(walk, level->length, name);
+	if (place >= 0) {
+		look(walk, level->fd, name, place);
+		close(place);
+	} else if (errno != ENOENT && errno != EXDEV) {
+		complain(walk, errno);
+	}
+}
+
+/* Each level has a descriptor. */
+static void walk_all(struct walk *walk, int dir, const char *name, int place)
+{
+	struct rlimit limit = { }, more;
+	struct level *level;
+
+	getrlimit(RLIMIT_NOFILE, &limit);
+	more = (struct rlimit){ limit.rlim_max, limit.rlim_max };
+	setrlimit(RLIMIT_NOFILE, &more);
+	look(walk, dir, name, place);
+	while ((level = walk->level)) {
+		if (level->next < level->nr)
+			look_below(walk, level, level->names[level->next++]);
+		else
+			leave(walk);
+	}
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+static int walk_from(const char *path, int dir, const char *name, int place, int nid,
+		     void (*fn)(const struct file *file, void *arg), void *arg)
+{
+	struct walk walk = { .fn = fn, .arg = arg, .nid = nid };
+	struct stat st;
+
+	set_path(&walk, 0, path);
+	if (fstat(place, &st)) {
+		complain(&walk, errno);
+	} else {
+		walk.dev = st.st_dev;
+		walk_all(&walk, dir, name, place);
+	}
+	free(walk.path);
+	return walk.status;
+}
+
+int files_walk_mount(int fd, const char *path, int nid,
+		     void (*fn)(const struct file *file, void *arg), void *arg)
+{
+	return walk_from(path, AT_FDCWD, path, fd, nid, fn, arg);
+}
+
+/* Something else can be mounted over it. */
+static int open_mount(struct libmnt_fs *fs)
+{
+	int fd = open(mnt_fs_get_target(fs), O_PATH | O_DIRECTORY | O_CLOEXEC);
+	struct statfs statfs_buf;
+	struct stat st;
+
+	if (fd >= 0 && !fstatfs(fd, &statfs_buf) && statfs_buf.f_type == GUESTMEMFS_MAGIC &&
+	    !fstat(fd, &st) && st.st_dev == mnt_fs_get_devno(fs))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+/* All mounts of a node have the same files, but for those of one of its directories. */
+static int walk_node(int nid, void (*fn)(const struct file *file, void *arg), void *arg)
 {
 	struct libmnt_table *table = mounts_read();
 	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
+	bool mounted = false;
 	struct libmnt_fs *fs;
+	int fd = -1, status = EX_OK;
 
-	/* All mounts of a node have the same files. */
-	while ((fs = mounts_next(table, iter))) {
-		if (fs_node(fs) != nid || strcmp(mnt_fs_get_root(fs), "/"))
+	while (fd < 0 && (fs = mounts_next(table, iter))) {
+		if (fs_node(fs) != nid)
 			continue;
-		walk(mnt_fs_get_target(fs), nid, fn, arg);
-		break;
+		mounted = true;
+		if (!strcmp(mnt_fs_get_root(fs), "/"))
+			fd = open_mount(fs);
+	}
+	if (fd >= 0) {
+		status = files_walk_mount(fd, mnt_fs_get_target(fs), nid, fn, arg);
+		close(fd);
+	} else if (mounted) {
+		warning("node %d: its files are not seen: something is mounted over it, or only a directory of it is mounted",
+			nid);
+		status = EX_FAILED;
 	}
 	mnt_free_iter(iter);
 	mnt_unref_table(table);
+	return status;
 }
 
-void files_walk(int argc, char **argv, void (*fn)(const struct file *file, void *arg), void *arg)
+/* A link is not followed: it is what somebody else has made, if a pattern names it. */
+static int walk_path(const char *path, void (*fn)(const struct file *file, void *arg), void *arg)
+{
+	char *parent, *name;
+	int dir, place, nid, status;
+	struct stat st;
+
+	path_split(path, &parent, &name);
+	dir = open(parent, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	place = dir < 0 ? -1 : openat(dir, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	if (place < 0)
+		fatal(EX_FAILED, "%s: %s", path, strerror(errno));
+	if (!fstat(place, &st) && S_ISLNK(st.st_mode))
+		fatal(EX_FAILED, "%s is a symbolic link, which is not followed", path);
+	nid = fd_node(place);
+	if (nid < 0)
+		fatal(EX_FAILED, "%s: %s", path, path_node_error());
+	status = walk_from(path, dir, name, place, nid, fn, arg);
+	close(place);
+	close(dir);
+	free(parent);
+	free(name);
+	return status;
+}
+
+void path_split(const char *path, char **dir, char **name)
+{
+	const char *slash = strrchr(path, '/');
+
+	*name = xstrdup(slash ? slash + 1 : path);
+	if (!slash)
+		*dir = xstrdup(".");
+	else
+		*dir = slash == path ? xstrdup("/") : xasprintf("%.*s", (int)(slash - path), path);
+	/* "dir/" is what is in dir. */
+	if (!**name) {
+		free(*name);
+		*name = xstrdup(".");
+	}
+}
+
+int files_walk(int argc, char **argv, void (*fn)(const struct file *file, void *arg), void *arg)
 {
 	struct nodes *nodes;
+	int a, status = EX_OK;
 	size_t i;
-	int nid, a;
 
-	if (!argc || !strchr(argv[0], '/')) {
-		nodes = nodes_select(argc, argv);
-		for (i = 0; i < nodes->nr; i++)
-			walk_node(nodes->node[i].nid, fn, arg);
-		nodes_free(nodes);
-		return;
+	if (argc && strchr(argv[0], '/')) {
+		for (a = 0; a < argc; a++)
+			if (walk_path(argv[a], fn, arg))
+				status = EX_FAILED;
+		return status;
 	}
-	for (a = 0; a < argc; a++) {
-		nid = path_need_node(argv[a]);
-		walk(argv[a], nid, fn, arg);
-	}
+	nodes = nodes_select(argc, argv);
+	for (i = 0; i < nodes->nr; i++)
+		if (walk_node(nodes->node[i].nid, fn, arg))
+			status = EX_FAILED;
+	nodes_free(nodes);
+	return status;
 }

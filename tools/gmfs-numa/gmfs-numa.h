@@ -93,6 +93,8 @@ struct nodes {
 
 /* Root of all paths that are read: "" or what --sysroot says. */
 extern const char *sysroot;
+/* Exits with EX_USAGE if there is one: @what acts on this machine. */
+void refuse_sysroot(const char *what);
 
 /* Exits with EX_NO_POOL and says how to get a pool if there is none. */
 struct nodes *nodes_read(void);
@@ -132,6 +134,8 @@ void *read_binary(size_t *size, const char *fmt, ...) __attribute__((format(prin
 uint64_t node_meminfo(int nid, const char *field);
 /* Writes to /sys/fs/guestmemfs/node<nid>/<name>: 0, or -errno. */
 int node_write(int nid, const char *name, const char *value);
+/* Whatever changes a frozen node waits, and no signal ends that. */
+bool node_is_frozen(int nid);
 /* Is all of it in ranges, of which some may touch? */
 bool ranges_cover(const struct range *ranges, size_t nr, uint64_t base, uint64_t size);
 /* Physical ranges of a node's pool; needs CAP_SYS_ADMIN. -errno, or how many. */
@@ -174,8 +178,12 @@ bool process_gone(pid_t pid, const char *boot);
 
 /* --- files.c: files of guestmemfs --- */
 
+/* What a walk has found: the file itself, and where its name is. */
 struct file {
-	const char *path;
+	const char *path;	/* to be shown */
+	const char *name;	/* in the directory dir */
+	int dir;
+	int fd;			/* for reading, or -errno */
 	const struct stat *st;
 	int nid;
 };
@@ -193,19 +201,46 @@ struct tags {
 	char *vmm;
 	char *since;
 	char *boot;
+	int err;		/* -errno if some are not known */
 };
 
-/* Regular files of mounted nodes, or below paths: what the arguments name. */
-void files_walk(int argc, char **argv, void (*fn)(const struct file *file, void *arg), void *arg);
+/* Bytes of a tag, at most. */
+#define TAG_MAX	200
+
+/*
+ * Regular files of mounted nodes, or below paths: what the arguments name. EX_FAILED,
+ * after warnings, if some could not be looked at.
+ */
+int files_walk(int argc, char **argv, void (*fn)(const struct file *file, void *arg), void *arg);
+/* The same of a node that is mounted where the descriptor is. */
+int files_walk_mount(int fd, const char *path, int nid,
+		     void (*fn)(const struct file *file, void *arg), void *arg);
+/*
+ * Opens a regular file of a node for reading, and nothing else: a FIFO waits, and devices
+ * can act, when they are opened. -1 with errno if not, of which the other tells.
+ */
+int file_open(const char *path, int *nid);
+const char *file_open_error(void);
+/*
+ * A write lease, which is given if nobody has the file open or mapped but by this one
+ * descriptor, in whatever namespace. 0, -EAGAIN if somebody has, or -errno if it is not
+ * known. Until the descriptor is closed, who opens the file waits.
+ */
+int file_lease(int fd);
+/* Removes the name if it is that of the file, which has such a lease still. 0 or -errno. */
+int file_remove(int dir, const char *name, int fd);
+/* The directory of a path and the name in it. */
+void path_split(const char *path, char **dir, char **name);
 /* How many, by rising offset, or -errno. */
 ssize_t file_pieces(int fd, struct piece **pieces);
 /* What of it leaves of 1 GiB can map. */
 uint64_t piece_giant_bytes(const struct piece *piece);
-void tags_read(struct tags *tags, const char *path);
+void tags_read(struct tags *tags, int fd);
 void tags_free(struct tags *tags);
 /* NULL leaves a tag as it is, "" removes it; the time is set. 0 or -errno. */
-int tags_write(const char *path, const char *owner, const char *vmm);
-int tags_write_fd(int fd, const char *owner, const char *vmm);
+int tags_write(int fd, const char *owner, const char *vmm);
+/* Exits with EX_USAGE if it is too long for a tag. */
+void tag_check(const char *what, const char *value);
 
 /* --- srat.c: where the firmware has memory --- */
 

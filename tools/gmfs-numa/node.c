@@ -22,6 +22,13 @@
 
 const char *sysroot = "";
 
+void refuse_sysroot(const char *what)
+{
+	if (*sysroot)
+		fatal(EX_USAGE, "--sysroot is to look at another machine, and %s would change this one",
+		      what);
+}
+
 static int open_below(int flags, const char *fmt, va_list args)
 {
 	char *name, *path;
@@ -120,6 +127,15 @@ int node_write(int nid, const char *name, const char *value)
 		err = -errno;
 	close(fd);
 	return err;
+}
+
+bool node_is_frozen(int nid)
+{
+	char *state = node_text(nid, "state");
+	bool frozen = !strcmp(state, "frozen");
+
+	free(state);
+	return frozen;
 }
 
 uint64_t node_meminfo(int nid, const char *field)
