@@ -87,6 +87,22 @@ node 1 is mounted at $at/node1" 'output'
     t 0 mount node1
     equal "$out" "node 1 is mounted at $at/node1 already" 'output'
     equal "$(grep -c guestmemfs /proc/self/mountinfo)" 2 'mounts'
+    for option in nosuid nodev noexec nosymfollow; do
+        has "$(grep -w $at/node1 /proc/self/mountinfo)" "[ ,]$option[ ,]" 'default options'
+    done
+    # By another name it is mounted as well.
+    ln -s $at /tmp/link
+    for base in /tmp/link $at/. $at/../guestmemfs $at/; do
+        t 0 mount --base $base 1
+        has "$out" 'already' 'a base by another name'
+    done
+    t 0 umount --base /tmp/link 1
+    has "$out" 'is unmounted' 'a base by another name'
+    [ ! -e $at/node1 ] || die 'the directory is left'
+    (umask 077 && gmfs-numa mount --base /tmp/umask/x 1)
+    equal "$(stat -c %a /tmp/umask /tmp/umask/x | sort -u)" 755 'mode of directories'
+    t 0 umount --base /tmp/umask/x
+    t 0 mount 1
     t 69 mount 2
     has "$err" 'nodes with a pool: 0, 1' 'a node without a pool'
     echo text > /tmp/text
@@ -102,10 +118,11 @@ node 1 is mounted at $at/node1" 'output'
     has "$out" 'node 1 is unmounted' 'output'
     equal "$(grep -c guestmemfs /proc/self/mountinfo || true)" 0 'mounts'
 
-    t 0 mount --base /mnt/a/b --mode 0750 --uid 1000 --gid 1001 --options noexec,nr_inodes=100 1
+    t 0 mount --base /mnt/a/b --mode 0750 --uid 1000 --gid 1001 --options exec,symfollow,nr_inodes=100 1
     equal "$(stat -c '%a %u %g' /mnt/a/b/node1)" '750 1000 1001' 'mode and owner'
     [ -e /mnt/a/b/node1/file ] || die 'files do not stay'
-    has "$(grep guestmemfs /proc/self/mountinfo)" 'noexec' 'options'
+    ! grep guestmemfs /proc/self/mountinfo | grep -E 'noexec|nosymfollow' || die 'options'
+    has "$(grep guestmemfs /proc/self/mountinfo)" 'nosuid,nodev' 'options'
     equal "$(cat /sys/fs/guestmemfs/node1/max_inodes)" 100 'nr_inodes='
     t 0 umount 1
     has "$out" "node 1 is not mounted at $at/node1" 'another base'
@@ -125,6 +142,7 @@ node 1 is mounted at $at/node1" 'output'
     has "$err" 'Not a directory' 'a file in the way'
     t 2 mount --mode 999 0
     t 2 mount --options nonsense=1 0
+    [ ! -e $at/node0 ] || die 'the directory of a mount that failed is left'
     t 64 mount --base mnt 0
     as=$nobody
     t 2 mount 1

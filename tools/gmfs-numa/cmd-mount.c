@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/vfs.h>
+#include <unistd.h>
 
 #include "gmfs-numa.h"
 
@@ -46,6 +46,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
+/* What a guest's memory has no use for, and who writes to a node could use against others. */
+#define SAFE_OPTIONS	"nosuid,nodev,noexec,nosymfollow"
+
 static int make_directories(const char *path)
 {
 	char *copy = xstrdup(path), *slash = copy;
@@ -67,18 +70,23 @@ static int make_directories(const char *path)
 static int mounted_at(const char *path)
 {
 	struct libmnt_table *table = mounts_read();
-	struct libmnt_fs *fs = mnt_table_find_target(table, path, MNT_ITER_BACKWARD);
+	struct libmnt_cache *cache = mnt_new_cache();
+	struct libmnt_fs *fs;
 	int nid = -2;
 
+	/* By which it finds what has another name here, through a link or "..". */
+	mnt_table_set_cache(table, cache);
+	fs = mnt_table_find_target(table, path, MNT_ITER_BACKWARD);
 	if (fs)
 		nid = mnt_fs_match_fstype(fs, "guestmemfs") ? fs_node(fs) : -1;
 	mnt_unref_table(table);
+	mnt_unref_cache(cache);
 	return nid;
 }
 
 static char *mount_options(const struct arguments *args, int nid)
 {
-	char *options = xasprintf("node=%d", nid), *one;
+	char *options = xasprintf(SAFE_OPTIONS ",node=%d", nid), *one;
 	const struct {
 		const char *name;
 		const char *value;
@@ -99,6 +107,7 @@ static int mount_node(const struct arguments *args, int nid, const char *target)
 {
 	struct libmnt_context *context;
 	char *options, message[512];
+	bool made;
 	int at, err;
 
 	at = mounted_at(target);
@@ -111,6 +120,7 @@ static int mount_node(const struct arguments *args, int nid, const char *target)
 			nid, target);
 		return EX_FAILED;
 	}
+	made = access(target, F_OK);
 	err = make_directories(target);
 	if (err) {
 		warning("node %d: %s: %s", nid, target, strerror(-err));
@@ -130,9 +140,25 @@ static int mount_node(const struct arguments *args, int nid, const char *target)
 			*message ? message : "cannot be mounted");
 	else
 		printf("node %d is mounted at %s\n", nid, target);
+	if (err && made)
+		rmdir(target);
 	mnt_free_context(context);
 	free(options);
 	return err ? EX_FAILED : EX_OK;
+}
+
+/*
+ * A directory that is left is one of another file system, where QEMU would make a file
+ * of a guest's memory without a word. That of fstab is not ours.
+ */
+static void remove_directory(struct libmnt_context *context, const char *target)
+{
+	struct libmnt_table *fstab;
+
+	if (!mnt_context_get_fstab(context, &fstab) &&
+	    mnt_table_find_target(fstab, target, MNT_ITER_FORWARD))
+		return;
+	rmdir(target);
 }
 
 static int umount_node(const struct arguments *args, int nid, const char *target)
@@ -155,6 +181,8 @@ static int umount_node(const struct arguments *args, int nid, const char *target
 		warning("node %d: %s: %s", nid, target, *message ? message : "cannot be unmounted");
 	else
 		printf("node %d is unmounted from %s\n", nid, target);
+	if (!err)
+		remove_directory(context, target);
 	mnt_free_context(context);
 	return err ? EX_FAILED : EX_OK;
 }
@@ -168,7 +196,7 @@ static int for_nodes(const struct arguments *args, int argc, char **argv,
 
 	if (*args->base != '/')
 		fatal(EX_USAGE, "--base %s: it has to start with /", args->base);
-	refuse_sysroot("this");
+	refuse_sysroot("mount or umount");
 	for (i = 0; i < nodes->nr; i++) {
 		char *target = xasprintf("%s/node%d", args->base, nodes->node[i].nid);
 
@@ -196,6 +224,8 @@ int cmd_mount(int argc, char **argv)
 	int first;
 
 	parse_args(&argp, argc, argv, &first, &args);
+	/* VMMs of others have to get through, whatever the umask of who calls us. */
+	umask(022);
 	return for_nodes(&args, argc - first, argv + first, mount_node);
 }
 
