@@ -5,6 +5,7 @@
  *
  * SHIM_ROOT     a tree of sysfs and proc, whose files take the place of this machine's: what
  *               --sysroot does for commands that do not take that
+ * SHIM_MOUNT    directory that is the mount of the program's own
  * SHIM_DEVICE   st_dev of the file systems that pass for nodes, with a comma between them
  * SHIM_PIECES   offset:physical:size of each piece of all files, with a comma between them
  * SHIM_POLICY   errno of set_mempolicy(), which does nothing
@@ -54,8 +55,8 @@ static const char *moved(const char *path, char buf[4096])
 	if (!root || *path != '/')
 		return path;
 	snprintf(buf, 4096, "%s%s", root, path);
-	return !strncmp(path, "/sys/", 5) || (!strncmp(path, "/proc/", 6) && !lstat(buf, &st) &&
-					      !S_ISDIR(st.st_mode)) ? buf : path;
+	return !strncmp(path, "/sys/", 5) || !strcmp(path, "/proc") ||
+	       (!strncmp(path, "/proc/", 6) && !lstat(buf, &st)) ? buf : path;
 }
 
 #define OPEN(name)								\
@@ -139,6 +140,29 @@ int ioctl(int fd, unsigned long request, ...)
 	if (request == FS_IOC_FIEMAP && is_node(fd))
 		return fill(arg, getenv("SHIM_PIECES"));
 	return syscall(SYS_ioctl, fd, request, arg);
+}
+
+/* A mount of the program's own. */
+int fsopen(const char *name, unsigned int flags)
+{
+	(void)name;
+	(void)flags;
+	return syscall(SYS_openat, AT_FDCWD, "/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+int fsconfig(int fd, unsigned int command, const char *key, const void *value, int aux)
+{
+	(void)fd, (void)command, (void)key, (void)value, (void)aux;
+	return 0;
+}
+
+int fsmount(int fd, unsigned int flags, unsigned int attributes)
+{
+	const char *path = getenv("SHIM_MOUNT");
+
+	(void)fd, (void)flags, (void)attributes;
+	errno = EPERM;
+	return path ? syscall(SYS_openat, AT_FDCWD, path, O_PATH | O_CLOEXEC) : -1;
 }
 
 /* The nodes and CPUs of a made-up tree are not those of this machine. */

@@ -587,8 +587,8 @@ def test_settings(run, tmp_path):
         assert len(found[name][key]) == len(found["nobody_" + name][key])
     assert [n["size"] for n in found["nobody_status"]["nodes"]] == [n["size"] for n in nodes]
     results = {r["check"]: r["result"] for r in found["nobody_handover"]["handover"]}
-    # But is not told that all is good.
-    assert results["users"] == results["metadata0"] == "unknown"
+    # But is not told that all is good, but for a node that is mounted nowhere.
+    assert (results["users"], results["metadata0"]) == ("ok", "unknown")
 
 
 def test_handover(run):
@@ -618,6 +618,20 @@ def test_handover(run):
         equal "$(cat /sys/kernel/kexec_loaded)" 0 'a kernel is loaded though it is not ready'
         kill $held
         wait $held || true
+        # The same where alone it is mounted, in a mount namespace of its own.
+        t 0 umount 1
+        mkdir -p /tmp/elsewhere
+        unshare -m sh -c 'mount -t guestmemfs -o node=1 none /tmp/elsewhere &&
+            exec 5< /tmp/elsewhere/vm && echo ready && exec sleep 1000' > /tmp/hold &
+        held=$!
+        wait_for /tmp/hold ready
+        j_status=1 j elsewhere handover --kernel "$image" --config "$config" --command-line "$line"
+        kill $held
+        wait $held || true
+        t 0 mount 1
+        as=$nobody
+        j_status=1 j nobody handover --kernel "$image" --config "$config" --command-line "$line"
+        as=
         t 0 handover --exec "$image" --config "$config" --command-line "$line" --initrd "$initrd" \
             --dry-run
         has "$out" '^would run: kexec -s -l' 'what would be run'
@@ -645,6 +659,9 @@ def test_handover(run):
     assert good["kernel"] == good["format"] == good["command-line"] == "ok"
     held = {r["check"]: r for r in found["held"]["handover"]}
     assert held["users"]["result"] == "fail" and "python3[" in held["users"]["detail"]
+    users = {name: r["result"] for name in ("elsewhere", "nobody") for r in found[name]["handover"]
+             if r["check"] == "users"}
+    assert users == {"elsewhere": "fail", "nobody": "unknown"}
     after = found["after"]["nodes"]
     assert [n["generation"] for n in after] == [1, 1] and all(n["from"] for n in after)
     assert [n["used"] for n in after] == [0, 32 << 20]

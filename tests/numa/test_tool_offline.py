@@ -1043,12 +1043,15 @@ def test_handover_users_elsewhere(make, tmp_path):
     rows = on(tree, "handover", "--kernel", image, "--json", status=DIFFERS).json()["handover"]
     users = [r for r in rows if r["check"] == "users"]
     assert users[0]["result"] == "fail" and "guest[777]" in users[0]["detail"], users
-    # Nobody there has a file; then nobody shows one of the mounts.
+    # That nobody has a file, only the machine itself can say.
     tree.put("proc/777/maps", "")
-    assert judged(tree, "--kernel", image, "--command-line", "kho=on", status=OK)["users"] == "ok"
-    tree.put("proc/777/mountinfo", mountinfo)
     assert judged(tree, "--kernel", image, "--command-line", "kho=on",
                   status=DIFFERS)["users"] == "unknown"
+    # The first thread has ended, and others go on.
+    tree.put("proc/777/task/777/maps", "")
+    tree.put("proc/777/task/778/maps", maps)
+    assert judged(tree, "--kernel", image, "--command-line", "kho=on",
+                  status=DIFFERS)["users"] == "fail"
 
 
 @pytest.mark.parametrize("options,without,result", [
@@ -1845,9 +1848,13 @@ def node_dir(make, shim, tmp_path):
     tree = make([Node(0, cpus="0-1"), Node(1, cpus="2-3")])
     where = tmp_path / "node1"
     where.mkdir()
-    env = on_node(tree, where, 1)
+    device = on_node(tree, where, 1)
     tree.put("proc/stat", "cpu 1 2 3\nbtime 1000000\n")
-    return where, lambda *args, **kwargs: shimmed(shim, tree, *args, env=env, **kwargs), tree
+
+    def tool(*args, env=(), **kwargs):
+        return shimmed(shim, tree, *args, env={**device, **dict(env)}, **kwargs)
+
+    return where, tool, tree
 
 
 def tag(path, **tags):
@@ -2003,6 +2010,61 @@ def test_reap_frozen(node_dir):
     tree.put("sys/fs/guestmemfs/node1/state", "frozen\n")
     assert "node 1 is frozen" in tool("reap", "--no-owner", "--yes", status=FAILED).err
     assert (where / "file").exists()
+
+
+def test_handover_users(node_dir, tmp_path):
+    """The kernel says who has a file, also if no process that is seen has it."""
+    where, tool, tree = node_dir
+    image = kernel(tmp_path / "bzImage")
+    tree.put("boot/config-7.3.4-next", config())
+    tree.put("sys/fs/guestmemfs/node1/mounts", "1\n")
+    (where / "vm").write_bytes(b"x")
+
+    def users(env=()):
+        rows = tool("handover", "--kernel", image, "--json", status=None, env=dict(env)
+                    ).json()["handover"]
+        return {r["check"]: (r["result"], r["detail"]) for r in rows}["users"]
+
+    seen = {"SHIM_MOUNT": str(where)}
+    assert users(seen) == ("ok", "nobody has files mapped or open")
+    one, two = socket.socketpair()
+    with open(where / "vm", "rb") as f:
+        socket.send_fds(one, [b"x"], [f.fileno()])
+    result, detail = users(seen)
+    assert result == "fail" and "1 files are in use, such as node1/vm" in detail
+    one.close()
+    two.close()
+    # It cannot be mounted; it is mounted nowhere.
+    assert users()[0] == "unknown"
+    tree.put("sys/fs/guestmemfs/node1/mounts", "0\n")
+    assert users()[0] == "ok"
+
+
+def test_handover_looks_again(node_dir, tmp_path):
+    """A machine that starts while the kernel is loaded stops it."""
+    where, tool, tree = node_dir
+    image = kernel(tmp_path / "bzImage")
+    config_file = tmp_path / "config"
+    config_file.write_text(config())
+    tree.put("sys/fs/guestmemfs/node1/mounts", "1\n")
+    (where / "vm").write_bytes(b"x")
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    for name, script in (("kexec", f'echo "$*" >> {tmp_path}/log'),
+                         ("sync", f"sleep 100 < {where}/vm & echo $! > {tmp_path}/pid")):
+        (programs / name).write_text(f"#!/bin/sh\nunset LD_PRELOAD\n{script}\n")
+        (programs / name).chmod(0o755)
+    (programs / "systemctl").symlink_to("kexec")
+    env = {"SHIM_MOUNT": str(where),
+           "PATH": f"{programs}:{os.environ['PATH']}"}
+    with open(tmp_path / "out", "w+b") as out:
+        done = tool("handover", "--exec", image, "--config", str(config_file), "--command-line",
+                    "kho=on", env=env, status=FAILED, stdout=out)
+    with open(tmp_path / "pid", encoding="ascii") as f:
+        os.kill(int(f.read()), signal.SIGKILL)
+    assert "not ready any more: users: " in done.err
+    with open(tmp_path / "log", encoding="ascii") as f:
+        assert [line.split()[:2] for line in f] == [["-s", "-l"], ["-s", "-u"]]
 
 
 def test_sysroot_is_to_look(make, tmp_path):

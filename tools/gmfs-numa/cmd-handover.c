@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/mount.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -256,48 +257,154 @@ static void check_kernel(const struct arguments *args, const struct nodes *nodes
 	free(release);
 }
 
-/* Whose memory is kept, but not what their processors are doing. */
-static void check_users(const struct nodes *nodes)
-{
-	size_t seen, mounts = 0, i, deleted = 0;
-	struct use *uses;
-	size_t nr = uses_read(true, &uses, &seen);
-	char *list = NULL, *one;
-	pid_t last = 0;
+/* --- who has files: whose memory is kept, but not what their processors are doing --- */
 
+struct users {
+	char *names;		/* of processes, as far as /proc has them */
+	size_t nr_deleted;
+	uint64_t nr_used;	/* files, as the kernel has it */
+	char *used;		/* one of them */
+	char *unknown;		/* why not all users are known */
+};
+
+static void not_known(struct users *users, int nid, const char *why)
+{
+	char *text;
+
+	if (users->unknown)
+		return;
+	text = xasprintf("node %d: who has its files is not known: %s", nid, why);
+	users->unknown = printable(text);
+	free(text);
+}
+
+static void ask_for_users(const struct file *file, void *arg)
+{
+	struct users *users = arg;
+	int err = file->fd < 0 ? file->fd : file_lease(file->fd);
+
+	if (err == -EAGAIN) {
+		users->nr_used++;
+		if (!users->used)
+			users->used = printable(file->path);
+	} else if (err) {
+		not_known(users, file->nid, strerror(-err));
+	}
+}
+
+/* A mount of our own, that nothing covers and no namespace has. -errno if there is none. */
+static int mount_privately(int nid, bool read_only)
+{
+	char *number = xasprintf("%d", nid);
+	int context = fsopen("guestmemfs", FSOPEN_CLOEXEC), fd = -1, err;
+
+	if (context >= 0 && !fsconfig(context, FSCONFIG_SET_STRING, "node", number, 0) &&
+	    (!read_only || !fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0)) &&
+	    !fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+		fd = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+			     MOUNT_ATTR_NOEXEC);
+	err = -errno;
+	if (context >= 0)
+		close(context);
+	free(number);
+	return fd < 0 ? err : fd;
+}
+
+/* A node that is mounted nowhere has no users. */
+static void find_users_of_node(struct users *users, const struct node *node)
+{
+	char *name;
+	int fd;
+
+	if (!node->mounts)
+		return;
+	if (*sysroot) {
+		not_known(users, node->nid, "it is mounted, and on another machine");
+		return;
+	}
+	fd = mount_privately(node->nid, false);
+	/* It is mounted read-only elsewhere. */
+	if (fd == -EBUSY || fd == -EROFS)
+		fd = mount_privately(node->nid, true);
+	if (fd < 0) {
+		not_known(users, node->nid, strerror(-fd));
+		return;
+	}
+	name = xasprintf("node%d", node->nid);
+	if (files_walk_mount(fd, name, node->nid, ask_for_users, users))
+		not_known(users, node->nid, "not all of its files could be looked at");
+	close(fd);
+	free(name);
+}
+
+static void find_users(struct users *users, const struct nodes *nodes)
+{
+	struct use *uses;
+	bool complete;
+	size_t nr = uses_read(true, &uses, &complete), i;
+	pid_t last = 0;
+	char *one;
+
+	memset(users, 0, sizeof(*users));
 	for (i = 0; i < nr; i++) {
-		deleted += uses[i].deleted;
+		users->nr_deleted += uses[i].deleted;
 		if (uses[i].pid == last)
 			continue;
 		last = uses[i].pid;
 		one = xasprintf("%s[%d]", uses[i].command, uses[i].pid);
-		list = join(list, ", ", one);
+		users->names = join(users->names, ", ", one);
 		free(one);
 	}
-	for (i = 0; i < nodes->nr; i++)
-		mounts += nodes->node[i].mounts;
-	if (list) {
-		one = xasprintf("they end with this kernel: save and stop them first: %s", list);
-		result("users", FAIL, one);
-		free(one);
-	} else if (seen < mounts) {
-		one = xasprintf("nodes have %zu mounts, and the mount namespaces of all processes show %zu: the others may have users",
-				mounts, seen);
-		result("users", UNKNOWN, one);
-		free(one);
-	} else if (sees_all_processes()) {
-		result("users", OK, "no process has files mapped or open");
-	} else {
-		result("users", UNKNOWN, "only root sees what other users' processes have mapped");
-	}
-	if (deleted) {
-		one = xasprintf("%zu that are in use have no name any more: they are lost",
-				deleted);
-		result("files", FAIL, one);
-		free(one);
-	}
-	free(list);
 	uses_free(uses, nr);
+	for (i = 0; i < nodes->nr; i++)
+		find_users_of_node(users, &nodes->node[i]);
+	/* Of files without a name only /proc tells. */
+	for (i = 0; i < nodes->nr && !complete; i++)
+		if (nodes->node[i].mounts)
+			not_known(users, nodes->node[i].nid, "some processes could not be looked at");
+}
+
+static void free_users(struct users *users)
+{
+	free(users->names);
+	free(users->used);
+	free(users->unknown);
+}
+
+/* Sets *detail, which the caller frees. */
+static enum result judge_users(const struct users *users, char **detail)
+{
+	if (users->names) {
+		*detail = xasprintf("they end with this kernel: save and stop them first: %s",
+				    users->names);
+		return FAIL;
+	}
+	if (users->nr_used) {
+		*detail = xasprintf("%ju files are in use, such as %s; by whom, /proc does not say",
+				    (uintmax_t)users->nr_used, users->used);
+		return FAIL;
+	}
+	*detail = xstrdup(users->unknown ? users->unknown : "nobody has files mapped or open");
+	return users->unknown ? UNKNOWN : OK;
+}
+
+static void check_users(const struct nodes *nodes)
+{
+	struct users users;
+	enum result found;
+	char *detail;
+
+	find_users(&users, nodes);
+	found = judge_users(&users, &detail);
+	result("users", found, detail);
+	free(detail);
+	if (users.nr_deleted) {
+		detail = xasprintf("%zu that are in use have no name any more: they are lost",
+				   users.nr_deleted);
+		result("files", FAIL, detail);
+		free(detail);
+	}
+	free_users(&users);
 }
 
 static void check_node(const struct node *node)
@@ -362,9 +469,11 @@ static void check_all(const struct arguments *args)
 	free(cmdline);
 }
 
-static void step(const struct arguments *args, char *const command[])
+/* False, after a message, if it fails. */
+static bool step(const struct arguments *args, char *const command[])
 {
 	char *line = NULL;
+	bool done = true;
 	int i, status;
 	pid_t pid;
 
@@ -378,28 +487,56 @@ static void step(const struct arguments *args, char *const command[])
 			execvp(command[0], command);
 			_exit(127);
 		}
-		if (pid < 0 || waitpid(pid, &status, 0) < 0 || status)
-			fatal(EX_FAILED, "'%s' failed: nothing was executed", line);
+		done = pid > 0 && waitpid(pid, &status, 0) > 0 && !status;
+		if (!done)
+			warning("'%s' failed: nothing was executed", line);
 	}
 	free(line);
+	return done;
 }
 
-/* The kernel freezes the nodes by itself when it goes. */
-static void do_exec(const struct arguments *args)
+/* Loading takes its time, in which a virtual machine can have been started. */
+static bool is_still_unused(void)
+{
+	struct nodes *nodes = nodes_read();
+	struct users users;
+	enum result found;
+	char *detail;
+
+	find_users(&users, nodes);
+	found = judge_users(&users, &detail);
+	if (found != OK)
+		warning("not ready any more: users: %s", detail);
+	free(detail);
+	free_users(&users);
+	nodes_free(nodes);
+	return found == OK;
+}
+
+/* The kernel freezes the nodes by itself when it goes. Comes back if it does not go. */
+static int do_exec(const struct arguments *args)
 {
 	char *line = args->append ? xasprintf("--command-line=%s", args->append) :
 				    xstrdup("--reuse-cmdline");
 	char *initrd = args->initrd ? xasprintf("--initrd=%s", args->initrd) : NULL;
 	char *load[] = { "kexec", "-s", "-l", (char *)args->exec, line, initrd, NULL };
+	char *unload[] = { "kexec", "-s", "-u", NULL };
 	char *sync_command[] = { "sync", NULL };
 	char *systemd[] = { "systemctl", "kexec", NULL };
 	char *plain[] = { "kexec", "-e", NULL };
+	bool done = step(args, load);
 
-	step(args, load);
-	step(args, sync_command);
-	step(args, access("/run/systemd/system", F_OK) ? plain : systemd);
+	if (done) {
+		done = step(args, sync_command) &&
+		       (args->force || args->dry_run || is_still_unused()) &&
+		       step(args, access("/run/systemd/system", F_OK) ? plain : systemd);
+		/* Or a later reboot would start it, unchecked. */
+		if (!done)
+			step(args, unload);
+	}
 	free(initrd);
 	free(line);
+	return done ? EX_OK : EX_FAILED;
 }
 
 static error_t parse(int key, char *arg, struct argp_state *state)
@@ -475,6 +612,6 @@ int cmd_handover(int argc, char **argv)
 	if (args.exec && !ready && args.force)
 		warning("not ready, and done all the same");
 	if (args.exec && (ready || args.force))
-		do_exec(&args);
+		return do_exec(&args);
 	return ready || args.force ? EX_OK : EX_DIFFERS;
 }

@@ -36,6 +36,7 @@ struct listing {
 	struct table *table;
 	struct use *uses;
 	size_t nr_uses;
+	bool complete;
 };
 
 static void show_pieces(struct table *table, int fd)
@@ -93,7 +94,7 @@ static void show_users(const struct listing *listing, const struct stat *st)
 	table_text(listing->table, C_USERS, list);
 	one = xasprintf("[%s]", objects ? objects : "");
 	/* That there are none is known to who sees all of them alone. */
-	table_json(listing->table, C_USERS, objects || sees_all_processes() ? one : "null");
+	table_json(listing->table, C_USERS, objects || listing->complete ? one : "null");
 	free(one);
 	free(objects);
 	free(list);
@@ -146,7 +147,7 @@ int cmd_ls(int argc, char **argv)
 	columns_of_help(columns, NR_COLUMNS);
 	parse_args(&argp, argc, argv, &first, &options);
 	listing.table = table_new("files", columns, NR_COLUMNS, &options);
-	listing.nr_uses = uses_read(false, &listing.uses, NULL);
+	listing.nr_uses = uses_read(false, &listing.uses, &listing.complete);
 	status = files_walk(argc - first, argv + first, show_file, &listing);
 	table_print(listing.table);
 	uses_free(listing.uses, listing.nr_uses);

@@ -164,15 +164,15 @@ struct use {
 
 /*
  * What processes, but this one, have mapped, or have open as well, of the nodes that
- * are mounted in any mount namespace. Whose process we may not look at is not found.
- * *nr_mounts, if not NULL, is how many mounts of nodes these namespaces show together.
+ * are mounted in any mount namespace. *complete is false if some could not be looked at.
+ * That nobody has a file is known by file_lease() alone: there are other pid namespaces,
+ * and descriptors that no process has.
  */
-size_t uses_read(bool open_too, struct use **uses, size_t *nr_mounts);
+size_t uses_read(bool open_too, struct use **uses, bool *complete);
 void uses_free(struct use *uses, size_t nr);
 /* Node that is mounted from a device in any mount namespace, or -1. */
 int pool_device_node(dev_t dev);
 bool use_is_of(const struct use *use, const struct stat *st);
-bool sees_all_processes(void);
 /* Is a process gone, of this boot or of that with the given id, if not NULL? */
 bool process_gone(pid_t pid, const char *boot);
 

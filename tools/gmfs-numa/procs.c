@@ -24,6 +24,7 @@ struct search {
 	size_t nr_mounts;
 	struct use *uses;
 	size_t nr;
+	bool complete;		/* all processes that are there could be looked at */
 };
 
 /* A mount of a node; its number is the same in all mount namespaces that show it. */
@@ -127,61 +128,120 @@ static void add_use(struct search *search, pid_t pid, dev_t dev, ino_t ino, bool
 		use->command = xstrdup("?");
 }
 
-static void search_maps(struct search *search, pid_t pid)
+/* What ends meanwhile has nothing; of what we may not look at nothing is known. */
+static void not_seen(struct search *search)
 {
-	char *text = read_text("/proc/%d/maps", pid);
-	char *line, *rest = text;
-	unsigned int major_nr, minor_nr;
-	uint64_t ino;
+	if (errno != ENOENT && errno != ESRCH)
+		search->complete = false;
+}
 
-	while ((line = strsep(&rest, "\n")))
+/* A line at a time: a process can have very many. False if there is none. */
+static bool search_maps(struct search *search, pid_t pid, const char *task)
+{
+	char *path = xasprintf("%s%s/maps", sysroot, task), *line = NULL;
+	FILE *maps = fopen(path, "re");
+	unsigned int major_nr, minor_nr;
+	size_t room = 0;
+	bool any = false;
+	uint64_t ino;
+	ssize_t len;
+
+	free(path);
+	if (!maps) {
+		not_seen(search);
+		return false;
+	}
+	while (errno = 0, (len = getline(&line, &room, maps)) > 0) {
+		any = true;
+		if (line[len - 1] == '\n')
+			line[len - 1] = '\0';
 		if (sscanf(line, "%*s %*s %*s %x:%x %ju", &major_nr, &minor_nr, &ino) == 3 &&
 		    ino && is_ours(search, makedev(major_nr, minor_nr)))
 			add_use(search, pid, makedev(major_nr, minor_nr), ino, is_deleted(line));
-	free(text);
+	}
+	if (ferror(maps))
+		not_seen(search);
+	free(line);
+	fclose(maps);
+	return any;
 }
 
-static void search_open(struct search *search, pid_t pid)
+static void search_open(struct search *search, pid_t pid, const char *task)
 {
-	char *path = xasprintf("%s/proc/%d/fd", sysroot, pid);
+	char *path = xasprintf("%s%s/fd", sysroot, task);
 	DIR *dir = opendir(path);
 	struct dirent *entry;
 	struct stat st;
 
 	free(path);
-	while (dir && (entry = readdir(dir)))
+	if (!dir) {
+		not_seen(search);
+		return;
+	}
+	while ((entry = readdir(dir)))
 		if (isdigit(*entry->d_name) && !fstatat(dirfd(dir), entry->d_name, &st, 0) &&
 		    is_ours(search, st.st_dev) && S_ISREG(st.st_mode))
 			add_use(search, pid, st.st_dev, st.st_ino, !st.st_nlink);
-	if (dir)
-		closedir(dir);
+	closedir(dir);
 }
 
-size_t uses_read(bool open_too, struct use **uses, size_t *nr_mounts)
+static bool search_task(struct search *search, pid_t pid, const char *task, bool open_too)
+{
+	bool any = search_maps(search, pid, task);
+
+	if (open_too)
+		search_open(search, pid, task);
+	return any;
+}
+
+/* All threads have the same, but for the first one if that has ended. */
+static void search_process(struct search *search, pid_t pid, bool open_too)
+{
+	char *process = xasprintf("/proc/%d", pid), *path, *task;
+	bool any = search_task(search, pid, process, open_too);
+	struct dirent *entry;
+	DIR *dir = NULL;
+
+	if (!any) {
+		path = xasprintf("%s%s/task", sysroot, process);
+		dir = opendir(path);
+		free(path);
+	}
+	while (dir && !any && (entry = readdir(dir))) {
+		if (!isdigit(*entry->d_name))
+			continue;
+		task = xasprintf("%s/task/%s", process, entry->d_name);
+		any = search_task(search, pid, task, open_too);
+		free(task);
+	}
+	if (dir)
+		closedir(dir);
+	free(process);
+}
+
+size_t uses_read(bool open_too, struct use **uses, bool *complete)
 {
 	char *path = xasprintf("%s/proc", sysroot);
-	struct search search = { };
+	/* /proc can be mounted so that it has no processes of others. */
+	struct search search = { .complete = !geteuid() };
 	struct dirent *entry;
 	DIR *dir = NULL;
 	uint64_t pid;
 
 	find_mounts(&search);
-	if (nr_mounts)
-		*nr_mounts = search.nr_mounts;
 	if (search.nr_mounts)
 		dir = opendir(path);
+	if (search.nr_mounts && !dir)
+		search.complete = false;
 	free(path);
-	while (dir && (entry = readdir(dir))) {
-		if (!parse_number(entry->d_name, &pid) || (pid_t)pid == getpid())
-			continue;
-		search_maps(&search, pid);
-		if (open_too)
-			search_open(&search, pid);
-	}
+	while (dir && (entry = readdir(dir)))
+		if (parse_number(entry->d_name, &pid) && (pid_t)pid != getpid())
+			search_process(&search, pid, open_too);
 	if (dir)
 		closedir(dir);
 	free(search.mounts);
 	*uses = search.uses;
+	*complete = search.complete;
 	return search.nr;
 }
 
@@ -197,11 +257,6 @@ void uses_free(struct use *uses, size_t nr)
 bool use_is_of(const struct use *use, const struct stat *st)
 {
 	return use->dev == st->st_dev && use->ino == st->st_ino;
-}
-
-bool sees_all_processes(void)
-{
-	return !geteuid();
 }
 
 bool process_gone(pid_t pid, const char *boot)
