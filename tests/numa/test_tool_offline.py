@@ -1815,8 +1815,9 @@ def test_mount_usage(make):
     for command in "mount", "umount":
         on(tree, command, "--base", "relative", status=USAGE)
         on(tree, command, "x", status=USAGE)
-    for args in ([], ["/etc/passwd", "nonsense"], ["/etc/passwd"]):
-        on(tree, "tag", *args, status=FAILED if args else USAGE)
+    for args, status in (([], USAGE), (["/etc/passwd", "nonsense"], USAGE),
+                         (["/etc/passwd"], FAILED)):
+        on(tree, "tag", *args, status=status)
     for age in ("", "1", "x", "1w", "-1d", "1.5h", "99999999999999999999d"):
         on(tree, "reap", f"--older-than={age}", status=USAGE)
 
