@@ -336,6 +336,33 @@ def test_run(run):
     t 1 verify $wrong $spread
     has "$out" "^process $spread: its CPUs 1-2 are not of one node" 'CPUs of two nodes'
     kill $wrong $spread
+    # The guest's memory, of which numa_maps has no pages: on node 0, and the rest on node 1.
+    fallocate -l 2M $at/node0/guest
+    hold $at/node0/guest
+    taskset -pc 2-3 $held > /dev/null
+    t 1 verify $held
+    has "$out" "^process $held: it has memory of node 0, not of node 1: $at/node0/guest\$" \
+        'memory of a pool on the wrong node'
+    kill $held
+    rm $at/node0/guest
+
+    # What the command leaves in the background keeps its memory, by whatever way it has it.
+    for keeps in 'exec sleep 1000 < {}' 'exec sleep 1000'; do
+        t 0 run --node 1 --size 2M --name vm -- sh -c "($keeps) > /dev/null 2>&1 & echo \$!"
+        has "$err" "$at/node1/vm stays: it is still in use" 'a command in the background'
+        kill $out
+        rm $at/node1/vm
+    done
+
+    # Without privileges, on a node that others have; whatever they do to the name.
+    chown 65534 $at/node1
+    t 0 run --node 1 --size 2M --name vm --user 65534 --group 65534 -- sh -c "
+        id -u; stat -Lc %u:%g {}; grep -c '^CapEff:.0*\$' /proc/self/status
+        mv $at/node1/vm $at/node1/x; ln -s /etc/passwd $at/node1/vm; : 1<> {} && readlink {}"
+    equal "$(echo $out)" "65534 65534:65534 1 $at/node1/x" 'a command without privileges'
+    has "$err" "$at/node1/vm is not the command's file any more" 'a name that was moved'
+    rm $at/node1/x $at/node1/vm
+    chown 0 $at/node1
 
     # Which node.
     t 0 run --size 300M -- readlink {}

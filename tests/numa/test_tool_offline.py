@@ -1261,6 +1261,12 @@ def test_verify_pool_files(make, where):
                         "/run/guestmemfs/node0/vm1\n")
     process(tree, 77, "2", [*ON_ONE, guest.replace("00:28", "00:29").replace("node0", "node1")])
     on(tree, "verify", "77")
+    # A mount that no namespace shows can have anything.
+    process(tree, 77, "2", ON_ONE)
+    on(tree, "verify", "77")
+    tree.put("sys/fs/guestmemfs/node1/mounts", "5\n")
+    assert "unknown: nodes have mounts that are not seen" in \
+        on(tree, "verify", "77", status=FAILED).err
     # What a tenant calls a file does not reach the terminal as it is.
     process(tree, 77, "2", [*ON_ONE, guest.replace("vm1", "\x1b[2J\u009b1m")])
     assert on(tree, "verify", "77", status=DIFFERS).out.endswith("/\\x1b[2J\\xc2\\x9b1m\n")

@@ -457,6 +457,11 @@ static int judge_process(struct process *p)
 		memory = verify_memory(p);
 	if (memory > status)
 		status = memory;
+	/* A mapping of a device that is mounted nowhere to be seen is taken for something else. */
+	if (!status && pool_mounts_hidden()) {
+		p->unknown = "nodes have mounts that are not seen, and it could have files of these";
+		return EX_FAILED;
+	}
 	if (!status)
 		show_process(p);
 	return status;

@@ -172,6 +172,8 @@ size_t uses_read(bool open_too, struct use **uses, bool *complete);
 void uses_free(struct use *uses, size_t nr);
 /* Node that is mounted from a device in any mount namespace, or -1. */
 int pool_device_node(dev_t dev);
+/* Do nodes have more mounts than all mount namespaces that can be seen show together? */
+bool pool_mounts_hidden(void);
 bool use_is_of(const struct use *use, const struct stat *st);
 /* Is a process gone, of this boot or of that with the given id, if not NULL? */
 bool process_gone(pid_t pid, const char *boot);

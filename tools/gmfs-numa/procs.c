@@ -90,18 +90,39 @@ static bool is_ours(const struct search *search, dev_t dev)
 	return false;
 }
 
-int pool_device_node(dev_t dev)
+/* Once for all: reading them is work on a host with many processes. */
+static const struct search *pool_mounts(void)
 {
 	static struct search search;
+	static bool done;
+
+	if (!done)
+		find_mounts(&search);
+	done = true;
+	return &search;
+}
+
+int pool_device_node(dev_t dev)
+{
+	const struct search *search = pool_mounts();
 	size_t i;
 
-	/* Once for all: reading them is work on a host with many processes. */
-	if (!search.mounts)
-		find_mounts(&search);
-	for (i = 0; i < search.nr_mounts; i++)
-		if (search.mounts[i].dev == dev)
-			return search.mounts[i].nid;
+	for (i = 0; i < search->nr_mounts; i++)
+		if (search->mounts[i].dev == dev)
+			return search->mounts[i].nid;
 	return -1;
+}
+
+bool pool_mounts_hidden(void)
+{
+	struct nodes *nodes = nodes_read_any();
+	uint64_t mounts = 0;
+	size_t i;
+
+	for (i = 0; i < nodes->nr; i++)
+		mounts += nodes->node[i].mounts;
+	nodes_free(nodes);
+	return pool_mounts()->nr_mounts < mounts;
 }
 
 static bool is_deleted(const char *path)
