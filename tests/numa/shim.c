@@ -11,6 +11,7 @@
  * SHIM_POLICY   errno of set_mempolicy(), which does nothing
  * SHIM_AFFINITY errno of sched_setaffinity(), which does nothing
  * SHIM_LOG      if set, these two say what they were called with
+ * SHIM_SLOW     if set, fallocate() says so and waits for a signal
  */
 
 #define _GNU_SOURCE
@@ -189,4 +190,14 @@ int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *cpus)
 	if (getenv("SHIM_LOG"))
 		dprintf(2, "%d CPUs, first %#lx\n", CPU_COUNT_S(size, cpus), *(const long *)cpus);
 	return pretend("SHIM_AFFINITY");
+}
+
+int fallocate(int fd, int mode, off_t offset, off_t size)
+{
+	if (getenv("SHIM_SLOW")) {
+		puts("allocates");
+		fflush(stdout);
+		pause();
+	}
+	return syscall(SYS_fallocate, fd, mode, offset, size);
 }

@@ -1774,7 +1774,7 @@ def test_run_user(nodes_here, shim):
     assert not os.listdir(node)
 
 
-def started(shim, here, script, before=None, **kwargs):
+def started(shim, here, script, before=None, says="runs", **kwargs):
     """run in the background with that script, when that has said that it runs."""
     tree, env, node = here
     process = subprocess.Popen(
@@ -1782,7 +1782,7 @@ def started(shim, here, script, before=None, **kwargs):
          str(node.parent), "--", "sh", "-c", script],
         env={**os.environ, **shim_options(shim, tree), **env}, stdout=subprocess.PIPE, text=True,
         stderr=subprocess.DEVNULL, **kwargs)
-    assert process.stdout.readline() == "runs\n"
+    assert process.stdout.readline() == f"{says}\n"
     return process
 
 
@@ -1814,6 +1814,16 @@ def test_run_signals(nodes_here, shim):
     time.sleep(0.1)
     assert one.communicate("\n")[0] == "goes on\n" and one.returncode == 0
     assert not os.listdir(nodes_here[2])
+
+
+def test_run_while_it_allocates(nodes_here, shim):
+    """Zeroing a terabyte takes long: whatever ends it, nothing is left."""
+    for sig in signal.SIGINT, signal.SIGTERM, signal.SIGKILL:
+        one = started(shim, (nodes_here[0], {**nodes_here[1], "SHIM_SLOW": "1"}, nodes_here[2]), "exit",
+                      says="allocates")
+        one.send_signal(sig)
+        one.communicate()
+        assert one.returncode == -sig and not os.listdir(nodes_here[2])
 
 
 def test_mount_usage(make):
