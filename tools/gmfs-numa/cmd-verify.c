@@ -459,7 +459,7 @@ static int judge_process(struct process *p)
 		status = memory;
 	/* A mapping of a device that is mounted nowhere to be seen is taken for something else. */
 	if (!status && pool_mounts_hidden()) {
-		p->unknown = "nodes have mounts that are not seen, and it could have files of these";
+		p->unknown = "nodes have mounts that are not seen, and it could have files there";
 		return EX_FAILED;
 	}
 	if (!status)
