@@ -361,7 +361,8 @@ static void find_users(struct users *users, const struct nodes *nodes)
 	/* Of files without a name only /proc tells. */
 	for (i = 0; i < nodes->nr && !complete; i++)
 		if (nodes->node[i].mounts)
-			not_known(users, nodes->node[i].nid, "some processes could not be looked at");
+			not_known(users, nodes->node[i].nid,
+				  "some processes could not be looked at");
 }
 
 static void free_users(struct users *users)
