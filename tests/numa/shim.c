@@ -60,38 +60,35 @@ static const char *moved(const char *path, char buf[4096])
 	       (!strncmp(path, "/proc/", 6) && !lstat(buf, &st)) ? buf : path;
 }
 
-#define OPEN(name)								\
-int name(const char *path, int flags, ...)					\
-{										\
-	int (*real)(const char *, int, ...) = dlsym(RTLD_NEXT, #name);		\
-	char buf[4096];								\
-	va_list args;								\
-	int mode;								\
-										\
-	va_start(args, flags);							\
-	mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, int) : 0;		\
-	va_end(args);								\
-	return real(moved(path, buf), flags, mode);				\
+/* Where off_t has 64 bits, each of these is one function with two names. */
+int open(const char *path, int flags, ...)
+{
+	int (*real)(const char *path, int flags, ...) = dlsym(RTLD_NEXT, "open");
+	char buf[4096];
+	va_list args;
+	int mode;
+
+	va_start(args, flags);
+	mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, int) : 0;
+	va_end(args);
+	return real(moved(path, buf), flags, mode);
 }
 
-OPEN(open)
-OPEN(open64)
+int open64(const char *path, int flags, ...) __attribute__((alias("open")));
 
-#define FOPEN(name)								\
-FILE *name(const char *path, const char *mode)					\
-{										\
-	FILE *(*real)(const char *, const char *) = dlsym(RTLD_NEXT, #name);	\
-	char buf[4096];								\
-										\
-	return real(moved(path, buf), mode);					\
+FILE *fopen(const char *path, const char *mode)
+{
+	FILE *(*real)(const char *path, const char *mode) = dlsym(RTLD_NEXT, "fopen");
+	char buf[4096];
+
+	return real(moved(path, buf), mode);
 }
 
-FOPEN(fopen)
-FOPEN(fopen64)
+FILE *fopen64(const char *path, const char *mode) __attribute__((alias("fopen")));
 
 DIR *opendir(const char *path)
 {
-	DIR *(*real)(const char *) = dlsym(RTLD_NEXT, "opendir");
+	DIR *(*real)(const char *path) = dlsym(RTLD_NEXT, "opendir");
 	char buf[4096];
 
 	return real(moved(path, buf));
@@ -99,7 +96,7 @@ DIR *opendir(const char *path)
 
 int access(const char *path, int mode)
 {
-	int (*real)(const char *, int) = dlsym(RTLD_NEXT, "access");
+	int (*real)(const char *path, int mode) = dlsym(RTLD_NEXT, "access");
 	char buf[4096];
 
 	return real(moved(path, buf), mode);

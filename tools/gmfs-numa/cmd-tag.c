@@ -132,7 +132,7 @@ static bool is_old_enough(const struct reap *reap, const struct stat *st)
 static const char *reap_reason(struct reap *reap, const struct file *file, const struct tags *tags)
 {
 	if (tags->err) {
-		warning("%s: it stays: whose it is is not known: %s", file->path,
+		warning("%s: it stays: its owner is not known: %s", file->path,
 			strerror(-tags->err));
 		reap->status = EX_FAILED;
 		return NULL;
@@ -174,6 +174,15 @@ static void reap_show(const struct reap *reap, const struct file *file, const st
 	table_bool(reap->table, 5, removed);
 }
 
+static bool reap_unchanged(const struct file *file)
+{
+	const struct timespec *then = &file->st->st_ctim;
+	struct stat st;
+
+	return !fstat(file->fd, &st) && st.st_ctim.tv_sec == then->tv_sec &&
+	       st.st_ctim.tv_nsec == then->tv_nsec;
+}
+
 /* A file that is nobody's: what is said of it, and done, depends on who has it open. */
 static void reap_unowned(struct reap *reap, const struct file *file, const struct tags *tags,
 			 const char *reason)
@@ -181,13 +190,10 @@ static void reap_unowned(struct reap *reap, const struct file *file, const struc
 	bool earlier = is_of_earlier_boot(reap, tags, file->st), removed = false;
 	bool wanted = reap->yes && (!earlier || reap->earlier_boots);
 	int err = file_lease(file->fd);
-	struct stat st;
 	char *text;
 
 	/* It is in use, or has changed since it was looked at. */
-	if (err == -EAGAIN || (!err && (fstat(file->fd, &st) ||
-	    st.st_ctim.tv_sec != file->st->st_ctim.tv_sec ||
-	    st.st_ctim.tv_nsec != file->st->st_ctim.tv_nsec)))
+	if (err == -EAGAIN || (!err && !reap_unchanged(file)))
 		return;
 	text = xasprintf("%s%s%s", reason, earlier ? ", of an earlier boot" : "",
 			 err ? "; who uses it is unknown" : "");
