@@ -863,99 +863,12 @@ def test_plan_memory_less(make):
     on(make(), "plan", "--reserve", "50%", status=FAILED)
 
 
-GRUB = "etc/default/grub.d/guestmemfs.cfg"
-CMDLINE = "etc/kernel/cmdline"
-
-
 def with_grub(tree):
+    """As Debian has it. test_bootloader.py has the others."""
+    tree.put("usr/sbin/grub-mkconfig", "for x in ${sysconfdir}/default/grub.d/*.cfg ; do\n")
+    tree.put("usr/sbin/update-grub", "")
     tree.put("etc/default/grub", 'GRUB_CMDLINE_LINUX_DEFAULT="quiet splash"\n')
     return tree
-
-
-def with_systemd_boot(tree):
-    tree.put(CMDLINE, "root=UUID=x guestmemfs=0:1G rw kho=off  quiet\n")
-    return tree
-
-
-def grub_line(tree):
-    """What GRUB's scripts make of it."""
-    script = f". {tree.path('etc/default/grub')}; . {tree.path(GRUB)}; echo $GRUB_CMDLINE_LINUX_DEFAULT"
-    return subprocess.run(["sh", "-euc", script], check=True, stdout=subprocess.PIPE,
-                          text=True).stdout.strip()
-
-
-def test_apply_grub(make):
-    tree = with_grub(make(big()))
-    before = files_of(tree)
-    done = on(tree, "plan", "--reserve", "16G", "--dry-run")
-    assert "+GRUB_CMDLINE_LINUX_DEFAULT=" in done.out and files_of(tree) == before
-    done = on(tree, "plan", "--reserve", "16G", "--apply")
-    assert "+GRUB_CMDLINE_LINUX_DEFAULT=" in done.out and "update-grub" in done.out
-    assert grub_line(tree) == "quiet splash kho=on guestmemfs=0:16G,1:16G"
-    assert stat.S_IMODE(os.stat(tree.path(GRUB)).st_mode) == 0o644
-    # There was nothing to keep.
-    assert os.listdir(os.path.dirname(tree.path(GRUB))) == ["guestmemfs.cfg"]
-    before = files_of(tree)
-    assert "right as it is" in on(tree, "plan", "--reserve", "16G", "--apply").out
-    assert files_of(tree) == before
-    done = on(tree, "plan", "--reserve", "8G", "--apply")
-    assert "-GRUB" in done.out and "+GRUB" in done.out
-    assert grub_line(tree) == "quiet splash kho=on guestmemfs=0:8G,1:8G"
-    kept, = glob.glob(tree.path(GRUB) + ".*")
-    assert not kept.endswith(".cfg")
-    assert open(kept, "rb").read() == before[tree.path(GRUB)]
-    assert "guestmemfs=" not in tree.get("etc/default/grub")
-    tree.put("etc/default/grub", 'GRUB_CMDLINE_LINUX="guestmemfs=0:1G"\n')
-    assert "guestmemfs=" in on(tree, "plan", "--reserve", "8G", "--apply").err
-
-
-def test_apply_systemd_boot(make):
-    tree = with_systemd_boot(make(big()))
-    before = files_of(tree)
-    done = on(tree, "plan", "--reserve", "16G", "--dry-run")
-    assert "+root=UUID=x" in done.out and files_of(tree) == before
-    done = on(tree, "plan", "--reserve", "16G", "--apply")
-    assert "-root=UUID=x" in done.out and "kernel-install" in done.out
-    # Each other word is as it was, and where it was.
-    assert tree.get(CMDLINE) == "root=UUID=x rw quiet kho=on guestmemfs=0:16G,1:16G\n"
-    kept, = glob.glob(tree.path(CMDLINE) + ".*")
-    assert open(kept, "rb").read() == before[tree.path(CMDLINE)]
-    before = files_of(tree)
-    assert "right as it is" in on(tree, "plan", "--reserve", "16G", "--apply").out
-    assert files_of(tree) == before
-    # A line that nobody has written yet is that of the running kernel.
-    tree = make(big())
-    tree.put("etc/hostname", "x\n")
-    on(tree, "plan", "--vm", "1x4G@1", "--apply", "--systemd-boot")
-    assert tree.get(CMDLINE) == "root=/dev/vda1 ro quiet kho=on guestmemfs=1:4G\n"
-
-
-def test_apply_finds_the_boot_loader(make):
-    tree = make(big())
-    tree.put("etc/hostname", "x\n")
-    done = on(tree, "plan", "--reserve", "1G", "--apply", status=FAILED)
-    assert "kho=on guestmemfs=0:1G,1:1G" in done.err
-    tree.put("boot/loader/loader.conf", "")
-    on(tree, "plan", "--reserve", "1G", "--apply")
-    assert os.path.exists(tree.path(CMDLINE))
-    with_grub(tree)
-    on(tree, "plan", "--reserve", "1G", "--apply")
-    assert os.path.exists(tree.path(GRUB))
-    os.unlink(tree.path(GRUB))
-    on(tree, "plan", "--reserve", "2G", "--apply", "--systemd-boot")
-    assert not os.path.exists(tree.path(GRUB)) and "0:2G,1:2G" in tree.get(CMDLINE)
-    on(tree, "plan", "--reserve", "2G", "--apply", "--grub")
-    assert "0:2G,1:2G" in tree.get(GRUB)
-    # Nothing of it is asked for if the wish cannot be met.
-    before = files_of(tree)
-    on(tree, "plan", "--reserve", "2T", "--apply", status=DIFFERS)
-    assert files_of(tree) == before
-    # And if it cannot be written, nothing is half done.
-    on(tree, "plan", "--reserve", "3G", "--apply", "--grub", status=FAILED, preexec_fn=small_disk)
-    assert files_of(tree) == before
-    shutil.rmtree(tree.path("etc/kernel"))
-    tree.put("etc/kernel", "a file in the place of the directory")
-    on(tree, "plan", "--reserve", "2G", "--apply", "--systemd-boot", status=FAILED)
 
 
 # --- handover ---

@@ -1,63 +1,76 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The kernel's command line, where boot loaders have it.
+ * The kernel's command line, where boot loaders have it: which one boots this machine,
+ * from which files it gets the line, and what line the next boot has.
+ *
+ * Nothing is executed, as files below --sysroot may be those of another machine.
  */
 
+#include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "gmfs-numa.h"
 
-#define GRUB_FILE	"/etc/default/grub.d/guestmemfs.cfg"
+#define EFI_LOADER	"4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
 #define CMDLINE_FILE	"/etc/kernel/cmdline"
+#define GRUB_DEFAULT	"/etc/default/grub"
+#define GRUB_VARIABLE	"GRUB_CMDLINE_LINUX_DEFAULT"
+#define BACKUP		".gmfs-numa-backup"
+#define OUR_COMMENT	"# Written by gmfs-numa plan --apply.\n"
 
-static void save(const char *path, const char *text)
+/* What boot loaders add by themselves: BOOT_IMAGE=, root=, ro, or initrd=. */
+#define LOADER_ADDS	128
+
+/* In which form the line is kept. */
+enum boot_form {
+	FORM_UNKNOWN,		/* only the administrator can change it */
+	FORM_LINE,		/* the words themselves, in one file */
+	FORM_LINES,		/* the same, in all files of a directory */
+	FORM_SHELL,		/* a variable that shell files set one after the other */
+};
+
+struct boot {
+	enum boot_form form;
+	char *found;		/* what boots this machine, and how that is known */
+	const char *file;	/* that is written */
+	const char *dir;	/* of drop-ins that are read as well, or NULL */
+	const char *suffix;	/* of these */
+	const char *main;	/* shell file that is read before them, or NULL */
+	const char *variable;	/* that we add to */
+	const char *before;	/* variable that comes before it in the line, or NULL */
+	const char *interest;	/* what both begin with */
+	const char *first_copy[3];	/* what the file starts with if it is not there yet */
+	bool one_line;		/* of the file, the first line alone counts */
+	const char *then;	/* what makes it count */
+	char *advice;		/* for FORM_UNKNOWN, with %s for the parameters */
+};
+
+/* --- files --- */
+
+/* The text of a file or NULL if it is not there: whatever else comes in the way is fatal. */
+static char *boot_read(const char *name)
 {
-	struct replacement r;
+	size_t size;
+	char *data = read_binary(&size, "%s", name), *text;
 
-	replace_begin(&r, path);
-	fputs(text, r.out);
-	replace_end(&r);
-}
-
-/* A line without what the boot loader adds, and what we do, perhaps from before. */
-static char *without_ours(const char *line)
-{
-	char *copy = xstrdup(line), *rest = copy, *word, *kept = NULL;
-
-	while ((word = strsep(&rest, " \t\n")))
-		if (*word && strncmp(word, "guestmemfs=", 11) && strncmp(word, "kho=", 4) &&
-		    strncmp(word, "BOOT_IMAGE=", 11) && strncmp(word, "initrd=", 7))
-			kept = join(kept, " ", word);
-	free(copy);
-	return kept ? kept : xstrdup("");
-}
-
-static void print_diff(const char *path, const char *text)
-{
-	char name[] = "/tmp/gmfs-numa.XXXXXX";
-	int fd = mkstemp(name), status;
-	pid_t pid;
-
-	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		fatal(EX_FAILED, "%s: %s", name, strerror(errno));
-	close(fd);
-	fflush(stdout);
-	pid = fork();
-	if (!pid) {
-		execlp("diff", "diff", "-uN", "--label", path, "--label", path, path, name, NULL);
-		_exit(127);
-	}
-	if (pid < 0 || waitpid(pid, &status, 0) < 0 || WEXITSTATUS(status) > 1) {
-		warning("diff cannot be run; %s would be:", path);
-		fputs(text, stderr);
-	}
-	unlink(name);
+	if (!data && errno != ENOENT && errno != ENOTDIR)
+		fatal(EX_FAILED, "%s%s: %s: what it has is not known, so nothing is changed",
+		      sysroot, name, strerror(errno));
+	if (!data)
+		return NULL;
+	text = xasprintf("%.*s", (int)size, data);
+	if (strlen(text) != size)
+		fatal(EX_FAILED, "%s%s: this is no text", sysroot, name);
+	free(data);
+	return text;
 }
 
 static bool exists(const char *name)
@@ -69,83 +82,893 @@ static bool exists(const char *name)
 	return there;
 }
 
-static bool boots_by_grub(enum boot_loader loader, const char *parameter)
+static bool ends_with(const char *name, const char *suffix)
 {
-	if (loader != LOADER_ANY)
-		return loader == LOADER_GRUB;
-	if (exists("/etc/default/grub") || exists("/etc/default/grub.d"))
-		return true;
-	if (!exists(CMDLINE_FILE) && !exists("/boot/loader/loader.conf") &&
-	    !exists("/efi/loader/loader.conf") && !exists("/boot/efi/loader/loader.conf"))
-		fatal(EX_FAILED, "neither GRUB nor systemd-boot is found here: add to the kernel's command line: kho=on %s",
-		      parameter);
-	return false;
+	size_t len = strlen(name), of_suffix = strlen(suffix);
+
+	return len > of_suffix && !strcmp(name + len - of_suffix, suffix);
 }
 
-static char *grub_text(const char *parameter)
+static int compare_names(const void *a, const void *b)
 {
-	char *grub = read_text("/etc/default/grub");
-
-	if (grub && strstr(grub, "guestmemfs="))
-		warning("/etc/default/grub has guestmemfs= as well: take it out there");
-	free(grub);
-	return xasprintf("# Written by gmfs-numa plan --apply.\n"
-			 "GRUB_CMDLINE_LINUX_DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT kho=on %s\"\n",
-			 parameter);
+	return strcmp(*(char * const *)a, *(char * const *)b);
 }
 
-/* The line as kernel-install(8) finds it, with what is ours put anew. */
-static char *cmdline_text(const char *parameter)
+/* Full names of a directory's files with that suffix, sorted as shells do it; NULL ends. */
+static char **boot_list(const char *dir, const char *suffix)
 {
-	static const char * const places[] = {
-		CMDLINE_FILE, "/usr/lib/kernel/cmdline", "/proc/cmdline",
-	};
-	char *old = NULL, *line, *text;
+	char *path = xasprintf("%s%s", sysroot, dir);
+	char **names = xcalloc(1, sizeof(*names));
+	DIR *stream = opendir(path);
+	struct dirent *entry;
+	size_t nr = 0;
+
+	if (!stream && errno != ENOENT && errno != ENOTDIR)
+		fatal(EX_FAILED, "%s: %s", path, strerror(errno));
+	while (stream && (entry = readdir(stream))) {
+		if (*entry->d_name == '.' || !ends_with(entry->d_name, suffix))
+			continue;
+		names = xrealloc(names, (nr + 2) * sizeof(*names));
+		names[nr++] = xasprintf("%s/%s", dir, entry->d_name);
+		names[nr] = NULL;
+	}
+	if (stream)
+		closedir(stream);
+	qsort(names, nr, sizeof(*names), compare_names);
+	free(path);
+	return names;
+}
+
+static void free_list(char **names)
+{
 	size_t i;
 
-	for (i = 0; !old && i < ARRAY_SIZE(places); i++)
-		old = read_text("%s", places[i]);
-	line = without_ours(old ? old : "");
-	text = xasprintf("%s%skho=on %s\n", line, *line ? " " : "", parameter);
+	for (i = 0; names[i]; i++)
+		free(names[i]);
+	free(names);
+}
+
+/* Does a file of this kind have the text at the start of a line, or anywhere in it? */
+static bool any_file_has(const char *dir, const char *suffix, const char *text)
+{
+	char **names = boot_list(dir, suffix);
+	bool found = false;
+	size_t i;
+
+	for (i = 0; names[i] && !found; i++) {
+		char *contents = boot_read(names[i]);
+
+		found = contents && strstr(contents, text);
+		free(contents);
+	}
+	free_list(names);
+	return found;
+}
+
+static bool any_file(const char *dir, const char *suffix)
+{
+	return any_file_has(dir, suffix, "");
+}
+
+/* --- which boot loader --- */
+
+/* What a boot loader has told by an EFI variable: UTF-16 behind four bytes, or NULL. */
+static char *efi_text(const char *name)
+{
+	size_t size, i, nr = 0;
+	unsigned char *data = read_binary(&size, "/sys/firmware/efi/efivars/%s-" EFI_LOADER, name);
+	char *text;
+
+	if (!data)
+		return NULL;
+	text = xcalloc(1, size + 1);
+	for (i = 4; i + 1 < size && (data[i] || data[i + 1]); i += 2)
+		text[nr++] = data[i + 1] || data[i] < ' ' || data[i] > '~' ? '?' : data[i];
+	free(data);
+	return text;
+}
+
+static bool is_distribution(const char *name)
+{
+	struct shellvars *vars = shellvars_new("ID");
+	char *text = boot_read("/etc/os-release"), *list, *rest, *word;
+	const char *id, *like;
+	bool is = false;
+
+	if (!text)
+		text = boot_read("/usr/lib/os-release");
+	shellvars_source(vars, "os-release", text ? text : "");
+	id = shellvars_get(vars, "ID");
+	like = shellvars_get(vars, "ID_LIKE");
+	list = rest = xasprintf("%s %s", id ? id : "", like ? like : "");
+	/* "opensuse-tumbleweed" and "sles" have "suse" in ID_LIKE. */
+	while ((word = strsep(&rest, " ")))
+		is |= !strcmp(word, name);
+	free(list);
+	free(text);
+	shellvars_free(vars);
+	return is;
+}
+
+/* The script that makes GRUB's configuration, or NULL. */
+static const char *grub_mkconfig(void)
+{
+	static const char * const places[] = {
+		"/usr/sbin/grub-mkconfig", "/usr/bin/grub-mkconfig",
+		"/usr/sbin/grub2-mkconfig", "/usr/bin/grub2-mkconfig",
+		"/usr/local/sbin/grub-mkconfig",
+	};
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(places); i++)
+		if (exists(places[i]))
+			return places[i];
+	return NULL;
+}
+
+static bool grub_is_there(void)
+{
+	return exists(GRUB_DEFAULT) || exists("/etc/default/grub.d") || grub_mkconfig();
+}
+
+static bool systemd_boot_is_there(void)
+{
+	return exists(CMDLINE_FILE) || exists("/boot/loader/loader.conf") ||
+	       exists("/efi/loader/loader.conf") || exists("/boot/efi/loader/loader.conf") ||
+	       any_file("/etc/cmdline.d", ".conf") || any_file("/etc/kernel/cmdline.d", ".cfg") ||
+	       any_file("/etc/kernel/cmdline.d", ".conf");
+}
+
+/* By what the running kernel was told: a boot loader's word in its line. */
+static enum boot_loader loader_by_cmdline(const char **why)
+{
+	enum boot_loader loader = LOADER_ANY;
+	char *line = read_text("/proc/cmdline");
+	const char *at = line ? line : "";
+	struct kcmdline_word word;
+
+	while (loader == LOADER_ANY && kcmdline_next_word(&at, &word) && !word.ends_line) {
+		if (!strncmp(word.start, "initrd=\\", 8)) {
+			loader = LOADER_SYSTEMD;
+			*why = "/proc/cmdline has initrd=\\";
+		} else if (!strncmp(word.start, "BOOT_IMAGE=", 11) && grub_is_there()) {
+			loader = LOADER_GRUB;
+			*why = "/proc/cmdline has BOOT_IMAGE=";
+		}
+	}
 	free(line);
+	return loader;
+}
+
+static enum boot_loader loader_by_files(const char **why)
+{
+	bool grub = grub_is_there(), other = systemd_boot_is_there();
+
+	if (grub == other)
+		return LOADER_ANY;
+	*why = "files of no other boot loader are found";
+	return grub ? LOADER_GRUB : LOADER_SYSTEMD;
+}
+
+/*
+ * Which one it is; in @found how that is known, or why it is not. What EFI says is
+ * true also after a kexec, and of what is installed not all is in use.
+ */
+static enum boot_loader find_loader(enum boot_loader loader, char **found)
+{
+	char *info = efi_text("LoaderInfo"), *stub = efi_text("StubInfo");
+	const char *why = NULL;
+
+	if (loader != LOADER_ANY) {
+		*found = xstrdup("the command line says so");
+	} else if (stub && *stub) {
+		loader = LOADER_SYSTEMD;
+		*found = xasprintf("a unified kernel image: the EFI variable StubInfo is \"%s\"",
+				   stub);
+	} else if (info && *info) {
+		loader = !strncmp(info, "GRUB", 4) ? LOADER_GRUB :
+			 !strncmp(info, "systemd-boot", 12) ? LOADER_SYSTEMD : LOADER_ANY;
+		*found = xasprintf("the EFI variable LoaderInfo is \"%s\"%s", info,
+				   loader == LOADER_ANY ? ", which is not supported" : "");
+	} else {
+		loader = loader_by_cmdline(&why);
+		if (loader == LOADER_ANY)
+			loader = loader_by_files(&why);
+		*found = xstrdup(loader != LOADER_ANY ? why : grub_is_there() ?
+				 "files of both GRUB and systemd-boot are there: say --grub or --systemd-boot" :
+				 "neither GRUB nor systemd-boot is found");
+	}
+	free(info);
+	free(stub);
+	return loader;
+}
+
+/* --- where the line is --- */
+
+static struct shellvars *source_files(const struct boot *boot, const char *ours)
+{
+	struct shellvars *vars = shellvars_new(boot->interest);
+	char **names = boot->dir ? boot_list(boot->dir, boot->suffix) : xcalloc(1, sizeof(*names));
+	char *text = boot->main && strcmp(boot->main, boot->file) ? boot_read(boot->main) : NULL;
+	bool done = false;
+	size_t i;
+
+	if (text)
+		shellvars_source(vars, boot->main, text);
+	free(text);
+	for (i = 0; names[i]; i++) {
+		/* Also if it is not there yet, it counts where it will be. */
+		if (!done && strcmp(names[i], boot->file) >= 0) {
+			shellvars_source(vars, boot->file, ours ? ours : "");
+			done = true;
+		}
+		if (!strcmp(names[i], boot->file))
+			continue;
+		text = boot_read(names[i]);
+		shellvars_source(vars, names[i], text ? text : "");
+		free(text);
+	}
+	if (!done)
+		shellvars_source(vars, boot->file, ours ? ours : "");
+	free_list(names);
+	return vars;
+}
+
+static void use_shell(struct boot *boot, const char *file, const char *main, const char *dir,
+		      const char *suffix)
+{
+	boot->form = FORM_SHELL;
+	boot->file = file;
+	boot->main = main;
+	boot->dir = dir;
+	boot->suffix = suffix;
+}
+
+static void use_grub_variables(struct boot *boot)
+{
+	boot->interest = boot->before = "GRUB_CMDLINE_LINUX";
+	boot->variable = GRUB_VARIABLE;
+}
+
+/* GRUB_ENABLE_BLSCFG: the entries have lines of their own. */
+static bool grub_has_entries(void)
+{
+	struct boot boot = { .interest = "GRUB_ENABLE_BLSCFG", .file = GRUB_DEFAULT };
+	char *text = boot_read(GRUB_DEFAULT);
+	struct shellvars *vars = source_files(&boot, text);
+	const char *value = shellvars_get(vars, "GRUB_ENABLE_BLSCFG");
+	bool has = value && !strcmp(value, "true");
+
+	if (shellvars_unknown(vars))
+		has = exists("/boot/loader/entries");
+	shellvars_free(vars);
+	free(text);
+	return has;
+}
+
+static const char *grub_command(const char *mkconfig)
+{
+	if (exists("/etc/kernel/proxmox-boot-uuids"))
+		return "proxmox-boot-tool refresh";
+	if (exists("/usr/sbin/update-grub") || exists("/usr/bin/update-grub"))
+		return "update-grub";
+	return strstr(mkconfig, "grub2") ? "grub2-mkconfig -o /boot/grub2/grub.cfg" :
+					   "grub-mkconfig -o /boot/grub/grub.cfg";
+}
+
+static void use_grub(struct boot *boot)
+{
+	const char *mkconfig = grub_mkconfig();
+	char *script = mkconfig ? boot_read(mkconfig) : NULL;
+
+	if (grub_has_entries()) {
+		boot->advice = xstrdup("GRUB takes the line from its entries (GRUB_ENABLE_BLSCFG); run:\n"
+				       "  grubby --update-kernel=ALL --remove-args=\"kho guestmemfs\"\n"
+				       "  grubby --update-kernel=ALL --args=\"%s\"");
+	} else if (is_distribution("suse")) {
+		boot->advice = xstrdup("take kho= and guestmemfs= out of " GRUB_DEFAULT
+				       " if they are there, and run, for each of %s:\n"
+				       "  update-bootloader --add-option PARAMETER\n"
+				       "and then: update-bootloader --config");
+	} else if (!script) {
+		boot->advice = xstrdup("grub-mkconfig is not found, so that nobody knows what it reads: add %s"
+				       " where GRUB gets its command line from");
+	} else if (strstr(script, "default/grub.d")) {
+		use_shell(boot, "/etc/default/grub.d/zz-guestmemfs.cfg", GRUB_DEFAULT,
+			  "/etc/default/grub.d", ".cfg");
+	} else {
+		/* A file of our own would not be read. */
+		use_shell(boot, GRUB_DEFAULT, NULL, NULL, NULL);
+	}
+	use_grub_variables(boot);
+	boot->then = mkconfig ? grub_command(mkconfig) : NULL;
+	free(script);
+}
+
+/* Does dracut make unified kernel images? They have the line of its configuration. */
+static bool dracut_makes_uki(bool *has_line)
+{
+	struct boot boot = {
+		.interest = "uefi", .file = "/etc/dracut.conf.d/zz-guestmemfs.conf",
+		.main = "/etc/dracut.conf", .dir = "/etc/dracut.conf.d", .suffix = ".conf",
+	};
+	char *text = boot_read(boot.file);
+	struct shellvars *vars = source_files(&boot, text);
+	const char *uefi = shellvars_get(vars, "uefi");
+	const char *line = shellvars_get(vars, "kernel_cmdline");
+	bool makes = uefi && !strcmp(uefi, "yes");
+
+	*has_line = !line || *line;
+	shellvars_free(vars);
+	free(text);
+	return makes;
+}
+
+static void use_dracut(struct boot *boot, bool has_line)
+{
+	boot->interest = boot->variable = "kernel_cmdline";
+	boot->then = "dracut --force --regenerate-all";
+	if (has_line)
+		use_shell(boot, "/etc/dracut.conf.d/zz-guestmemfs.conf", "/etc/dracut.conf",
+			  "/etc/dracut.conf.d", ".conf");
+	else
+		boot->advice = xstrdup("dracut makes unified kernel images and has no kernel_cmdline= of its own:"
+				       " set it in /etc/dracut.conf.d/ to the whole line, with %s");
+}
+
+static void use_lines(struct boot *boot, const char *file, const char *dir, const char *suffix,
+		      const char *then)
+{
+	boot->form = FORM_LINES;
+	boot->file = file;
+	boot->dir = dir;
+	boot->suffix = suffix;
+	boot->then = then;
+}
+
+/* Entries in whose name is neither the machine's id nor its token are not kernel-install's. */
+static bool entries_by_hand(void)
+{
+	static const char * const dirs[] = {
+		"/boot/loader/entries", "/efi/loader/entries", "/boot/efi/loader/entries",
+	};
+	char *id = read_text("/etc/machine-id"), *token = read_text("/etc/kernel/entry-token");
+	bool own = false, other = false;
+	size_t i, n;
+
+	for (i = 0; i < ARRAY_SIZE(dirs); i++) {
+		char **names = boot_list(dirs[i], ".conf");
+
+		for (n = 0; names[n]; n++) {
+			const char *base = strrchr(names[n], '/') + 1;
+
+			if ((id && *id && !strncmp(base, id, strlen(id))) ||
+			    (token && *token && !strncmp(base, token, strlen(token))))
+				own = true;
+			else
+				other = true;
+		}
+		free_list(names);
+	}
+	free(id);
+	free(token);
+	return other && !own;
+}
+
+static void use_kernel_cmdline(struct boot *boot)
+{
+	boot->form = FORM_LINE;
+	boot->file = CMDLINE_FILE;
+	boot->first_copy[0] = "/usr/lib/kernel/cmdline";
+	boot->first_copy[1] = "/proc/cmdline";
+	boot->then = "kernel-install add $(uname -r) /boot/vmlinuz-$(uname -r)";
+	if (exists("/etc/kernel/proxmox-boot-uuids")) {
+		boot->one_line = true;
+		boot->then = "proxmox-boot-tool refresh";
+	} else if (any_file_has("/etc/mkinitcpio.d", ".preset", "\ndefault_uki=")) {
+		boot->then = "mkinitcpio -P";
+	} else if (exists("/usr/bin/sdbootutil")) {
+		boot->then = "sdbootutil update-all-entries";
+	}
+}
+
+static void use_systemd_boot(struct boot *boot)
+{
+	bool has_line;
+
+	if (any_file_has("/etc/kernel/cmdline.d", ".cfg", "CMDLINE_LINUX=")) {
+		/* A hook for new kernels makes /etc/kernel/cmdline of these. */
+		use_shell(boot, "/etc/kernel/cmdline.d/zz-guestmemfs.cfg", NULL,
+			  "/etc/kernel/cmdline.d", ".cfg");
+		boot->interest = boot->variable = "CMDLINE_LINUX";
+		boot->then = "dpkg-reconfigure linux-image-$(uname -r)";
+	} else if (any_file("/etc/kernel/cmdline.d", ".conf") &&
+		   exists("/usr/bin/clr-boot-manager")) {
+		use_lines(boot, "/etc/kernel/cmdline.d/zz-guestmemfs.conf",
+			  "/etc/kernel/cmdline.d", ".conf", "clr-boot-manager update");
+	} else if (any_file("/etc/cmdline.d", ".conf") && exists("/etc/mkinitcpio.conf")) {
+		use_lines(boot, "/etc/cmdline.d/zz-guestmemfs.conf", "/etc/cmdline.d", ".conf",
+			  "mkinitcpio -P");
+	} else if (dracut_makes_uki(&has_line)) {
+		use_dracut(boot, has_line);
+	} else if (exists(CMDLINE_FILE)) {
+		use_kernel_cmdline(boot);
+	} else if (any_file("/etc/kernel/cmdline.d", "") || any_file("/etc/cmdline.d", ".conf")) {
+		boot->advice = xstrdup("which program reads the files of a directory cmdline.d here is not known:"
+				       " add %s to a file there if the kernel's line comes from them");
+	} else if (entries_by_hand()) {
+		boot->advice = xstrdup("the entries in loader/entries are not made by kernel-install:"
+				       " add to the line \"options\" of each: %s");
+	} else {
+		use_kernel_cmdline(boot);
+	}
+}
+
+struct boot *boot_find(enum boot_loader loader)
+{
+	struct boot *boot = xcalloc(1, sizeof(*boot));
+	char *how;
+
+	loader = find_loader(loader, &how);
+	if (loader == LOADER_GRUB)
+		use_grub(boot);
+	else if (loader == LOADER_SYSTEMD)
+		use_systemd_boot(boot);
+	else
+		boot->advice = xstrdup("add to the kernel's command line: %s");
+	boot->found = loader == LOADER_ANY ? xasprintf("boot loader: not known: %s", how) :
+		      xasprintf("boot loader: %s: %s",
+				loader == LOADER_GRUB ? "GRUB" : "systemd-boot or alike", how);
+	free(how);
+	return boot;
+}
+
+void boot_free(struct boot *boot)
+{
+	free(boot->found);
+	free(boot->advice);
+	free(boot);
+}
+
+/* --- words of a line --- */
+
+/* A growing text. */
+struct buffer {
+	char *text;
+	size_t len;
+};
+
+static void buffer_add(struct buffer *buffer, const char *text, size_t len)
+{
+	buffer->text = xrealloc(buffer->text, buffer->len + len + 1);
+	memcpy(buffer->text + buffer->len, text, len);
+	buffer->len += len;
+	buffer->text[buffer->len] = '\0';
+}
+
+/*
+ * A line without words of ours, and those of a boot loader if asked for; anything else
+ * stays as it is. *end is where "--" is in it, or the end of what is no blank.
+ */
+static char *strip_line(const char *line, size_t len, bool loaders, size_t *end, bool *ended)
+{
+	char *copy = xasprintf("%.*s", (int)len, line);
+	struct buffer kept = { };
+	const char *at = copy, *done = copy;
+	struct kcmdline_word word;
+
+	buffer_add(&kept, "", 0);
+	while (!*ended && kcmdline_next_word(&at, &word)) {
+		*ended = word.ends_line;
+		if (!word.ours && !(loaders && word.loaders)) {
+			/* With the blanks in front of it, but of a word that comes to the front. */
+			if (!kept.len && done != copy)
+				done = word.start;
+			buffer_add(&kept, done, (*ended ? word.start : at) - done);
+			*end = kept.len;
+			if (*ended)
+				buffer_add(&kept, word.start, word.length);
+		}
+		done = at;
+	}
+	buffer_add(&kept, done, strlen(done));
+	free(copy);
+	return kept.text;
+}
+
+struct line_edit {
+	struct buffer out;
+	size_t place;		/* for our words */
+	bool found;		/* there is such a place */
+	bool ended;		/* by "--" */
+};
+
+static void edit_line(struct line_edit *edit, const char *line, size_t len, bool loaders)
+{
+	size_t end = 0;
+	bool ended_before = edit->ended;
+	char *kept = strip_line(line, len, loaders, &end, &edit->ended);
+	size_t left = strspn(kept, " \t\r\n");
+
+	if (!ended_before && (end || edit->ended)) {
+		edit->place = edit->out.len + end;
+		edit->found = true;
+	}
+	/* A line that has had nothing but our words goes. */
+	if (kept[left] || strspn(line, " \t\r\n") >= len)
+		buffer_add(&edit->out, kept, strlen(kept));
+	free(kept);
+}
+
+/* The text of a file of words, with ours anew at the end of those that count. */
+static char *edit_text(const char *old, const char *words, bool one_line, bool loaders)
+{
+	struct line_edit edit = { };
+	const char *at, *next;
+	char *text;
+	size_t gap;
+
+	buffer_add(&edit.out, "", 0);
+	for (at = old; *at; at = next) {
+		next = strchrnul(at, '\n');
+		next += !!*next;
+		if (*at == '#' || (one_line && at != old))
+			buffer_add(&edit.out, at, next - at);
+		else
+			edit_line(&edit, at, next - at, loaders);
+	}
+	if (!*words)
+		return edit.out.text;
+	if (!edit.found) {
+		text = xasprintf("%s%s%s\n", edit.out.text, edit.out.len &&
+				 edit.out.text[edit.out.len - 1] != '\n' ? "\n" : "", words);
+	} else {
+		gap = edit.place && !strchr(" \t\n", edit.out.text[edit.place - 1]);
+		text = xasprintf("%.*s%s%s%s%s", (int)edit.place, edit.out.text, gap ? " " : "",
+				 words, edit.ended ? " " : "", edit.out.text + edit.place);
+	}
+	free(edit.out.text);
+	return text;
+}
+
+/* Words of a file as one line, with comments or without them. */
+static char *as_line(const char *text, bool one_line, bool comments)
+{
+	struct buffer line = { };
+	const char *at, *next;
+
+	buffer_add(&line, "", 0);
+	for (at = text; *at; at = next + !!*next) {
+		next = strchrnul(at, '\n');
+		if (*at != '#' || comments) {
+			buffer_add(&line, at, next - at);
+			buffer_add(&line, " ", 1);
+		}
+		if (one_line)
+			break;
+	}
+	while (line.len && line.text[line.len - 1] == ' ')
+		line.text[--line.len] = '\0';
+	return line.text;
+}
+
+/* --- what a file is to be, and what line comes of it --- */
+
+/* The shell file without what an earlier run has added to it. */
+static char *without_our_assignment(const char *old)
+{
+	const char *start = strstr(old, OUR_COMMENT), *end;
+
+	if (!start)
+		return xstrdup(old);
+	end = strchrnul(start + strlen(OUR_COMMENT), '\n');
+	end += !!*end;
+	return xasprintf("%.*s%s", (int)(start - old), old, end);
+}
+
+/* Whether there is nothing in a file but what is ours. */
+static bool is_ours(const struct boot *boot, const char *text)
+{
+	char *rest = boot->form == FORM_SHELL ? without_our_assignment(text) :
+						edit_text(text, "", false, false);
+	bool ours = !rest[strspn(rest, " \t\r\n")];
+
+	free(rest);
+	return ours;
+}
+
+static char *shell_text(const struct boot *boot, const char *old, const char *words)
+{
+	char *rest = without_our_assignment(old), *text;
+
+	text = *words ? xasprintf("%s%s" OUR_COMMENT "%s=\"$%s %s\"\n", rest,
+				  *rest && rest[strlen(rest) - 1] != '\n' ? "\n" : "",
+				  boot->variable, boot->variable, words) : xstrdup(rest);
+	free(rest);
+	return text;
+}
+
+/* What is in the file, or would be if it were made now; *there: it is. */
+static char *old_text(const struct boot *boot, bool *there, bool *loaders)
+{
+	char *old = boot_read(boot->file);
+	size_t i;
+
+	*there = old;
+	*loaders = false;
+	for (i = 0; !old && i < ARRAY_SIZE(boot->first_copy) && boot->first_copy[i]; i++) {
+		old = boot_read(boot->first_copy[i]);
+		*loaders = old && !strncmp(boot->first_copy[i], "/proc/", 6);
+	}
+	return old ? old : xstrdup("");
+}
+
+static char *new_text(const struct boot *boot, const char *words)
+{
+	bool there, loaders;
+	char *old = old_text(boot, &there, &loaders), *text;
+
+	text = boot->form == FORM_SHELL ? shell_text(boot, old, words) :
+					  edit_text(old, words, boot->one_line, loaders);
 	free(old);
 	return text;
 }
 
-void boot_loader_apply(enum boot_loader loader, bool dry_run, const char *parameter)
+/* The words of all files of the directory, with @ours in the place of ours. */
+static char *lines_of_files(const struct boot *boot, const char *ours, bool comments)
 {
-	bool grub = boots_by_grub(loader, parameter);
-	const char *name = grub ? GRUB_FILE : CMDLINE_FILE;
-	char *path = xasprintf("%s%s", sysroot, name);
-	char *text = grub ? grub_text(parameter) : cmdline_text(parameter);
-	char *old = read_text("%s", name), *dir, *backup;
-	bool same = old && !strncmp(old, text, strlen(old)) && !strcmp(text + strlen(old), "\n");
+	char **names = boot_list(boot->dir, boot->suffix);
+	char *all = xstrdup(""), *text, *line;
+	bool done = false;
+	size_t i;
 
-	if (same)
-		printf("%s is right as it is\n", path);
-	else
-		print_diff(path, text);
-	if (!same && !dry_run) {
-		dir = xasprintf("%.*s", (int)(strrchr(path, '/') - path), path);
-		if (mkdir(dir, 0755) && errno != EEXIST)
-			fatal(EX_FAILED, "%s: %s", dir, strerror(errno));
-		free(dir);
-		if (old) {
-			char *whole = xasprintf("%s\n", old);
-
-			backup = xasprintf("%s.gmfs-numa-backup", path);
-			/* GRUB reads *.cfg alone, so this is not in its way. */
-			save(backup, whole);
-			printf("%s is kept as %s\n", path, backup);
-			free(backup);
-			free(whole);
+	for (i = 0; names[i] || !done; i++) {
+		if (!names[i] || (!done && strcmp(names[i], boot->file) > 0)) {
+			line = as_line(ours, false, comments);
+			done = true;
+			all = join(all, " ", line);
+			free(line);
+			if (!names[i])
+				break;
 		}
-		save(path, text);
-		printf("written: %s; now run %s, and boot\n", path,
-		       grub ? "update-grub" :
-			      "kernel-install add $(uname -r) /boot/vmlinuz-$(uname -r)");
+		if (!strcmp(names[i], boot->file))
+			continue;
+		text = boot_read(names[i]);
+		line = as_line(text ? text : "", false, comments);
+		all = join(all, " ", line);
+		free(line);
+		free(text);
 	}
+	free_list(names);
+	return all;
+}
+
+/*
+ * The line that comes of the files if ours has this text, or NULL. Some programs leave
+ * comments out, others do not.
+ */
+static char *line_of(const struct boot *boot, const char *text, bool comments, char **why)
+{
+	struct shellvars *vars;
+	const char *value, *before;
+	char *line = NULL;
+
+	if (boot->form == FORM_LINE)
+		return as_line(text, boot->one_line, comments);
+	if (boot->form == FORM_LINES)
+		return lines_of_files(boot, text, comments);
+	vars = source_files(boot, text);
+	value = shellvars_get(vars, boot->variable);
+	before = boot->before ? shellvars_get(vars, boot->before) : "";
+	if (value && before && !shellvars_unknown(vars))
+		line = xasprintf("%s%s%s", before, *before ? " " : "", value);
+	else if (why)
+		*why = xstrdup(shellvars_unknown(vars) ? shellvars_unknown(vars) : boot->variable);
+	shellvars_free(vars);
+	return line;
+}
+
+char *boot_line(const struct boot *boot)
+{
+	char *text, *line;
+
+	if (boot->form == FORM_UNKNOWN)
+		return NULL;
+	text = new_text(boot, "");
+	line = line_of(boot, text, false, NULL);
+	free(text);
+	return line;
+}
+
+/* --- changing it --- */
+
+static void print_diff(const char *path, const char *text)
+{
+	size_t len = strlen(text);
+	int fd = memfd_create("gmfs-numa", MFD_CLOEXEC), status;
+	pid_t pid;
+
+	fflush(stdout);
+	if (fd < 0 || write(fd, text, len) != (ssize_t)len || lseek(fd, 0, SEEK_SET))
+		pid = -1;
+	else
+		pid = fork();
+	if (!pid) {
+		if (dup2(fd, STDIN_FILENO) >= 0)
+			execlp("diff", "diff", "-uN", "--label", path, "--label", path, path, "-",
+			       NULL);
+		_exit(127);
+	}
+	if (fd >= 0)
+		close(fd);
+	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) ||
+	    WEXITSTATUS(status) > 1)
+		warning("diff cannot be run; %s would be:\n%s", path, text);
+}
+
+/* What a path leads to, so that a symbolic link stays one; not out of --sysroot. */
+static char *resolve(const char *path)
+{
+	char *target = realpath(path, NULL), *root;
+	size_t len;
+
+	if (!target) {
+		if (errno != ENOENT && errno != ENOTDIR)
+			fatal(EX_FAILED, "%s: %s", path, strerror(errno));
+		return xstrdup(path);
+	}
+	root = realpath(*sysroot ? sysroot : "/", NULL);
+	len = root ? strlen(root) : 0;
+	if (!root || (len > 1 && (strncmp(target, root, len) || target[len] != '/')))
+		fatal(EX_FAILED, "%s leads to %s, which is not below %s", path, target, sysroot);
+	free(root);
+	return target;
+}
+
+static void write_file(const char *path, const char *text, const struct stat *like)
+{
+	struct replacement r;
+
+	replace_begin(&r, path);
+	r.like = like;
+	fputs(text, r.out);
+	replace_end(&r);
+}
+
+static void make_directory_of(const char *path)
+{
+	char *dir = xasprintf("%.*s", (int)(strrchr(path, '/') - path), path);
+
+	if (mkdir(dir, 0755) && errno != EEXIST)
+		fatal(EX_FAILED, "%s: %s", dir, strerror(errno));
+	free(dir);
+}
+
+static void change_file(const struct boot *boot, const char *path, const char *old,
+			const char *text)
+{
+	char *target = resolve(path), *backup = xasprintf("%s" BACKUP, path);
+	struct stat st;
+	bool there;
+
+	make_directory_of(path);
+	there = !stat(target, &st);
+	if (!there && (errno != ENOENT || old))
+		fatal(EX_FAILED, "%s: %s", target, strerror(errno));
+	/* The first one is the administrator's, and the only one of worth. */
+	if (old && !is_ours(boot, old)) {
+		if (access(backup, F_OK)) {
+			write_file(backup, old, &st);
+			printf("%s is kept as %s\n", path, backup);
+		} else {
+			printf("%s stays as it is, from an earlier change\n", backup);
+		}
+	}
+	write_file(target, text, there ? &st : NULL);
+	printf("written: %s; now run %s, and boot\n", path,
+	       boot->then ? boot->then : "what makes it count");
+	free(backup);
+	free(target);
+}
+
+/* Why the kernel would not make these pools of the line, or NULL if it would. */
+static char *line_fault(const char *line, const char *parameter)
+{
+	char *pools = kcmdline_pools(line), *fault = NULL;
+	size_t len = strlen(line) + LOADER_ADDS;
+
+	if (len >= KCMDLINE_SIZE)
+		fault = xasprintf("it has %zu bytes, with %d for what the boot loader adds, and the kernel reads %d: it would drop the end",
+				  len, LOADER_ADDS, KCMDLINE_SIZE - 1);
+	else if (!pools)
+		fault = xstrdup("guestmemfs= is not in it");
+	else if (strcmp(pools, strchr(parameter, '=') + 1))
+		fault = xasprintf("the kernel adds all guestmemfs= of it together to guestmemfs=%s, of which the first counts for a node",
+				  pools);
+	else if (kcmdline_says_kho(line) != 1)
+		fault = xstrdup("kho= does not switch KHO on");
+	free(pools);
+	return fault;
+}
+
+/* Names the files beside ours in which there are parameters of ours. */
+static void name_others(const struct boot *boot)
+{
+	char **names = boot->dir ? boot_list(boot->dir, boot->suffix) : xcalloc(1, sizeof(*names));
+	const char *name = boot->main;
+	size_t i;
+
+	for (i = 0; name || names[i]; name = NULL) {
+		char *text = boot_read(name ? name : names[i]);
+
+		if (text && strcmp(name ? name : names[i], boot->file) &&
+		    (strstr(text, "guestmemfs=") || strstr(text, "kho=") ||
+		     (boot->interest && strstr(text, boot->interest))))
+			warning("look at %s%s", sysroot, name ? name : names[i]);
+		free(text);
+		i += !name;
+	}
+	free_list(names);
+}
+
+/* Whether the line that comes of the text has the pools: EX_OK, or says why not. */
+static int check_line(const struct boot *boot, const char *text, const char *parameter)
+{
+	char *fault = NULL, *why = NULL, *line;
+	int comments;
+
+	for (comments = 0; comments < 2 && !fault; comments++) {
+		line = line_of(boot, text, comments, &why);
+		if (!line) {
+			warning("nothing is written: only a shell could find out what the next boot's command line is (%s); add to it, by yourself: kho=on %s",
+				why, parameter);
+			free(why);
+			return EX_DIFFERS;
+		}
+		fault = line_fault(line, parameter);
+		if (fault) {
+			warning("the command line of the next boot%s would be: %s",
+				comments ? ", as programs have it that know no comments," : "", line);
+			warning("nothing is written: %s", fault);
+			name_others(boot);
+		}
+		free(line);
+	}
+	if (!fault)
+		return EX_OK;
+	free(fault);
+	return EX_DIFFERS;
+}
+
+int boot_apply(const struct boot *boot, bool dry_run, const char *parameter)
+{
+	char *words = xasprintf("kho=on %s", parameter), *path, *old, *text;
+	bool there, loaders, same;
+	int status;
+
+	printf("%s\n", boot->found);
+	if (boot->form == FORM_UNKNOWN) {
+		char *at = strstr(boot->advice, "%s");
+
+		warning("nothing is written: %.*s%s%s", (int)(at - boot->advice), boot->advice,
+			words, at + 2);
+		free(words);
+		return EX_FAILED;
+	}
+	path = xasprintf("%s%s", sysroot, boot->file);
+	old = old_text(boot, &there, &loaders);
+	text = new_text(boot, words);
+	same = there && !strcmp(old, text);
+	if (!same)
+		print_diff(path, text);
+	status = check_line(boot, text, parameter);
+	if (status == EX_OK && same)
+		printf("%s is right as it is\n", path);
+	else if (status == EX_OK && !dry_run)
+		change_file(boot, path, there ? old : NULL, text);
 	free(text);
 	free(old);
 	free(path);
+	free(words);
+	return status;
 }

@@ -405,7 +405,7 @@ int cmd_plan(int argc, char **argv)
 	struct place *places;
 	char *parameter;
 	size_t nr, i, kept = 0, n;
-	int first, *nids;
+	int first, *nids, status = EX_OK;
 
 	columns_of_help(columns, NR_COLUMNS);
 	parse_args(&argp, argc, argv, &first, &args);
@@ -431,12 +431,16 @@ int cmd_plan(int argc, char **argv)
 	place_vms(places, nr, &args);
 	parameter = make_parameter(places, nr);
 	show(places, nr, parameter, &args.table);
-	if (args.apply || args.dry_run)
-		boot_loader_apply(args.loader, args.dry_run, parameter);
+	if (args.apply || args.dry_run) {
+		struct boot *boot = boot_find(args.loader);
+
+		status = boot_apply(boot, args.dry_run, parameter);
+		boot_free(boot);
+	}
 	for (i = 0; i < nr; i++)
 		free(places[i].vms);
 	free(places);
 	free(parameter);
 	free(args.wishes);
-	return EX_OK;
+	return status;
 }

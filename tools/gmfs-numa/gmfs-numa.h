@@ -111,17 +111,6 @@ const struct node *nodes_need(const struct nodes *nodes, int nid);
 /* "1", "node1", or a list of them as numactl takes: sets *nids, exits with EX_USAGE if bad. */
 size_t parse_nodes(const char *text, int **nids);
 
-/*
- * Calls @fn with the value of each parameter of this name, NULL without a "=", in the
- * order of the line.
- */
-void kcmdline_each(const char *line, const char *name,
-		   void (*fn)(const char *value, void *data), void *data);
-/* Does guestmemfs= throw away what is handed over? */
-bool kcmdline_says_fresh(const char *line);
-/* Does a kernel with this command line hand over: 1, 0, or -1 if it does not say. */
-int kcmdline_says_kho(const char *line);
-
 /* Mounts of guestmemfs; the node of one, or -1. */
 struct libmnt_table *mounts_read(void);
 struct libmnt_fs *mounts_next(struct libmnt_table *table, struct libmnt_iter *iter);
@@ -270,15 +259,71 @@ unsigned int node_distance(int from, int to);
 /* The nearest node that has CPUs: itself, if it has some; -1 if none has. */
 int node_with_cpus(int nid);
 
-/* --- bootloader.c: the kernel's command line --- */
+/* --- kcmdline.c: command lines as the kernel reads them --- */
+
+/* COMMAND_LINE_SIZE of x86-64, with the terminator: the kernel drops what is behind. */
+#define KCMDLINE_SIZE	2048
+
+/*
+ * Calls @fn with each parameter that is the kernel's, in the order of the line, with
+ * a NULL value if there is no "=".
+ */
+void kcmdline_all(const char *line,
+		  void (*fn)(const char *name, const char *value, void *data), void *data);
+/* The same with the value of each parameter of this name. */
+void kcmdline_each(const char *line, const char *name,
+		   void (*fn)(const char *value, void *data), void *data);
+bool kcmdline_same_name(const char *a, const char *b);
+
+/* A parameter as it stands in the line. */
+struct kcmdline_word {
+	const char *start;
+	size_t length;
+	bool ours;		/* guestmemfs or kho */
+	bool loaders;		/* what boot loaders put in front */
+	bool ends_line;		/* "--": what follows is init's */
+};
+
+/* Goes on in a line; false at its end. */
+bool kcmdline_next_word(const char **at, struct kcmdline_word *word);
+/* The values of all guestmemfs=, joined as the kernel joins them, or NULL. */
+char *kcmdline_pools(const char *line);
+/* Does guestmemfs= throw away what is handed over? */
+bool kcmdline_says_fresh(const char *line);
+/* Does a kernel with this command line hand over: 1, 0, or -1 if it does not say. */
+int kcmdline_says_kho(const char *line);
+
+/* --- shellvars.c: variables that shell files set, without executing them --- */
+
+struct shellvars;
+
+/* @interest: only what happens to variables whose names begin with it is of interest. */
+struct shellvars *shellvars_new(const char *interest);
+/* Goes on with a file; its name is for messages. */
+void shellvars_source(struct shellvars *vars, const char *name, const char *text);
+/* Empty if it is not set, NULL if it cannot be known without a shell. */
+const char *shellvars_get(const struct shellvars *vars, const char *name);
+/* The place, "FILE:LINE", at which what is of interest became unknown, or NULL. */
+const char *shellvars_unknown(const struct shellvars *vars);
+void shellvars_free(struct shellvars *vars);
+
+/* --- bootloader.c: the kernel's command line, where boot loaders have it --- */
 
 enum boot_loader { LOADER_ANY, LOADER_GRUB, LOADER_SYSTEMD };
 
+struct boot;
+
+/* How this machine gets its command line: by what the caller says, or what is found. */
+struct boot *boot_find(enum boot_loader loader);
+/* The line of the next boot without parameters of pools, or NULL if it is not known. */
+char *boot_line(const struct boot *boot);
 /*
- * Shows what changes so that the kernel gets the parameter and kho=on, and writes it,
- * what was there beside it, unless it is a dry run.
+ * Shows what changes so that the next boot has the parameter and kho=on, and writes it
+ * unless it is a dry run. EX_DIFFERS if the kernel would not take it from the line
+ * that comes of it, EX_FAILED if nobody but the administrator can change the line.
  */
-void boot_loader_apply(enum boot_loader loader, bool dry_run, const char *parameter);
+int boot_apply(const struct boot *boot, bool dry_run, const char *parameter);
+void boot_free(struct boot *boot);
 
 /* --- util.c --- */
 
@@ -310,6 +355,7 @@ bool parse_percent(const char *text, uint64_t *percent);
  */
 struct replacement {
 	const char *path;
+	const struct stat *like;	/* whose mode and owner it gets, or NULL: 0644 */
 	char *temp;		/* NULL if it is no file */
 	FILE *out;
 };

@@ -10,9 +10,6 @@
 
 #include "gmfs-numa.h"
 
-/* COMMAND_LINE_SIZE of x86-64, with the terminator: the kernel drops what is behind. */
-#define LINE_SIZE	2048
-
 /* As lib/ctype.c has it, whatever the locale: a byte of UTF-8 can be a blank. */
 static bool is_blank(char c)
 {
@@ -26,6 +23,18 @@ static char *skip_blanks(char *at)
 	return at;
 }
 
+/* How long the parameter at the start of a line is, its quotes included. */
+static size_t parameter_length(const char *at)
+{
+	bool in_quote = false;
+	size_t i;
+
+	for (i = 0; at[i] && (in_quote || !is_blank(at[i])); i++)
+		if (at[i] == '"')
+			in_quote = !in_quote;
+	return i;
+}
+
 /*
  * Takes the next parameter from a line, which is changed. Quotes can be around all
  * of it or around its value, and are removed; blanks within quotes separate nothing.
@@ -33,18 +42,15 @@ static char *skip_blanks(char *at)
  */
 static char *next_parameter(char *at, char **name, char **value)
 {
-	bool quoted = *at == '"', in_quote = quoted;
-	size_t i, equals = 0;
+	size_t i = parameter_length(at), equals;
+	bool quoted = *at == '"';
+	char *sign;
 
 	at += quoted;
-	for (i = 0; at[i]; i++) {
-		if (is_blank(at[i]) && !in_quote)
-			break;
-		if (!equals && at[i] == '=')
-			equals = i;
-		if (at[i] == '"')
-			in_quote = !in_quote;
-	}
+	i -= quoted;
+	/* A parameter without a name is one without a value. */
+	sign = i ? memchr(at + 1, '=', i - 1) : NULL;
+	equals = sign ? sign - at : 0;
 
 	*name = at;
 	*value = NULL;
@@ -65,7 +71,7 @@ static char *next_parameter(char *at, char **name, char **value)
 }
 
 /* The kernel takes dash and underscore for the same in names. */
-static bool same_name(const char *a, const char *b)
+bool kcmdline_same_name(const char *a, const char *b)
 {
 	for (; *a && *b; a++, b++)
 		if (*a != *b && !(strchr("-_", *a) && strchr("-_", *b)))
@@ -73,41 +79,89 @@ static bool same_name(const char *a, const char *b)
 	return *a == *b;
 }
 
-void kcmdline_each(const char *line, const char *name,
-		   void (*fn)(const char *value, void *data), void *data)
+void kcmdline_all(const char *line,
+		  void (*fn)(const char *name, const char *value, void *data), void *data)
 {
-	char *copy = xstrdup(line), *rest, *found, *value;
+	char *copy = xstrdup(line), *rest, *name, *value;
 
-	if (strlen(copy) >= LINE_SIZE)
-		copy[LINE_SIZE - 1] = '\0';
+	if (strlen(copy) >= KCMDLINE_SIZE)
+		copy[KCMDLINE_SIZE - 1] = '\0';
 	rest = skip_blanks(copy);
 	while (*rest) {
-		rest = next_parameter(rest, &found, &value);
+		rest = next_parameter(rest, &name, &value);
 		/* What follows is for init. */
-		if (!value && !strcmp(found, "--"))
+		if (!value && !strcmp(name, "--"))
 			break;
-		if (same_name(found, name))
-			fn(value, data);
+		fn(name, value, data);
 	}
 	free(copy);
 }
 
-static void look_for_fresh(const char *value, void *data)
-{
-	char *copy = xstrdup(value ? value : ""), *rest = copy, *word;
-	bool *fresh = data;
+struct filter {
+	const char *name;
+	void (*fn)(const char *value, void *data);
+	void *data;
+};
 
-	while ((word = strsep(&rest, ",")))
-		*fresh |= !strcmp(word, "fresh");
+static void call_if_named(const char *name, const char *value, void *data)
+{
+	const struct filter *filter = data;
+
+	if (kcmdline_same_name(name, filter->name))
+		filter->fn(value, filter->data);
+}
+
+void kcmdline_each(const char *line, const char *name,
+		   void (*fn)(const char *value, void *data), void *data)
+{
+	struct filter filter = { name, fn, data };
+
+	kcmdline_all(line, call_if_named, &filter);
+}
+
+bool kcmdline_next_word(const char **at, struct kcmdline_word *word)
+{
+	char *copy, *name, *value;
+
+	while (is_blank(**at))
+		++*at;
+	if (!**at)
+		return false;
+	word->start = *at;
+	word->length = parameter_length(*at);
+	*at += word->length;
+	copy = xasprintf("%.*s", (int)word->length, word->start);
+	next_parameter(copy, &name, &value);
+	word->ends_line = !value && !strcmp(name, "--");
+	word->ours = kcmdline_same_name(name, "guestmemfs") || kcmdline_same_name(name, "kho");
+	word->loaders = value && (!strcmp(name, "BOOT_IMAGE") || !strcmp(name, "initrd"));
 	free(copy);
+	return true;
+}
+
+static void join_value(const char *value, void *data)
+{
+	char **joined = data;
+
+	*joined = *joined ? join(*joined, ",", value ? value : "") : xstrdup(value ? value : "");
+}
+
+char *kcmdline_pools(const char *line)
+{
+	char *joined = NULL;
+
+	kcmdline_each(line, "guestmemfs", join_value, &joined);
+	return joined;
 }
 
 bool kcmdline_says_fresh(const char *line)
 {
+	char *copy = kcmdline_pools(line), *rest = copy, *word;
 	bool fresh = false;
 
-	/* The kernel joins the values of all occurrences. */
-	kcmdline_each(line, "guestmemfs", look_for_fresh, &fresh);
+	while ((word = strsep(&rest, ",")))
+		fresh |= !strcmp(word, "fresh");
+	free(copy);
 	return fresh;
 }
 

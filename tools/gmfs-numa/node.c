@@ -218,10 +218,18 @@ struct nodes *nodes_read_any(void)
 
 void no_pool(void)
 {
+	char *line = read_text("/proc/cmdline");
+	char *asked = kcmdline_pools(line ? line : "");
+
 	if (access(SYSFS, F_OK) && !*sysroot)
 		warning("this kernel has no guestmemfs: there is no " SYSFS);
+	else if (asked)
+		warning("no node has a pool, although the kernel's command line has guestmemfs=%s: its log says why, and 'gmfs-numa plan' what is possible",
+			asked);
 	else
 		warning("no node has a pool: boot with guestmemfs=, which 'gmfs-numa plan' makes up");
+	free(asked);
+	free(line);
 }
 
 struct nodes *nodes_read(void)

@@ -306,6 +306,7 @@ void replace_begin(struct replacement *r, const char *path)
 	int fd;
 
 	r->path = path;
+	r->like = NULL;
 	r->temp = NULL;
 	if (!lstat(path, &st) && !S_ISREG(st.st_mode)) {
 		r->out = open_as_it_is(path);
@@ -324,7 +325,10 @@ void replace_end(struct replacement *r)
 	bool bad;
 	int err;
 
-	bad = fflush(r->out) || ferror(r->out) || (r->temp && (fchmod(fd, 0644) || fsync(fd)));
+	bad = fflush(r->out) || ferror(r->out) ||
+	      (r->like && fchown(fd, r->like->st_uid, r->like->st_gid)) ||
+	      (r->temp && (fchmod(fd, r->like ? r->like->st_mode & 07777 : 0644) ||
+			   fsync(fd)));
 	err = errno;
 	if (fclose(r->out) && !bad) {
 		bad = true;

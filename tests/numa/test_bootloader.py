@@ -1,0 +1,376 @@
+# SPDX-License-Identifier: GPL-2.0
+"""gmfs-numa plan --apply on hosts as distributions set them up, as trees of files."""
+
+import glob
+import os
+import shutil
+import stat
+import subprocess
+
+import pytest
+from sysroot import Tree
+from test_tool_offline import big, files_of, on, small_disk
+from tool import DIFFERS, FAILED, OK
+
+pytestmark = pytest.mark.quick
+
+GRUB = "etc/default/grub"
+GRUB_D = "etc/default/grub.d"
+DROP_IN = f"{GRUB_D}/zz-guestmemfs.cfg"
+CMDLINE = "etc/kernel/cmdline"
+BACKUP = ".gmfs-numa-backup"
+EFI = "sys/firmware/efi/efivars/{}-4a67b082-0a4c-41cf-b6c7-440b29bb8c4f"
+POOLS = "guestmemfs=0:16G,1:16G"
+OURS = f"kho=on {POOLS}"
+WITH_DROP_INS = "for x in ${sysconfdir}/default/grub.d/*.cfg ; do . \"${x}\"; done\n"
+WITHOUT = ". ${sysconfdir}/default/grub\n"
+PROXMOX = r"initrd=\EFI\proxmox\6.14.8-2-pve\initrd.img-6.14.8-2-pve root=ZFS=rpool/ROOT/pve-1 boot=zfs"
+SYSTEMD_BOOT = r"initrd=\4db9\7.3.4\initrd root=/dev/vda1 ro quiet"
+
+
+@pytest.fixture
+def host(tmp_path):
+    """host({name: contents}, ...): a machine of two nodes with these files."""
+    count = iter(range(1000))
+
+    def new(files=None, cmdline="BOOT_IMAGE=/vmlinuz root=/dev/vda1 ro quiet", **efi):
+        tree = Tree(tmp_path / f"host{next(count)}", big(), cmdline=cmdline)
+        tree.put("etc/hostname", "x\n")
+        for name, contents in (files or {}).items():
+            tree.put(name, contents)
+        for name, text in efi.items():
+            tree.put(EFI.format(name), b"\6\0\0\0" + (text + "\0").encode("utf-16-le"))
+        return tree
+    return new
+
+
+def apply(tree, status=OK, size="16G", option="--apply", args=()):
+    return on(tree, "plan", "--reserve", size, option, *args, status=status)
+
+
+def refused(tree, status, *words):
+    """Nothing is written, and the message has the words."""
+    before = files_of(tree)
+    done = apply(tree, status)
+    for word in (*words, "nothing is written", OURS):
+        assert word in done.err + done.out, (word, done)
+    assert files_of(tree) == before
+    return done
+
+
+def grub_line(tree):
+    """What a shell makes of it, as grub-mkconfig does."""
+    script = f"""
+    [ ! -e {tree.path(GRUB)} ] || . {tree.path(GRUB)}
+    for x in {tree.path(GRUB_D)}/*.cfg; do [ ! -e "$x" ] || . "$x"; done
+    printf %s "$GRUB_CMDLINE_LINUX $GRUB_CMDLINE_LINUX_DEFAULT"
+    """
+    return subprocess.run(["sh", "-ec", f"GRUB_CMDLINE_LINUX=; GRUB_CMDLINE_LINUX_DEFAULT=\n{script}"],
+                          check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+
+
+DEBIAN = {
+    "usr/sbin/grub-mkconfig": WITH_DROP_INS, "usr/sbin/update-grub": "",
+    "etc/os-release": "ID=debian\n",
+    GRUB: "# If you change this file, run 'update-grub' afterwards.\n\nGRUB_DEFAULT=0\n"
+          "GRUB_TIMEOUT=5\n"
+          "GRUB_DISTRIBUTOR=`( . /etc/os-release && echo ${NAME} ) 2>/dev/null || echo Debian`\n"
+          "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\nGRUB_CMDLINE_LINUX=\"\"\n"
+          "#GRUB_TERMINAL=console\n",
+}
+
+
+def test_debian_grub(host):
+    tree = host(DEBIAN)
+    before = files_of(tree)
+    done = apply(tree, option="--dry-run")
+    assert "+GRUB_CMDLINE_LINUX_DEFAULT=" in done.out and files_of(tree) == before
+    done = apply(tree)
+    assert "GRUB" in done.out and "BOOT_IMAGE=" in done.out and "run update-grub" in done.out
+    assert grub_line(tree) == f"quiet {OURS}"
+    assert stat.S_IMODE(os.stat(tree.path(DROP_IN)).st_mode) == 0o644
+    # There was nothing to keep.
+    assert os.listdir(tree.path(GRUB_D)) == [os.path.basename(DROP_IN)]
+    before = files_of(tree)
+    assert "right as it is" in apply(tree).out and files_of(tree) == before
+    done = apply(tree, size="8G")
+    assert "-GRUB" in done.out and "+GRUB" in done.out
+    assert grub_line(tree) == "quiet kho=on guestmemfs=0:8G,1:8G"
+    # Of what was there nothing was anybody else's.
+    assert os.listdir(tree.path(GRUB_D)) == [os.path.basename(DROP_IN)]
+    assert tree.get(GRUB) == DEBIAN[GRUB]
+
+
+@pytest.mark.parametrize("name, text", [
+    ("hetzner.cfg", 'GRUB_CMDLINE_LINUX_DEFAULT="consoleblank=0"\n'),
+    ("50-cloudimg-settings.cfg", "# Cloud Image specific Grub settings\nGRUB_RECORDFAIL_TIMEOUT=0\n"
+     'GRUB_CMDLINE_LINUX_DEFAULT="console=tty1 console=ttyS0"\nGRUB_TERMINAL=console\n'),
+    ("kdump-tools.cfg", 'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT '
+     'crashkernel=2G-:512M"\n'),
+    ("10_cloud.cfg", "export GRUB_CMDLINE_LINUX='console=tty0'\" earlyprintk=${TTY}x\" ; A=\\\n1\n"),
+    ("init-select.cfg", "if [ -x /sbin/init ]; then\n  GRUB_THEME=/x\nfi\n"),
+    ("comment.cfg", '#GRUB_CMDLINE_LINUX="guestmemfs=0:4G kho=off"\n'),
+    ("kho.cfg", 'GRUB_CMDLINE_LINUX="kho=off"\n'),
+])
+def test_drop_ins(host, name, text):
+    """Others before ours leave it in the line, as a shell has it."""
+    tree = host({**DEBIAN, f"{GRUB_D}/{name}": text})
+    apply(tree)
+    line = grub_line(tree)
+    assert line.endswith(OURS) and line.count("guestmemfs=") == 1
+
+
+@pytest.mark.parametrize("name, text, word", [
+    ("50-numa.cfg", 'GRUB_CMDLINE_LINUX="$GRUB_CMDLINE_LINUX guestmemfs=0:4G,1:4G"\n',
+     "guestmemfs=0:4G,1:4G,0:16G,1:16G"),
+    ("zzz.cfg", 'GRUB_CMDLINE_LINUX_DEFAULT="consoleblank=0"\n', "guestmemfs= is not in it"),
+    ("zzz.cfg", 'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT kho=off"\n', "kho="),
+    ("50.cfg", f'GRUB_CMDLINE_LINUX="{"x" * 2000}"\n', "2047"),
+    ("50.cfg", 'GRUB_CMDLINE_LINUX="single -- x"\n', "guestmemfs= is not in it"),
+    ("50.cfg", "GRUB_CMDLINE_LINUX='dyndbg=\"file x'\n", "guestmemfs= is not in it"),
+    ("50.cfg", "GRUB_CMDLINE_LINUX=fresh\\ guestmemfs=fresh\n", "guestmemfs=fresh"),
+], ids=range(7))
+def test_line_without_the_pools(host, name, text, word):
+    name = f"{GRUB_D}/{name}"
+    done = refused(host({**DEBIAN, name: text}), DIFFERS, word)
+    assert name in done.err
+
+
+@pytest.mark.parametrize("text", [
+    ". /etc/more\n", "if true; then GRUB_CMDLINE_LINUX=x; fi\n",
+    "if true\nthen\n\tGRUB_CMDLINE_LINUX=x\nfi\n", "GRUB_CMDLINE_LINUX=$(cat /etc/more)\n",
+    "GRUB_CMDLINE_LINUX=`date`\n", "X=${Y:-1}\nGRUB_CMDLINE_LINUX=$X\n", "eval $X\n", "return\n",
+    "[ -e x ] && GRUB_CMDLINE_LINUX=x\n", "GRUB_CMDLINE_LINUX=\"x\n", "f() {\n",
+    "GRUB_CMDLINE_LINUX=x true\n", "true && . x\n", "cat << END\nGRUB=\nEND\n",
+    "GRUB_CMDLINE_LINUX=(a b)\n", "GRUB_CMDLINE_LINUX=*\n", "GRUB_CMDLINE_LINUX=$'x'\n",
+])
+def test_shell_would_be_needed(host, text):
+    """Files are not executed; what is in them is then not known."""
+    name = f"{GRUB_D}/50.cfg"
+    text = f"touch {host().path('')}executed\n# x\n{text}"
+    done = refused(host({**DEBIAN, name: text}), DIFFERS, f"{name}:", "shell")
+    assert not glob.glob(os.path.dirname(name) + "/executed"), done
+
+
+def test_arch_grub(host):
+    """Without drop-ins, a line of ours goes to the file itself."""
+    text = "GRUB_CMDLINE_LINUX_DEFAULT=\"loglevel=3 quiet\"\n# guestmemfs=0:1G\nGRUB_CMDLINE_LINUX=\"\""
+    tree = host({"usr/bin/grub-mkconfig": WITHOUT, "etc/os-release": "ID=arch\n", GRUB: text})
+    os.chmod(tree.path(GRUB), 0o640)
+    done = apply(tree)
+    assert "grub-mkconfig -o /boot/grub/grub.cfg" in done.out
+    assert tree.get(GRUB).startswith(text) and grub_line(tree) == f"loglevel=3 quiet {OURS}"
+    apply(tree, size="8G")
+    assert grub_line(tree) == "loglevel=3 quiet kho=on guestmemfs=0:8G,1:8G"
+    assert tree.get(GRUB + BACKUP) == text
+    for name in (GRUB, GRUB + BACKUP):
+        assert stat.S_IMODE(os.stat(tree.path(name)).st_mode) == 0o640
+    assert not os.path.exists(tree.path(GRUB_D))
+
+
+def test_fedora(host):
+    files = {"usr/sbin/grub2-mkconfig": WITHOUT, "etc/os-release": "ID=fedora\n", CMDLINE: "root=x\n",
+             GRUB: "GRUB_CMDLINE_LINUX=\"rhgb quiet\"\nGRUB_ENABLE_BLSCFG=true\n",
+             "boot/loader/entries/4db9-7.3.conf": "options root=x\n"}
+    refused(host(files), FAILED, "GRUB", "grubby --update-kernel=ALL --args=")
+    files[GRUB] = files[GRUB].replace("true", "false")
+    tree = host(files)
+    assert "grub2-mkconfig -o /boot/grub2/grub.cfg" in apply(tree).out
+    assert not os.path.exists(tree.path(GRUB_D)) and tree.get(CMDLINE) == "root=x\n"
+
+
+def test_opensuse(host):
+    files = {"usr/sbin/grub2-mkconfig": WITHOUT, GRUB: "GRUB_CMDLINE_LINUX_DEFAULT=\"quiet\"\n",
+             "etc/os-release": "ID=\"opensuse-leap\"\nID_LIKE=\"suse opensuse\"\n"}
+    refused(host(files), FAILED, "update-bootloader --add-option")
+    tree = host({**files, CMDLINE: "root=x\n", "usr/bin/sdbootutil": ""}, cmdline=SYSTEMD_BOOT)
+    assert "sdbootutil update-all-entries" in apply(tree).out
+    assert tree.get(CMDLINE) == f"root=x {OURS}\n"
+
+
+def test_proxmox(host):
+    """With ZFS by systemd-boot, with GRUB beside it; with ext4 by GRUB."""
+    text = "root=ZFS=rpool/ROOT/pve-1 boot=zfs\n"
+    files = {**DEBIAN, CMDLINE: text, "etc/kernel/proxmox-boot-uuids": "1234-ABCD\n"}
+    tree = host(files, cmdline=PROXMOX)
+    done = apply(tree)
+    assert "run proxmox-boot-tool refresh" in done.out and "initrd=" in done.out
+    assert tree.get(CMDLINE) == f"{text.strip()} {OURS}\n"
+    assert not os.path.exists(tree.path(GRUB_D))
+    # Only the first line counts there.
+    refused(host({**files, CMDLINE: "# x\n" + text}, cmdline=PROXMOX), DIFFERS)
+    tree = host(files)
+    assert "run proxmox-boot-tool refresh" in apply(tree).out and os.path.exists(tree.path(DROP_IN))
+    assert tree.get(CMDLINE) == text
+    del files["etc/kernel/proxmox-boot-uuids"], files[CMDLINE]
+    assert "run update-grub" in apply(host(files, cmdline="BOOT_IMAGE=/vmlinuz")).out
+
+
+def test_systemd_boot(host):
+    tree = host({CMDLINE: "root=UUID=x guestmemfs=0:1G rw kho=off  quiet\n"}, cmdline=SYSTEMD_BOOT)
+    before = files_of(tree)
+    done = apply(tree, option="--dry-run")
+    assert "+root=UUID=x" in done.out and files_of(tree) == before
+    done = apply(tree)
+    assert "-root=UUID=x" in done.out and "kernel-install" in done.out
+    # All else is as it was, and where it was.
+    assert tree.get(CMDLINE) == f"root=UUID=x rw  quiet {OURS}\n"
+    assert tree.get(CMDLINE + BACKUP) == before[tree.path(CMDLINE)].decode()
+    before = files_of(tree)
+    assert "right as it is" in apply(tree).out and files_of(tree) == before
+    # A line that nobody has written yet is that of the running kernel.
+    tree = host({"boot/loader/loader.conf": ""}, cmdline=SYSTEMD_BOOT)
+    apply(tree, args=["--systemd-boot"])
+    assert tree.get(CMDLINE) == f"root=/dev/vda1 ro quiet {OURS}\n"
+    tree = host({"usr/lib/kernel/cmdline": "root=y\n"}, cmdline=SYSTEMD_BOOT)
+    apply(tree)
+    assert tree.get(CMDLINE) == f"root=y {OURS}\n"
+
+
+@pytest.mark.parametrize("old, new", [
+    ("# serial console\nroot=UUID=1 ro\nconsole=ttyS0,115200\n",
+     f"# serial console\nroot=UUID=1 ro\nconsole=ttyS0,115200 {OURS}\n"),
+    ("root=LABEL=\"my  root\"\tdyndbg=\"file x +p; kho=test  +p\"  \r\n# end kho=off",
+     f"root=LABEL=\"my  root\"\tdyndbg=\"file x +p; kho=test  +p\" {OURS}  \r\n# end kho=off"),
+    ("root=x kho=1\nkho=off\n\n guestmemfs=1:2G quiet\n", f"root=x\n\nquiet {OURS}\n"),
+    ("root=x\n\"kho=off\" guestmemfs=\"0:1G\"\n", f"root=x {OURS}\n"),
+    ("root=x -- kho=y single\n", f"root=x {OURS} -- kho=y single\n"),
+    ("-- x\n", f"{OURS} -- x\n"),
+    ("root=x kho_scratch=1G,1G,1G guestmemfs xkho=1", f"root=x kho_scratch=1G,1G,1G xkho=1 {OURS}"),
+    ("", f"{OURS}\n"), ("\n# x\n", f"\n# x\n{OURS}\n"), ("kho=on", f"{OURS}\n"),
+])
+def test_other_words_stay(host, old, new):
+    tree = host({CMDLINE: old}, cmdline=SYSTEMD_BOOT)
+    if "kho=off" in old.partition("#")[2]:
+        # A program that takes comments for words would give this to the kernel.
+        refused(tree, DIFFERS, "comments")
+        old, new = old.replace("# end kho=off", ""), new.replace("# end kho=off", "")
+        tree.put(CMDLINE, old)
+    apply(tree)
+    with open(tree.path(CMDLINE), newline="", encoding="ascii") as f:
+        assert f.read() == new
+    before = files_of(tree)
+    assert "right as it is" in apply(tree).out and files_of(tree) == before
+
+
+def test_line_too_long(host):
+    refused(host({CMDLINE: "x" * 2014}, cmdline=SYSTEMD_BOOT), DIFFERS, "2047")
+
+
+def test_first_backup_stays(host):
+    text = "root=UUID=x ro nosmt\n"
+    tree = host({CMDLINE: text}, cmdline=SYSTEMD_BOOT)
+    for size in ("16G", "8G", "4G"):
+        apply(tree, size=size)
+    assert tree.get(CMDLINE + BACKUP) == text and "0:4G,1:4G" in tree.get(CMDLINE)
+    assert len(glob.glob(tree.path(CMDLINE) + "*")) == 2
+
+
+def test_mode_owner_and_link_stay(host):
+    tree = host({"etc/line": "root=x\n"}, cmdline=SYSTEMD_BOOT)
+    os.makedirs(tree.path("etc/kernel"))
+    tree.link(CMDLINE, "../line")
+    os.chmod(tree.path("etc/line"), 0o600)
+    if not os.getuid():
+        os.chown(tree.path("etc/line"), 1, 2)
+    apply(tree)
+    assert os.readlink(tree.path(CMDLINE)) == "../line" and OURS in tree.get("etc/line")
+    for name in ("etc/line", CMDLINE + BACKUP):
+        st = os.stat(tree.path(name))
+        assert stat.S_IMODE(st.st_mode) == 0o600
+        assert os.getuid() or (st.st_uid, st.st_gid) == (1, 2)
+    # Out of the tree it does not lead.
+    tree.put("../outside", "root=y\n")
+    tree.link(CMDLINE, "../../../outside")
+    done = apply(tree, FAILED)
+    assert "not below" in done.err and tree.get("../outside") == "root=y\n"
+
+
+def test_unreadable_is_not_missing(host):
+    tree = host({"boot/loader/loader.conf": ""}, cmdline=SYSTEMD_BOOT)
+    os.makedirs(tree.path(CMDLINE))
+    done = apply(tree, FAILED)
+    assert "is not known" in done.err and os.path.isdir(tree.path(CMDLINE))
+    tree = host({CMDLINE: b"root=x\0y\n"}, cmdline=SYSTEMD_BOOT)
+    assert "no text" in apply(tree, FAILED).err
+
+
+def test_uki(host):
+    """Unified kernel images: of kernel-install, mkinitcpio, dracut."""
+    stub = {"StubInfo": "systemd-stub 257.9-1"}
+    tree = host({CMDLINE: "root=x\n", **DEBIAN}, LoaderInfo="systemd-boot 257.9-1", **stub)
+    done = apply(tree)
+    assert "StubInfo" in done.out and tree.get(CMDLINE) == f"root=x {OURS}\n"
+    files = {"etc/mkinitcpio.conf": "", "etc/mkinitcpio.d/linux.preset":
+             "PRESETS=('default')\ndefault_uki=\"/efi/EFI/Linux/arch.efi\"\n"}
+    tree = host({**files, CMDLINE: "root=x\n"}, **stub)
+    assert "mkinitcpio -P" in apply(tree).out and OURS in tree.get(CMDLINE)
+    tree = host({**files, CMDLINE: "root=x\n", "etc/cmdline.d/root.conf": "# x\nroot=y\n"}, **stub)
+    assert "mkinitcpio -P" in apply(tree).out and tree.get(CMDLINE) == "root=x\n"
+    assert tree.get("etc/cmdline.d/zz-guestmemfs.conf") == OURS + "\n"
+    tree.put("etc/cmdline.d/root.conf", "root=y guestmemfs=5G\n")
+    apply(tree, DIFFERS)
+    files = {"etc/dracut.conf": "", "etc/dracut.conf.d/10.conf": "uefi=yes\n"}
+    refused(host(files, **stub), FAILED, "kernel_cmdline=")
+    tree = host({**files, "etc/dracut.conf.d/20.conf": "kernel_cmdline+=\" root=x \"\n"}, **stub)
+    assert "dracut" in apply(tree).out
+    assert OURS in tree.get("etc/dracut.conf.d/zz-guestmemfs.conf")
+
+
+def test_generated_lines(host):
+    """/etc/kernel/cmdline is made of others at the next kernel, or nobody knows of what."""
+    files = {f"{CMDLINE}.d/{name}": f'CMDLINE_LINUX="$CMDLINE_LINUX {word}"\n'
+             for name, word in (("00.cfg", "ro"), ("90-audit.cfg", "audit=1"))}
+    tree = host(files, LoaderInfo="systemd-boot 257")
+    apply(tree)
+    assert OURS in tree.get(f"{CMDLINE}.d/zz-guestmemfs.cfg")
+    assert not os.path.exists(tree.path(CMDLINE))
+    tree = host({f"{CMDLINE}.d/root.conf": "root=x\n", "usr/bin/clr-boot-manager": ""},
+                cmdline=SYSTEMD_BOOT)
+    assert "clr-boot-manager update" in apply(tree).out
+    refused(host({"etc/cmdline.d/root.conf": "root=x\n"}, cmdline=SYSTEMD_BOOT), FAILED, "cmdline.d")
+
+
+def test_arch_systemd_boot(host):
+    files = {"boot/loader/loader.conf": "", "etc/machine-id": "4db9\n",
+             "boot/loader/entries/arch.conf": "options root=x\n"}
+    refused(host(files, LoaderInfo="systemd-boot 258"), FAILED, "loader/entries")
+    files["boot/loader/entries/4db9-7.3.conf"] = "options root=x\n"
+    tree = host(files, LoaderInfo="systemd-boot 258", cmdline="root=x")
+    apply(tree)
+    assert tree.get(CMDLINE) == f"root=x {OURS}\n"
+
+
+def test_which_boot_loader(host):
+    both = {**DEBIAN, CMDLINE: "root=x\n"}
+    neither = host(cmdline="root=x")
+    refused(neither, FAILED, "neither", "not known")
+    refused(host(both, cmdline="root=x"), FAILED, "--grub or --systemd-boot")
+    refused(host(both, LoaderInfo="rEFInd 0.14.2"), FAILED, "rEFInd 0.14.2")
+    refused(host({GRUB: ""}), FAILED, "grub-mkconfig is not found")
+    for cmdline, efi, option, name in (
+            ("root=x", {"LoaderInfo": "GRUB 2.12-9"}, [], DROP_IN),
+            ("BOOT_IMAGE=/x", {"LoaderInfo": "systemd-boot 257"}, [], CMDLINE),
+            (SYSTEMD_BOOT, {}, ["--grub"], DROP_IN), ("BOOT_IMAGE=/x", {}, ["--systemd-boot"], CMDLINE)):
+        tree = host(both, cmdline=cmdline, **efi)
+        apply(tree, args=option)
+        assert "guestmemfs=" in tree.get(name)
+        assert os.path.exists(tree.path(DROP_IN)) == (name == DROP_IN)
+    # Nothing of it is asked for if the wish cannot be met.
+    before = files_of(tree)
+    apply(tree, DIFFERS, size="2T")
+    # And if it cannot be written, nothing is half done.
+    on(tree, "plan", "--reserve", "3G", "--apply", "--grub", status=FAILED, preexec_fn=small_disk)
+    assert files_of(tree) == before
+    shutil.rmtree(tree.path("etc/kernel"))
+    tree.put("etc/kernel", "a file in the place of the directory")
+    apply(tree, FAILED, args=["--systemd-boot"])
+
+
+def test_diff_needs_no_files(host):
+    """No /tmp, and no diff either."""
+    tree = host(DEBIAN)
+    done = on(tree, "plan", "--reserve", "16G", "--dry-run", env={"TMPDIR": "/nonexistent"})
+    assert "+GRUB_CMDLINE_LINUX_DEFAULT=" in done.out
+    done = on(tree, "plan", "--reserve", "16G", "--apply", env={"PATH": "/nonexistent"})
+    assert "diff cannot be run" in done.err and OURS in done.err and OURS in tree.get(DROP_IN)
