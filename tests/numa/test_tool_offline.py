@@ -831,7 +831,23 @@ def test_plan_vms(make):
     assert sum(pools.values()) == 26 * GIB
 
 
+def test_plan_prefers_cpus(make):
+    """Also to larger nodes; and memory that is movable is for no pool."""
+    nodes = [Node(n, pool=0, cpus=f"{n}" if n < 2 else "", memory=(128 + 256 * (n > 1)) * GIB)
+             for n in range(4)]
+    tree = make(nodes)
+    pools, _ = planned(tree, "--vm", "2x64G")
+    assert pools == {0: 64 * GIB, 1: 64 * GIB}
+    assert planned(tree, "--vm", "4x64G")[0].keys() == {0, 1, 2, 3}
+    tree.put("sys/devices/system/node/has_normal_memory", "0-1\n")
+    pools, rows = planned(tree, "--reserve", "50%")
+    assert pools.keys() == {0, 1} and [r["largest"] for r in rows][2:] == [0, 0]
+    assert "node 2: its memory is movable" in on(tree, "plan", "--reserve", "50%").err
+    on(tree, "plan", "--vm", "4x64G", status=DIFFERS)
+
+
 @pytest.mark.parametrize("args", [
+    ["--vm", "1x18446744073709551615"], ["--vm", "1x15.9999999999E"],
     [], ["--reserve", "1G", "--vm", "1x1G"], ["--reserve", ""], ["--reserve", "0"],
     ["--reserve", "0%"], ["--reserve", "101%"], ["--reserve", "-1G"], ["--reserve", "x%"],
     ["--vm", "0x1G"], ["--vm", "x1G"], ["--vm", "1x"], ["--vm", "1x0"], ["--vm", "1x1G@"],

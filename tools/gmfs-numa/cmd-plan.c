@@ -34,6 +34,7 @@ struct place {
 	uint64_t total;		/* bytes of memory, the pool that there is now included */
 	uint64_t now;		/* the pool that there is */
 	uint64_t cpus;		/* how many */
+	bool movable;		/* onlined after boot: the kernel makes no pool of that */
 	uint64_t most;		/* largest pool */
 	uint64_t asked;
 	uint64_t pool;
@@ -76,6 +77,9 @@ static struct wish parse_wish(struct argp_state *state, const char *arg)
 	}
 	if (!parse_size(size, &wish.size) || !wish.size)
 		argp_error(state, "'%s' is not COUNTxSIZE[@NODE], such as 2x64G", arg);
+	/* Rounding up to whole gibibytes must not wrap. */
+	if (wish.size > UINT64_MAX - GIB)
+		argp_error(state, "'%s' is more than a machine can have", arg);
 	wish.size = (wish.size + 2 * MIB - 1) / (2 * MIB) * (2 * MIB);
 	free(copy);
 	return wish;
@@ -147,11 +151,22 @@ static uint64_t count_cpus(char *list)
 	return nr;
 }
 
+static bool in_list(const char *list, unsigned int number)
+{
+	unsigned int first, last;
+
+	while (next_range(&list, &first, &last))
+		if (number >= first && number <= last)
+			return true;
+	return false;
+}
+
 /* All nodes with memory, whether they have a pool or not. */
 static size_t read_places(struct place **places)
 {
 	char *path = xasprintf("%s/sys/devices/system/node", sysroot);
 	struct nodes *pools = nodes_read_any();
+	char *normal = read_text("/sys/devices/system/node/has_normal_memory");
 	struct dirent *entry;
 	DIR *dir = opendir(path);
 	size_t nr = 0;
@@ -174,11 +189,17 @@ static size_t read_places(struct place **places)
 			continue;
 		place.cpus = count_cpus(read_text("/sys/devices/system/node/node%d/cpulist",
 						  place.nid));
+		/* A node that is in a pool altogether has none either. */
+		place.movable = normal && !place.now && !in_list(normal, nid);
+		if (place.movable)
+			warning("node %d: its memory is movable, onlined after boot, so no pool is possible there",
+				place.nid);
 		*places = xrealloc(*places, (nr + 1) * sizeof(**places));
 		(*places)[nr++] = place;
 	}
 	closedir(dir);
 	free(path);
+	free(normal);
 	nodes_free(pools);
 	if (!nr)
 		fatal(EX_FAILED, "no node has memory");
@@ -199,11 +220,14 @@ static void limit_places(struct place *places, size_t nr, uint64_t keep)
 	size_t i;
 
 	for (i = 1; i < nr; i++)
-		if (places[i].total > largest->total)
+		if (!places[i].movable && places[i].total > largest->total)
 			largest = &places[i];
 	for (i = 0; i < nr; i++) {
 		struct place *p = &places[i];
 		uint64_t least = 512 * MIB + p->total / 256 + p->cpus * 3 * PER_CPU;
+
+		if (p->movable)
+			continue;
 
 		if (!i)
 			least += 256 * MIB;
@@ -279,7 +303,11 @@ static bool place_vm(struct place *places, size_t nr, const struct wish *wish)
 			continue;
 		room = p->most / GIB * GIB;
 		room = room > p->asked ? room - p->asked : 0;
-		if (room >= in_gibibytes(wish->size) && room > best_room) {
+		if (room < in_gibibytes(wish->size))
+			continue;
+		/* Nodes with CPUs come first: a machine runs near its memory. */
+		if (!best || (p->cpus && !best->cpus) ||
+		    (!p->cpus == !best->cpus && room > best_room)) {
 			best = p;
 			best_room = room;
 		}
