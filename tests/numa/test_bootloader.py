@@ -374,3 +374,12 @@ def test_diff_needs_no_files(host):
     assert "+GRUB_CMDLINE_LINUX_DEFAULT=" in done.out
     done = on(tree, "plan", "--reserve", "16G", "--apply", env={"PATH": "/nonexistent"})
     assert "diff cannot be run" in done.err and OURS in done.err and OURS in tree.get(DROP_IN)
+
+
+def test_other_memory_is_named(host):
+    text = "root=x hugepagesz=1G hugepages=32 crashkernel=512M"
+    tree = host({CMDLINE: text + " hugetlb-cma=1G\n"}, cmdline=f"{SYSTEMD_BOOT} {text}")
+    for option, words in (("-n", ("hugepages=32", "crashkernel=512M", "/proc/cmdline")),
+                          ("--apply", ("hugepages=32", "hugetlb-cma=1G", "next boot"))):
+        done = apply(tree, option=option)
+        assert all(word in done.err for word in words), done

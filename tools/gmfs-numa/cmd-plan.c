@@ -408,6 +408,24 @@ static void show(const struct place *places, size_t nr, const char *parameter,
 		printf("\nkho=on %s\n", parameter);
 }
 
+/* Other memory that is set aside at boot; how much of a node is for the kernel to say. */
+static void name_other_users(const char *name, const char *value, void *data)
+{
+	static const char * const users[] = { "hugepages", "hugetlb_cma", "crashkernel" };
+	size_t i;
+
+	for (i = 0; value && i < ARRAY_SIZE(users); i++)
+		if (kcmdline_same_name(name, users[i]))
+			warning("%s has %s=%s, which takes memory of nodes as well: the plan does not count it, so leave room by --keep, or take it out",
+				(const char *)data, name, value);
+}
+
+static void warn_of_other_users(const char *line, const char *whose)
+{
+	if (line)
+		kcmdline_all(line, name_other_users, (void *)whose);
+}
+
 int cmd_plan(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
@@ -431,7 +449,7 @@ int cmd_plan(int argc, char **argv)
 		" 1 if the wish cannot be met.", children, columns_help, NULL };
 	struct arguments args = { };
 	struct place *places;
-	char *parameter;
+	char *parameter, *line;
 	size_t nr, i, kept = 0, n;
 	int first, *nids, status = EX_OK;
 
@@ -459,15 +477,21 @@ int cmd_plan(int argc, char **argv)
 	place_vms(places, nr, &args);
 	parameter = make_parameter(places, nr);
 	show(places, nr, parameter, &args.table);
-	if (args.apply || args.dry_run) {
+	if (!args.apply && !args.dry_run) {
+		line = read_text("/proc/cmdline");
+		warn_of_other_users(line, "/proc/cmdline");
+	} else {
 		struct boot *boot = boot_find(args.loader);
 
+		line = boot_line(boot);
+		warn_of_other_users(line, "the command line of the next boot");
 		status = boot_apply(boot, args.dry_run, parameter);
 		boot_free(boot);
 	}
 	for (i = 0; i < nr; i++)
 		free(places[i].vms);
 	free(places);
+	free(line);
 	free(parameter);
 	free(args.wishes);
 	return status;
