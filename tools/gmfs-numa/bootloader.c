@@ -180,7 +180,8 @@ static bool is_distribution(const char *name)
 	shellvars_source(vars, "os-release", text ? text : "");
 	id = shellvars_get(vars, "ID");
 	like = shellvars_get(vars, "ID_LIKE");
-	list = rest = xasprintf("%s %s", id ? id : "", like ? like : "");
+	list = xasprintf("%s %s", id ? id : "", like ? like : "");
+	rest = list;
 	/* "opensuse-tumbleweed" and "sles" have "suse" in ID_LIKE. */
 	while ((word = strsep(&rest, " ")))
 		is |= !strcmp(word, name);
@@ -274,9 +275,12 @@ static enum boot_loader find_loader(enum boot_loader loader, char **found)
 		loader = loader_by_cmdline(&why);
 		if (loader == LOADER_ANY)
 			loader = loader_by_files(&why);
-		*found = xstrdup(loader != LOADER_ANY ? why : grub_is_there() ?
-				 "files of both GRUB and systemd-boot are there: say --grub or --systemd-boot" :
-				 "neither GRUB nor systemd-boot is found");
+		if (loader == LOADER_ANY && grub_is_there())
+			why = "files of both GRUB and systemd-boot are there: "
+			      "say --grub or --systemd-boot";
+		else if (loader == LOADER_ANY)
+			why = "neither GRUB nor systemd-boot is found";
+		*found = xstrdup(why);
 	}
 	free(info);
 	free(stub);
@@ -326,7 +330,8 @@ static void use_shell(struct boot *boot, const char *file, const char *main, con
 
 static void use_grub_variables(struct boot *boot)
 {
-	boot->interest = boot->before = "GRUB_CMDLINE_LINUX";
+	boot->before = "GRUB_CMDLINE_LINUX";
+	boot->interest = boot->before;
 	boot->variable = GRUB_VARIABLE;
 }
 
@@ -406,7 +411,8 @@ static bool dracut_makes_uki(bool *has_line)
 
 static void use_dracut(struct boot *boot, bool has_line)
 {
-	boot->interest = boot->variable = "kernel_cmdline";
+	boot->variable = "kernel_cmdline";
+	boot->interest = boot->variable;
 	boot->then = "dracut --force --regenerate-all";
 	if (has_line)
 		use_shell(boot, "/etc/dracut.conf.d/zz-guestmemfs.conf", "/etc/dracut.conf",
@@ -480,7 +486,8 @@ static void use_systemd_boot(struct boot *boot)
 		/* A hook for new kernels makes /etc/kernel/cmdline of these. */
 		use_shell(boot, "/etc/kernel/cmdline.d/zz-guestmemfs.cfg", NULL,
 			  "/etc/kernel/cmdline.d", ".cfg");
-		boot->interest = boot->variable = "CMDLINE_LINUX";
+		boot->variable = "CMDLINE_LINUX";
+		boot->interest = boot->variable;
 		boot->then = "dpkg-reconfigure linux-image-$(uname -r)";
 	} else if (any_file("/etc/kernel/cmdline.d", ".conf") &&
 		   exists("/usr/bin/clr-boot-manager")) {
@@ -927,8 +934,8 @@ static int check_line(const struct boot *boot, const char *text, const char *par
 		}
 		fault = line_fault(line, parameter);
 		if (fault) {
-			warning("the command line of the next boot%s would be: %s",
-				comments ? ", as programs have it that know no comments," : "", line);
+			warning("the command line of the next boot%s would be: %s", comments ?
+				", as programs have it that know no comments," : "", line);
 			warning("nothing is written: %s", fault);
 			name_others(boot);
 		}
