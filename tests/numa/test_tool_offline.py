@@ -1044,6 +1044,24 @@ def test_handover_command_line(make, tmp_path, line, default, result):
         assert judged(tree, "--kernel", image, *args, status=status)["command-line"] == result
 
 
+@pytest.mark.parametrize("builtin, line, result", [
+    ('CONFIG_CMDLINE=""', "kho=on", "ok"),
+    ('CONFIG_CMDLINE="quiet guestmemfs=fresh"', "kho=on", "fail"),
+    ('CONFIG_CMDLINE="guestmemfs=\\"fresh\\" ro"', "kho=on", "fail"),
+    ('CONFIG_CMDLINE="kho=on"', "ro", "ok"),
+    ('CONFIG_CMDLINE="kho=on"', "ro kho=off", "fail"),
+    ('CONFIG_CMDLINE="kho=off"\nCONFIG_CMDLINE_OVERRIDE=y', "kho=on", "fail"),
+    ('CONFIG_CMDLINE="kho=on"\nCONFIG_CMDLINE_OVERRIDE=y', "guestmemfs=fresh", "ok"),
+    ("CONFIG_CMDLINE_FROM_BOOTCONFIG=y", "kho=on", "unknown"),
+])
+def test_handover_builtin_command_line(make, tmp_path, builtin, line, result):
+    """The next kernel can have a command line of its own, before the one it is given."""
+    tree = make(MACHINES["1"]())
+    tree.put("boot/config-7.3.4-next", config(["KEXEC_HANDOVER_ENABLE_DEFAULT"]) + builtin + "\n")
+    assert judged(tree, "--kernel", kernel(tmp_path / "bzImage"), "--command-line", line,
+                  status=OK if result == "ok" else DIFFERS)["command-line"] == result
+
+
 def test_handover_kernel(make, tmp_path):
     tree = make(MACHINES["1"]())
     image = kernel(tmp_path / "bzImage")

@@ -200,16 +200,57 @@ static void check_format(const char *config, const struct nodes *nodes)
 	free(ours);
 }
 
-/* What the next kernel is told: to hand over in its turn, and to keep what it gets. */
-static void check_command_line(const char *line, const char *config)
+/* The string value of an option, as Kconfig quotes it; NULL if it is not there, or empty. */
+static char *option_string(const char *config, const char *name)
 {
+	const char *at = option(config, name);
+	char *value, *to;
+
+	if (!at || *at++ != '"')
+		return NULL;
+	value = xstrdup(at);
+	to = value;
+	for (; *at && *at != '"' && *at != '\n'; at++)
+		*to++ = *at == '\\' && at[1] ? *++at : *at;
+	*to = '\0';
+	if (*value)
+		return value;
+	free(value);
+	return NULL;
+}
+
+/*
+ * The line that the next kernel parses, see setup_arch() of x86: one that is built into
+ * it stands in front of what it is given, or in its place.
+ */
+static char *whole_command_line(const char *line, const char *config)
+{
+	char *builtin = config ? option_string(config, "CMDLINE") : NULL, *whole;
+
+	if (!builtin)
+		return xstrdup(line);
+	if (has_option(config, "CMDLINE_OVERRIDE"))
+		return builtin;
+	whole = xasprintf("%s %s", builtin, line);
+	free(builtin);
+	return whole;
+}
+
+/* What the next kernel is told: to hand over in its turn, and to keep what it gets. */
+static void check_command_line(const char *given, const char *config)
+{
+	char *line = whole_command_line(given, config);
 	int on = kcmdline_says_kho(line);
 
 	if (on < 0 && config)
 		on = has_option(config, "KEXEC_HANDOVER_ENABLE_DEFAULT");
 	if (kcmdline_says_fresh(line))
-		result("command-line", FAIL,
-		       "guestmemfs=fresh throws away all files: leave it out");
+		result("command-line", FAIL, kcmdline_says_fresh(given) ?
+		       "guestmemfs=fresh throws away all files: leave it out" :
+		       "guestmemfs=fresh is built into it (CONFIG_CMDLINE) and throws away all files");
+	else if (config && has_option(config, "CMDLINE_FROM_BOOTCONFIG"))
+		result("command-line", UNKNOWN,
+		       "a boot configuration that is built into it can add to it");
 	else if (!on)
 		result("command-line", FAIL,
 		       "kho=on is missing: the next kernel would take no pools over");
@@ -218,6 +259,7 @@ static void check_command_line(const char *line, const char *config)
 		       "it does not say kho=on, and whether that is the default is not known");
 	else
 		result("command-line", OK, "the next kernel takes the pools over");
+	free(line);
 }
 
 static void check_kernel(const struct arguments *args, const struct nodes *nodes,
