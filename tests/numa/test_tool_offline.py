@@ -500,6 +500,19 @@ def test_set_refuses(make, wrong):
     assert files_of(tree) == before
 
 
+@pytest.mark.parametrize("target", ["{outside}", "../../../../../../../../../..{outside}"])
+def test_set_stays_in_the_tree(make, tmp_path, target):
+    """A link in a tree that was copied from another machine does not lead out of it."""
+    tree = make(MACHINES["2"]())
+    outside = tmp_path / "outside"
+    outside.write_text("5\n")
+    attribute = tree.path("sys/fs/guestmemfs/node0/reserve")
+    os.remove(attribute)
+    os.symlink(target.format(outside=outside), attribute)
+    on(tree, "set", "0", "reserve=7", status=FAILED)
+    assert outside.read_text() == "5\n"
+
+
 def test_set_is_all_or_nothing(make):
     """If the last of six writes fails, the others are taken back."""
     tree = make(MACHINES["2"]())

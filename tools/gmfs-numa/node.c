@@ -8,11 +8,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libmount/libmount.h>
+#include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -114,10 +116,28 @@ static char *node_text(int nid, const char *name)
 	return text ? text : xstrdup("");
 }
 
+/* For writing, below sysroot whatever symbolic links a tree has. */
+static int open_in_sysroot(const char *path)
+{
+	struct open_how how = { .flags = O_WRONLY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+	int root, fd, err;
+
+	if (!*sysroot)
+		return open(path, how.flags);
+	root = open(sysroot, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -1;
+	fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+	err = errno;
+	close(root);
+	errno = err;
+	return fd;
+}
+
 int node_write(int nid, const char *name, const char *value)
 {
-	char *path = xasprintf("%s" SYSFS "/node%d/%s", sysroot, nid, name);
-	int fd = open(path, O_WRONLY | O_CLOEXEC);
+	char *path = xasprintf(SYSFS "/node%d/%s", nid, name);
+	int fd = open_in_sysroot(path);
 	int err = 0;
 
 	free(path);
