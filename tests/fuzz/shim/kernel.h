@@ -275,6 +275,9 @@ struct work_struct {
 };
 
 #define INIT_WORK(work, fn)			((work)->func = (fn))
+#define WQ_UNBOUND				0
+#define WQ_MEM_RECLAIM				0
+#define alloc_workqueue(fmt, flags, active)	((struct workqueue_struct *)&gmpool_list)
 #define queue_work(wq, work)			((work)->func(work))
 #define flush_work(work)			((void)(work))
 #define _THIS_IP_				0
@@ -320,6 +323,8 @@ unsigned long bitmap_find_next_zero_area(unsigned long *map, unsigned long size,
 #define SMP_CACHE_BYTES		64
 #define MAX_ORDER_NR_PAGES	1024
 #define PHYS_PFN(phys)		((u64)(phys) >> PAGE_SHIFT)
+#define PFN_UP(bytes)		(((u64)(bytes) + PAGE_SIZE - 1) >> PAGE_SHIFT)
+#define offset_in_page(p)	((u64)(p) & (PAGE_SIZE - 1))
 #define PFN_PHYS(pfn)		((u64)(pfn) << PAGE_SHIFT)
 
 struct page {
