@@ -22,5 +22,5 @@ def test_fuzz():
     print(run.stdout)
     assert run.returncode == 0
     executions = dict(re.findall(r"^fuzz: (\w+): (\d+) executions", run.stdout, re.MULTILINE))
-    assert executions == {"cmdline": "20000", "format": "4000"}
+    assert executions == {"cmdline": "20000", "kcmdline": "20000", "format": "4000"}
     assert re.search(r"^fuzz: format: \d+ known inputs", run.stdout, re.MULTILINE)
