@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define EXPORT_SYMBOL(symbol)
 #define check_sub_overflow(a, b, to)	__builtin_sub_overflow(a, b, to)
 #define fallthrough			__attribute__((fallthrough))
 #define likely(x)			(x)
