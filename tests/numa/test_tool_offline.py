@@ -742,19 +742,19 @@ def test_output_is_no_file(make, tmp_path, args, start):
     victim.write_text("what was there\n")
     (tmp_path / "link").symlink_to(victim)
     (tmp_path / "dangling").symlink_to(tmp_path / "none")
-    (tmp_path / "stdout").symlink_to("/dev/fd/1")
+    (tmp_path / "device").symlink_to("/dev/fd/1")
     with subprocess.Popen(["cat", str(fifo)], stdout=subprocess.PIPE, text=True) as reader:
         on(tree, *args, str(fifo))
         assert reader.stdout.read().startswith(start)
     assert stat.S_ISFIFO(fifo.lstat().st_mode)
-    assert on(tree, *args, str(tmp_path / "stdout")).out.startswith(start)
-    assert (tmp_path / "stdout").is_symlink()
-    for name in "link", "dangling":
+    assert on(tree, *args, "/dev/stdout").out.startswith(start)
+    # Who owns the directory does not have root write to a disk.
+    for name in "link", "dangling", "device":
         assert "is a symbolic link" in on(tree, *args, str(tmp_path / name), status=FAILED).err
     # What cannot be written leaves what there was.
     on(tree, *args, str(victim), status=FAILED, preexec_fn=small_disk)
     assert victim.read_text() == "what was there\n"
-    assert sorted(os.listdir(tmp_path)) == ["dangling", "fifo", "link", "stdout", "tree0", "victim"]
+    assert sorted(os.listdir(tmp_path)) == ["dangling", "device", "fifo", "link", "tree0", "victim"]
 
 
 def test_parser_of_metrics_says_no():
@@ -1221,10 +1221,11 @@ def test_verify_pool_files(make, where):
                         "/run/guestmemfs/node0/vm1\n")
     process(tree, 77, "2", [*ON_ONE, guest.replace("00:28", "00:29").replace("node0", "node1")])
     on(tree, "verify", "77")
-    # A mount that no namespace shows can have anything.
+    # A mount of which no namespace shows the device can have anything.
     process(tree, 77, "2", ON_ONE)
-    on(tree, "verify", "77")
     tree.put("sys/fs/guestmemfs/node1/mounts", "5\n")
+    on(tree, "verify", "77")
+    tree.put(f"proc/{where}/mountinfo", mounts.splitlines()[0] + "\n")
     assert "unknown: nodes have mounts that are not seen" in \
         on(tree, "verify", "77", status=FAILED).err
     # What a tenant calls a file does not reach the terminal as it is.
@@ -1810,7 +1811,8 @@ def test_valgrind(make, tmp_path):
     for args, status in (
             (["status", "--json"], OK), (["map"], FAILED), (["ls"], OK), (["metrics"], OK),
             (["map", "--svg", str(tmp_path / "x.svg")], FAILED), (["check"], DIFFERS),
-            (["set", "0", "reserve=10%", "policy=first-fit"], OK),
+            # It does not know openat2(2), which set --sysroot needs.
+            (["get", "0"], OK),
             (["handover", "--kernel", image], OK), (["verify", "77"], DIFFERS),
             (["plan", "--reserve", "30%", "--nodes", "0", "--apply"], OK),
             (["status", "7"], NO_POOL)):
@@ -2008,7 +2010,7 @@ def test_handover_users(node_dir, tmp_path):
     with open(where / "vm", "rb") as f:
         socket.send_fds(one, [b"x"], [f.fileno()])
     result, detail = users(seen)
-    assert result == "fail" and "1 files are in use, such as node1/vm" in detail
+    assert result == "unknown" and "1 files are in use, such as node1/vm" in detail
     one.close()
     two.close()
     # It cannot be mounted; it is mounted nowhere.
@@ -2104,11 +2106,8 @@ def test_load_offline(node_dir, tmp_path):
     os.mkfifo(where / "fifo")
     os.symlink("/proc/version", where / "elsewhere")
     os.symlink("state", where / "link")
-    for name, said in (("fifo", "this is no file"), ("elsewhere", "not on guestmemfs"),
-                       (".", "this is no file")):
-        assert said in tool("load", str(where / name), status=FAILED).err
-    done = tool("load", "--remove", str(where / "link"), status=FAILED)
-    assert done.out == "xxx" and "another file has its name" in done.err
+    for name in "fifo", "elsewhere", "link", ".":
+        assert "this is no file" in tool("load", str(where / name), status=FAILED).err
     assert tool("load", "--remove", str(where / "state")).out == "xxx"
     assert sorted(os.listdir(where)) == ["elsewhere", "fifo", "link"]
 

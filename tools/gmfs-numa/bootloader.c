@@ -809,8 +809,10 @@ static void print_diff(const char *path, const char *text)
 	if (fd >= 0)
 		close(fd);
 	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) ||
-	    WEXITSTATUS(status) > 1)
-		warning("diff cannot be run; %s would be:\n%s", path, text);
+	    WEXITSTATUS(status) > 1) {
+		warning("diff cannot be run; %s would be:", path);
+		fputs(text, stderr);
+	}
 }
 
 /* What a path leads to, so that a symbolic link stays one; not out of --sysroot. */
@@ -957,8 +959,10 @@ int boot_apply(const struct boot *boot, bool dry_run, const char *parameter)
 	if (boot->form == FORM_UNKNOWN) {
 		char *at = strstr(boot->advice, "%s");
 
-		warning("nothing is written: %.*s%s%s", (int)(at - boot->advice), boot->advice,
-			words, at + 2);
+		warning("nothing is written:");
+		/* As it is: commands to be copied, on lines of their own. */
+		fprintf(stderr, "%.*s%s%s\n", (int)(at - boot->advice), boot->advice, words,
+			at + 2);
 		free(words);
 		return EX_FAILED;
 	}

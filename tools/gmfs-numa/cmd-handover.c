@@ -423,9 +423,9 @@ static enum result judge_users(const struct users *users, char **detail)
 		return FAIL;
 	}
 	if (users->nr_used) {
-		*detail = xasprintf("%ju files are in use, such as %s; by whom, /proc does not say",
+		*detail = xasprintf("%ju files are in use, such as %s; by whom, /proc does not say: perhaps by a session of LUO, which keeps them",
 				    (uintmax_t)users->nr_used, users->used);
-		return FAIL;
+		return UNKNOWN;
 	}
 	*detail = xstrdup(users->unknown ? users->unknown : "nobody has files mapped or open");
 	return users->unknown ? UNKNOWN : OK;
@@ -513,6 +513,24 @@ static void check_all(const struct arguments *args)
 }
 
 /* False, after a message, if it fails. */
+/* Whoever interrupts the tool does not want the kexec, nor a kernel that stays loaded. */
+static volatile sig_atomic_t interrupted;
+
+static void note_signal(int sig)
+{
+	interrupted = sig;
+}
+
+static void note_signals(void)
+{
+	static const int signals[] = { SIGHUP, SIGINT, SIGTERM };
+	struct sigaction action = { .sa_handler = note_signal };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(signals); i++)
+		sigaction(signals[i], &action, NULL);
+}
+
 static bool step(const struct arguments *args, char *const command[])
 {
 	char *line = NULL;
@@ -530,7 +548,10 @@ static bool step(const struct arguments *args, char *const command[])
 			execvp(command[0], command);
 			_exit(127);
 		}
-		done = pid > 0 && waitpid(pid, &status, 0) > 0 && !status;
+		while (pid > 0 && waitpid(pid, &status, 0) < 0)
+			if (errno != EINTR)
+				pid = -1;
+		done = pid > 0 && !status && !interrupted;
 		if (!done)
 			warning("'%s' failed: nothing was executed", line);
 	}
@@ -541,7 +562,7 @@ static bool step(const struct arguments *args, char *const command[])
 /* Loading takes its time, in which a virtual machine can have been started. */
 static bool is_still_unused(void)
 {
-	struct nodes *nodes = nodes_read();
+	struct nodes *nodes = nodes_read_any();
 	struct users users;
 	enum result found;
 	char *detail;
@@ -567,13 +588,17 @@ static int do_exec(const struct arguments *args)
 	char *sync_command[] = { "sync", NULL };
 	char *systemd[] = { "systemctl", "kexec", NULL };
 	char *plain[] = { "kexec", "-e", NULL };
-	bool done = step(args, load);
+	bool done;
 
-	if (done) {
-		done = step(args, sync_command) &&
+	note_signals();
+	done = step(args, load);
+	if (done || interrupted) {
+		done = done && step(args, sync_command) &&
 		       (args->force || args->dry_run || is_still_unused()) &&
+		       !interrupted &&
 		       step(args, access("/run/systemd/system", F_OK) ? plain : systemd);
 		/* Or a later reboot would start it, unchecked. */
+		interrupted = 0;
 		if (!done)
 			step(args, unload);
 	}

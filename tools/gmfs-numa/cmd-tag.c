@@ -131,6 +131,9 @@ static bool is_old_enough(const struct reap *reap, const struct stat *st)
 /* Why the file can go, or NULL. */
 static const char *reap_reason(struct reap *reap, const struct file *file, const struct tags *tags)
 {
+	/* Somebody has a lease on it, so it is in use. */
+	if (tags->err == -EAGAIN)
+		return NULL;
 	if (tags->err) {
 		warning("%s: it stays: its owner is not known: %s", file->path,
 			strerror(-tags->err));

@@ -166,7 +166,7 @@ static int open_for_reading(int place)
 
 int file_open(const char *path, int *nid)
 {
-	int place = open(path, O_PATH | O_CLOEXEC), fd = -1;
+	int place = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), fd = -1;
 	struct stat st;
 
 	if (place < 0)
@@ -186,6 +186,8 @@ int file_open(const char *path, int *nid)
 
 const char *file_open_error(void)
 {
+	if (errno == EAGAIN)
+		return "it is in use: a process has a lease on it";
 	return errno ? path_node_error() : "this is no file";
 }
 

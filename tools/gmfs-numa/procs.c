@@ -113,16 +113,28 @@ int pool_device_node(dev_t dev)
 	return -1;
 }
 
+static bool is_seen(int nid)
+{
+	const struct search *search = pool_mounts();
+	size_t i;
+
+	for (i = 0; i < search->nr_mounts; i++)
+		if (search->mounts[i].nid == nid)
+			return true;
+	return false;
+}
+
+/* All mounts of a node have the same device: one that is seen is enough. */
 bool pool_mounts_hidden(void)
 {
 	struct nodes *nodes = nodes_read_any();
-	uint64_t mounts = 0;
+	bool hidden = false;
 	size_t i;
 
 	for (i = 0; i < nodes->nr; i++)
-		mounts += nodes->node[i].mounts;
+		hidden |= nodes->node[i].mounts && !is_seen(nodes->node[i].nid);
 	nodes_free(nodes);
-	return pool_mounts()->nr_mounts < mounts;
+	return hidden;
 }
 
 static bool is_deleted(const char *path)

@@ -290,14 +290,19 @@ char *join(char *list, const char *separator, const char *item)
 /* Devices and pipes are written to, as they are; a link could lead anywhere. */
 static FILE *open_as_it_is(const char *path)
 {
+	/* /dev/stdout is one. */
+	int follow = strncmp(path, "/dev/", 5) ? O_NOFOLLOW : 0;
+	int fd = open(path, O_WRONLY | O_NOCTTY | O_NONBLOCK | O_CLOEXEC | follow);
 	struct stat st;
-	int fd;
 
-	if (stat(path, &st) || S_ISREG(st.st_mode))
+	if (fd < 0 && errno != ELOOP)
+		return NULL;
+	if (fd < 0 || fstat(fd, &st) || S_ISREG(st.st_mode))
 		fatal(EX_FAILED, "%s is a symbolic link: name the file that is to be replaced",
 		      path);
-	fd = open(path, O_WRONLY | O_NOCTTY | O_CLOEXEC);
-	return fd < 0 ? NULL : fdopen(fd, "w");
+	/* To open a pipe that nobody reads is an error; then to write can wait. */
+	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
+	return fdopen(fd, "w");
 }
 
 void replace_begin(struct replacement *r, const char *path)
