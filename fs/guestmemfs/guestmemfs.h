@@ -58,7 +58,7 @@ enum gmfs_leaf {
  * @sb_frozen: it is, by us
  * @freeze_work: freezes what has been mounted
  * @delayed_iputs: inodes whose last reference gmfs_delayed_iput() was given
- * @delayed_iput_work: drops those references
+ * @delayed_iput_work: drops those references, once @sb is not frozen
  *
  * Made at boot, and there as long as the kernel is, also if the pool has failed.
  */
@@ -82,7 +82,7 @@ struct gmfs_fs {
 	bool sb_frozen;
 	struct work_struct freeze_work;
 	struct llist_head delayed_iputs;
-	struct work_struct delayed_iput_work;
+	struct delayed_work delayed_iput_work;
 };
 
 /**

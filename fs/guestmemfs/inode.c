@@ -365,13 +365,20 @@ struct gmfs_delayed_iput {
 static void gmfs_delayed_iput_run(struct work_struct *work)
 {
 	struct gmfs_fs *fs = container_of(work, struct gmfs_fs,
-					  delayed_iput_work);
+					  delayed_iput_work.work);
 	struct llist_node *list = llist_del_all(&fs->delayed_iputs);
 	struct gmfs_delayed_iput *delayed, *next;
 	struct super_block *sb;
 
 	llist_for_each_entry_safe(delayed, next, list, node) {
 		sb = delayed->inode->i_sb;
+		/* To wait for the thaw would look like a task that hangs. */
+		if (READ_ONCE(sb->s_writers.frozen) != SB_UNFROZEN) {
+			llist_add(&delayed->node, &fs->delayed_iputs);
+			queue_delayed_work(system_dfl_wq,
+					   &fs->delayed_iput_work, HZ);
+			continue;
+		}
 		iput(delayed->inode);
 		deactivate_super(sb);
 		kfree(delayed);
@@ -387,7 +394,7 @@ static void gmfs_delayed_iput_run(struct work_struct *work)
 void __init gmfs_delayed_iput_init(struct gmfs_fs *fs)
 {
 	init_llist_head(&fs->delayed_iputs);
-	INIT_WORK(&fs->delayed_iput_work, gmfs_delayed_iput_run);
+	INIT_DELAYED_WORK(&fs->delayed_iput_work, gmfs_delayed_iput_run);
 }
 
 /**
@@ -396,7 +403,8 @@ void __init gmfs_delayed_iput_init(struct gmfs_fs *fs)
  *
  * The last iput() of a deleted file frees its blocks, which waits while the node is
  * frozen. Memory failure and LUO hold locks meanwhile that all of the machine needs.
- * For them a worker, one for each node, drops the last reference, as in btrfs.
+ * For them a worker, one for each node, drops the last reference, as in btrfs. It
+ * looks once a second whether a frozen node has been thawed.
  *
  * Context: process context, may sleep for memory.
  */
@@ -412,7 +420,7 @@ void gmfs_delayed_iput(struct inode *inode)
 	delayed->inode = inode;
 	atomic_inc(&inode->i_sb->s_active);
 	llist_add(&delayed->node, &fs->delayed_iputs);
-	queue_work(system_dfl_wq, &fs->delayed_iput_work);
+	mod_delayed_work(system_dfl_wq, &fs->delayed_iput_work, 0);
 }
 
 /**

@@ -149,7 +149,7 @@ static struct inode *gmfs_luo_find(const struct gmfs_file_ser *ser,
 	inode = gmfs_iget((*mnt)->mnt_sb, ser->ino);
 	if (!IS_ERR(inode) && (inode->i_generation != ser->generation ||
 			       !S_ISREG(inode->i_mode))) {
-		iput(inode);
+		gmfs_delayed_iput(inode);
 		inode = ERR_PTR(-ESTALE);
 	}
 	if (IS_ERR(inode))

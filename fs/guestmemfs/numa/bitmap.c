@@ -731,6 +731,7 @@ int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
 {
 	struct gmpool_run all = { .start = first + start, .count = end - start };
 	u32 from, to;
+	u64 nr_free;
 
 	if (!gmpool_run_valid(map, &all))
 		return -EINVAL;
@@ -740,8 +741,11 @@ int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
 		if (!gmpool_bitmap_all_taken(map, &run))
 			return -EINVAL;
 	}
+	nr_free = map->nr_free;
 	for (from = start; gmpool_next_clear(mask, &from, &to, end); from = to)
 		gmpool_bitmap_mark(map, first + from, to - from, false);
+	if (map->nr_free == nr_free)
+		return 0;
 	gmpool_update_index(map, &all);
 	map->index->longest = U64_MAX;
 	return 0;

@@ -75,7 +75,7 @@ static enum huge_size __init gmpool_parse_huge_size(const char *s)
 
 /*
  * hugetlb parses these too, and says what is wrong with them. It does so after
- * pools are made, and allocates later still. See hugepages_setup() in hugetlb.c.
+ * pools are made, and allocates later still. See hugepages_setup() in mm/hugetlb.c.
  */
 static int __init gmpool_hugepagesz_setup(char *s)
 {
@@ -133,35 +133,49 @@ static int __init gmpool_hugepages_setup(char *s)
 }
 early_param("hugepages", gmpool_hugepages_setup);
 
-/* See cmdline_parse_hugetlb_cma(). */
+/* False if it is a share that hugetlb does not take; then nothing changes. */
+static bool __init gmpool_parse_cma(const char *s, char **end,
+				    struct huge_cma *cma)
+{
+	u64 nr = memparse(s, end);
+	bool percent = **end == '%';
+
+	if (percent && nr > 100)
+		return false;
+	cma->bytes = percent ? 0 : nr;
+	cma->percent = percent ? nr : 0;
+	*end += percent;
+	return true;
+}
+
+/*
+ * See cmdline_parse_hugetlb_cma(): what comes before a part that makes no sense
+ * counts, also from an earlier hugetlb_cma=.
+ */
 static int __init gmpool_hugetlb_cma_setup(char *s)
 {
-	struct huge_cma *cma;
+	char *at = s;
 	unsigned long nid;
 	int len;
-	u64 nr;
 
-	while (s && *s) {
-		cma = &huge_cma_all;
-		huge_cma_by_node = false;
-		len = 0;
-		if (sscanf(s, "%lu:%n", &nid, &len) == 1 && len) {
-			if (nid >= MAX_NUMNODES)
+	while (at && *at) {
+		if (sscanf(at, "%lu%n", &nid, &len) != 1)
+			return 0;
+		if (at[len] != ':') {
+			/* hugetlb reads it from the start, whatever is there. */
+			if (!gmpool_parse_cma(s, &at, &huge_cma_all))
 				return 0;
-			cma = &huge_cma[nid];
-			huge_cma_by_node = true;
-			s += len;
+			memset(huge_cma, 0, sizeof(huge_cma));
+			huge_cma_by_node = false;
+			return 0;
 		}
-		nr = memparse(s, &s);
-		/* hugetlb does not take that one. */
-		if (*s == '%' && nr > 100)
+		if (nid >= MAX_NUMNODES)
 			return 0;
-		cma->bytes = *s == '%' ? 0 : nr;
-		cma->percent = *s == '%' ? nr : 0;
-		s += *s == '%';
-		if (cma == &huge_cma_all || *s != ',')
+		huge_cma_by_node = true;
+		if (!gmpool_parse_cma(at + len + 1, &at, &huge_cma[nid]) ||
+		    *at != ',')
 			return 0;
-		s++;
+		at++;
 	}
 	return 0;
 }

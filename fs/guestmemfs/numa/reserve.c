@@ -637,21 +637,28 @@ static bool __init gmpool_pick(u64 size, u32 *nr)
 }
 
 /* As many as gmpool_list_areas() can find. */
-#define MAX_AREAS	7
+#define MAX_AREAS	8
 
 /*
  * What will be allocated on a node beside a pool of @size bytes, each in one piece,
- * in this order: memory maps, per-CPU data, the buffer of swiotlb, and KHO's areas.
+ * in this order: memory maps, hugetlb_cma=, per-CPU data, the buffer of swiotlb, and
+ * KHO's areas.
  */
 static u32 __init gmpool_list_areas(int nid, u64 size,
 				    struct gmpool_area *areas)
 {
 	u64 maps = gmpool_memmap_size(gmpool_node_size(nid) - size);
 	u64 kernel = gmpool_kernel_bytes_beside(nid, size) + maps;
+	u64 cma = gmpool_cma_on(nid, size);
 	bool lowest = nid == node_for_low;
 	u32 nr = 0;
 
 	areas[nr++] = (struct gmpool_area){ .size = maps };
+	/* It starts at a gigabyte, for which there has to be room. */
+	if (cma)
+		areas[nr++] = (struct gmpool_area){
+			.size = cma + GMPOOL_GIANT_SIZE,
+		};
 	areas[nr++] = (struct gmpool_area){
 		.size = gmpool_percpu_piece(nr_cpus[nid]),
 	};
