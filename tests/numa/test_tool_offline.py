@@ -1749,10 +1749,12 @@ def started(shim, here, script, before=None, says="runs", **kwargs):
 
 def test_run_signals(nodes_here, shim):
     """To the command; but not what it has got already, or is to be ignored."""
-    count = ("n=0; trap 'n=$((n+1))' INT; trap 'echo $n; exit' TERM; echo runs; "
+    count = ("n=0; trap 'n=$((n+1)); echo interrupted' INT; trap 'echo $n; exit' TERM; echo runs; "
              "while :; do sleep 0.02; done")
     one = started(shim, nodes_here, count)
     one.send_signal(signal.SIGINT)
+    assert one.stdout.readline() == "interrupted\n"
+    # A second one would be there by now.
     time.sleep(0.2)
     one.send_signal(signal.SIGTERM)
     assert one.communicate()[0] == "1\n" and one.returncode == 0
@@ -1760,6 +1762,7 @@ def test_run_signals(nodes_here, shim):
     leader, follower = os.openpty()
     one = started(shim, nodes_here, count, stdin=follower, before=["setsid", "--ctty", "--wait"])
     os.write(leader, b"\x03")
+    assert one.stdout.readline() == "interrupted\n"
     time.sleep(0.2)
     child = subprocess.run(["pgrep", "-P", str(one.pid)], check=False, stdout=subprocess.PIPE).stdout
     os.kill(int(child.split()[0]) if child else one.pid, signal.SIGTERM)
