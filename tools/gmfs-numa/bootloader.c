@@ -119,15 +119,6 @@ static char **boot_list(const char *dir, const char *suffix)
 	return names;
 }
 
-static void free_list(char **names)
-{
-	size_t i;
-
-	for (i = 0; names[i]; i++)
-		free(names[i]);
-	free(names);
-}
-
 /* Does a file of this kind have the text at the start of a line, or anywhere in it? */
 static bool any_file_has(const char *dir, const char *suffix, const char *text)
 {
@@ -141,7 +132,7 @@ static bool any_file_has(const char *dir, const char *suffix, const char *text)
 		found = contents && strstr(contents, text);
 		free(contents);
 	}
-	free_list(names);
+	free_strings(names);
 	return found;
 }
 
@@ -314,7 +305,7 @@ static struct shellvars *source_files(const struct boot *boot, const char *ours)
 	}
 	if (!done)
 		shellvars_source(vars, boot->file, ours ? ours : "");
-	free_list(names);
+	free_strings(names);
 	return vars;
 }
 
@@ -454,7 +445,7 @@ static bool entries_by_hand(void)
 			else
 				other = true;
 		}
-		free_list(names);
+		free_strings(names);
 	}
 	free(id);
 	free(token);
@@ -746,7 +737,7 @@ static char *lines_of_files(const struct boot *boot, const char *ours, bool comm
 		free(line);
 		free(text);
 	}
-	free_list(names);
+	free_strings(names);
 	return all;
 }
 
@@ -917,7 +908,7 @@ static void name_others(const struct boot *boot)
 		free(text);
 		i += !name;
 	}
-	free_list(names);
+	free_strings(names);
 }
 
 /* Whether the line that comes of the text has the pools: EX_OK, or says why not. */

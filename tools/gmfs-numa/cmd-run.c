@@ -443,15 +443,6 @@ static char **make_command(const struct arguments *args, char **argv, const char
 	return command;
 }
 
-static void free_command(char **command)
-{
-	size_t i;
-
-	for (i = 0; command[i]; i++)
-		free(command[i]);
-	free(command);
-}
-
 /* What a terminal sends, it has sent to the command as well, if that is in our group. */
 static void forward(int sig, siginfo_t *info, void *context)
 {
@@ -594,7 +585,7 @@ static int run(const struct arguments *args, const struct node *node, char **arg
 	status = run_command(&file, &who, command, &block, &before, &started);
 	if (!args->keep || !started)
 		remove_file(&file);
-	free_command(command);
+	free_strings(command);
 	free_file(&file);
 	free(who.name);
 	return status;

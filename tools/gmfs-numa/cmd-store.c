@@ -45,7 +45,7 @@ static void find_place(struct place *place, const char *path)
 		fatal(EX_FAILED, "%s: %s", dir, strerror(errno));
 	nid = fd_node(place->dir);
 	if (nid < 0)
-		fatal(EX_FAILED, "%s: %s", dir, path_node_error());
+		fatal(EX_FAILED, "%s: %s", dir, fd_node_error());
 	if (node_is_frozen(nid))
 		fatal(EX_FAILED, "%s: node %d is frozen: gmfs-numa thaw %d", path, nid, nid);
 	free(dir);

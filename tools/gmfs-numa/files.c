@@ -188,7 +188,7 @@ const char *file_open_error(void)
 {
 	if (errno == EAGAIN)
 		return "it is in use: a process has a lease on it";
-	return errno ? path_node_error() : "this is no file";
+	return errno ? fd_node_error() : "this is no file";
 }
 
 int file_lease(int fd)
@@ -466,7 +466,7 @@ static int walk_path(const char *path, void (*fn)(const struct file *file, void 
 		fatal(EX_FAILED, "%s is a symbolic link, which is not followed", path);
 	nid = fd_node(place);
 	if (nid < 0)
-		fatal(EX_FAILED, "%s: %s", path, path_node_error());
+		fatal(EX_FAILED, "%s: %s", path, fd_node_error());
 	status = walk_from(path, dir, name, place, nid, fn, arg);
 	close(place);
 	close(dir);

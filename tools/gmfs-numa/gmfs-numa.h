@@ -131,12 +131,8 @@ bool ranges_cover(const struct range *ranges, size_t nr, uint64_t base, uint64_t
 ssize_t node_extents(int nid, struct range **ranges);
 /* nid of the node that a file is on; -1 with errno: ENOTSUP if not guestmemfs. */
 int fd_node(int fd);
-/* nid of the node that a mounted path is on; -1 with errno: ENOTSUP if not guestmemfs. */
-int path_node(const char *path);
 /* What that says of errno. */
-const char *path_node_error(void);
-/* The same node, or an exit with EX_FAILED that says why not. */
-int path_need_node(const char *path);
+const char *fd_node_error(void);
 
 /* --- procs.c: who uses files --- */
 
@@ -366,6 +362,8 @@ void replace_end(struct replacement *r);
 bool next_number(const char **text, unsigned int *number);
 /* Goes on in a list such as "0-3,8", as the kernel prints them; false at its end. */
 bool next_range(const char **list, unsigned int *first, unsigned int *last);
+/* An array of strings that ends with NULL, and the strings. */
+void free_strings(char **strings);
 /* list (may be NULL, is freed) with item behind it. */
 char *join(char *list, const char *separator, const char *item);
 /* "64G", "512M", "2MiB", "1.5G", "4096": bytes; false if it is no size. */

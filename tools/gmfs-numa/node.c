@@ -477,29 +477,7 @@ int fd_node(int fd)
 	return device_node(st.st_dev);
 }
 
-int path_node(const char *path)
-{
-	int fd = open(path, O_PATH | O_CLOEXEC), nid, err;
-
-	if (fd < 0)
-		return -1;
-	nid = fd_node(fd);
-	err = errno;
-	close(fd);
-	errno = err;
-	return nid;
-}
-
-const char *path_node_error(void)
+const char *fd_node_error(void)
 {
 	return errno == ENOTSUP ? "this is not on guestmemfs" : strerror(errno);
-}
-
-int path_need_node(const char *path)
-{
-	int nid = path_node(path);
-
-	if (nid < 0)
-		fatal(EX_FAILED, "%s: %s", path, path_node_error());
-	return nid;
 }

@@ -278,6 +278,15 @@ bool next_range(const char **list, unsigned int *first, unsigned int *last)
 	return *last >= *first;
 }
 
+void free_strings(char **strings)
+{
+	size_t i;
+
+	for (i = 0; strings[i]; i++)
+		free(strings[i]);
+	free(strings);
+}
+
 char *join(char *list, const char *separator, const char *item)
 {
 	char *joined;
