@@ -1371,6 +1371,11 @@ def test_verify_files(make, tmp_path, shim):
         assert "this is no file" in done.err
     done = shimmed(shim, tree, "verify", str(tmp_path / "vm\x1b[2J"), env=env)
     assert done.out.endswith("/vm\\x1b[2J: it has no memory yet\n")
+    # As run hands it over.
+    with open(tmp_path / "vm\x1b[2J", encoding="ascii") as file:
+        path = f"/proc/{os.getpid()}/fd/{file.fileno()}"
+        done = shimmed(shim, tree, "verify", path, env=env)
+        assert done.out == f"{path}: it has no memory yet\n"
     env["SHIM_PIECES"] = f"0:{4 * G:x}:{BLOCK:x}"
     done = shimmed(shim, tree, "verify", str(tmp_path / "vm\x1b[2J"), env=env, status=DIFFERS)
     assert "nor in its pool" in done.out
@@ -2109,8 +2114,11 @@ def test_load_offline(node_dir, tmp_path):
     os.mkfifo(where / "fifo")
     os.symlink("/proc/version", where / "elsewhere")
     os.symlink("state", where / "link")
-    for name in "fifo", "elsewhere", "link", ".":
+    for name in "fifo", ".":
         assert "this is no file" in tool("load", str(where / name), status=FAILED).err
+    for name in "elsewhere", "link":
+        done = tool("load", str(where / name), status=FAILED)
+        assert "this is a symbolic link: name the file itself" in done.err
     assert tool("load", "--remove", str(where / "state")).out == "xxx"
     assert sorted(os.listdir(where)) == ["elsewhere", "fifo", "link"]
 

@@ -10,6 +10,7 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <linux/limits.h>
+#include <linux/magic.h>
 #include <linux/openat2.h>
 #include <signal.h>
 #include <stdio.h>
@@ -164,9 +165,30 @@ static int open_for_reading(int place)
 	return fd == -EPERM ? open_again(place, O_RDONLY) : fd;
 }
 
+/*
+ * A tenant can put a link to another file in the place of his own. The links of proc are
+ * the kernel's: run hands a file over as /proc/self/fd/N.
+ */
+static int open_place(const char *path)
+{
+	int place = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+	struct statfs on;
+	struct stat st;
+
+	if (place < 0 || fstat(place, &st) || !S_ISLNK(st.st_mode))
+		return place;
+	if (fstatfs(place, &on) || on.f_type != PROC_SUPER_MAGIC) {
+		close(place);
+		errno = ELOOP;
+		return -1;
+	}
+	close(place);
+	return open(path, O_PATH | O_CLOEXEC);
+}
+
 int file_open(const char *path, int *nid)
 {
-	int place = open(path, O_PATH | O_NOFOLLOW | O_CLOEXEC), fd = -1;
+	int place = open_place(path), fd = -1;
 	struct stat st;
 
 	if (place < 0)
@@ -188,6 +210,8 @@ const char *file_open_error(void)
 {
 	if (errno == EAGAIN)
 		return "it is in use: a process has a lease on it";
+	if (errno == ELOOP)
+		return "this is a symbolic link: name the file itself";
 	return errno ? fd_node_error() : "this is no file";
 }
 
