@@ -133,7 +133,7 @@ def check_log(run, expect):
 def run_machine(cmd, clear=lambda: None):
     """What came of cmd; and of cmd once more, after clear(), if its machine was none.
 
-    That is if QEMU lost the end of an interrupt, see never_ended() of scripts/vm: rare
+    That is if QEMU lost the end of an interrupt, see never_ended() in scripts/testvm: rare
     enough that it is not seen more often than that.
     """
     for tries_left in reversed(range(TRIES)):

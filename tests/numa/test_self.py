@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0
 """The means of the other tests say no where they have to."""
 
-import importlib.machinery
-import importlib.util
 import os
 import re
+import sys
 
 import pytest
 
 from conftest import BIN, EMULATOR, TOP, TRIES
+
+sys.path.insert(0, os.path.join(TOP, "scripts"))
+from testvm.log import Log
 
 
 def test_programs_say_no(vm):
@@ -82,14 +84,10 @@ REPORT = """[    0.000000] Linux version 7.3.4
 ])
 def test_what_linux_may_say(tmp_path, what, where, harmless):
     """Nothing else, and nothing that comes after it."""
-    path = os.path.join(TOP, "scripts", "vm")
-    loader = importlib.machinery.SourceFileLoader("vm_script", path)
-    vm_script = importlib.util.module_from_spec(importlib.util.spec_from_loader("vm_script", loader))
-    loader.exec_module(vm_script)
     ours = REPORT.format(what="", where="fs/guestmemfs/file.c:1 at gmfs_fallocate+0x1/0x2")
     for more, number in (("", 0), (ours, 1)):
         (tmp_path / "log").write_text(REPORT.format(what=what, where=where) + more)
-        log = vm_script.Log(str(tmp_path / "log"), [], False)
+        log = Log(str(tmp_path / "log"), [], False)
         log.finish()
         assert len(log.reports()) == number + (not harmless)
 

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0
+"""The kernel's log, and the reports of trouble in it."""
+
+import re
+import sys
+
+# What a healthy kernel never prints.
+TROUBLE = re.compile(
+    r"\bWARNING: |\bBUG: |kernel BUG at |\bOops\b|Kernel panic|"
+    r"INFO: (possible|suspicious|task .* blocked for|trying to register)|"
+    r"UBSAN: |KASAN: |general protection fault|unchecked MSR access error|"
+    r"stack-protector: |ODEBUG: |page_owner|Bad page map|"
+    r"detected stalls? on|DEBUG_LOCKS_WARN_ON|kmemleak: Kernel memory leak detector disabled")
+# What Linux itself may say: on its way to a kexec, when one processor wants to give work
+# to another that has just been stopped; and when dl_server_timer(), late and about to put
+# its timer off, has update_curr() start it in between.
+HARMLESS = re.compile(r"sched: Unexpected reschedule of offline CPU#\d+!|"
+                      r"\bWARNING: kernel/time/hrtimer\.c:\d+ at hrtimer_forward\+")
+# The last line that counts, see end_log() in guest/runner.c, and how long it may take.
+COMMAND_END = re.compile(r"\] vm: the command has ended$")
+COMMAND_END_TIMEOUT = 30
+KERNEL_START = re.compile(r"\] Linux version \d")
+REPORT_START = re.compile(r"---\[ cut here \]---")
+REPORT_END = re.compile(r"---\[ end (trace|Kernel panic)")
+REPORT_LINES = 60
+
+
+class Tail:
+    """Follows a file that QEMU appends to."""
+
+    def __init__(self, path):
+        open(path, "ab").close()
+        self.file = open(path, "rb", buffering=0)
+
+    def read(self):
+        return self.file.read(1 << 20) or b""
+
+
+class Log:
+    """The kernel's log: kept in a file by QEMU, watched for trouble here."""
+
+    def __init__(self, path, allowed, console):
+        self.tail = Tail(path)
+        self.allowed = allowed
+        self.console = console
+        self.rest = b""
+        self.lines = []
+
+    def poll(self):
+        data = self.tail.read()
+        if not data:
+            return False
+        if self.console:
+            sys.stderr.buffer.write(data.replace(b"\r", b""))
+            sys.stderr.buffer.flush()
+        *lines, self.rest = (self.rest + data).split(b"\n")
+        self.lines += [l.decode("utf-8", "replace").rstrip("\r") for l in lines]
+        return True
+
+    def ended(self):
+        """Is all there that the kernel said before the command ended?"""
+        return any(COMMAND_END.search(l) for l in self.lines[-50:])
+
+    def finish(self):
+        while self.poll():
+            pass
+        if self.rest:
+            self.lines.append(self.rest.decode("utf-8", "replace").rstrip("\r"))
+            self.rest = b""
+
+    def reports(self):
+        """(boot, report) of each trouble that is not allowed."""
+        hits = [i for i, l in enumerate(self.lines) if TROUBLE.search(l)]
+        found = []
+        reported = -1
+        for n, i in enumerate(hits):
+            end = min(i + REPORT_LINES, len(self.lines))
+            for j in range(i, end):
+                if REPORT_END.search(self.lines[j]):
+                    end = j + 1
+                    break
+            # What allows a report may be in any line that is only its own. What is warned
+            # of comes before the line that says that it is a warning.
+            own = min(end, hits[n + 1]) if n + 1 < len(hits) else end
+            start = next((j for j in range(i, max(i - 3, -1), -1)
+                          if REPORT_START.search(self.lines[j])), i)
+            if any(r.search(l) for r in (HARMLESS, *self.allowed) for l in self.lines[start:own]):
+                continue
+            if i < reported:
+                continue
+            reported = end
+            boot = sum(KERNEL_START.search(l) is not None for l in self.lines[:i])
+            found.append((boot, self.lines[max(i - 1, 0):end]))
+        return found
