@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """/sys/fs/guestmemfs: what Documentation/ABI/testing/sysfs-fs-guestmemfs promises.
 
-The checks themselves are in sysfs.py, which runs inside the machine: there a
+The checks themselves are in sysfs/, which runs inside the machine: there a
 process costs much more than what it looks at.
 """
 
@@ -15,7 +15,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 LIB = rf"""
 sysfs() {{
-    /usr/bin/python3 -B {HERE}/sysfs.py "$@" || exit 1
+    /usr/bin/python3 -B {HERE}/sysfs "$@" || exit 1
 }}
 """
 # A gigabyte that is aligned, and somewhat more.
