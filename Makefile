@@ -114,7 +114,7 @@ kunit: kernel
 	@scripts/deps vm
 	@scripts/kunit
 
-## make bench       guestmemfs beside hugetlbfs, memfd, tmpfs: bench/report.html, README.md
+## make bench       guestmemfs beside hugetlbfs, memfd, tmpfs: bench/report.html
 .PHONY: bench
 bench: kernel
 	@scripts/deps vm tool bench

@@ -50,7 +50,7 @@ class Compare:
     ours: str = OURS
     more: bool = False      # more is better
     ours_at: int = None     # x of guestmemfs, where that is another one
-    key: bool = False       # also in README.md
+    key: bool = False       # also in tests/bench/README.md
     why: str = ""           # it is behind, where it is
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What a run is shown as: a table in text, a page with plots, a block of README.md."""
+"""What a run is shown as: a table in text, a page with plots, a block of tests/bench/README.md."""
 
 import io
 import os
@@ -13,9 +13,9 @@ matplotlib.use("svg")
 from matplotlib import pyplot, ticker  # noqa: E402
 
 from figures import Figures, OURS, x_text  # noqa: E402
-from machine import HERE, TOP  # noqa: E402
+from machine import HERE  # noqa: E402
 
-README = os.path.join(TOP, "README.md")
+README = os.path.join(HERE, "README.md")
 BEGIN, END = "<!-- begin of bench: scripts/bench writes this -->", "<!-- end of bench -->"
 
 # Colours stand for variables of the page's style, which has them for light and for dark.
@@ -135,7 +135,7 @@ def update_readme(run, modules):
     with open(README, encoding="utf-8") as f:
         text = f.read()
     if text.count(BEGIN) != 1 or text.count(END) != 1:
-        raise ValueError(f"README.md has to have one line '{BEGIN}' and one '{END}' after it")
+        raise ValueError(f"{README} has to have one line '{BEGIN}' and one '{END}' after it")
     head, rest = text.split(BEGIN)
     new = head + BEGIN + "\n" + "\n".join(lines) + "\n" + END + rest.split(END)[1]
     if new != text:
