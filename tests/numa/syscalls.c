@@ -2,7 +2,7 @@
 /*
  * Every system call that could be applied to a mapping, on mappings that are
  * made of each size of leaf. What is expected here is what the table in
- * Documentation/filesystems/guestmemfs.rst says. Runs in a directory of
+ * Documentation/filesystems/guestmemfs/limits.rst says. Runs in a directory of
  * guestmemfs, which GMFS_DIR names, on a pool with a gigabyte that is aligned
  * and free; GMFS_NODE is its node. GMFS_BOUNCE names a file elsewhere.
  *

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Documentation/filesystems/guestmemfs-guides.rst: what it has for files to be made of it."""
+"""Documentation/filesystems/guestmemfs/: files, commands and log lines that it has."""
 
+import glob
 import json
 import os
 import re
@@ -10,15 +11,25 @@ import textwrap
 import xml.etree.ElementTree
 
 from conftest import TOP
+from tool import COMMANDS, call
 
-GUIDES = os.path.join(TOP, "Documentation", "filesystems", "guestmemfs-guides.rst")
+PAGES = sorted(glob.glob(os.path.join(TOP, "Documentation", "filesystems", "guestmemfs", "*.rst")))
+README = os.path.join(TOP, "README.md")
 DOMAIN = os.path.join(TOP, "tools", "gmfs-numa", "examples", "libvirt-domain.xml")
+
+
+def text_of_pages():
+    assert len(PAGES) > 10
+    text = ""
+    for page in PAGES:
+        with open(page, encoding="utf-8") as f:
+            text += f.read() + "\n"
+    return text
 
 
 def blocks():
     """All literal blocks."""
-    with open(GUIDES, encoding="utf-8") as f:
-        found = re.findall(r"::\n\n((?:\t.*\n|\n)+)", f.read())
+    found = re.findall(r"::\n\n((?:\t.*\n|\n)+)", text_of_pages())
     return [textwrap.dedent(b).strip("\n") + "\n" for b in found]
 
 
@@ -39,12 +50,56 @@ def test_scripts_of_the_guide():
     """Shell and Python understand them, and the unit names them."""
     subprocess.run(["sh", "-n"], input=the_block("#!/bin/sh\n"), text=True, check=True)
     compile(the_block("#!/usr/bin/python3\n"), "vm-state", "exec")
-    with open(GUIDES, encoding="utf-8") as f:
-        text = f.read()
+    text = text_of_pages()
     programs = re.findall(r"^Exec\w+=(\S+)", the_block("[Unit]\n"), re.MULTILINE)
     assert len(programs) == 3
     for program in programs:
         assert re.search(rf"^{re.escape(program)}\b.*::$", text, re.MULTILINE), program
+
+
+def formats():
+    """Regular expressions for all that the code writes to the log."""
+    for source in glob.glob(os.path.join(TOP, "fs", "guestmemfs", "**", "*.c"), recursive=True):
+        with open(source, encoding="utf-8") as f:
+            text = f.read()
+        prefix = re.search(r'^#define pr_fmt\(fmt\) (?:"(\w+: )"|KBUILD_MODNAME ": ") fmt$', text, re.MULTILINE)
+        for call_of in re.findall(r'\bpr_\w+\(("(?:[^"\\]|\\.)*")', text):
+            assert prefix, f"{source} has no pr_fmt()"
+            parts = re.split(r"%[#\d.*]*(?:ll|z)?(?:\*?pbl|p[ea]|[a-z])", json.loads(call_of).rstrip("\n"))
+            yield re.compile(re.escape(prefix.group(1) or "guestmemfs: ") + ".*".join(map(re.escape, parts)))
+
+
+def test_log_lines_are_those_of_the_code():
+    known = list(formats())
+    assert len(known) > 40
+    lines = re.findall(r"^\t+(guestmem(?:fs|_pool): .*)$", text_of_pages(), re.MULTILINE)
+    assert len(lines) > 3
+    for line in lines:
+        assert any(k.fullmatch(line) for k in known), line
+
+
+def commands():
+    """Each command line of gmfs-numa in README and in the pages."""
+    with open(README, encoding="utf-8") as f:
+        readme = f.read()
+    literals = re.findall(r"(?<!`)`(gmfs-numa [^`]+)`", readme) + re.findall(r"``(gmfs-numa [^`]+)``", text_of_pages())
+    lines = re.findall(r"^(?:    |\t+)(?:# )?(gmfs-numa .*)$", readme + text_of_pages(), re.MULTILINE)
+    within = re.findall(r'"exec:(gmfs-numa [^"]*)"', readme + text_of_pages())
+    # What runs behind -- has options of its own.
+    return [re.sub(r"\s+", " ", re.split(r"#| -- ", c)[0]).strip() for c in literals + lines + within]
+
+
+def test_commands_are_those_of_the_tool():
+    """Each exists, and has the options that it is given."""
+    found = commands()
+    assert len(found) > 40
+    helps = {name: call([name, "--help"]).out for name in COMMANDS}
+    for command in found:
+        words = shlex.split(command)[1:]
+        assert words[0] in helps, command
+        for word in words[1:]:
+            if re.match(r"--?[a-z]", word):
+                assert re.search(rf"(?<![\w-]){re.escape(word.split('=')[0])}\b", helps[words[0]]), command
 
 
 def options(line):

@@ -29,7 +29,7 @@ for at in range(0, 2 << 20, 4096):
 
 def documented():
     """{event: words of its line}"""
-    with open(os.path.join(TOP, "Documentation/filesystems/guestmemfs.rst"), encoding="utf-8") as f:
+    with open(os.path.join(TOP, "Documentation/filesystems/guestmemfs/admin-guide.rst"), encoding="utf-8") as f:
         lines = re.findall(r"^\t# (perf .*-e guestmemfs:guestmemfs_(\w+).*) sleep 60$", f.read(),
                            re.MULTILINE)
     return {event: line for line, event in lines}

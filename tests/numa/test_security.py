@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What Documentation/filesystems/guestmemfs-security.rst promises, and no other test shows."""
+"""What Documentation/filesystems/guestmemfs/security.rst promises, and no other test shows."""
 
 import pytest
 

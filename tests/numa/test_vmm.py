@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """What a virtual machine can do whose memory has no struct pages, and by which setting.
 
-The lines of the table in Documentation/filesystems/guestmemfs.rst, section Virtual machines.
+The lines of the table in Documentation/filesystems/guestmemfs/limits.rst, Options of virtual machines.
 """
 
 import os
