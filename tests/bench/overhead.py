@@ -126,7 +126,7 @@ COMPARE = (
             why=WHY_LOST),
     Compare("Memory lost, per GiB of 1016, and of 32 by others", "memory lost per GiB", RESERVED, BESIDE, unit="bytes",
             aim=1024, ours_at=LARGE[-1], key=True, why=WHY_LOST),
-    Compare("Boot, per GiB of 32 that is reserved, beside no reservation", "boot, per GiB that is reserved", RESERVED,
+    Compare("Boot, per GiB of 32 that is reserved, against no reservation", "boot, per GiB that is reserved", RESERVED,
             BESIDE, aim=-15.5e6, key=True, why=WHY_BOOT),
     Compare("Boot, per GiB of 32 that is added", "boot, per GiB that is added", RESERVED, BESIDE,
             why=WHY_ADDED),

@@ -124,7 +124,7 @@ def update_readme(run, modules):
     """The block between the two marks is of this run."""
     figures = Figures(run, modules)
     lines = [f"Linux {run['kernel']}, QEMU {run['qemu']}, commit {run['commit'][:12]}, {run['date']}; in instructions of an",
-             "emulated machine, unless it says otherwise. Beside guestmemfs is the best of the others for that line.", "",
+             "emulated machine, unless it says otherwise. The second column is the best of the others for that line.", "",
              "| | guestmemfs | best other | | ratio |", "|---|--:|--:|---|--:|"]
     for module in modules:
         for line in figures.lines(module.__name__, [c for c in module.COMPARE if c.key]):
