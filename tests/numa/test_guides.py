@@ -78,6 +78,17 @@ def test_log_lines_are_those_of_the_code():
         assert any(k.fullmatch(line) for k in known), line
 
 
+def test_comments_that_are_included_are_there():
+    """Sphinx only warns of a file that has moved, or of a DOC: that has another title."""
+    found = re.findall(r"^\.\. kernel-doc:: (\S+)\n   :(doc|internal):(.*)$", text_of_pages(), re.MULTILINE)
+    assert len(found) > 8
+    for path, kind, title in found:
+        with open(os.path.join(TOP, path), encoding="utf-8") as f:
+            text = f.read()
+        assert re.search(rf"^ \* DOC: {re.escape(title.strip())}$" if kind == "doc" else r"^/\*\*$",
+                         text, re.MULTILINE), (path, title)
+
+
 def commands():
     """Each command line of gmfs-numa in README and in the pages."""
     with open(README, encoding="utf-8") as f:
