@@ -279,11 +279,41 @@ def test_mode_owner_and_link_stay(host):
         st = os.stat(tree.path(name))
         assert stat.S_IMODE(st.st_mode) == 0o600
         assert os.getuid() or (st.st_uid, st.st_gid) == (1, 2)
-    # Out of the tree it does not lead.
-    tree.put("../outside", "root=y\n")
-    tree.link(CMDLINE, "../../../outside")
-    done = apply(tree, FAILED)
-    assert "not below" in done.err and tree.get("../outside") == "root=y\n"
+
+
+def test_links_stay_below_sysroot(host, tmp_path):
+    """Absolute links, and ".." at the root, are those of the machine that the tree is of."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "line").write_text("root=y\n")
+
+    def unchanged():
+        return os.listdir(outside) == ["line"] and (outside / "line").read_text() == "root=y\n"
+
+    for target in "../../../outside/line", str(outside / "line"):
+        tree = host({CMDLINE: ""}, cmdline=SYSTEMD_BOOT)
+        tree.link(CMDLINE, target)
+        apply(tree, FAILED)
+        # The directory is there in the tree as well; only the file is not.
+        inside = tree.path(os.path.normpath("/" + target.replace("../", "")).lstrip("/"))
+        os.makedirs(os.path.dirname(inside))
+        done = apply(tree)
+        assert "root=y" not in done.out and unchanged()
+        with open(inside, encoding="ascii") as f:
+            assert OURS in f.read()
+    # A directory on the way, the one that has to be made, and that of the backup.
+    for name, text in (("etc/kernel", CMDLINE), ("etc/default/grub.d", DROP_IN), ("etc", CMDLINE)):
+        tree = host({"etc/kernel/cmdline": "root=x\n"} if text == CMDLINE else DEBIAN,
+                    cmdline=SYSTEMD_BOOT if text == CMDLINE else "BOOT_IMAGE=/x")
+        if os.path.isdir(tree.path(name)):
+            shutil.rmtree(tree.path(name))
+        os.symlink(outside, tree.path(name))
+        apply(tree, FAILED)
+        assert unchanged(), name
+    tree = host({CMDLINE: "root=x\n"}, cmdline=SYSTEMD_BOOT)
+    os.symlink(outside / "backup", tree.path(CMDLINE + BACKUP))
+    assert "is no file" in apply(tree, FAILED).err
+    assert unchanged() and tree.get(CMDLINE) == "root=x\n"
 
 
 def test_unreadable_is_not_missing(host):

@@ -520,10 +520,12 @@ def test_set_is_all_or_nothing(make):
     for nid in 0, 1:
         tree.put(f"sys/fs/guestmemfs/node{nid}/scrub_rate", "1000\n")
         tree.put(f"sys/fs/guestmemfs/node{nid}/low_watermark", "11\n")
-    # It can be read, and not be written.
-    tree.link("sys/fs/guestmemfs/node1/reserve", "/proc/version")
+    # It can be read, and not be written, by who has not all of root's capabilities.
+    os.chmod(tree.path("sys/fs/guestmemfs/node1/reserve"), 0o444)
     before = files_of(tree)
-    done = on(tree, "set", "0,1", "scrub_rate=2000", "low_watermark=22", "reserve=1", status=FAILED)
+    limited = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override"]
+    done = on(tree, "set", "0,1", "scrub_rate=2000", "low_watermark=22", "reserve=1", status=FAILED,
+              prefix=[*([] if os.geteuid() else limited), build(sanitize=True)])
     assert "node 1: reserve=1: " in done.err
     tree.put("sys/fs/guestmemfs/node0/reserve", "0\n")
     assert files_of(tree) == before
@@ -1809,7 +1811,7 @@ def test_mount_usage(make):
 
 # --- valgrind ---
 
-def test_valgrind(make, tmp_path):
+def test_valgrind(make, tmp_path, shim):
     """The tool as it is installed, which sanitizers do not change."""
     tree = make(MACHINES["4"]())
     process(tree, 77, "4", ON_ONE)
@@ -1819,12 +1821,12 @@ def test_valgrind(make, tmp_path):
     for args, status in (
             (["status", "--json"], OK), (["map"], FAILED), (["ls"], OK), (["metrics"], OK),
             (["map", "--svg", str(tmp_path / "x.svg")], FAILED), (["check"], DIFFERS),
-            # It does not know openat2(2), which set --sysroot needs.
-            (["get", "0"], OK),
+            (["get", "0"], OK), (["set", "0", "reserve=8"], OK),
             (["handover", "--kernel", image], OK), (["verify", "77"], DIFFERS),
             (["plan", "--reserve", "30%", "--nodes", "0", "--apply"], OK),
             (["status", "7"], NO_POOL)):
-        call(["--sysroot", tree.root, *args], status=status, prefix=[*VALGRIND, build()])
+        call(["--sysroot", tree.root, *args], status=status, prefix=[*VALGRIND, build()],
+             env={"LD_PRELOAD": shim, "SHIM_OPENAT2": "1"})
 
 
 # --- files ---
@@ -2038,7 +2040,9 @@ def test_handover_looks_again(node_dir, tmp_path):
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, script in (("kexec", f'echo "$*" >> {tmp_path}/log'),
-                         ("sync", f"sleep 100 < {where}/vm & echo $! > {tmp_path}/pid")):
+                         # It has nothing else open: the end of what is printed is waited for.
+                         ("sync", f"sleep 100 < {where}/vm > /dev/null 2>&1 & "
+                          f"echo $! > {tmp_path}/pid")):
         (programs / name).write_text(f"#!/bin/sh\nunset LD_PRELOAD\n{script}\n")
         (programs / name).chmod(0o755)
     (programs / "systemctl").symlink_to("kexec")

@@ -8,6 +8,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -75,11 +76,11 @@ static char *boot_read(const char *name)
 
 static bool exists(const char *name)
 {
-	char *path = xasprintf("%s%s", sysroot, name);
-	bool there = !access(path, F_OK);
+	int fd = root_open(name, O_PATH);
 
-	free(path);
-	return there;
+	if (fd >= 0)
+		close(fd);
+	return fd >= 0;
 }
 
 static bool ends_with(const char *name, const char *suffix)
@@ -97,14 +98,14 @@ static int compare_names(const void *a, const void *b)
 /* Full names of a directory's files with that suffix, sorted as shells do it; NULL ends. */
 static char **boot_list(const char *dir, const char *suffix)
 {
-	char *path = xasprintf("%s%s", sysroot, dir);
 	char **names = xcalloc(1, sizeof(*names));
-	DIR *stream = opendir(path);
+	int fd = root_open(dir, O_RDONLY | O_DIRECTORY);
+	DIR *stream = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *entry;
 	size_t nr = 0;
 
 	if (!stream && errno != ENOENT && errno != ENOTDIR)
-		fatal(EX_FAILED, "%s: %s", path, strerror(errno));
+		fatal(EX_FAILED, "%s%s: %s", sysroot, dir, strerror(errno));
 	while (stream && (entry = readdir(stream))) {
 		if (*entry->d_name == '.' || !ends_with(entry->d_name, suffix))
 			continue;
@@ -115,7 +116,6 @@ static char **boot_list(const char *dir, const char *suffix)
 	if (stream)
 		closedir(stream);
 	qsort(names, nr, sizeof(*names), compare_names);
-	free(path);
 	return names;
 }
 
@@ -780,25 +780,40 @@ char *boot_line(const struct boot *boot)
 
 /* --- changing it --- */
 
-static void print_diff(const char *path, const char *text)
+/* A file without a name that has the text and is read from its start; -1 if there is none. */
+static int text_fd(const char *text)
 {
 	size_t len = strlen(text);
-	int fd = memfd_create("gmfs-numa", MFD_CLOEXEC), status;
-	pid_t pid;
+	int fd = memfd_create("gmfs-numa", MFD_CLOEXEC);
+
+	if (fd >= 0 && (write(fd, text, len) != (ssize_t)len || lseek(fd, 0, SEEK_SET))) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+/* Of what was read, not of the path: diff would follow links out of --sysroot. */
+static void print_diff(const char *path, const char *old, const char *text)
+{
+	int from = text_fd(old), to = text_fd(text), status;
+	char *from_path = xasprintf("/proc/self/fd/%d", from);
+	pid_t pid = -1;
 
 	fflush(stdout);
-	if (fd < 0 || write(fd, text, len) != (ssize_t)len || lseek(fd, 0, SEEK_SET))
-		pid = -1;
-	else
+	if (from >= 0 && to >= 0)
 		pid = fork();
 	if (!pid) {
-		if (dup2(fd, STDIN_FILENO) >= 0)
-			execlp("diff", "diff", "-uN", "--label", path, "--label", path, path, "-",
-			       NULL);
+		if (!fcntl(from, F_SETFD, 0) && dup2(to, STDIN_FILENO) >= 0)
+			execlp("diff", "diff", "-u", "--label", path, "--label", path, from_path,
+			       "-", NULL);
 		_exit(127);
 	}
-	if (fd >= 0)
-		close(fd);
+	if (from >= 0)
+		close(from);
+	if (to >= 0)
+		close(to);
+	free(from_path);
 	if (pid < 0 || waitpid(pid, &status, 0) < 0 || !WIFEXITED(status) ||
 	    WEXITSTATUS(status) > 1) {
 		warning("diff cannot be run; %s would be:", path);
@@ -806,69 +821,136 @@ static void print_diff(const char *path, const char *text)
 	}
 }
 
-/* What a path leads to, so that a symbolic link stays one; not out of --sysroot. */
-static char *resolve(const char *path)
-{
-	char *target = realpath(path, NULL), *root;
-	size_t len;
+/* A name in a directory that was looked up below --sysroot. */
+struct spot {
+	int dir;
+	char *name;
+	char *shown;		/* its path, for messages */
+};
 
-	if (!target) {
-		if (errno != ENOENT && errno != ENOTDIR)
-			fatal(EX_FAILED, "%s: %s", path, strerror(errno));
-		return xstrdup(path);
-	}
-	root = realpath(*sysroot ? sysroot : "/", NULL);
-	len = root ? strlen(root) : 0;
-	if (!root || (len > 1 && (strncmp(target, root, len) || target[len] != '/')))
-		fatal(EX_FAILED, "%s leads to %s, which is not below %s", path, target, sysroot);
-	free(root);
-	return target;
+static void spot_free(struct spot *spot)
+{
+	close(spot->dir);
+	free(spot->name);
+	free(spot->shown);
 }
 
-static void write_file(const char *path, const char *text, const struct stat *like)
+/* The last name of a path is not followed. */
+static void spot_find(struct spot *spot, const char *path)
 {
+	char *dir;
+
+	path_split(path, &dir, &spot->name);
+	spot->shown = xasprintf("%s%s", sysroot, path);
+	spot->dir = root_open(dir, O_PATH | O_DIRECTORY);
+	if (spot->dir < 0)
+		fatal(EX_FAILED, "%s%s: %s", sysroot, dir, strerror(errno));
+	free(dir);
+}
+
+/* As many symbolic links as the kernel follows. */
+#define MAX_LINKS	40
+
+/* What a path leads to, so that a symbolic link stays one. */
+static void spot_follow(struct spot *spot, const char *path)
+{
+	char *at = xstrdup(path), *dir, *name, link[PATH_MAX];
+	unsigned int links;
+	ssize_t len;
+
+	for (links = 0; links <= MAX_LINKS; links++) {
+		spot_find(spot, at);
+		len = readlinkat(spot->dir, spot->name, link, sizeof(link) - 1);
+		if (len < 0)
+			break;
+		link[len] = '\0';
+		spot_free(spot);
+		path_split(at, &dir, &name);
+		free(at);
+		at = *link == '/' ? xstrdup(link) : xasprintf("%s/%s", dir, link);
+		free(dir);
+		free(name);
+	}
+	if (links > MAX_LINKS)
+		fatal(EX_FAILED, "%s%s: %s", sysroot, path, strerror(ELOOP));
+	free(at);
+}
+
+/* Is there a file? Anything else is neither replaced nor kept. */
+static bool spot_stat(const struct spot *spot, struct stat *st)
+{
+	if (fstatat(spot->dir, spot->name, st, AT_SYMLINK_NOFOLLOW)) {
+		if (errno != ENOENT)
+			fatal(EX_FAILED, "%s: %s", spot->shown, strerror(errno));
+		return false;
+	}
+	if (!S_ISREG(st->st_mode))
+		fatal(EX_FAILED, "%s is no file: nothing is changed", spot->shown);
+	return true;
+}
+
+static void write_file(const struct spot *spot, const char *text, const struct stat *like)
+{
+	char *path = xasprintf("/proc/self/fd/%d/%s", spot->dir, spot->name);
 	struct replacement r;
 
-	replace_begin(&r, path);
+	replace_begin(&r, path, spot->shown);
 	r.like = like;
 	fputs(text, r.out);
 	replace_end(&r);
+	free(path);
 }
 
 static void make_directory_of(const char *path)
 {
-	char *dir = xasprintf("%.*s", (int)(strrchr(path, '/') - path), path);
+	struct spot spot;
+	char *dir, *name;
 
-	if (mkdir(dir, 0755) && errno != EEXIST)
-		fatal(EX_FAILED, "%s: %s", dir, strerror(errno));
+	path_split(path, &dir, &name);
+	spot_find(&spot, dir);
+	if (mkdirat(spot.dir, spot.name, 0755) && errno != EEXIST)
+		fatal(EX_FAILED, "%s: %s", spot.shown, strerror(errno));
+	spot_free(&spot);
 	free(dir);
+	free(name);
 }
 
-static void change_file(const struct boot *boot, const char *path, const char *old,
-			const char *text)
+/* The first backup is the administrator's file, and the only one of worth. */
+static void keep_backup(const struct boot *boot, const char *old, const struct stat *like)
 {
-	char *target = resolve(path), *backup = xasprintf("%s" BACKUP, path);
+	char *path = xasprintf("%s" BACKUP, boot->file);
+	struct spot spot;
+	struct stat st;
+
+	spot_find(&spot, path);
+	if (spot_stat(&spot, &st)) {
+		printf("%s stays as it is, from an earlier change\n", spot.shown);
+	} else {
+		write_file(&spot, old, like);
+		printf("%s%s is kept as %s\n", sysroot, boot->file, spot.shown);
+	}
+	spot_free(&spot);
+	free(path);
+}
+
+static void change_file(const struct boot *boot, const char *old, const char *text)
+{
+	struct spot target;
 	struct stat st;
 	bool there;
 
-	make_directory_of(path);
-	there = !stat(target, &st);
-	if (!there && (errno != ENOENT || old))
-		fatal(EX_FAILED, "%s: %s", target, strerror(errno));
-	/* The first one is the administrator's, and the only one of worth. */
-	if (old && !is_ours(boot, old)) {
-		if (access(backup, F_OK)) {
-			write_file(backup, old, &st);
-			printf("%s is kept as %s\n", path, backup);
-		} else {
-			printf("%s stays as it is, from an earlier change\n", backup);
-		}
-	}
-	write_file(target, text, there ? &st : NULL);
-	printf("written: %s; now run %s, and boot\n", path,
+	make_directory_of(boot->file);
+	spot_follow(&target, boot->file);
+	there = spot_stat(&target, &st);
+	if (there != !!old)
+		fatal(EX_FAILED, "%s has changed since it was read: nothing is changed",
+		      target.shown);
+	if (old && !is_ours(boot, old))
+		keep_backup(boot, old, &st);
+	write_file(&target, text, there ? &st : NULL);
+	printf("written: %s%s; now run %s, and boot\n", sysroot, boot->file,
 	       boot->then ? boot->then : "what makes it count");
-	free(backup);
-	free(target);
+	spot_free(&target);
 }
 
 /* Why the kernel would not make these pools of the line, or NULL if it would. */
@@ -962,12 +1044,12 @@ int boot_apply(const struct boot *boot, bool dry_run, const char *parameter)
 	text = new_text(boot, words);
 	same = there && !strcmp(old, text);
 	if (!same)
-		print_diff(path, text);
+		print_diff(path, there ? old : "", text);
 	status = check_line(boot, text, parameter);
 	if (status == EX_OK && same)
 		printf("%s is right as it is\n", path);
 	else if (status == EX_OK && !dry_run)
-		change_file(boot, path, there ? old : NULL, text);
+		change_file(boot, there ? old : NULL, text);
 	free(text);
 	free(old);
 	free(path);

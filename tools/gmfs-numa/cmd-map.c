@@ -257,7 +257,7 @@ static void write_svg(const char *name, const struct map *maps, size_t nr)
 	unsigned int y = 8;
 	FILE *mem;
 
-	replace_begin(&r, name);
+	replace_begin(&r, name, name);
 	mem = open_memstream(&body, &size);
 	if (!mem)
 		fatal(EX_FAILED, "out of memory");

@@ -127,7 +127,7 @@ static void write_file(const char *name, const struct nodes *nodes)
 {
 	struct replacement r;
 
-	replace_begin(&r, name);
+	replace_begin(&r, name, name);
 	print_all(r.out, nodes, true);
 	replace_end(&r);
 }

@@ -116,6 +116,11 @@ struct libmnt_table *mounts_read(void);
 struct libmnt_fs *mounts_next(struct libmnt_table *table, struct libmnt_iter *iter);
 int fs_node(struct libmnt_fs *fs);
 
+/*
+ * Opens what is at an absolute path: below --sysroot if there is one, wherever the
+ * symbolic links of that tree lead to, as they are those of the other machine.
+ */
+int root_open(const char *path, int flags);
 /* Contents of a file below sysroot without its last newline, or NULL with errno set. */
 char *read_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void *read_binary(size_t *size, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -351,12 +356,13 @@ bool parse_percent(const char *text, uint64_t *percent);
  */
 struct replacement {
 	const char *path;
+	const char *shown;		/* the path, for messages */
 	const struct stat *like;	/* whose mode and owner it gets, or NULL: 0644 */
 	char *temp;		/* NULL if it is no file */
 	FILE *out;
 };
 
-void replace_begin(struct replacement *r, const char *path);
+void replace_begin(struct replacement *r, const char *path, const char *shown);
 void replace_end(struct replacement *r);
 /* A number of a node or CPU that text starts with; text is set behind it. */
 bool next_number(const char **text, unsigned int *number);

@@ -31,17 +31,35 @@ void refuse_sysroot(const char *what)
 		      what);
 }
 
+int root_open(const char *path, int flags)
+{
+	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
+	int root, fd, err;
+
+	if (!*sysroot)
+		return open(path, how.flags);
+	root = open(sysroot, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (root < 0)
+		return -1;
+	/* EAGAIN: a directory was moved during the lookup of "..". */
+	do {
+		fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
+	} while (fd < 0 && errno == EAGAIN);
+	err = errno;
+	close(root);
+	errno = err;
+	return fd;
+}
+
 static int open_below(int flags, const char *fmt, va_list args)
 {
-	char *name, *path;
+	char *path;
 	int fd;
 
-	if (vasprintf(&name, fmt, args) < 0)
+	if (vasprintf(&path, fmt, args) < 0)
 		fatal(EX_FAILED, "out of memory");
-	path = xasprintf("%s%s", sysroot, name);
-	fd = open(path, flags | O_CLOEXEC);
+	fd = root_open(path, flags);
 	free(path);
-	free(name);
 	return fd;
 }
 
@@ -116,28 +134,10 @@ static char *node_text(int nid, const char *name)
 	return text ? text : xstrdup("");
 }
 
-/* For writing, below sysroot whatever symbolic links a tree has. */
-static int open_in_sysroot(const char *path)
-{
-	struct open_how how = { .flags = O_WRONLY | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
-	int root, fd, err;
-
-	if (!*sysroot)
-		return open(path, how.flags);
-	root = open(sysroot, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
-		return -1;
-	fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
-	err = errno;
-	close(root);
-	errno = err;
-	return fd;
-}
-
 int node_write(int nid, const char *name, const char *value)
 {
 	char *path = xasprintf(SYSFS "/node%d/%s", nid, name);
-	int fd = open_in_sysroot(path);
+	int fd = root_open(path, O_WRONLY);
 	int err = 0;
 
 	free(path);

@@ -297,7 +297,7 @@ char *join(char *list, const char *separator, const char *item)
 }
 
 /* Devices and pipes are written to, as they are; a link could lead anywhere. */
-static FILE *open_as_it_is(const char *path)
+static FILE *open_as_it_is(const char *path, const char *shown)
 {
 	/* /dev/stdout is one. */
 	int follow = strncmp(path, "/dev/", 5) ? O_NOFOLLOW : 0;
@@ -308,29 +308,31 @@ static FILE *open_as_it_is(const char *path)
 		return NULL;
 	if (fd < 0 || fstat(fd, &st) || S_ISREG(st.st_mode))
 		fatal(EX_FAILED, "%s is a symbolic link: name the file that is to be replaced",
-		      path);
+		      shown);
 	/* To open a pipe that nobody reads is an error; then to write can wait. */
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	return fdopen(fd, "w");
 }
 
-void replace_begin(struct replacement *r, const char *path)
+void replace_begin(struct replacement *r, const char *path, const char *shown)
 {
 	struct stat st;
 	int fd;
 
 	r->path = path;
+	r->shown = shown;
 	r->like = NULL;
 	r->temp = NULL;
 	if (!lstat(path, &st) && !S_ISREG(st.st_mode)) {
-		r->out = open_as_it_is(path);
+		r->out = open_as_it_is(path, shown);
 	} else {
 		r->temp = xasprintf("%s.XXXXXX", path);
 		fd = mkstemp(r->temp);
 		r->out = fd < 0 ? NULL : fdopen(fd, "w");
 	}
 	if (!r->out)
-		fatal(EX_FAILED, "%s: %s", r->temp ? r->temp : path, strerror(errno));
+		fatal(EX_FAILED, "%s%s: %s", shown, r->temp ? ": no file can be made there" : "",
+		      strerror(errno));
 }
 
 void replace_end(struct replacement *r)
@@ -355,7 +357,7 @@ void replace_end(struct replacement *r)
 	if (bad) {
 		if (r->temp)
 			unlink(r->temp);
-		fatal(EX_FAILED, "%s: %s", r->path, strerror(err));
+		fatal(EX_FAILED, "%s: %s", r->shown, strerror(err));
 	}
 	free(r->temp);
 }
