@@ -649,6 +649,20 @@ def test_handover(run):
         equal "$(cat /sys/kernel/kexec_loaded)" 0 'a kernel is loaded though it is not ready'
         kill $held
         wait $held || true
+        # A file without a name whose only descriptor is in a socket.
+        python3 -c 'import os, socket, sys, time
+fd = os.open(sys.argv[1], os.O_CREAT | os.O_RDWR)
+a, b = socket.socketpair()
+socket.send_fds(a, [b"x"], [fd])
+os.close(fd)
+os.unlink(sys.argv[1])
+print("ready", flush=True)
+time.sleep(1000)' $at/node1/gone > /tmp/hold &
+        held=$!
+        wait_for /tmp/hold ready
+        j_status=1 j socket handover --kernel "$image" --config "$config" --command-line "$line"
+        kill $held
+        wait $held || true
         # The same where alone it is mounted, in a mount namespace of its own.
         t 0 umount 1
         mkdir -p /tmp/elsewhere
@@ -690,6 +704,8 @@ def test_handover(run):
     assert good["kernel"] == good["format"] == good["command-line"] == "ok"
     held = {r["check"]: r for r in found["held"]["handover"]}
     assert held["users"]["result"] == "fail" and "python3[" in held["users"]["detail"]
+    socket, = [r for r in found["socket"]["handover"] if r["check"] == "users"]
+    assert socket["result"] == "unknown" and socket["detail"].startswith("1 in use have no name")
     users = {name: r["result"] for name in ("elsewhere", "nobody") for r in found[name]["handover"]
              if r["check"] == "users"}
     assert users == {"elsewhere": "fail", "nobody": "unknown"}

@@ -2001,6 +2001,11 @@ def test_reap_frozen(node_dir):
     assert (where / "file").exists()
 
 
+def has_inodes(tree, nr):
+    """How many the kernel says that node 1 has."""
+    tree.put("sys/fs/guestmemfs/node1/free_inodes", f"{512 - nr}\n")
+
+
 def test_handover_users(node_dir, tmp_path):
     """The kernel says who has a file, also if no process that is seen has it."""
     where, tool, tree = node_dir
@@ -2008,6 +2013,7 @@ def test_handover_users(node_dir, tmp_path):
     tree.put("boot/config-7.3.4-next", config())
     tree.put("sys/fs/guestmemfs/node1/mounts", "1\n")
     (where / "vm").write_bytes(b"x")
+    has_inodes(tree, 2)
 
     def users(env=()):
         rows = tool("handover", "--kernel", image, "--json", status=None, env=dict(env)
@@ -2020,9 +2026,50 @@ def test_handover_users(node_dir, tmp_path):
     with open(where / "vm", "rb") as f:
         socket.send_fds(one, [b"x"], [f.fileno()])
     result, detail = users(seen)
-    assert result == "unknown" and "1 files are in use, such as node1/vm" in detail
+    assert result == "unknown" and "1 files are in use, such as node1/vm, by no" in detail
+    assert "finish these sessions" in detail and "preserve" in detail and "in a socket" in detail
+    # A session of LUO has it: it is preserved, unless a process has it as well.
+    for number, result in ("0", "unknown"), ("1", "ok"), ("2", "ok"):
+        tree.put("sys/fs/guestmemfs/node1/preserved_files", number + "\n")
+        found = users(seen)
+        assert found[0] == result
+    assert "LUO, which preserves 2" in found[1]
+    device = os.stat(where).st_dev
+    tree.put("proc/5000000/comm", "guest\n")
+    tree.put("proc/5000000/maps", f"7f00-7fff rw-s 00000000 {os.major(device):02x}:"
+             f"{os.minor(device):02x} {os.stat(where / 'vm').st_ino}  /x\n")
+    assert users(seen)[0] == "fail"
+    # Also if no namespace shows where it is mounted.
+    mountinfo = tree.get("proc/self/mountinfo")
+    tree.put("proc/self/mountinfo", "")
+    assert users(seen)[0] == "fail"
+    # A thread has descriptors of its own.
+    tree.put("proc/5000000/maps", "")
+    os.makedirs(tree.path("proc/5000000/task/5000001/fd"))
+    os.makedirs(tree.path("proc/5000000/fd"))
+    os.symlink(where / "vm", tree.path("proc/5000000/task/5000001/fd/7"))
+    assert users(seen) == ("fail", "they end with this kernel: save and stop them first: "
+                           "guest[5000000]")
+    shutil.rmtree(tree.path("proc/5000000"))
+    tree.put("proc/self/mountinfo", mountinfo)
+    os.unlink(tree.path("sys/fs/guestmemfs/node1/preserved_files"))
     one.close()
     two.close()
+    # More inodes than names: who has the others is not known.
+    has_inodes(tree, 5)
+    result, detail = users(seen)
+    assert result == "unknown" and "3 in use have no name any more, by no process" in detail
+    has_inodes(tree, 6)
+    os.link(where / "vm", where / "link")
+    os.symlink("nowhere", where / "symlink")
+    os.mkfifo(where / "fifo")
+    (where / "dir").mkdir()
+    (where / "dir" / "file").write_text("x")
+    assert users(seen)[0] == "ok"
+    # Fewer are not possible: what was counted changed in between.
+    has_inodes(tree, 5)
+    result, detail = users(seen)
+    assert result == "unknown" and "come and go" in detail
     # It cannot be mounted; it is mounted nowhere.
     assert users()[0] == "unknown"
     tree.put("sys/fs/guestmemfs/node1/mounts", "0\n")
@@ -2037,6 +2084,7 @@ def test_handover_looks_again(node_dir, tmp_path):
     config_file.write_text(config())
     tree.put("sys/fs/guestmemfs/node1/mounts", "1\n")
     (where / "vm").write_bytes(b"x")
+    has_inodes(tree, 2)
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, script in (("kexec", f'echo "$*" >> {tmp_path}/log'),

@@ -250,6 +250,9 @@ struct walk {
 	struct level *level;
 	char *path;		/* of what is looked at, only to be shown */
 	size_t length;
+	uint64_t nr_inodes;	/* that were seen, without those in linked */
+	ino_t *linked;		/* of files with several names, once for each that was seen */
+	size_t nr_linked;
 	int status;
 };
 
@@ -351,6 +354,39 @@ static void leave(struct walk *walk)
 	free(level);
 }
 
+static void count_inode(struct walk *walk, const struct stat *st)
+{
+	if (S_ISDIR(st->st_mode) || st->st_nlink < 2) {
+		walk->nr_inodes++;
+		return;
+	}
+	/* Room for twice as many at each power of two. */
+	if (!(walk->nr_linked & (walk->nr_linked - 1)))
+		walk->linked = xrealloc(walk->linked,
+					2 * (walk->nr_linked + 1) * sizeof(*walk->linked));
+	walk->linked[walk->nr_linked++] = st->st_ino;
+}
+
+static int by_number(const void *a, const void *b)
+{
+	ino_t one = *(const ino_t *)a, other = *(const ino_t *)b;
+
+	return one < other ? -1 : one > other;
+}
+
+/* Whatever it is that has a name, and once if it has several. */
+static uint64_t inodes_seen(struct walk *walk)
+{
+	uint64_t nr = walk->nr_inodes;
+	size_t i;
+
+	if (walk->nr_linked)
+		qsort(walk->linked, walk->nr_linked, sizeof(*walk->linked), by_number);
+	for (i = 0; i < walk->nr_linked; i++)
+		nr += !i || walk->linked[i] != walk->linked[i - 1];
+	return nr;
+}
+
 /* @place is what O_PATH has found as @name in @dir. */
 static void look(struct walk *walk, int dir, const char *name, int place)
 {
@@ -359,7 +395,11 @@ static void look(struct walk *walk, int dir, const char *name, int place)
 
 	if (fstat(place, &st)) {
 		complain(walk, errno);
-	} else if (S_ISDIR(st.st_mode)) {
+		return;
+	}
+	if (is_of_node(walk, place))
+		count_inode(walk, &st);
+	if (S_ISDIR(st.st_mode)) {
 		enter(walk, place);
 	} else if (S_ISREG(st.st_mode) && is_of_node(walk, place)) {
 		file.st = &st;
@@ -408,7 +448,8 @@ static void walk_all(struct walk *walk, int dir, const char *name, int place)
 }
 
 static int walk_from(const char *path, int dir, const char *name, int place, int nid,
-		     void (*fn)(const struct file *file, void *arg), void *arg)
+		     void (*fn)(const struct file *file, void *arg), void *arg,
+		     uint64_t *nr_inodes)
 {
 	struct walk walk = { .fn = fn, .arg = arg, .nid = nid };
 	struct stat st;
@@ -420,14 +461,18 @@ static int walk_from(const char *path, int dir, const char *name, int place, int
 		walk.dev = st.st_dev;
 		walk_all(&walk, dir, name, place);
 	}
+	if (nr_inodes)
+		*nr_inodes = inodes_seen(&walk);
+	free(walk.linked);
 	free(walk.path);
 	return walk.status;
 }
 
 int files_walk_mount(int fd, const char *path, int nid,
-		     void (*fn)(const struct file *file, void *arg), void *arg)
+		     void (*fn)(const struct file *file, void *arg), void *arg,
+		     uint64_t *nr_inodes)
 {
-	return walk_from(path, AT_FDCWD, path, fd, nid, fn, arg);
+	return walk_from(path, AT_FDCWD, path, fd, nid, fn, arg, nr_inodes);
 }
 
 /* Something else can be mounted over it. */
@@ -462,7 +507,7 @@ static int walk_node(int nid, void (*fn)(const struct file *file, void *arg), vo
 			fd = open_mount(fs);
 	}
 	if (fd >= 0) {
-		status = files_walk_mount(fd, mnt_fs_get_target(fs), nid, fn, arg);
+		status = files_walk_mount(fd, mnt_fs_get_target(fs), nid, fn, arg, NULL);
 		close(fd);
 	} else if (mounted) {
 		warning("node %d: its files are not seen: something is mounted over it, or only a directory of it is mounted",
@@ -491,7 +536,7 @@ static int walk_path(const char *path, void (*fn)(const struct file *file, void 
 	nid = fd_node(place);
 	if (nid < 0)
 		fatal(EX_FAILED, "%s: %s", path, fd_node_error());
-	status = walk_from(path, dir, name, place, nid, fn, arg);
+	status = walk_from(path, dir, name, place, nid, fn, arg, NULL);
 	close(place);
 	close(dir);
 	free(parent);

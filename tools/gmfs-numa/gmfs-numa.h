@@ -126,6 +126,10 @@ char *read_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void *read_binary(size_t *size, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 /* Bytes that the kernel says of a node, such as "MemTotal:"; 0 if it does not. */
 uint64_t node_meminfo(int nid, const char *field);
+/* Inodes that a node has now, with those that have no name any more; 0 if it does not say. */
+uint64_t node_used_inodes(int nid);
+/* Files of a node that sessions of LUO preserve; 0 if the kernel does not say. */
+uint64_t node_preserved_files(int nid);
 /* Writes to /sys/fs/guestmemfs/node<nid>/<name>: 0, or -errno. */
 int node_write(int nid, const char *name, const char *value);
 /* Whatever changes a frozen node waits, and no signal ends that. */
@@ -154,12 +158,14 @@ struct use {
 
 /*
  * What processes, but this one, have mapped, or have open as well, of the nodes that
- * are mounted in any mount namespace. *complete is false if some could not be looked at.
- * That nobody has a file is known by file_lease() alone: there are other pid namespaces,
- * and descriptors that no process has.
+ * are mounted in any mount namespace. *complete is false if some could not be looked at:
+ * /proc shows none outside of its pid namespace. That nobody has a file is known by
+ * file_lease() alone: there are descriptors that no process has.
  */
 size_t uses_read(bool open_too, struct use **uses, bool *complete);
 void uses_free(struct use *uses, size_t nr);
+/* Has uses_read() look for files of a device, also if no mount of it is seen. */
+void pool_device_add(dev_t dev, int nid);
 /* Node that is mounted from a device in any mount namespace, or -1. */
 int pool_device_node(dev_t dev);
 /* Do nodes have more mounts than all mount namespaces that can be seen show together? */
@@ -204,9 +210,13 @@ struct tags {
  * after warnings, if some could not be looked at.
  */
 int files_walk(int argc, char **argv, void (*fn)(const struct file *file, void *arg), void *arg);
-/* The same of a node that is mounted where the descriptor is. */
+/*
+ * The same of a node that is mounted where the descriptor is. *@nr_inodes, if not NULL,
+ * is set to how many inodes have a name: directories, files and whatever else there is.
+ */
 int files_walk_mount(int fd, const char *path, int nid,
-		     void (*fn)(const struct file *file, void *arg), void *arg);
+		     void (*fn)(const struct file *file, void *arg), void *arg,
+		     uint64_t *nr_inodes);
 /*
  * Opens a regular file of a node for reading, and nothing else: a FIFO waits, and devices
  * can act, when they are opened. -1 with errno if not, of which the other tells.

@@ -127,6 +127,23 @@ static uint64_t node_number(int nid, const char *name)
 	return number;
 }
 
+uint64_t node_used_inodes(int nid)
+{
+	uint64_t total, available;
+
+	/* The table grows: both have to be of one size of it. */
+	do {
+		total = node_number(nid, "total_inodes");
+		available = node_number(nid, "free_inodes");
+	} while (total != node_number(nid, "total_inodes"));
+	return total > available ? total - available : 0;
+}
+
+uint64_t node_preserved_files(int nid)
+{
+	return node_number(nid, "preserved_files");
+}
+
 static char *node_text(int nid, const char *name)
 {
 	char *text = read_text(SYSFS "/node%d/%s", nid, name);

@@ -6,15 +6,20 @@
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include "gmfs-numa.h"
+
+/* PROC_PID_INIT_INO of the kernel's include/linux/proc_ns.h */
+#define INITIAL_PID_NAMESPACE	0xeffffffcU
 
 /* What is behind the path of a file that has no name any more. */
 #define DELETED	" (deleted)"
@@ -34,6 +39,9 @@ struct seen_mount {
 	int nid;
 };
 
+/* Devices that are known otherwise than by a mount that is seen. */
+static struct search known;
+
 static void add_mount(struct search *search, int id, dev_t dev, int nid)
 {
 	size_t i;
@@ -44,6 +52,12 @@ static void add_mount(struct search *search, int id, dev_t dev, int nid)
 	search->mounts = xrealloc(search->mounts,
 				  (search->nr_mounts + 1) * sizeof(*search->mounts));
 	search->mounts[search->nr_mounts++] = (struct seen_mount){ id, dev, nid };
+}
+
+void pool_device_add(dev_t dev, int nid)
+{
+	/* No mount has such a number. */
+	add_mount(&known, -1 - nid, dev, nid);
 }
 
 /* A process can be in a mount namespace that has a node which is not mounted here. */
@@ -218,33 +232,39 @@ static void search_open(struct search *search, pid_t pid, const char *task)
 	closedir(dir);
 }
 
-static bool search_task(struct search *search, pid_t pid, const char *task, bool open_too)
+/* Has a thread the same table of descriptors as the first one? */
+static bool has_same_table(pid_t pid, pid_t tid)
 {
-	bool any = search_maps(search, pid, task);
-
-	if (open_too)
-		search_open(search, pid, task);
-	return any;
+	return tid == pid || (!*sysroot && !syscall(SYS_kcmp, pid, tid, KCMP_FILES, 0, 0));
 }
 
-/* All threads have the same, but for the first one if that has ended. */
+/*
+ * All threads have the same memory, but the first one shows none if it has ended. A
+ * table of descriptors a thread can have for itself: unshare(2).
+ */
 static void search_process(struct search *search, pid_t pid, bool open_too)
 {
 	char *process = xasprintf("/proc/%d", pid), *path, *task;
-	bool any = search_task(search, pid, process, open_too);
+	bool any = search_maps(search, pid, process);
 	struct dirent *entry;
 	DIR *dir = NULL;
+	uint64_t tid;
 
-	if (!any) {
+	if (open_too)
+		search_open(search, pid, process);
+	if (!any || open_too) {
 		path = xasprintf("%s%s/task", sysroot, process);
 		dir = opendir(path);
 		free(path);
 	}
-	while (dir && !any && (entry = readdir(dir))) {
-		if (!isdigit(*entry->d_name))
+	while (dir && (entry = readdir(dir))) {
+		if (!parse_number(entry->d_name, &tid))
 			continue;
 		task = xasprintf("%s/task/%s", process, entry->d_name);
-		any = search_task(search, pid, task, open_too);
+		if (!any)
+			any = search_maps(search, pid, task);
+		if (open_too && !has_same_table(pid, tid))
+			search_open(search, pid, task);
 		free(task);
 	}
 	if (dir)
@@ -252,16 +272,28 @@ static void search_process(struct search *search, pid_t pid, bool open_too)
 	free(process);
 }
 
+/* Of other pid namespaces /proc has those alone that are below its own. */
+static bool sees_all_processes(void)
+{
+	struct stat st;
+
+	return !stat("/proc/self/ns/pid", &st) && st.st_ino == INITIAL_PID_NAMESPACE;
+}
+
 size_t uses_read(bool open_too, struct use **uses, bool *complete)
 {
 	char *path = xasprintf("%s/proc", sysroot);
 	/* /proc can be mounted so that it has no processes of others. */
-	struct search search = { .complete = !geteuid() };
+	struct search search = { .complete = !geteuid() && sees_all_processes() };
 	struct dirent *entry;
 	DIR *dir = NULL;
 	uint64_t pid;
 
+	size_t i;
+
 	find_mounts(&search);
+	for (i = 0; i < known.nr_mounts; i++)
+		add_mount(&search, known.mounts[i].id, known.mounts[i].dev, known.mounts[i].nid);
 	if (search.nr_mounts)
 		dir = opendir(path);
 	if (search.nr_mounts && !dir)
