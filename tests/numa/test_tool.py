@@ -334,6 +334,28 @@ def test_run(run):
     t 1 verify $wrong
     has "$out" "^process $wrong: [0-9]+ pages are not on node 1: " 'memory on the wrong node'
     t 1 verify $wrong $spread
+    # Private pages of a file of which others are on another node: here, and there.
+    numactl --membind=0 dd if=/dev/zero of=/tmp/library bs=4k count=8 2> /dev/null
+    for node in 1 0; do
+        numactl --cpunodebind=1 --membind=1 python3 -c 'import ctypes, mmap, sys, time
+library = open("/tmp/library", "rb")
+mapping = mmap.mmap(library.fileno(), 0, access=mmap.ACCESS_COPY)
+address = ctypes.c_void_p(ctypes.addressof(ctypes.c_char.from_buffer(mapping)))
+mask = ctypes.c_ulong(1 << int(sys.argv[1]))
+assert not ctypes.CDLL("libnuma.so.1").mbind(address, ctypes.c_ulong(8 << 12), 2,
+                                             ctypes.byref(mask), ctypes.c_ulong(64), 0)
+sum(mapping[i << 12] for i in range(8))
+mapping[0] = mapping[7 << 12] = 1
+print("ready", flush=True)
+time.sleep(1000)' $node > /tmp/hold &
+        held=$!
+        wait_for /tmp/hold ready
+        t $((1 - node)) verify $held
+        [ $node = 1 ] || has "$out" '2 pages are not on node 1: .*/tmp/library' 'private pages'
+        kill $held
+        wait $held || true
+        rm /tmp/hold
+    done
     has "$out" "^process $spread: its CPUs 1-2 are not of one node" 'CPUs of two nodes'
     kill $wrong $spread
     # The guest's memory, of which numa_maps has no pages: on node 0, and the rest on node 1.

@@ -1174,6 +1174,13 @@ ON_ONE = ["7f00 bind:1 anon=3 dirty=3 N1=3 kernelpagesize_kB=4",
     ("2", [*ON_ONE, "rw-s 7f05 default file=/dev/shm/x dirty=2 N1=2"], OK),
     ("2", [*ON_ONE, "r--s 7f05 default file=/dev/shm/x dirty=2 N0=2"], OK),
     ("2", [*ON_ONE, "r-xp 7f05 default file=/usr/bin/new dirty=2 N0=2"], OK),
+    # Who has written to it, if anybody, is no matter.
+    ("2", [*ON_ONE, "rw-s 7f05 default file=/dev/shm/x mapped=2 N0=1 N1=1"], DIFFERS),
+    ("2", [*ON_ONE, "rw-s 7f05 default file=/dev/shm/x mapped=2 N1=2"], OK),
+    # Which two of seven are its own, these sums do not say.
+    ("2", [*ON_ONE, "7f05 default file=/lib/x.so anon=2 mapped=7 N0=5 N1=2"], FAILED),
+    ("2", [*ON_ONE, "7f05 default file=/lib/x.so anon=2 mapped=7 N1=7"], OK),
+    ("2", [*ON_ONE, "7f05 default file=/lib/x.so anon=2 mapped=7 N0=6 N1=1"], DIFFERS),
 ])
 def test_verify_process(make, cpus, maps, status):
     tree = make(MACHINES["2"]())
@@ -1195,6 +1202,22 @@ def test_verify_threads(make, threads, status, said):
     tree = make(MACHINES["2"]())
     process(tree, 77, "2-3", ON_ONE, threads)
     assert re.search(said, on(tree, "verify", "77", status=status).out)
+
+
+def test_verify_mappings_change(make):
+    """What is in one of the two files alone was not looked at; but for the kernel's page."""
+    tree = make(MACHINES["2"]())
+    process(tree, 77, "2", ON_ONE)
+    maps = tree.get("proc/77/task/77/maps")
+    tree.put("proc/77/task/77/maps", maps + "7fe0-7fff --xp 00000000 00:00 0  [vsyscall]\n")
+    on(tree, "verify", "77")
+    for name in "maps", "numa_maps":
+        process(tree, 77, "2", ON_ONE)
+        text = tree.get(f"proc/77/task/77/{name}").replace("7f01", "7f0a")
+        tree.put(f"proc/77/task/77/{name}", text)
+        assert "unknown: its mappings change" in on(tree, "verify", "77", status=FAILED).err
+        tree.put(f"proc/77/task/77/{name}", "".join(text.splitlines(True)[:2]))
+        on(tree, "verify", "77", status=FAILED)
 
 
 def test_verify_first_thread_ended(make):

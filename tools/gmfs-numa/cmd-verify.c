@@ -9,6 +9,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <numaif.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +122,7 @@ static int verify_file(const struct srat *srat, const char *path)
 
 struct mapping {
 	uint64_t start;
+	uint64_t end;
 	bool shared;		/* what the process writes is seen by others */
 	dev_t dev;
 	uint64_t ino;
@@ -132,12 +134,16 @@ struct process {
 	int nid;		/* of its CPUs; -1 if they are not of one node */
 	char *cpus;		/* of the first thread */
 	size_t nr_threads;
+	pid_t tid;		/* of the thread that has shown its memory */
 	char *maps;
 	struct mapping *mappings;	/* by rising address */
 	size_t nr_mappings;
 	char *numa_maps;
 	const char *unknown;	/* why it cannot be judged, if errno does not say */
 };
+
+/* How often maps and numa_maps are read until they are of the same mappings. */
+#define MAX_READS	10
 
 /* Node of each CPU that is online, -1 of others. */
 struct cpu_nodes {
@@ -291,6 +297,7 @@ static int read_maps(struct process *p, pid_t tid)
 		return EX_OK;
 	free(p->maps);
 	free(p->numa_maps);
+	p->tid = tid;
 	p->maps = read_text("/proc/%d/task/%d/maps", p->pid, tid);
 	p->numa_maps = p->maps ? read_text("/proc/%d/task/%d/numa_maps", p->pid, tid) : NULL;
 	if (p->numa_maps)
@@ -302,14 +309,14 @@ static void parse_maps(struct process *p)
 {
 	char *line, *rest = p->maps;
 	unsigned int major_nr, minor_nr;
-	struct mapping m;
+	struct mapping m = { };
 	char perms[5];
 	int path;
 
 	while ((line = strsep(&rest, "\n"))) {
 		path = 0;
-		if (sscanf(line, "%jx-%*x %4s %*x %x:%x %ju %n", &m.start, perms, &major_nr,
-			   &minor_nr, &m.ino, &path) != 5 || !path)
+		if (sscanf(line, "%jx-%jx %4s %*x %x:%x %ju %n", &m.start, &m.end, perms,
+			   &major_nr, &minor_nr, &m.ino, &path) != 6 || !path)
 			continue;
 		m.shared = perms[1] == 'w' && perms[3] == 's';
 		m.dev = makedev(major_nr, minor_nr);
@@ -327,15 +334,40 @@ static int compare_start(const void *key, const void *element)
 	return start < other ? -1 : start > other;
 }
 
-/* Is the mapping of a line of numa_maps one that the process can write for others? */
-static bool is_shared(const struct process *p, const char *line)
+/* The mapping of a line of numa_maps, or NULL. */
+static const struct mapping *mapping_of(const struct process *p, const char *line)
 {
 	uint64_t start = strtoull(line, NULL, 16);
-	const struct mapping *m = NULL;
 
-	if (p->nr_mappings)
-		m = bsearch(&start, p->mappings, p->nr_mappings, sizeof(*m), compare_start);
-	return m && m->shared;
+	return p->nr_mappings ? bsearch(&start, p->mappings, p->nr_mappings, sizeof(*p->mappings),
+					compare_start) : NULL;
+}
+
+/* The page of old system calls is the kernel's, and in maps alone. */
+static bool is_of_kernel(const struct mapping *m)
+{
+	return !strcmp(m->path, "[vsyscall]");
+}
+
+/*
+ * Are maps and numa_maps of the same mappings? They are read one after the other, and a
+ * running process maps and unmaps.
+ */
+static bool is_consistent(const struct process *p)
+{
+	const char *line = p->numa_maps;
+	size_t nr = 0, i;
+
+	while (*line) {
+		if (!mapping_of(p, line))
+			return false;
+		nr++;
+		line = strchrnul(line, '\n');
+		line += !!*line;
+	}
+	for (i = 0; i < p->nr_mappings; i++)
+		nr += is_of_kernel(&p->mappings[i]);
+	return nr == p->nr_mappings;
 }
 
 /* The number behind a name in a line of numa_maps, or 0. */
@@ -346,19 +378,72 @@ static uint64_t maps_field(const char *line, const char *name)
 	return at ? strtoull(at + strlen(name), NULL, 10) : 0;
 }
 
+/* Pages that are looked at together, and bits of a page in /proc/PID/pagemap. */
+#define BATCH		512
+#define PAGE_PRESENT	(1ULL << 63)
+#define PAGE_IS_FILE	(1ULL << 61)
+
+/* Adds pages of the process' own that are on other nodes. Returns 0 or -errno. */
+static int look_at_pages(const struct process *p, const uint64_t *entries, size_t nr,
+			 uint64_t start, uint64_t *elsewhere)
+{
+	uint64_t size = sysconf(_SC_PAGESIZE);
+	int nodes[BATCH];
+	void *own[BATCH];
+	size_t nr_own = 0, i;
+
+	for (i = 0; i < nr; i++)
+		if ((entries[i] & (PAGE_PRESENT | PAGE_IS_FILE)) == PAGE_PRESENT)
+			own[nr_own++] = (void *)(uintptr_t)(start + i * size);
+	if (nr_own && move_pages(p->tid, nr_own, own, NULL, nodes, 0))
+		return -errno;
+	/* An error is a page that is not in memory any more, or the one of zeroes. */
+	for (i = 0; i < nr_own; i++)
+		*elsewhere += nodes[i] >= 0 && nodes[i] != p->nid;
+	return 0;
+}
+
 /*
- * Pages of its own that a process has on other nodes for sure, of a line of numa_maps:
- * what it has written, or shares with others to be written. Files, programs and
- * libraries are there once for all, and wherever they were first wanted.
+ * Which pages of a mapping are the process' own, and where each is, if the sums of
+ * numa_maps leave it open. Returns 0 or -errno.
  */
-static uint64_t pages_elsewhere(const struct process *p, const char *line)
+static int own_pages_elsewhere(const struct process *p, const struct mapping *m,
+			       uint64_t *elsewhere)
+{
+	uint64_t size = sysconf(_SC_PAGESIZE), entries[BATCH], at, nr;
+	char *path = xasprintf("/proc/%d/task/%d/pagemap", p->pid, p->tid);
+	int fd = *sysroot ? -1 : open(path, O_RDONLY | O_CLOEXEC), err = 0;
+	ssize_t got;
+
+	free(path);
+	if (fd < 0)
+		return *sysroot ? -EREMOTE : -errno;
+	for (at = m->start; at < m->end && !err; at += nr * size) {
+		nr = (m->end - at) / size;
+		nr = nr < BATCH ? nr : BATCH;
+		got = pread(fd, entries, nr * sizeof(*entries), at / size * sizeof(*entries));
+		if (got != (ssize_t)(nr * sizeof(*entries)))
+			err = got < 0 ? -errno : -EIO;
+		else
+			err = look_at_pages(p, entries, nr, at, elsewhere);
+	}
+	close(fd);
+	return err;
+}
+
+/*
+ * Pages that are not the process' own are files, programs and libraries: they are there
+ * once for all, and wherever they were first wanted. What it has written, or shares with
+ * others and can write, is its own. Sets the number of these on other nodes, of a line
+ * of numa_maps. Returns 0, or -errno if it is not known.
+ */
+static int pages_elsewhere(const struct process *p, const char *line, uint64_t *pages)
 {
 	uint64_t total = 0, elsewhere = 0, nr, own = maps_field(line, " anon=");
+	const struct mapping *m = mapping_of(p, line);
 	const char *at = line;
 	int n;
 
-	if (own < maps_field(line, " dirty=") && is_shared(p, line))
-		own = maps_field(line, " dirty=");
 	while ((at = strstr(at, " N"))) {
 		if (sscanf(at, " N%d=%ju", &n, &nr) == 2) {
 			total += nr;
@@ -366,17 +451,27 @@ static uint64_t pages_elsewhere(const struct process *p, const char *line)
 		}
 		at += 2;
 	}
-	return elsewhere + own > total ? elsewhere + own - total : 0;
+	if (m->shared)
+		own = total;
+	*pages = elsewhere + own > total ? elsewhere + own - total : 0;
+	if (*pages || !own || !elsewhere)
+		return 0;
+	return own_pages_elsewhere(p, m, pages);
 }
 
-static int verify_pages(const struct process *p)
+static int verify_pages(struct process *p)
 {
 	char *line, *rest = p->numa_maps, *shown;
 	int status = EX_OK;
 	uint64_t pages;
 
 	while ((line = strsep(&rest, "\n"))) {
-		pages = pages_elsewhere(p, line);
+		if (!*line)
+			continue;
+		if (pages_elsewhere(p, line, &pages)) {
+			p->unknown = "which pages of a file that it has changed are its own, and where, cannot be read";
+			continue;
+		}
 		if (!pages)
 			continue;
 		shown = printable(line);
@@ -385,7 +480,7 @@ static int verify_pages(const struct process *p)
 		free(shown);
 		status = EX_DIFFERS;
 	}
-	return status;
+	return p->unknown ? EX_FAILED : status;
 }
 
 /* Is a file mapped once more before that mapping? */
@@ -425,7 +520,6 @@ static int verify_memory(struct process *p)
 {
 	int pages, files;
 
-	parse_maps(p);
 	pages = verify_pages(p);
 	files = verify_pool_files(p);
 	return pages > files ? pages : files;
@@ -441,11 +535,32 @@ static void show_process(const struct process *p)
 		       p->nr_threads, p->nid);
 }
 
+/* EX_FAILED if it cannot be read, or changes all the time. */
+static int read_memory(struct process *p)
+{
+	unsigned int tries;
+
+	for (tries = 0; tries < MAX_READS; tries++) {
+		free(p->maps);
+		p->maps = NULL;
+		p->nr_mappings = 0;
+		if (each_thread(p, read_maps) >= EX_FAILED)
+			return EX_FAILED;
+		if (!p->maps || !*p->maps || !p->numa_maps)
+			return EX_OK;
+		parse_maps(p);
+		if (is_consistent(p))
+			return EX_OK;
+	}
+	p->unknown = "its mappings change while they are read";
+	return EX_FAILED;
+}
+
 static int judge_process(struct process *p)
 {
 	int status = each_thread(p, verify_thread), memory = EX_OK;
 
-	if (status < EX_FAILED && each_thread(p, read_maps) >= EX_FAILED)
+	if (status < EX_FAILED && read_memory(p) >= EX_FAILED)
 		status = EX_FAILED;
 	if (status < EX_FAILED && !p->nr_threads)
 		p->unknown = "it has ended";
