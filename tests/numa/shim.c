@@ -11,6 +11,7 @@
  * SHIM_POLICY   errno of set_mempolicy(), which does nothing
  * SHIM_AFFINITY errno of sched_setaffinity(), which does nothing
  * SHIM_LOG      if set, these two say what they were called with
+ * SHIM_LEASE    errno of fcntl(F_SETLEASE), which does nothing
  * SHIM_SLOW     if set, fallocate() says so and waits for a signal
  * SHIM_OPENAT2  if set, openat2() is openat() of the path without its first slash, for
  *               valgrind, which does not know it
@@ -212,6 +213,22 @@ int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *cpus)
 		dprintf(2, "%d CPUs, first %#lx\n", CPU_COUNT_S(size, cpus), *(const long *)cpus);
 	return pretend("SHIM_AFFINITY");
 }
+
+/* Its argument has at most as many bits as a pointer. */
+int fcntl(int fd, int command, ...)
+{
+	va_list args;
+	long arg;
+
+	va_start(args, command);
+	arg = va_arg(args, long);
+	va_end(args);
+	if (command == F_SETLEASE && getenv("SHIM_LEASE"))
+		return pretend("SHIM_LEASE");
+	return syscall(SYS_fcntl, fd, command, arg);
+}
+
+int fcntl64(int fd, int command, ...) __attribute__((alias("fcntl")));
 
 int fallocate(int fd, int mode, off_t offset, off_t size)
 {

@@ -6,6 +6,7 @@ does.
 """
 
 import errno
+import fcntl
 import glob
 import json
 import mmap
@@ -1961,6 +1962,51 @@ def test_reap_in_use(node_dir):
     mapping.close()
     one.close()
     two.close()
+
+
+def test_reap_descriptor_alone(node_dir):
+    """O_PATH opens nothing, so that no lease is refused."""
+    where, tool, tree = node_dir
+    for name in "held", "nobody":
+        (where / name).write_text("x")
+    os.makedirs(tree.path("proc/5000000/fd"))
+    os.symlink(where / "held", tree.path("proc/5000000/fd/3"))
+    for args in [], ["--yes"]:
+        assert set(reaped(tool("reap", "--no-owner", "--json", *args))) == {"nobody"}
+    assert os.listdir(where) == ["held"]
+
+
+def test_lease_of_a_tenant(node_dir):
+    """It hides nothing of the file but where its memory is."""
+    where, tool, _ = node_dir
+    (where / "vm").write_text("x")
+    tag(where / "vm", owner="uuid")
+    fd = os.open(where / "vm", os.O_RDWR)
+    fcntl.fcntl(fd, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    try:
+        signal.signal(signal.SIGIO, signal.SIG_IGN)
+        assert tool("ls", "--json").json()["files"][0]["owner"] == "uuid"
+        assert tool("tag", str(where / "vm")).out.startswith("owner=uuid\n")
+        assert reaped(tool("reap", "--no-owner", "--json")) == {}
+        tool("tag", str(where / "vm"), "owner=")
+        assert reaped(tool("reap", "--no-owner", "--yes", "--json")) == {}
+        assert "a process has a lease" in tool("verify", str(where / "vm"), status=FAILED).err
+    finally:
+        os.close(fd)
+
+
+def test_no_leases(node_dir, tmp_path):
+    """They can be switched off."""
+    where, tool, tree = node_dir
+    (where / "vm").write_text("x")
+    has_inodes(tree, 2)
+    tree.put("proc/sys/fs/leases-enable", "0\n")
+    tree.put("sys/fs/guestmemfs/node1/mounts", "1\n")
+    env = {"SHIM_LEASE": str(errno.EINVAL), "SHIM_MOUNT": str(where)}
+    done = tool("reap", "--no-owner", "--yes", status=FAILED, env=env)
+    assert "it stays" in done.err and "sysctl fs.leases-enable=1" in done.err
+    done = tool("handover", "--kernel", kernel(tmp_path / "bzImage"), status=DIFFERS, env=env)
+    assert "sysctl fs.leases-enable=1" in done.out
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")

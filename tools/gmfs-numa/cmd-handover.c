@@ -412,7 +412,7 @@ static void find_users_of_node(struct users *users, const struct node *node, int
 	if (!settled)
 		not_known(users, node->nid, "its files come and go");
 	if (found.err)
-		not_known(users, node->nid, strerror(-found.err));
+		not_known(users, node->nid, file_lease_error(found.err));
 	preserved = node_preserved_files(node->nid);
 	users->luo_has_all &= found.nr_used + nr_nameless <= preserved;
 	users->nr_preserved += preserved;

@@ -108,7 +108,7 @@ static void show_file(const struct file *file, void *arg)
 	struct tags tags;
 	char *mode = xasprintf("%04o", st->st_mode & 07777);
 
-	tags_read(&tags, file->fd);
+	tags_read(&tags, file->place);
 	table_row(table);
 	table_number(table, C_NODE, file->nid);
 	table_text(table, C_FILE, file->path);

@@ -61,7 +61,7 @@ int cmd_tag(int argc, char **argv)
 	tag_check("vmm=", vmm);
 	if (owner || vmm)
 		refuse_sysroot("writing tags");
-	fd = file_open(path, &nid);
+	fd = file_find(path, &nid);
 	if (fd < 0)
 		fatal(EX_FAILED, "%s: %s", path, file_open_error());
 	if (!owner && !vmm)
@@ -84,6 +84,9 @@ struct reap {
 	char *boot;		/* id of this boot */
 	time_t booted;
 	uint64_t nr_earlier;	/* files that only --earlier-boots would remove */
+	struct use *uses;	/* of processes, once they are looked for */
+	size_t nr_uses;
+	bool uses_known;
 	int status;
 };
 
@@ -131,9 +134,6 @@ static bool is_old_enough(const struct reap *reap, const struct stat *st)
 /* Why the file can go, or NULL. */
 static const char *reap_reason(struct reap *reap, const struct file *file, const struct tags *tags)
 {
-	/* Somebody has a lease on it, so it is in use. */
-	if (tags->err == -EAGAIN)
-		return NULL;
 	if (tags->err) {
 		warning("%s: it stays: its owner is not known: %s", file->path,
 			strerror(-tags->err));
@@ -186,22 +186,41 @@ static bool reap_unchanged(const struct file *file)
 	       st.st_ctim.tv_nsec == then->tv_nsec;
 }
 
+/*
+ * A descriptor with O_PATH keeps nobody from having a lease, and its process can open the
+ * file by it. Once for all files, when the first one could go: it is work.
+ */
+static bool has_descriptor(struct reap *reap, const struct stat *st)
+{
+	bool complete;
+	size_t i;
+
+	if (!reap->uses_known)
+		reap->nr_uses = uses_read(true, &reap->uses, &complete);
+	reap->uses_known = true;
+	for (i = 0; i < reap->nr_uses; i++)
+		if (use_is_of(&reap->uses[i], st))
+			return true;
+	return false;
+}
+
 /* A file that is nobody's: what is said of it, and done, depends on who has it open. */
 static void reap_unowned(struct reap *reap, const struct file *file, const struct tags *tags,
 			 const char *reason)
 {
 	bool earlier = is_of_earlier_boot(reap, tags, file->st), removed = false;
 	bool wanted = reap->yes && (!earlier || reap->earlier_boots);
-	int err = file_lease(file->fd);
+	int err = file->fd < 0 ? file->fd : file_lease(file->fd);
 	char *text;
 
 	/* It is in use, or has changed since it was looked at. */
-	if (err == -EAGAIN || (!err && !reap_unchanged(file)))
+	if (err == -EAGAIN || (!err && !reap_unchanged(file)) || has_descriptor(reap, file->st))
 		return;
 	text = xasprintf("%s%s%s", reason, earlier ? ", of an earlier boot" : "",
 			 err ? "; who uses it is unknown" : "");
 	if (wanted && err) {
-		warning("%s: it stays: who uses it is not known: %s", file->path, strerror(-err));
+		warning("%s: it stays: who uses it is not known: %s", file->path,
+			file_lease_error(err));
 		reap->status = EX_FAILED;
 	} else if (wanted) {
 		removed = reap_remove(reap, file);
@@ -217,7 +236,7 @@ static void reap_file(const struct file *file, void *arg)
 	const char *reason;
 	struct tags tags;
 
-	tags_read(&tags, file->fd);
+	tags_read(&tags, file->place);
 	reason = reap_reason(reap, file, &tags);
 	if (reason && is_old_enough(reap, file->st))
 		reap_unowned(reap, file, &tags, reason);
@@ -312,6 +331,7 @@ int cmd_reap(int argc, char **argv)
 	if (reap.nr_earlier)
 		warning("%ju files of an earlier boot stay: --earlier-boots removes them",
 			(uintmax_t)reap.nr_earlier);
+	uses_free(reap.uses, reap.nr_uses);
 	free(reap.boot);
 	return reap.status;
 }

@@ -82,14 +82,12 @@ uint64_t piece_giant_bytes(const struct piece *piece)
 }
 
 /* Only ENODATA says that there is none: whatever else happens is kept in tags->err. */
-static char *get_tag(struct tags *tags, int fd, const char *name)
+static char *get_tag(struct tags *tags, const char *path, const char *name)
 {
 	char *value = xmalloc(XATTR_SIZE_MAX + 1);
-	ssize_t len = fd < 0 ? -1 : fgetxattr(fd, name, value, XATTR_SIZE_MAX);
+	ssize_t len = getxattr(path, name, value, XATTR_SIZE_MAX);
 
-	if (fd < 0)
-		tags->err = fd;
-	else if (len < 0 && errno != ENODATA)
+	if (len < 0 && errno != ENODATA)
 		tags->err = -errno;
 	if (len < 0) {
 		free(value);
@@ -99,13 +97,17 @@ static char *get_tag(struct tags *tags, int fd, const char *name)
 	return xrealloc(value, len + 1);
 }
 
+/* Who has a lease on a file keeps it from being opened: O_PATH does not open it. */
 void tags_read(struct tags *tags, int fd)
 {
+	char *path = xasprintf("/proc/self/fd/%d", fd);
+
 	tags->err = 0;
-	tags->owner = get_tag(tags, fd, TAG_OWNER);
-	tags->vmm = get_tag(tags, fd, TAG_VMM);
-	tags->since = get_tag(tags, fd, TAG_SINCE);
-	tags->boot = get_tag(tags, fd, TAG_BOOT);
+	tags->owner = get_tag(tags, path, TAG_OWNER);
+	tags->vmm = get_tag(tags, path, TAG_VMM);
+	tags->since = get_tag(tags, path, TAG_SINCE);
+	tags->boot = get_tag(tags, path, TAG_BOOT);
+	free(path);
 }
 
 void tags_free(struct tags *tags)
@@ -123,24 +125,26 @@ void tag_check(const char *what, const char *value)
 		      strlen(value));
 }
 
-static int set_tag(int fd, const char *name, const char *value)
+static int set_tag(const char *path, const char *name, const char *value)
 {
 	if (value && *value)
-		return fsetxattr(fd, name, value, strlen(value), 0);
-	return fremovexattr(fd, name) && errno != ENODATA ? -1 : 0;
+		return setxattr(path, name, value, strlen(value), 0);
+	return removexattr(path, name) && errno != ENODATA ? -1 : 0;
 }
 
 int tags_write(int fd, const char *owner, const char *vmm)
 {
 	char *boot = read_text("/proc/sys/kernel/random/boot_id");
+	char *path = xasprintf("/proc/self/fd/%d", fd);
 	time_t now = time(NULL);
 	char since[32];
 	int err = 0;
 
 	strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%SZ", gmtime(&now));
-	if ((owner && set_tag(fd, TAG_OWNER, owner)) || (vmm && set_tag(fd, TAG_VMM, vmm)) ||
-	    set_tag(fd, TAG_BOOT, boot) || set_tag(fd, TAG_SINCE, since))
+	if ((owner && set_tag(path, TAG_OWNER, owner)) || (vmm && set_tag(path, TAG_VMM, vmm)) ||
+	    set_tag(path, TAG_BOOT, boot) || set_tag(path, TAG_SINCE, since))
 		err = -errno;
+	free(path);
 	free(boot);
 	return err;
 }
@@ -186,24 +190,34 @@ static int open_place(const char *path)
 	return open(path, O_PATH | O_CLOEXEC);
 }
 
-int file_open(const char *path, int *nid)
+int file_find(const char *path, int *nid)
 {
-	int place = open_place(path), fd = -1;
+	int place = open_place(path), err = 0;
 	struct stat st;
 
 	if (place < 0)
 		return -1;
 	*nid = fd_node(place);
-	if (*nid >= 0 && !fstat(place, &st))
-		fd = S_ISREG(st.st_mode) ? open_for_reading(place) : 0;
-	else
-		fd = -errno;
+	if (*nid >= 0 && !fstat(place, &st) && S_ISREG(st.st_mode))
+		return place;
+	if (*nid < 0)
+		err = errno;
 	close(place);
-	if (fd <= 0) {
-		errno = -fd;
+	errno = err;
+	return -1;
+}
+
+int file_open(const char *path, int *nid)
+{
+	int place = file_find(path, nid), fd;
+
+	if (place < 0)
 		return -1;
-	}
-	return fd;
+	fd = open_for_reading(place);
+	close(place);
+	if (fd < 0)
+		errno = -fd;
+	return fd < 0 ? -1 : fd;
 }
 
 const char *file_open_error(void)
@@ -220,6 +234,15 @@ int file_lease(int fd)
 	/* Who opens it meanwhile is no reason to end. */
 	signal(SIGIO, SIG_IGN);
 	return fcntl(fd, F_SETLEASE, F_WRLCK) ? -errno : 0;
+}
+
+const char *file_lease_error(int err)
+{
+	char *enabled = err == -EINVAL ? read_text("/proc/sys/fs/leases-enable") : NULL;
+	bool off = enabled && !strcmp(enabled, "0");
+
+	free(enabled);
+	return off ? "the kernel gives no leases: sysctl fs.leases-enable=1" : strerror(-err);
 }
 
 int file_remove(int dir, const char *name, int fd)
@@ -403,6 +426,7 @@ static void look(struct walk *walk, int dir, const char *name, int place)
 		enter(walk, place);
 	} else if (S_ISREG(st.st_mode) && is_of_node(walk, place)) {
 		file.st = &st;
+		file.place = place;
 		file.fd = open_for_reading(place);
 		walk->fn(&file, walk->arg);
 		if (file.fd >= 0)

@@ -181,6 +181,7 @@ struct file {
 	const char *path;	/* to be shown */
 	const char *name;	/* in the directory dir */
 	int dir;
+	int place;		/* O_PATH */
 	int fd;			/* for reading, or -errno */
 	const struct stat *st;
 	int nid;
@@ -218,8 +219,13 @@ int files_walk_mount(int fd, const char *path, int nid,
 		     void (*fn)(const struct file *file, void *arg), void *arg,
 		     uint64_t *nr_inodes);
 /*
- * Opens a regular file of a node for reading, and nothing else: a FIFO waits, and devices
- * can act, when they are opened. -1 with errno if not, of which the other tells.
+ * Finds a regular file of a node, and nothing else: a descriptor with O_PATH, so that
+ * it is not opened. -1 with errno if not, of which file_open_error() tells.
+ */
+int file_find(const char *path, int *nid);
+/*
+ * Opens such a file for reading, and nothing else: a FIFO waits, and devices can act,
+ * when they are opened. -1 with errno if not.
  */
 int file_open(const char *path, int *nid);
 const char *file_open_error(void);
@@ -229,6 +235,8 @@ const char *file_open_error(void);
  * known. Until the descriptor is closed, who opens the file waits.
  */
 int file_lease(int fd);
+/* Why it is not given, but for -EAGAIN. */
+const char *file_lease_error(int err);
 /* Removes the name if it is that of the file, which has such a lease still. 0 or -errno. */
 int file_remove(int dir, const char *name, int fd);
 /* The directory of a path and the name in it. */
@@ -237,6 +245,7 @@ void path_split(const char *path, char **dir, char **name);
 ssize_t file_pieces(int fd, struct piece **pieces);
 /* What of it leaves of 1 GiB can map. */
 uint64_t piece_giant_bytes(const struct piece *piece);
+/* @fd can be one with O_PATH, also below. */
 void tags_read(struct tags *tags, int fd);
 void tags_free(struct tags *tags);
 /* NULL leaves a tag as it is, "" removes it; the time is set. 0 or -errno. */
