@@ -20,6 +20,15 @@
 /* How much of the file is given memory, and mapped, at a time: a block. */
 #define WINDOW	(2ULL << 20)
 
+/* What is behind the name of a file that store --force has replaced. */
+#define REPLACED	".replaced"
+
+/* Room for a name that nobody can have made before. */
+#define TEMP_MAX	64
+
+/* How often a name is tried to be given that comes and goes. */
+#define MAX_TRIES	10
+
 struct arguments {
 	bool force;
 	bool remove;
@@ -51,22 +60,39 @@ static void find_place(struct place *place, const char *path)
 	free(dir);
 }
 
-/* Before all is read for nothing. Only a file is replaced. */
-static void check_place(const struct place *place, bool force)
+static char *replaced_name(const char *name)
+{
+	return xasprintf("%s" REPLACED, name);
+}
+
+/* Is there a file of that name? Anything else is in the way. */
+static bool is_file_there(const struct place *place, const char *name, const char *suffix)
 {
 	struct stat st;
 
-	if (!strcmp(place->name, ".") || !strcmp(place->name, ".."))
-		fatal(EX_USAGE, "%s is a directory, and no file", place->path);
-	if (fstatat(place->dir, place->name, &st, AT_SYMLINK_NOFOLLOW)) {
+	if (fstatat(place->dir, name, &st, AT_SYMLINK_NOFOLLOW)) {
 		if (errno != ENOENT)
-			fatal(EX_FAILED, "%s: %s", place->path, strerror(errno));
-		return;
+			fatal(EX_FAILED, "%s%s: %s", place->path, suffix, strerror(errno));
+		return false;
 	}
 	if (!S_ISREG(st.st_mode))
-		fatal(EX_FAILED, "%s is there already, and is no file", place->path);
-	if (!force)
-		fatal(EX_FAILED, "%s is there already; --force replaces it", place->path);
+		fatal(EX_FAILED, "%s%s is there already, and is no file", place->path, suffix);
+	return true;
+}
+
+/* Before all is read for nothing. Only a file is replaced. */
+static void check_place(const struct place *place, bool force)
+{
+	char *old = replaced_name(place->name);
+
+	if (!strcmp(place->name, ".") || !strcmp(place->name, ".."))
+		fatal(EX_USAGE, "%s is a directory, and no file", place->path);
+	if (is_file_there(place, place->name, "")) {
+		if (!force)
+			fatal(EX_FAILED, "%s is there already; --force replaces it", place->path);
+		is_file_there(place, old, REPLACED);
+	}
+	free(old);
 }
 
 /* Up to a window full: less only at the end. -errno if it cannot be read. */
@@ -126,36 +152,86 @@ static int store(int fd, uint64_t *size)
 	return err;
 }
 
-/* Puts the file in the place of another, by a name that nobody can have made before. */
-static int replace_file(const char *from, const struct place *place)
+/* A name that nobody can have made before, for the file @from. 0 or -errno. */
+static int link_hidden(const char *from, const struct place *place, char temp[static TEMP_MAX])
 {
-	char temp[64];
 	uint64_t number;
 	int err;
 
 	do {
 		if (getrandom(&number, sizeof(number), 0) != sizeof(number))
 			return -errno;
-		snprintf(temp, sizeof(temp), ".gmfs-numa-%016jx", (uintmax_t)number);
+		snprintf(temp, TEMP_MAX, ".gmfs-numa-%016jx", (uintmax_t)number);
 		err = linkat(AT_FDCWD, from, place->dir, temp, AT_SYMLINK_FOLLOW) ? -errno : 0;
 	} while (err == -EEXIST);
-	if (!err && renameat(place->dir, temp, place->dir, place->name)) {
-		err = -errno;
-		unlinkat(place->dir, temp, 0);
-	}
 	return err;
+}
+
+/* Keeps what was there: its sender could have been killed, and has had no more to say. */
+static int keep_old(const struct place *place, const char *temp)
+{
+	char *old = replaced_name(place->name);
+	struct stat st;
+	int err = 0;
+
+	if (fstatat(place->dir, temp, &st, AT_SYMLINK_NOFOLLOW))
+		err = -errno;
+	else if (!S_ISREG(st.st_mode))
+		err = -EEXIST;
+	else if (renameat(place->dir, temp, place->dir, old))
+		err = -errno;
+	free(old);
+	return err;
+}
+
+/*
+ * Puts the file in the place of another. Who owns the directory can change it at any
+ * moment: the two names are exchanged, so that what turns out to be no file goes back.
+ */
+static int replace_file(const char *from, const struct place *place)
+{
+	char temp[TEMP_MAX];
+	int err = link_hidden(from, place, temp);
+
+	if (err)
+		return err;
+	if (renameat2(place->dir, temp, place->dir, place->name, RENAME_EXCHANGE)) {
+		err = -errno;
+	} else {
+		err = keep_old(place, temp);
+		if (err)
+			renameat2(place->dir, temp, place->dir, place->name, RENAME_EXCHANGE);
+	}
+	if (err)
+		unlinkat(place->dir, temp, 0);
+	return err;
+}
+
+static bool has_name(int fd, const struct place *place)
+{
+	struct stat st, named;
+
+	return !fstat(fd, &st) && !fstatat(place->dir, place->name, &named, AT_SYMLINK_NOFOLLOW) &&
+	       st.st_dev == named.st_dev && st.st_ino == named.st_ino;
 }
 
 /* Give the file a name, now that it is complete. 0 or -errno. */
 static int name_file(int fd, const struct place *place, bool force)
 {
 	char *from = xasprintf("/proc/self/fd/%d", fd);
+	unsigned int tries = 0;
 	int err;
 
-	err = linkat(AT_FDCWD, from, place->dir, place->name, AT_SYMLINK_FOLLOW) ? -errno : 0;
-	if (err == -EEXIST && force)
-		err = replace_file(from, place);
+	do {
+		err = linkat(AT_FDCWD, from, place->dir, place->name, AT_SYMLINK_FOLLOW) ?
+		      -errno : 0;
+		if (err == -EEXIST && force)
+			err = replace_file(from, place);
+		/* What was to be replaced can go, and come back. */
+	} while (err == -ENOENT && force && ++tries < MAX_TRIES);
 	free(from);
+	if (!err && !has_name(fd, place))
+		err = -ESTALE;
 	return err;
 }
 
@@ -182,7 +258,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 int cmd_store(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{ "force", 'f', NULL, 0, "replace FILE if it is there", 0 },
+		{ "force", 'f', NULL, 0, "replace FILE if it is there; it stays as FILE" REPLACED, 0 },
 		{ "owner", 'O', "ID", 0, "tag it with that owner", 0 },
 		{ }
 	};
@@ -215,7 +291,8 @@ int cmd_store(int argc, char **argv)
 		err = name_file(fd, &place, args.force);
 	close(fd);
 	if (err)
-		fatal(EX_FAILED, "%s: %s: nothing is stored", place.path, strerror(-err));
+		fatal(EX_FAILED, "%s: %s: nothing is stored", place.path, err == -ESTALE ?
+		      "another file has this name now" : strerror(-err));
 	human = format_size(size);
 	warning("%s: %s", place.path, human);
 	free(human);
@@ -249,7 +326,7 @@ static int load(int fd, uint64_t size)
 static void remove_loaded(const char *path, const struct stat *st)
 {
 	struct stat named;
-	char *dir, *name;
+	char *dir, *name, *replaced;
 	int fd;
 
 	path_split(path, &dir, &name);
@@ -259,9 +336,12 @@ static void remove_loaded(const char *path, const struct stat *st)
 	if (named.st_dev != st->st_dev || named.st_ino != st->st_ino)
 		fatal(EX_FAILED, "%s: it is written, and not removed: another file has its name now",
 		      path);
-	if (unlinkat(fd, name, 0))
+	replaced = replaced_name(name);
+	if (unlinkat(fd, name, 0) || (unlinkat(fd, replaced, 0) && errno != ENOENT &&
+				      errno != ENAMETOOLONG))
 		fatal(EX_FAILED, "%s: it is written, and not removed: %s", path, strerror(errno));
 	close(fd);
+	free(replaced);
 	free(dir);
 	free(name);
 }
@@ -269,7 +349,8 @@ static void remove_loaded(const char *path, const struct stat *st)
 int cmd_load(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{ "remove", 'r', NULL, 0, "remove FILE when all of it is written", 0 },
+		{ "remove", 'r', NULL, 0,
+		  "remove FILE, and FILE" REPLACED ", when all of it is written", 0 },
 		{ }
 	};
 	static const struct argp argp = { options, parse, "FILE",
