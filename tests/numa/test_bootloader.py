@@ -3,6 +3,7 @@
 
 import glob
 import os
+import re
 import shutil
 import stat
 import subprocess
@@ -136,12 +137,58 @@ def test_line_without_the_pools(host, name, text, word):
     assert name in done.err
 
 
+def test_words_by_hand_are_named(host):
+    """Where they stand, so that they can be taken out: file, line and word."""
+    by_hand = ("# guestmemfs=0:1G\n\tGRUB_CMDLINE_LINUX=\"quiet xkho=1 guestmemfs=0:4G,1:4G ro\"\n"
+               "GRUB_CMDLINE_LINUX_DEFAULT='kho=off'\n")
+    tree = host({**DEBIAN, GRUB: by_hand})
+    done = refused(tree, DIFFERS)
+    lines = [l for l in done.err.splitlines() if "take " in l]
+    assert lines == [f"gmfs-numa: {tree.root}/{GRUB}:{n}: take {word} out of this line, which nothing "
+                     "of this tool has written"
+                     for n, word in ((2, "guestmemfs=0:4G,1:4G"), (3, "kho=off"))]
+    # Without drop-ins it is the same file that has ours, which are not named.
+    tree = host({"usr/bin/grub-mkconfig": WITHOUT, "etc/os-release": "ID=arch\n", GRUB: "A=b\n"})
+    apply(tree)
+    tree.put(GRUB, by_hand + tree.get(GRUB))
+    done = apply(tree, DIFFERS, size="8G")
+    assert done.err.count(": take ") == 2 and f"{GRUB}:2: take guestmemfs=0:4G,1:4G out" in done.err
+    tree = host({"etc/cmdline.d/root.conf": "root=y\nguestmemfs=5G\n", "etc/mkinitcpio.conf": ""},
+                cmdline=SYSTEMD_BOOT)
+    assert "etc/cmdline.d/root.conf:2: take guestmemfs=5G out" in refused(tree, DIFFERS).err
+
+
+@pytest.mark.parametrize("text", [
+    "echo \"one\nGRUB='two\nexit\nif\" '\ndone\n. x' # don't\n",
+    "printf '%s' \"a\nthen\" ; [ -e /x ] &&\\\n: \"$(date\n)\" `date\n` ${X:-\n} \\\"\n",
+    "X=\"a\nb\" true 'eval\n'\n",
+])
+def test_quotes_over_several_lines(host, text):
+    """Of other commands: what is in them is no command."""
+    tree = host({**DEBIAN, f"{GRUB_D}/50.cfg": "GRUB_CMDLINE_LINUX=a\n" +
+                 text.replace("GRUB=", "X=") + "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX b\"\n"})
+    apply(tree)
+    assert tree.get(DROP_IN).endswith(f"{OURS}\"\n")
+
+
+def test_ostree(host):
+    """Lines are those of deployments, whatever boot loader is there."""
+    for files, words in (({"usr/bin/rpm-ostree": ""}, "rpm-ostree kargs"), ({}, "ostree admin kargs")):
+        for where in "run/ostree-booted", "ostree/repo/config":
+            tree = host({**DEBIAN, **files, where: ""})
+            before = files_of(tree)
+            done = apply(tree, FAILED)
+            assert re.search(f"^  {words}.* --append=kho=on --append={POOLS}$", done.err, re.MULTILINE)
+            assert "OSTree" in done.out and files_of(tree) == before
+
+
 @pytest.mark.parametrize("text", [
     ". /etc/more\n", "if true; then GRUB_CMDLINE_LINUX=x; fi\n",
     "if true\nthen\n\tGRUB_CMDLINE_LINUX=x\nfi\n", "GRUB_CMDLINE_LINUX=$(cat /etc/more)\n",
     "GRUB_CMDLINE_LINUX=`date`\n", "X=${Y:-1}\nGRUB_CMDLINE_LINUX=$X\n", "eval $X\n", "return\n",
     "[ -e x ] && GRUB_CMDLINE_LINUX=x\n", "GRUB_CMDLINE_LINUX=\"x\n", "f() {\n",
-    "GRUB_CMDLINE_LINUX=x true\n", "true && . x\n", "cat << END\nGRUB=\nEND\n",
+    "GRUB_CMDLINE_LINUX=x true\n", "true && . x\n", "echo 'a\n' && eval x\n", "echo \\\neval\n",
+    "echo \"a\n$(GRUB_CMDLINE_LINUX=x\n)\"\n", "echo 'GRUB=\n", "true # '\nexit\n", "cat << END\nGRUB=\nEND\n",
     "GRUB_CMDLINE_LINUX=(a b)\n", "GRUB_CMDLINE_LINUX=*\n", "GRUB_CMDLINE_LINUX=$'x'\n",
 ])
 def test_shell_would_be_needed(host, text):

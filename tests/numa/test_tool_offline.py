@@ -273,6 +273,12 @@ def test_text_of_others(make, locale):
     assert not {"\x1b", "\t"} & set(raw.out)
     assert all(len(row) == 5 for row in raw.rows())
     assert raw.rows()[0][:4] == ["0", "-", "-", "1G"] and raw.rows()[1][1] == "0"
+    # Text for people is one as it is in the last column, and one word in others.
+    for columns, shown in (("node,error", "a b\\x1b  caf\u00e9"), ("error,node", "a\\x20b\\x1b\\x20\\x20")):
+        tree.put("sys/fs/guestmemfs/node0/error", "a b\x1b  caf\u00e9\n")
+        done = on(tree, "status", "-rn", "-o", columns, "0", env={"LC_ALL": locale})
+        assert shown in done.out.splitlines()[0]
+    tree.put("sys/fs/guestmemfs/node0/error", "\n")
     # In a table, which people read, nothing is nothing.
     assert " - " not in on(tree, "status", "-n", "-o", "node,cpus,error,size").out
 

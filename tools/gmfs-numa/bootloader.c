@@ -6,6 +6,7 @@
  * Nothing is executed, as files below --sysroot may be those of another machine.
  */
 
+#include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -52,6 +53,7 @@ struct boot {
 	bool one_line;		/* of the file, the first line alone counts */
 	const char *then;	/* what makes it count */
 	char *advice;		/* for FORM_UNKNOWN, with %s for the parameters */
+	bool advice_has_kho;	/* so that guestmemfs= alone comes there */
 };
 
 /* --- files --- */
@@ -502,11 +504,32 @@ static void use_systemd_boot(struct boot *boot)
 	}
 }
 
+/* Each deployment has a line of its own there, which is that of the one before. */
+static bool is_ostree(void)
+{
+	return exists("/run/ostree-booted") || exists("/ostree/repo");
+}
+
+static void use_ostree(struct boot *boot)
+{
+	const char *command = exists("/usr/bin/rpm-ostree") ? "rpm-ostree kargs" :
+							      "ostree admin kargs edit-in-place";
+
+	boot->found = xstrdup("boot loader: OSTree makes its entries");
+	boot->advice_has_kho = true;
+	boot->advice = xasprintf("OSTree has the command line with each deployment; take kho= and guestmemfs= out of it if they are there, and add to it:\n"
+				 "  %s --append=kho=on --append=%%s", command);
+}
+
 struct boot *boot_find(enum boot_loader loader)
 {
 	struct boot *boot = xcalloc(1, sizeof(*boot));
 	char *how;
 
+	if (is_ostree()) {
+		use_ostree(boot);
+		return boot;
+	}
 	loader = find_loader(loader, &how);
 	if (loader == LOADER_GRUB)
 		use_grub(boot);
@@ -973,20 +996,63 @@ static char *line_fault(const char *line, const char *parameter)
 	return fault;
 }
 
-/* Names the files beside ours in which there are parameters of ours. */
+/* A parameter of ours in a line of a file that is no comment, as it stands there, or NULL. */
+static char *word_by_hand(const char *line)
+{
+	static const char * const names[] = { "guestmemfs=", "kho=" };
+	const char *found, *first = NULL;
+	size_t i;
+
+	if (line[strspn(line, " \t")] == '#')
+		return NULL;
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		found = strstr(line, names[i]);
+		/* "kho_scratch=" and "xkho=" are others. */
+		if (found && (found == line || !isalnum((unsigned char)found[-1])) &&
+		    (!first || found < first))
+			first = found;
+	}
+	return first ? xasprintf("%.*s", (int)strcspn(first, " \t\"'\\;"), first) : NULL;
+}
+
+/* Says of each line of a file what is to be taken out of it. False if there is nothing. */
+static bool name_words(const char *name, const char *text)
+{
+	char *copy = xstrdup(text), *rest = copy, *line, *word;
+	unsigned int number = 0;
+	bool any = false;
+
+	while ((line = strsep(&rest, "\n"))) {
+		number++;
+		word = word_by_hand(line);
+		if (word)
+			warning("%s%s:%u: take %s out of this line, which nothing of this tool has written",
+				sysroot, name, number, word);
+		any |= !!word;
+		free(word);
+	}
+	free(copy);
+	return any;
+}
+
+/* Names what stands in the way, in our file and in those beside it. */
 static void name_others(const struct boot *boot)
 {
 	char **names = boot->dir ? boot_list(boot->dir, boot->suffix) : xcalloc(1, sizeof(*names));
-	const char *name = boot->main;
+	const char *name = boot->main ? boot->main : boot->file;
 	size_t i;
 
 	for (i = 0; name || names[i]; name = NULL) {
-		char *text = boot_read(name ? name : names[i]);
+		const char *one = name ? name : names[i];
+		char *text = boot_read(one), *others;
 
-		if (text && strcmp(name ? name : names[i], boot->file) &&
-		    (strstr(text, "guestmemfs=") || strstr(text, "kho=") ||
-		     (boot->interest && strstr(text, boot->interest))))
-			warning("look at %s%s", sysroot, name ? name : names[i]);
+		/* Of a file of words ours are replaced. */
+		others = !text || (!strcmp(one, boot->file) && boot->form != FORM_SHELL) ?
+			 xstrdup("") : without_our_assignment(text);
+		if (!name_words(one, others) && strcmp(one, boot->file) && boot->interest &&
+		    strstr(others, boot->interest))
+			warning("look at %s%s", sysroot, one);
+		free(others);
 		free(text);
 		i += !name;
 	}
@@ -1034,8 +1100,8 @@ int boot_apply(const struct boot *boot, bool dry_run, const char *parameter)
 
 		warning("nothing is written:");
 		/* As it is: commands to be copied, on lines of their own. */
-		fprintf(stderr, "%.*s%s%s\n", (int)(at - boot->advice), boot->advice, words,
-			at + 2);
+		fprintf(stderr, "%.*s%s%s\n", (int)(at - boot->advice), boot->advice,
+			boot->advice_has_kho ? parameter : words, at + 2);
 		free(words);
 		return EX_FAILED;
 	}

@@ -34,7 +34,7 @@ struct arguments {
 static const struct column columns[] = {
 	{ "CHECK", "what was looked at", COL_TEXT, true },
 	{ "RESULT", "ok, warn, fail or unknown", COL_TEXT, true },
-	{ "DETAIL", "why", COL_TEXT, true },
+	{ "DETAIL", "why", COL_PROSE, true },
 };
 
 static struct table *table;

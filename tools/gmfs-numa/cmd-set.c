@@ -411,7 +411,7 @@ int cmd_check(int argc, char **argv)
 	static const struct column columns[] = {
 		{ "NODE", "number of the node", COL_NUMBER, true },
 		{ "GOOD", "nothing is wrong", COL_BOOL, true },
-		{ "RESULT", "ok, or what was found first", COL_TEXT, true },
+		{ "RESULT", "ok, or what was found first", COL_PROSE, true },
 	};
 	static const struct argp argp = { NULL, parse_get, "[NODE...]",
 		"Have the kernel check all metadata of nodes, as the next one will after kexec."

@@ -44,7 +44,7 @@ static const struct column columns[] = {
 	[C_FAILURES] = { "FAILURES", "allocations that failed", COL_NUMBER, false },
 	[C_FROM] = { "FROM", "kernel that handed it over", COL_TEXT, false },
 	[C_UUID] = { "UUID", "of the pool", COL_TEXT, false },
-	[C_ERROR] = { "ERROR", "why it failed", COL_TEXT, false },
+	[C_ERROR] = { "ERROR", "why it failed", COL_PROSE, false },
 };
 
 #define NR_COLUMNS ARRAY_SIZE(columns)

@@ -398,12 +398,13 @@ char *format_size(uint64_t bytes);
 
 /* --- table.c: rows by libsmartcols, or JSON, as lsmem prints them --- */
 
-enum column_type { COL_TEXT, COL_NUMBER, COL_SIZE, COL_BOOL };
+/* COL_PROSE: text for people, whose blanks --raw leaves as they are in the last column. */
+enum column_type { COL_TEXT, COL_PROSE, COL_NUMBER, COL_SIZE, COL_BOOL };
 
 struct column {
 	const char *name;	/* as for -o, and the header; in JSON in small letters */
 	const char *help;
-	enum column_type type;	/* COL_TEXT is to the left, others to the right */
+	enum column_type type;	/* text is to the left, others to the right */
 	bool by_default;
 };
 

@@ -227,12 +227,50 @@ static const char *skip_blanks(const char *at)
 	return at;
 }
 
-/* Behind the command that starts here: the lines that belong together. */
-static const char *command_end(const char *at)
+/* Behind a part of a word, with what quotes keep together, also over several lines. */
+static const char *skip_part(const char *at)
 {
-	for (; *at && *at != '\n'; at++)
-		if (*at == '\\' && at[1])
-			at++;
+	if (*at == '\\' && at[1])
+		return at + 2;
+	if (*at == '\'') {
+		at = strchrnul(at + 1, '\'');
+		return at + !!*at;
+	}
+	if (*at == '`') {
+		for (at++; *at && *at != '`'; at++)
+			at += *at == '\\' && at[1];
+		return at + !!*at;
+	}
+	if (*at == '$' && (at[1] == '(' || at[1] == '{'))
+		return skip_nested(at + 1, at[1], at[1] == '(' ? ')' : '}');
+	if (*at != '"')
+		return at + 1;
+	for (at++; *at && *at != '"';)
+		at = *at == '\'' ? at + 1 : skip_part(at);
+	return at + !!*at;
+}
+
+/* What separates words of commands. */
+#define SEPARATORS	" \t\n;&|"
+
+/*
+ * Behind the command that starts here: the lines that belong together. *@open is set if
+ * the text ends within quotes.
+ */
+static const char *command_end(const char *at, bool *open)
+{
+	const char *part = at;
+	bool in_word = false;
+
+	*open = false;
+	while (*at && *at != '\n') {
+		if (*at == '#' && !in_word)
+			return strchrnul(at, '\n');
+		in_word = !strchr(SEPARATORS, *at);
+		part = at;
+		at = skip_part(at);
+	}
+	*open = strchr("'\"`", *part) && !*at && (at == part + 1 || at[-1] != *part);
 	return at;
 }
 
@@ -256,14 +294,23 @@ static const char *pass_over(struct shellvars *vars, const char *at)
 		".", "source", "eval", "exit", "return", "exec", "read", "unset", "readonly",
 		"trap", "alias", "declare", "typeset", "local", "set", "shopt", "mapfile", NULL
 	};
-	const char *end = command_end(at), *word;
+	bool open;
+	const char *end = command_end(at, &open), *word, *next;
 	size_t len;
 	char *text = xasprintf("%.*s", (int)(end - at), at);
 
-	if (strstr(text, vars->interest) || strstr(text, "<<"))
+	if (strstr(text, vars->interest) || strstr(text, "<<") || open)
 		shellvars_give_up(vars, at);
-	for (word = text; *word; word += len + strspn(word + len, " \t\n;&|\\")) {
-		len = strcspn(word, " \t\n;&|\\");
+	for (word = text; *word; word = next) {
+		if (word[0] == '\\' && word[1] == '\n') {
+			next = word + 2;
+			next += strspn(next, SEPARATORS);
+			continue;
+		}
+		len = strcspn(word, SEPARATORS "\\");
+		for (next = word; *next && !strchr(SEPARATORS, *next);)
+			next = skip_part(next);
+		next += strspn(next, SEPARATORS);
 		if (*word == '#')
 			break;
 		if (is_one_of(word, len, changing))

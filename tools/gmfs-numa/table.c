@@ -4,7 +4,8 @@
  *
  * Unlike there, JSON has sizes as numbers of bytes, whatever --bytes says: it is
  * for programs. It is written here, for libsmartcols takes text for UTF-8 that can be
- * anything, such as names of files, and has no objects in columns.
+ * anything, such as names of files, and has no objects in columns. So is raw output, as
+ * text for people has blanks in the last column.
  */
 
 #include <argp.h>
@@ -27,9 +28,10 @@ struct table {
 	size_t nr;
 	bool json;
 	bool raw;
+	bool noheadings;
 	/* Place of each column in the table, or -1. */
 	int *place;
-	/* For JSON: the columns by their place, and values by row and place; NULL is null. */
+	/* The columns by their place; for JSON and raw, values by row and place, or NULL. */
 	const struct column **shown;
 	size_t nr_shown;
 	char ***rows;
@@ -67,7 +69,8 @@ static void add_column(struct table *table, size_t i)
 	table->place[i] = table->nr_shown;
 	table->shown[table->nr_shown++] = column;
 	if (!scols_table_new_column(table->scols, column->name, 0,
-				    column->type == COL_TEXT ? 0 : SCOLS_FL_RIGHT))
+				    column->type == COL_TEXT || column->type == COL_PROSE ?
+				    0 : SCOLS_FL_RIGHT))
 		fatal(EX_FAILED, "out of memory");
 }
 
@@ -82,6 +85,7 @@ struct table *table_new(const char *name, const struct column *columns, size_t n
 	table->nr = nr;
 	table->json = options->json;
 	table->raw = options->raw;
+	table->noheadings = options->noheadings;
 	table->shown = xcalloc(nr, sizeof(*table->shown));
 	table->place = xmalloc(nr * sizeof(*table->place));
 	for (i = 0; i < nr; i++)
@@ -91,7 +95,6 @@ struct table *table_new(const char *name, const struct column *columns, size_t n
 	if (!table->scols)
 		fatal(EX_FAILED, "out of memory");
 	scols_table_set_name(table->scols, name);
-	scols_table_enable_raw(table->scols, options->raw);
 	scols_table_enable_noheadings(table->scols, options->noheadings);
 
 	if (!list || *list == '+') {
@@ -114,7 +117,7 @@ struct table *table_new(const char *name, const struct column *columns, size_t n
 }
 
 /* @value is taken over. */
-static void set_json(struct table *table, size_t column, char *value)
+static void set_cell(struct table *table, size_t column, char *value)
 {
 	char **cell = &table->rows[table->nr_rows - 1][table->place[column]];
 
@@ -122,17 +125,9 @@ static void set_json(struct table *table, size_t column, char *value)
 	*cell = value;
 }
 
-static void set_text(struct table *table, int place, const char *text)
-{
-	if (scols_line_set_data(table->line, place, text))
-		fatal(EX_FAILED, "out of memory");
-}
-
 void table_row(struct table *table)
 {
-	size_t i;
-
-	if (table->json) {
+	if (table->json || table->raw) {
 		table->rows = xrealloc(table->rows, (table->nr_rows + 1) * sizeof(*table->rows));
 		table->rows[table->nr_rows++] = xcalloc(table->nr_shown, sizeof(char *));
 		return;
@@ -140,8 +135,6 @@ void table_row(struct table *table)
 	table->line = scols_table_new_line(table->scols, NULL);
 	if (!table->line)
 		fatal(EX_FAILED, "out of memory");
-	for (i = 0; table->raw && i < table->nr_shown; i++)
-		set_text(table, i, NOTHING);
 }
 
 char *json_string(const char *text)
@@ -166,7 +159,7 @@ char *json_string(const char *text)
 void table_json(struct table *table, size_t column, const char *value)
 {
 	if (table->json && table->place[column] >= 0)
-		set_json(table, column, xstrdup(value));
+		set_cell(table, column, xstrdup(value));
 }
 
 void table_text(struct table *table, size_t column, const char *text)
@@ -174,9 +167,11 @@ void table_text(struct table *table, size_t column, const char *text)
 	if (table->place[column] < 0 || !text || !*text)
 		return;
 	if (table->json)
-		set_json(table, column, json_string(text));
-	else
-		set_text(table, table->place[column], text);
+		set_cell(table, column, json_string(text));
+	else if (table->raw)
+		set_cell(table, column, xstrdup(text));
+	else if (scols_line_set_data(table->line, table->place[column], text))
+		fatal(EX_FAILED, "out of memory");
 }
 
 void table_number(struct table *table, size_t column, uint64_t number)
@@ -245,10 +240,61 @@ static void print_json(const struct table *table)
 	free(table->rows);
 }
 
+/* A cell stays one: whatever could end it, or is no ASCII, is \xNN. */
+static void print_raw_cell(const char *text)
+{
+	for (; *text; text++) {
+		if (*text <= ' ' || *text > '~' || *text == '\\')
+			printf("\\x%02x", (unsigned char)*text);
+		else
+			putchar(*text);
+	}
+}
+
+static void print_raw_row(const struct table *table, char **cells)
+{
+	size_t i;
+	char *shown;
+
+	for (i = 0; i < table->nr_shown; i++) {
+		if (i)
+			putchar(' ');
+		if (!cells[i]) {
+			fputs(NOTHING, stdout);
+		} else if (table->shown[i]->type == COL_PROSE && i == table->nr_shown - 1) {
+			shown = printable(cells[i]);
+			fputs(shown, stdout);
+			free(shown);
+		} else {
+			print_raw_cell(cells[i]);
+		}
+		free(cells[i]);
+	}
+	putchar('\n');
+	free(cells);
+}
+
+static void print_raw(const struct table *table)
+{
+	size_t i;
+
+	/* A table without rows is nothing, as libsmartcols has it. */
+	if (!table->noheadings && table->nr_rows) {
+		for (i = 0; i < table->nr_shown; i++)
+			printf("%s%s", i ? " " : "", table->shown[i]->name);
+		putchar('\n');
+	}
+	for (i = 0; i < table->nr_rows; i++)
+		print_raw_row(table, table->rows[i]);
+	free(table->rows);
+}
+
 void table_print(struct table *table)
 {
 	if (table->json)
 		print_json(table);
+	else if (table->raw)
+		print_raw(table);
 	else
 		scols_print_table(table->scols);
 	scols_unref_table(table->scols);
