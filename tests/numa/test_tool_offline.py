@@ -2181,6 +2181,30 @@ def test_handover_looks_again(node_dir, tmp_path):
         assert [line.split()[:2] for line in f] == [["-s", "-l"], ["-s", "-u"]]
 
 
+def test_handover_interrupted(node_dir, tmp_path):
+    """What a terminal sends to all while a kernel is loaded: it is unloaded, to the end."""
+    where, tool, tree = node_dir
+    image = kernel(tmp_path / "bzImage")
+    (tmp_path / "config").write_text(config())
+    has_inodes(tree, 1)
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    # One of a group of its own, as a terminal has it in the foreground; -u is sent one more.
+    (programs / "kexec").write_text("#!/bin/sh\nunset LD_PRELOAD\necho \"$*\" >> "
+                                    f"{tmp_path}/log\nkill -INT 0\nsleep 0.2\necho end >> {tmp_path}/log\n")
+    (programs / "kexec").chmod(0o755)
+    for name in "sync", "systemctl":
+        (programs / name).symlink_to("kexec")
+    with open(tmp_path / "out", "w+b") as out:
+        done = tool("handover", "--exec", image, "--config", str(tmp_path / "config"),
+                    "--command-line", "kho=on", status=FAILED, stdout=out, start_new_session=True,
+                    env={"SHIM_MOUNT": str(where), "PATH": f"{programs}:{os.environ['PATH']}"})
+    assert "nothing was executed" in done.err
+    with open(tmp_path / "log", encoding="ascii") as f:
+        lines = f.read().splitlines()
+    assert [l.split()[:2] for l in lines] == [["-s", "-l"], ["-s", "-u"], ["end"]], lines
+
+
 def test_sysroot_is_to_look(make, tmp_path):
     """A copy of another machine does not say what is to be done on this one."""
     tree = make(MACHINES["2"]())
@@ -2436,6 +2460,29 @@ def check_generator(root, generator):
     assert sorted(os.listdir(wants)) == ["guestmemfs@0.service", "guestmemfs@12.service"]
 
 
+# What gives a service a mount namespace of its own, see systemd.exec(5).
+NAMESPACE = re.compile("^(Private(Tmp|Devices|Mounts|Users|IPC)|Protect[A-Z]|ReadWritePaths|ReadOnlyPaths|"
+                       "InaccessiblePaths|ExecPaths|NoExecPaths|BindPaths|BindReadOnlyPaths|"
+                       "TemporaryFileSystem|RootDirectory|RootImage|MountFlags|MountImages|"
+                       "DynamicUser|ProcSubset)", re.MULTILINE)
+
+
+def check_sandbox(root):
+    """The metrics can write their file alone; what mounts does it where all see it."""
+    with open(os.path.join(root, "guestmemfs@.service"), encoding="utf-8") as f:
+        text = f.read()
+    assert not NAMESPACE.search(text) and "\nNoNewPrivileges=yes\n" in text
+    path = os.path.join(root, "guestmemfs-metrics.service")
+    with open(path, encoding="utf-8") as f:
+        text = f.read()
+    assert NAMESPACE.search(text)
+    # Where the metrics go by default has to be writable.
+    target = re.search("^Environment=METRICS=(.*)/", text, re.MULTILINE).group(1)
+    assert f"-{target} " in re.search("^ReadWritePaths=(.*)", text, re.MULTILINE).group(1) + " "
+    if shutil.which("systemd-analyze"):
+        quiet("systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", path)
+
+
 def check_installed(root, prefix, packed=False):
     """All of it is there and works from there."""
     top = os.path.join(root, prefix.strip("/"))
@@ -2468,6 +2515,7 @@ def check_installed(root, prefix, packed=False):
         copy = os.path.join(root, os.path.basename(unit))
         with open(unit, encoding="utf-8") as f, open(copy, "w", encoding="utf-8") as out:
             out.write(f.read().replace(f"{prefix}/sbin/gmfs-numa", tool))
+    check_sandbox(root)
     instances = [os.path.join(root, os.path.basename(u).replace("@.", "@1.")) for u in units]
     if shutil.which("systemd-analyze"):
         done = subprocess.run(["systemd-analyze", "verify", "--man=no", *instances], check=False,

@@ -619,18 +619,21 @@ static void note_signal(int sig)
 	interrupted = sig;
 }
 
-static void note_signals(void)
+static void set_signals(void (*handler)(int sig))
 {
 	static const int signals[] = { SIGHUP, SIGINT, SIGTERM };
-	struct sigaction action = { .sa_handler = note_signal };
+	struct sigaction action = { .sa_handler = handler };
 	size_t i;
 
 	for (i = 0; i < ARRAY_SIZE(signals); i++)
 		sigaction(signals[i], &action, NULL);
 }
 
-/* False, after a message, if it fails. */
-static bool step(const struct arguments *args, char *const command[])
+/*
+ * False, after a message, if it fails. A terminal sends its signals to the command as
+ * well: what has to be done @to_the_end ignores them.
+ */
+static bool step(const struct arguments *args, char *const command[], bool to_the_end)
 {
 	char *line = NULL;
 	bool done = true;
@@ -644,6 +647,8 @@ static bool step(const struct arguments *args, char *const command[])
 	if (!args->dry_run) {
 		pid = fork();
 		if (!pid) {
+			if (to_the_end)
+				set_signals(SIG_IGN);
 			execvp(command[0], command);
 			_exit(127);
 		}
@@ -689,17 +694,17 @@ static int do_exec(const struct arguments *args)
 	char *plain[] = { "kexec", "-e", NULL };
 	bool done;
 
-	note_signals();
-	done = step(args, load);
+	set_signals(note_signal);
+	done = step(args, load, false);
 	if (done || interrupted) {
-		done = done && step(args, sync_command) &&
+		done = done && step(args, sync_command, false) &&
 		       (args->force || args->dry_run || is_still_unused()) &&
 		       !interrupted &&
-		       step(args, access("/run/systemd/system", F_OK) ? plain : systemd);
+		       step(args, access("/run/systemd/system", F_OK) ? plain : systemd, false);
 		/* Or a later reboot would start it, unchecked. */
 		interrupted = 0;
 		if (!done)
-			step(args, unload);
+			step(args, unload, true);
 	}
 	free(initrd);
 	free(line);
