@@ -1,22 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pools and Kexec HandOver.
+ * Pools and Kexec HandOver: what the kernel before has handed over, and what the
+ * next one is handed.
  *
- * Metadata lives in pages that KHO preserves from the moment they are
- * allocated, in the form in which it is handed over. At kexec nothing is left
- * to do but to seal it (pool.c). The next kernel checks all of it and goes on
- * using it where it is.
- *
- * What it cannot use it holds: nothing is changed, and all that is known to be
+ * This kernel checks all metadata that it is handed and goes on using it where it
+ * is. What it cannot use it holds: nothing is changed, and all that is known to be
  * part of the pool is handed on, for a kernel that can.
- *
- * The only file that knows KHO after early boot.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
 #include <linux/bitmap.h>
-#include <linux/gfp.h>
 #include <linux/io.h>
 #include <linux/kexec_handover.h>
 #include <linux/log2.h>
@@ -25,222 +19,12 @@
 #include <linux/mutex.h>
 #include <linux/nodemask.h>
 #include <linux/slab.h>
-#include <linux/topology.h>
 #include <linux/uaccess.h>
-#include <linux/utsname.h>
-#include <linux/uuid.h>
 
 #include <trace/events/guestmemfs.h>
 
 #include "format.h"
 #include "pool.h"
-
-#define BLOB_ORDER	1
-
-/*
- * Zeroed memory near the pool that is there again after kexec, or NULL. It is
- * charged to the cgroup of who is the first to need it.
- */
-static void *gmpool_alloc_preserved(struct gmpool *pool, unsigned int order,
-				    gfp_t gfp)
-{
-	/* The number of a pool whose memory is on no one node can be of none. */
-	int nid = node_online(pool->nid) ? pool->nid : numa_mem_id();
-	struct folio *folio;
-
-	folio = __folio_alloc_node(GFP_KERNEL_ACCOUNT | __GFP_ZERO | gfp,
-				   order, nid);
-	if (!folio)
-		return NULL;
-	if (kho_is_enabled() && kho_preserve_folio(folio)) {
-		folio_put(folio);
-		return NULL;
-	}
-	return folio_address(folio);
-}
-
-static void gmpool_free_preserved(void *mem)
-{
-	struct folio *folio = virt_to_folio(mem);
-
-	if (kho_is_enabled())
-		kho_unpreserve_folio(folio);
-	folio_put(folio);
-}
-
-/* The table that has room for one more chunk, made if needed. */
-static struct gmpool_table_ser *gmpool_last_table(struct gmpool *pool)
-{
-	struct gmpool_super_ser *super = pool->super;
-	struct gmpool_table_ser *table;
-	u32 nr = super->nr_tables;
-
-	if (nr && pool->tables[nr - 1]->nr < GMPOOL_TABLE_CHUNKS)
-		return pool->tables[nr - 1];
-	if (nr == GMPOOL_MAX_TABLES)
-		return ERR_PTR(-ENOSPC);
-
-	table = gmpool_alloc_preserved(pool, 0, 0);
-	if (!table)
-		return ERR_PTR(-ENOMEM);
-	table->magic = GMPOOL_TABLE_MAGIC;
-	memcpy(table->uuid, super->uuid, sizeof(table->uuid));
-	table->index = nr;
-	return table;
-}
-
-/*
- * Chunks grow with what there is already, so that few of them hold much, but
- * no large one is insisted on.
- */
-static void *gmpool_alloc_chunk(struct gmpool *pool, unsigned int *order)
-{
-	unsigned int ord = clamp(ilog2(pool->meta.nr | 1), 3, 9);
-	void *mem;
-
-	for (;; ord--) {
-		mem = gmpool_alloc_preserved(pool, ord, ord ? __GFP_NORETRY |
-						       __GFP_NOWARN : 0);
-		if (mem || !ord) {
-			*order = ord;
-			return mem;
-		}
-	}
-}
-
-static int gmpool_grow_metadata(struct gmpool_meta *meta)
-{
-	struct gmpool *pool = container_of(meta, struct gmpool, meta);
-	struct gmpool_super_ser *super = pool->super;
-	struct gmpool_table_ser *table;
-	struct gmpool_chunk_ser *chunk;
-	unsigned int order;
-	void *mem;
-	int err;
-
-	table = gmpool_last_table(pool);
-	if (IS_ERR(table))
-		return PTR_ERR(table);
-	mem = gmpool_alloc_chunk(pool, &order);
-	if (!mem) {
-		err = -ENOMEM;
-		goto err_free_table;
-	}
-	chunk = &table->chunks[table->nr];
-	chunk->phys = virt_to_phys(mem);
-	chunk->first = meta->nr;
-	chunk->nr = 1U << order;
-	err = gmpool_meta_add_chunk(meta, mem, chunk->first, chunk->nr, true);
-	if (err)
-		goto err_free_chunk;
-
-	table->nr++;
-	table->csum = gmpool_table_csum(table);
-	if (table->index == super->nr_tables) {
-		pool->tables[table->index] = table;
-		super->tables[table->index] = virt_to_phys(table);
-		super->nr_tables++;
-	}
-	super->nr_meta = meta->nr;
-	gmpool_sync_super(pool);
-	return 0;
-
-err_free_chunk:
-	memset(chunk, 0, sizeof(*chunk));
-	gmpool_free_preserved(mem);
-err_free_table:
-	if (table->index == super->nr_tables)
-		gmpool_free_preserved(table);
-	return err;
-}
-
-/* Say in the super block whose it is now. */
-static void gmpool_sign_super(struct gmpool *pool)
-{
-	struct gmpool_super_ser *super = pool->super;
-
-	super->state = GMPOOL_STATE_LIVE;
-	super->nid = pool->nid;
-	strscpy_pad(super->release, init_utsname()->release);
-	gmpool_sync_super(pool);
-}
-
-static int gmpool_alloc_bitmap_pointers(struct gmpool *pool, u64 *nr)
-{
-	*nr = DIV_ROUND_UP_ULL(pool->total_blocks, GMPOOL_BITMAP_BITS);
-	pool->used = kzalloc_objs(*pool->used, *nr);
-	pool->dirty = kzalloc_objs(*pool->dirty, *nr);
-	return pool->used && pool->dirty ? 0 : -ENOMEM;
-}
-
-static int gmpool_create_bitmaps(struct gmpool *pool)
-{
-	struct gmpool_bitmap_ser *map;
-	u64 nr, i, bits;
-	int err;
-
-	err = gmpool_alloc_bitmap_pointers(pool, &nr);
-	if (err)
-		return err;
-
-	for (i = 0; i < nr; i++) {
-		map = (void *)gmpool_meta_alloc(&pool->meta, GMPOOL_META_USED);
-		if (IS_ERR(map))
-			return PTR_ERR(map);
-		map->hdr.index = i;
-		pool->used[i] = map;
-
-		map = (void *)gmpool_meta_alloc(&pool->meta, GMPOOL_META_DIRTY);
-		if (IS_ERR(map))
-			return PTR_ERR(map);
-		map->hdr.index = i;
-		/* What the memory held before the pool was made is unknown. */
-		bits = min(pool->total_blocks - i * GMPOOL_BITMAP_BITS,
-			   (u64)GMPOOL_BITMAP_BITS);
-		bitmap_set((unsigned long *)map->bits, 0, bits);
-		pool->dirty[i] = map;
-	}
-	return 0;
-}
-
-/**
- * gmpool_create_metadata - make the metadata of a new pool
- * @pool: the pool
- *
- * Context: process context, may sleep; the pool has no users.
- *
- * Return: 0 or a negative errno. After an error the pool must not be used, and
- * what there is of it goes by gmpool_drop_metadata().
- */
-int gmpool_create_metadata(struct gmpool *pool)
-{
-	struct gmpool_super_ser *super;
-	uuid_t uuid;
-	u32 i;
-
-	super = gmpool_alloc_preserved(pool, BLOB_ORDER, 0);
-	if (!super)
-		return -ENOMEM;
-
-	uuid_gen(&uuid);
-	super->magic = GMPOOL_SUPER_MAGIC;
-	super->version = GMPOOL_VERSION;
-	super->super_size = sizeof(*super);
-	super->block_shift = GMPOOL_BLOCK_SHIFT;
-	export_uuid(super->uuid, &uuid);
-	super->total_blocks = pool->total_blocks;
-	super->nr_extents = pool->nr_extents;
-	for (i = 0; i < pool->nr_extents; i++) {
-		super->extents[i].base = pool->extents[i].base;
-		super->extents[i].size = pool->extents[i].size;
-	}
-	pool->super = super;
-	pool->blob = virt_to_phys(super);
-	gmpool_sign_super(pool);
-
-	gmpool_meta_init(&pool->meta, super->uuid, gmpool_grow_metadata);
-	return gmpool_create_bitmaps(pool);
-}
 
 /* Memory of this kernel at an address that was handed over, or NULL. */
 static void *gmpool_handed_over(u64 phys, u64 size)
@@ -376,7 +160,7 @@ static int gmpool_restore_metadata(struct gmpool *pool)
 	int err;
 
 	pool->taken_over = true;
-	err = gmpool_restore_block(pool, pool->blob, BLOB_ORDER);
+	err = gmpool_restore_block(pool, pool->blob, GMPOOL_BLOB_ORDER);
 	for (t = 0; t < super->nr_tables && !err; t++) {
 		struct gmpool_table_ser *table = pool->tables[t];
 
@@ -461,26 +245,6 @@ static int gmpool_retrieve_poison(struct gmpool *pool)
 		pr_notice("node %d: %llu pages have hardware errors and are not used\n",
 			  pool->nid, pool->nr_poisoned);
 	return 0;
-}
-
-static const char *gmpool_check_roots(struct gmpool *pool)
-{
-	struct gmpool_super_ser *super = pool->super;
-	u32 i, j;
-
-	for (i = 0; i < GMPOOL_MAX_ROOTS; i++) {
-		if (super->roots[i].owner == GMPOOL_OWNER_NONE) {
-			if (super->roots[i].mbn)
-				return "has a root without an owner";
-			continue;
-		}
-		if (!super->roots[i].mbn || super->roots[i].mbn >= super->nr_meta)
-			return "has a root outside its metadata";
-		for (j = 0; j < i; j++)
-			if (super->roots[j].owner == super->roots[i].owner)
-				return "has two roots of one owner";
-	}
-	return NULL;
 }
 
 /**
@@ -773,21 +537,6 @@ static void gmpool_drop_held(struct gmpool *pool)
 	}
 }
 
-/* Of a pool that this kernel has made or taken over. */
-static void gmpool_drop_own(struct gmpool *pool)
-{
-	u32 t, c;
-
-	for (t = 0; t < pool->super->nr_tables; t++) {
-		struct gmpool_table_ser *table = pool->tables[t];
-
-		for (c = 0; c < table->nr; c++)
-			gmpool_free_preserved(phys_to_virt(table->chunks[c].phys));
-		gmpool_free_preserved(table);
-	}
-	gmpool_free_preserved(pool->super);
-}
-
 /**
  * gmpool_drop_metadata - give the memory of a pool's metadata back
  * @pool: the pool, in whatever state; then it has none, and the next kernel will
@@ -819,48 +568,4 @@ void gmpool_drop_metadata(struct gmpool *pool)
 	pool->blob = 0;
 	pool->key = GMPOOL_NO_KEY;
 	pool->taken_over = false;
-}
-
-/**
- * gmpool_check_metadata - look whether a pool could be taken over as it is
- * @pool: the pool, which has not failed
- *
- * Context: process context, may sleep; nobody can begin an operation.
- *
- * Return: NULL, or what is wrong first.
- */
-const char *gmpool_check_metadata(struct gmpool *pool)
-{
-	const struct gmpool_super_ser *super = pool->super;
-	bool newer = gmpool_super_newer(super);
-	struct gmpool_poison_ser *list = NULL;
-	struct gmpool_meta_ser *hdr;
-	const char *error;
-	u32 nr_meta = 0;
-	u32 i;
-
-	error = gmpool_super_check(super, GMPOOL_GRANULARITY);
-	if (!error)
-		error = gmpool_super_check((void *)super + GMPOOL_META_SIZE,
-					   GMPOOL_GRANULARITY);
-	if (!error)
-		error = gmpool_check_roots(pool);
-	for (i = 0; i < super->nr_tables && !error; i++)
-		error = gmpool_table_check(pool->tables[i], super, i, &nr_meta);
-
-	/* Of what has changed since; then no other may be wrong. */
-	gmpool_meta_seal(&pool->meta);
-	for (i = 0; i < super->nr_meta && !error; i++) {
-		hdr = gmpool_meta_block(&pool->meta, i);
-		error = gmpool_meta_check(hdr, super->uuid, i, newer);
-		cond_resched();
-	}
-	if (!error)
-		error = gmpool_bitmaps_check(pool->used, pool->dirty,
-					     pool->total_blocks);
-	while (!error &&
-	       (list = (void *)gmpool_meta_next(&pool->meta, GMPOOL_META_POISON,
-						(void *)list)))
-		error = gmpool_poison_check(list, super, pool->total_blocks);
-	return error;
 }

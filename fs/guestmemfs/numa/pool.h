@@ -29,6 +29,9 @@
 
 #define GMPOOL_NO_KEY		U32_MAX
 
+/* Of the folio that has the super blocks. */
+#define GMPOOL_BLOB_ORDER	1
+
 /**
  * struct gmpool_tunables - what the administrator has set
  * @scrub_rate: bytes per second that the pool's thread zeroes, 0 is no limit
@@ -161,17 +164,20 @@ struct gmpool {
 /* All pools, by rising node number. Complete before the first initcall. */
 extern struct list_head gmpool_list;
 
-/* In reserve.c */
-bool gmpool_start_afresh(void);
+/* In list.c */
 struct gmpool *gmpool_add_pool(int nid, u32 key);
 void gmpool_set_extents(struct gmpool *pool,
 			const struct gmpool_extent_ser *extents, u32 nr);
 
+/* In reserve.c */
+bool gmpool_start_afresh(void);
+
 /* In retrieve.c */
 void gmpool_retrieve_memory(nodemask_t *lost);
 
-/* In poison.c */
+/* In badpages.c */
 int gmpool_add_poison(struct gmpool *pool, u64 page);
+int gmpool_list_page(struct gmpool *pool, u64 page);
 int gmpool_remember_poison(struct gmpool *pool);
 void gmpool_withhold(struct gmpool *pool, const struct gmpool_run *run);
 
@@ -189,7 +195,8 @@ int gmpool_tunables_store(struct gmpool *pool, const struct gmpool_tunables *new
 int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new);
 int gmpool_freeze(struct gmpool *pool, bool frozen);
 
-/* In sysfs.c */
+/* In event.c */
+const char *gmpool_state_name(struct gmpool *pool);
 void gmpool_notify_state(struct gmpool *pool);
 void gmpool_notify_free(struct gmpool *pool);
 void gmpool_notify_poison(struct gmpool *pool);
@@ -198,21 +205,31 @@ void gmpool_notify_poison(struct gmpool *pool);
 char *gmpool_check(struct gmpool *pool);
 
 /* In pool.c */
+void gmpool_sync_super(struct gmpool *pool);
+
+/* In blocks.c */
 int gmpool_init_blocks(struct gmpool *pool);
-int gmpool_discard(struct gmpool *pool);
-const char *gmpool_state_name(struct gmpool *pool);
 u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_run *run);
 bool gmpool_is_dirty(struct gmpool *pool, u64 block);
 void gmpool_scrubbed(struct gmpool *pool, u64 block);
-void gmpool_sync_super(struct gmpool *pool);
 void gmpool_update_low(struct gmpool *pool);
 
-/* In handover.c */
+/* In lifecycle.c */
+int gmpool_discard(struct gmpool *pool);
+
+/* In metadata.c */
 int gmpool_create_metadata(struct gmpool *pool);
+int gmpool_grow_metadata(struct gmpool_meta *meta);
+void gmpool_sign_super(struct gmpool *pool);
+int gmpool_alloc_bitmap_pointers(struct gmpool *pool, u64 *nr);
+const char *gmpool_check_roots(struct gmpool *pool);
+const char *gmpool_check_metadata(struct gmpool *pool);
+void gmpool_drop_own(struct gmpool *pool);
+
+/* In handover.c */
 int gmpool_retrieve_metadata(struct gmpool *pool);
 void gmpool_discard_metadata(u32 key);
 void gmpool_drop_metadata(struct gmpool *pool);
-const char *gmpool_check_metadata(struct gmpool *pool);
 int gmpool_publish(struct gmpool *pool);
 void gmpool_hold(struct gmpool *pool);
 

@@ -14,7 +14,6 @@
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
-#include <linux/bitmap.h>
 #include <linux/cpumask.h>
 #include <linux/crash_dump.h>
 #include <linux/init.h>
@@ -35,8 +34,6 @@
 #include "hugetlb.h"
 #include "layout.h"
 #include "pool.h"
-
-LIST_HEAD(gmpool_list);
 
 #define MIB(bytes)	((bytes) >> 20)
 
@@ -167,83 +164,6 @@ static u64 __init gmpool_size_below(int nid, u64 limit)
 static u64 __init gmpool_node_size(int nid)
 {
 	return gmpool_size_below(nid, U64_MAX);
-}
-
-/**
- * gmpool_find - the pool of a node
- * @nid: node number
- *
- * Context: any, once the fs_initcalls of pools have run.
- *
- * Return: the pool; one that has failed only if there is no other. NULL if the node
- * has none.
- */
-struct gmpool *gmpool_find(int nid)
-{
-	struct gmpool *pool, *failed = NULL;
-
-	list_for_each_entry(pool, &gmpool_list, list) {
-		if (pool->nid != nid)
-			continue;
-		if (pool->state != GMPOOL_FAILED)
-			return pool;
-		failed = pool;
-	}
-	return failed;
-}
-
-/**
- * gmpool_add_pool - make a pool and put it into the list of all
- * @nid: its node
- * @key: number in the name of the KHO subtree it came from, or GMPOOL_NO_KEY
- *
- * Context: early boot.
- *
- * Return: the pool, with no memory; NULL if there is none to describe it.
- */
-struct gmpool *__init gmpool_add_pool(int nid, u32 key)
-{
-	struct gmpool *pool, *next;
-
-	/*
-	 * Low, where it does not break a gigabyte that a pool could have. But
-	 * on a KHO boot that is one scratch area, which others may have filled.
-	 */
-	pool = memblock_alloc_low(sizeof(*pool), SMP_CACHE_BYTES);
-	if (!pool)
-		pool = memblock_alloc(sizeof(*pool), SMP_CACHE_BYTES);
-	if (!pool)
-		return NULL;
-	pool->nid = nid;
-	pool->key = key;
-	list_for_each_entry(next, &gmpool_list, list)
-		if (next->nid > nid)
-			break;
-	list_add_tail(&pool->list, &next->list);
-	return pool;
-}
-
-/**
- * gmpool_set_extents - say where the memory of a pool is
- * @pool: the pool
- * @extents: by rising address, of whole blocks
- * @nr: how many
- *
- * Context: early boot.
- */
-void __init gmpool_set_extents(struct gmpool *pool,
-			       const struct gmpool_extent_ser *extents, u32 nr)
-{
-	u32 i;
-
-	pool->total_blocks = 0;
-	for (i = 0; i < nr; i++) {
-		pool->extents[i].base = extents[i].base;
-		pool->extents[i].size = extents[i].size;
-		pool->extents[i].first = pool->total_blocks;
-		pool->total_blocks += extents[i].size >> GMPOOL_BLOCK_SHIFT;
-	}
-	pool->nr_extents = nr;
 }
 
 /**

@@ -569,63 +569,6 @@ int gmpool_add_attributes(struct gmpool *pool,
 	return pool->kobj ? sysfs_create_group(pool->kobj, group) : 0;
 }
 
-static void gmpool_send_event(struct gmpool *pool, char *event, char *detail)
-{
-	char nid[sizeof("GUESTMEMFS_NODE=") + 10];
-	char *env[4] = { event, nid, detail };
-
-	snprintf(nid, sizeof(nid), "GUESTMEMFS_NODE=%d", pool->nid);
-	kobject_uevent_env(pool->kobj, KOBJ_CHANGE, env);
-}
-
-/**
- * gmpool_notify_state - the state of a pool is another one now
- * @pool: the pool
- *
- * Context: process context, may sleep; boot, or gmpool.manage is held.
- */
-void gmpool_notify_state(struct gmpool *pool)
-{
-	char state[32];
-
-	if (!pool->kobj)
-		return;
-	sysfs_notify_dirent(pool->state_file);
-	snprintf(state, sizeof(state), "GUESTMEMFS_STATE=%s",
-		 gmpool_state_name(pool));
-	gmpool_send_event(pool, "GUESTMEMFS_EVENT=state", state);
-}
-
-/**
- * gmpool_notify_free - the free blocks of a pool have crossed the watermark
- * @pool: the pool
- *
- * Context: any but hard interrupts.
- */
-void gmpool_notify_free(struct gmpool *pool)
-{
-	if (pool->kobj)
-		sysfs_notify_dirent(pool->free_file);
-}
-
-/**
- * gmpool_notify_poison - memory of a pool has failed
- * @pool: the pool
- *
- * Context: process context, may sleep.
- */
-void gmpool_notify_poison(struct gmpool *pool)
-{
-	char blocks[64];
-
-	if (!pool->kobj)
-		return;
-	sysfs_notify_dirent(pool->poison_file);
-	snprintf(blocks, sizeof(blocks), "GUESTMEMFS_POISONED_BLOCKS=%llu",
-		 READ_ONCE(pool->nr_poisoned_blocks));
-	gmpool_send_event(pool, "GUESTMEMFS_EVENT=poison", blocks);
-}
-
 static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf)
 {
@@ -770,5 +713,5 @@ static int __init gmpool_sysfs_init(void)
 	return 0;
 }
 
-/* After the pools are set up (pool.c), before they have users. */
+/* After the pools are set up (lifecycle.c), before they have users. */
 fs_initcall(gmpool_sysfs_init);

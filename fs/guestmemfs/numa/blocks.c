@@ -1,0 +1,483 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The blocks of a pool: which are claimed, used, dirty, and who gets the next. For
+ * the life of a block see pool.c.
+ *
+ * What is handed over are two bitmaps in metadata blocks. Two more in ordinary
+ * memory (bitmap.c) find blocks quickly: they are built from those at boot.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/capability.h>
+#include <linux/mm.h>
+
+#include <trace/events/guestmemfs.h>
+
+#include "pool.h"
+
+/**
+ * gmpool_free_blocks - what is left of a pool
+ * @pool: a pool that has not failed
+ *
+ * Return: blocks that are neither used nor claimed.
+ */
+u64 gmpool_free_blocks(struct gmpool *pool)
+{
+	guard(spinlock)(&pool->lock);
+	return pool->blocks.nr_free;
+}
+
+/**
+ * gmpool_dirty_blocks - what of a pool is not ready to be given out
+ * @pool: a pool that has not failed
+ *
+ * Return: blocks that are free, but have to be zeroed first.
+ */
+u64 gmpool_dirty_blocks(struct gmpool *pool)
+{
+	guard(spinlock)(&pool->lock);
+	return pool->blocks.nr_free - pool->clean.nr_free;
+}
+
+/* Of the free blocks those that are kept for privileged tasks. */
+static u64 gmpool_reserved_locked(struct gmpool *pool)
+{
+	lockdep_assert_held(&pool->lock);
+	return min(pool->tune.reserve, pool->blocks.nr_free);
+}
+
+/**
+ * gmpool_reserved_blocks - what of a pool only privileged tasks can have
+ * @pool: the pool
+ *
+ * Return: free blocks that gmpool_claim() gives to none but them.
+ */
+u64 gmpool_reserved_blocks(struct gmpool *pool)
+{
+	guard(spinlock)(&pool->lock);
+	return gmpool_reserved_locked(pool);
+}
+
+/* Change bits of a handed-over bitmap. */
+static void gmpool_change_bits(struct gmpool *pool,
+			       struct gmpool_bitmap_ser **maps,
+			       const struct gmpool_run *run, bool set)
+{
+	u64 block = run->start;
+	u64 left = run->count;
+
+	lockdep_assert_held(&pool->lock);
+
+	while (left) {
+		struct gmpool_bitmap_ser *map = maps[block / GMPOOL_BITMAP_BITS];
+		u32 bit = block % GMPOOL_BITMAP_BITS;
+		u32 nr = min_t(u64, left, GMPOOL_BITMAP_BITS - bit);
+
+		if (set)
+			bitmap_set((unsigned long *)map->bits, bit, nr);
+		else
+			bitmap_clear((unsigned long *)map->bits, bit, nr);
+		gmpool_meta_dirty(&pool->meta, &map->hdr);
+		block += nr;
+		left -= nr;
+	}
+}
+
+/* A part of a run that one block of a handed-over bitmap has. */
+struct part {
+	const unsigned long *bits;
+	u64 first;
+	u32 start;
+	u32 end;
+};
+
+static bool gmpool_next_part(struct gmpool *pool,
+			     struct gmpool_bitmap_ser **maps,
+			     const struct gmpool_run *run, u64 *done,
+			     struct part *part)
+{
+	u64 block = run->start + *done;
+	u32 nr;
+
+	if (*done == run->count)
+		return false;
+	part->bits = (unsigned long *)maps[block / GMPOOL_BITMAP_BITS]->bits;
+	part->start = block % GMPOOL_BITMAP_BITS;
+	part->first = block - part->start;
+	nr = min_t(u64, run->count - *done, GMPOOL_BITMAP_BITS - part->start);
+	part->end = part->start + nr;
+	*done += nr;
+	return true;
+}
+
+/* Blocks of @run, all free, count as clean if they are. */
+static void gmpool_put_clean(struct gmpool *pool, const struct gmpool_run *run)
+{
+	struct part part;
+	u64 done = 0;
+
+	lockdep_assert_held(&pool->lock);
+
+	while (gmpool_next_part(pool, pool->dirty, run, &done, &part))
+		WARN_ON_ONCE(gmpool_bitmap_put_clear(&pool->clean, part.first,
+						     part.bits, part.start,
+						     part.end));
+}
+
+/**
+ * gmpool_count_dirty - how many blocks have to be scrubbed
+ * @pool: the pool
+ * @run: blocks that are not used
+ *
+ * Context: any; takes gmpool.lock.
+ *
+ * Return: blocks of @run that are not known to be zero.
+ */
+u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_run *run)
+{
+	struct part part;
+	u64 done = 0;
+	u64 nr = 0;
+	u32 start;
+
+	guard(spinlock)(&pool->lock);
+
+	while (gmpool_next_part(pool, pool->dirty, run, &done, &part)) {
+		for (start = part.start; ; start++, nr++) {
+			start = find_next_bit(part.bits, part.end, start);
+			if (start >= part.end)
+				break;
+		}
+	}
+	return nr;
+}
+
+/**
+ * gmpool_is_dirty - does a block have to be scrubbed
+ * @pool: the pool
+ * @block: a block that is not used
+ *
+ * Context: any; takes gmpool.lock.
+ *
+ * Return: true if it is not known to be zero.
+ */
+bool gmpool_is_dirty(struct gmpool *pool, u64 block)
+{
+	struct gmpool_bitmap_ser *map = pool->dirty[block / GMPOOL_BITMAP_BITS];
+
+	guard(spinlock)(&pool->lock);
+	return test_bit(block % GMPOOL_BITMAP_BITS, (unsigned long *)map->bits);
+}
+
+/**
+ * gmpool_scrubbed - a block has been zeroed
+ * @pool: the pool
+ * @block: a block that was dirty, free or claimed by the caller
+ *
+ * Context: process context, not within an operation; takes gmpool.lock.
+ */
+void gmpool_scrubbed(struct gmpool *pool, u64 block)
+{
+	struct gmpool_run run = { .start = block, .count = 1 };
+	unsigned int flags;
+
+	flags = gmpool_op_begin(pool);
+	scoped_guard(spinlock, &pool->lock) {
+		gmpool_change_bits(pool, pool->dirty, &run, false);
+		if (!test_bit(block, pool->blocks.taken))
+			gmpool_put_clean(pool, &run);
+	}
+	gmpool_op_end(pool, flags);
+}
+
+static void gmpool_update_low_locked(struct gmpool *pool)
+{
+	bool low = pool->blocks.nr_free < pool->tune.low_watermark;
+
+	lockdep_assert_held(&pool->lock);
+
+	if (low == pool->low)
+		return;
+	pool->low = low;
+	gmpool_notify_free(pool);
+}
+
+/**
+ * gmpool_update_low - see whether there are few free blocks
+ * @pool: the pool, of which the watermark or the free blocks have changed
+ *
+ * Context: any; takes gmpool.lock.
+ */
+void gmpool_update_low(struct gmpool *pool)
+{
+	guard(spinlock)(&pool->lock);
+	gmpool_update_low_locked(pool);
+}
+
+/* Not a matter for the audit log: most who want blocks are not asked. */
+static bool gmpool_privileged(void)
+{
+	return ns_capable_noaudit(&init_user_ns, CAP_SYS_RESOURCE);
+}
+
+/* How many blocks a task can have. */
+static u64 gmpool_available(struct gmpool *pool, bool all)
+{
+	lockdep_assert_held(&pool->lock);
+	return pool->blocks.nr_free - (all ? 0 : gmpool_reserved_locked(pool));
+}
+
+/**
+ * gmpool_check_room - see whether several claims can succeed
+ * @pool: a pool that is active
+ * @want: blocks that they take together
+ *
+ * Who cannot have all should not take what there is from others, only to give it
+ * back. Others may have it by the time it is claimed, though.
+ *
+ * Context: process context; takes gmpool.lock.
+ *
+ * Return: 0; -ENOSPC as gmpool_claim().
+ */
+int gmpool_check_room(struct gmpool *pool, u64 want)
+{
+	bool all = gmpool_privileged();
+
+	scoped_guard(spinlock, &pool->lock) {
+		if (want <= gmpool_available(pool, all))
+			return 0;
+		pool->nr_failures++;
+	}
+	trace_guestmemfs_allocate(pool->nid, want, GMPOOL_NO_GOAL, NULL, -ENOSPC);
+	return -ENOSPC;
+}
+
+static int gmpool_do_claim(struct gmpool *pool, u64 want, u64 goal, bool all,
+			   struct gmpool_run *run)
+{
+	u64 avail = gmpool_available(pool, all);
+	int err;
+
+	lockdep_assert_held(&pool->lock);
+
+	if (!avail)
+		return -ENOSPC;
+	err = gmpool_bitmap_choose(&pool->blocks, &pool->clean, want, goal, run);
+	if (err)
+		return err;
+	run->count = min(run->count, avail);
+	err = gmpool_bitmap_take(&pool->blocks, run);
+	if (err)
+		return err;
+	gmpool_bitmap_take_free(&pool->clean, run);
+	gmpool_update_low_locked(pool);
+	return 0;
+}
+
+/**
+ * gmpool_claim - set free blocks aside for a user
+ * @pool: a pool that is active
+ * @want: blocks, not zero; if that is more than one run can have, say all the
+ *	same how many will be needed, so that they are placed well
+ * @goal: block that would be best, GMPOOL_NO_GOAL if any
+ * @run: filled: contiguous blocks, at most @want
+ *
+ * Blocks that are zero already are preferred where they do as well. A claim is
+ * not handed over. It ends with gmpool_commit() or gmpool_unclaim().
+ *
+ * Context: process context; takes gmpool.lock.
+ *
+ * Return: 0; -ENOSPC if no block is free, or none but for tasks with
+ * CAP_SYS_RESOURCE, which the current one has not; -EROFS.
+ */
+int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
+		 struct gmpool_run *run)
+{
+	bool all = gmpool_privileged();
+	int err;
+
+	if (pool->state != GMPOOL_ACTIVE)
+		return -EROFS;
+
+	scoped_guard(spinlock, &pool->lock) {
+		err = gmpool_do_claim(pool, want, goal, all, run);
+		if (err)
+			pool->nr_failures++;
+	}
+	trace_guestmemfs_allocate(pool->nid, want, goal, run, err);
+	return err;
+}
+
+/**
+ * gmpool_unclaim - give claimed blocks back
+ * @pool: the pool
+ * @run: from gmpool_claim(), or a part of that
+ *
+ * Context: process context; takes gmpool.lock.
+ */
+void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run)
+{
+	scoped_guard(spinlock, &pool->lock) {
+		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run)))
+			return;
+		gmpool_put_clean(pool, run);
+		gmpool_withhold(pool, run);
+		gmpool_update_low_locked(pool);
+	}
+	trace_guestmemfs_free(pool->nid, run, false);
+	wake_up(&pool->scrub_work);
+}
+
+/**
+ * gmpool_commit - give claimed blocks to a user for good
+ * @pool: the pool
+ * @run: claimed and scrubbed
+ *
+ * The user records in the same operation that they are its own.
+ *
+ * Context: within an operation; takes gmpool.lock.
+ */
+void gmpool_commit(struct gmpool *pool, const struct gmpool_run *run)
+{
+	percpu_rwsem_assert_held(&pool->freeze);
+	guard(spinlock)(&pool->lock);
+	gmpool_change_bits(pool, pool->used, run, true);
+}
+
+/**
+ * gmpool_free - take blocks back from a user
+ * @pool: the pool
+ * @run: committed blocks, that nobody can reach any more
+ *
+ * Context: within an operation; takes gmpool.lock.
+ */
+void gmpool_free(struct gmpool *pool, const struct gmpool_run *run)
+{
+	percpu_rwsem_assert_held(&pool->freeze);
+	scoped_guard(spinlock, &pool->lock) {
+		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run)))
+			return;
+		gmpool_change_bits(pool, pool->used, run, false);
+		gmpool_change_bits(pool, pool->dirty, run, true);
+		gmpool_withhold(pool, run);
+		gmpool_update_low_locked(pool);
+	}
+	trace_guestmemfs_free(pool->nid, run, true);
+	wake_up(&pool->scrub_work);
+}
+
+/**
+ * gmpool_zero - zero a part of a block
+ * @pool: the pool
+ * @block: the block
+ * @offset: bytes into the block
+ * @len: bytes, not beyond the block's end
+ *
+ * Context: process context, sleeps. Within an operation too, where what is
+ * zeroed belongs to the change: it is less than a block then, which is short.
+ */
+void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len)
+{
+	phys_addr_t phys = PFN_PHYS(gmpool_pfn(pool, block));
+	u64 page = block * GMPOOL_BLOCK_PAGES;
+	u64 end = offset + len, step;
+
+	if (!gmpool_has_poison(pool, page, GMPOOL_BLOCK_PAGES)) {
+		gmpool_zero_phys(phys + offset, len, false);
+		return;
+	}
+	/* Nobody reads a page that has failed, and to write it could fail too. */
+	for (; offset < end; offset += step) {
+		step = min(end - offset, PAGE_SIZE - offset % PAGE_SIZE);
+		if (!gmpool_has_poison(pool, page + (offset >> PAGE_SHIFT), 1))
+			gmpool_zero_phys(phys + offset, step, false);
+	}
+}
+
+/**
+ * gmpool_check_used - compare what users own with what the pool says
+ * @pool: a pool that has not failed
+ * @used: bitmap of all blocks that have an owner, NULL if none has
+ *
+ * Context: boot, before the pool has users.
+ *
+ * Return: the first block where they differ; the number of blocks if none.
+ */
+u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
+{
+	const struct gmpool_bitmap_ser *map;
+	unsigned long bits, differ;
+	u64 block;
+
+	BUILD_BUG_ON(GMPOOL_BITMAP_BITS % BITS_PER_LONG);
+
+	for (block = 0; block < pool->total_blocks; block += BITS_PER_LONG) {
+		map = pool->used[block / GMPOOL_BITMAP_BITS];
+		bits = min(pool->total_blocks - block, (u64)BITS_PER_LONG);
+		differ = (used ? used[BIT_WORD(block)] : 0) ^
+			 map->bits[BIT_WORD(block % GMPOOL_BITMAP_BITS)];
+		differ &= BITMAP_LAST_WORD_MASK(bits);
+		if (differ)
+			return block + __ffs(differ);
+	}
+	return pool->total_blocks;
+}
+
+/**
+ * gmpool_init_blocks - build the allocator of a pool from its bitmaps
+ * @pool: the pool, with metadata
+ *
+ * Context: process context, may sleep; the pool has no users. Takes gmpool.lock.
+ *
+ * Return: 0; -ENOMEM, and then the pool has none.
+ */
+int gmpool_init_blocks(struct gmpool *pool)
+{
+	struct gmpool_run run = { .count = pool->total_blocks };
+	struct gmpool_bitmap blocks = {}, clean = {};
+	u32 start, end;
+	u64 first;
+	int err;
+
+	err = gmpool_bitmap_init(&blocks, pool->extents, pool->nr_extents);
+	if (!err)
+		err = gmpool_bitmap_init(&clean, pool->extents,
+					 pool->nr_extents);
+	if (err) {
+		gmpool_bitmap_destroy(&blocks);
+		return err;
+	}
+	gmpool_bitmap_take(&clean, &run);
+
+	for (first = 0; first < pool->total_blocks; first += GMPOOL_BITMAP_BITS) {
+		struct gmpool_bitmap_ser *map;
+
+		map = pool->used[first / GMPOOL_BITMAP_BITS];
+		for_each_set_bitrange(start, end, (unsigned long *)map->bits,
+				      GMPOOL_BITMAP_BITS) {
+			run.start = first + start;
+			run.count = end - start;
+			gmpool_bitmap_take(&blocks, &run);
+		}
+	}
+
+	/* sysfs and memory failure find both bitmaps, or none. */
+	guard(spinlock)(&pool->lock);
+	pool->blocks = blocks;
+	pool->clean = clean;
+	for (run.start = 0; ; run.start += run.count) {
+		run.start = find_next_zero_bit(pool->blocks.taken,
+					       pool->total_blocks, run.start);
+		if (run.start >= pool->total_blocks)
+			break;
+		run.count = find_next_bit(pool->blocks.taken,
+					  pool->total_blocks, run.start) -
+			    run.start;
+		gmpool_put_clean(pool, &run);
+	}
+	run.start = 0;
+	run.count = pool->total_blocks;
+	gmpool_withhold(pool, &run);
+	pool->blocks.first_fit = pool->tune.policy == GMPOOL_POLICY_FIRST_FIT;
+	return 0;
+}

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The life of a pool: it is set up at boot, made anew when its contents are
+ * discarded, and frozen at kexec.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/init.h>
+#include <linux/kexec.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/reboot.h>
+#include <linux/workqueue.h>
+
+#include <trace/events/guestmemfs.h>
+
+#include "pool.h"
+
+/* What pools need of the machine is there: they can be made. */
+static bool usable __ro_after_init;
+
+/* Has a rescuer: a kexec must not wait for memory for a worker. */
+static struct workqueue_struct *freeze_wq;
+
+static void gmpool_freeze_work(struct work_struct *work)
+{
+	struct gmpool *pool = container_of(work, struct gmpool, freeze_work);
+
+	percpu_down_write(&pool->freeze);
+	if (pool->super) {
+		gmpool_meta_seal(&pool->meta);
+		pool->super->state = GMPOOL_STATE_SEALED;
+		gmpool_sync_super(pool);
+		gmpool_debugfs_damage(pool);
+		trace_guestmemfs_freeze(pool->nid, pool->meta.nr,
+					pool->super->generation);
+	}
+	/* It stays locked, but not on behalf of this task, which goes on. */
+	percpu_rwsem_release(&pool->freeze, _THIS_IP_);
+}
+
+/*
+ * There is no way back from here to user space, so what is frozen stays so. A
+ * pool that could not be taken over has no super block of ours and was never
+ * changed: it is not looked at.
+ */
+static int gmpool_reboot(struct notifier_block *nb, unsigned long action,
+			 void *data)
+{
+	struct gmpool *pool;
+
+	if (!kexec_in_progress)
+		return NOTIFY_DONE;
+	/* Each waits for an RCU grace period: all of them for the same one. */
+	list_for_each_entry(pool, &gmpool_list, list) {
+		INIT_WORK(&pool->freeze_work, gmpool_freeze_work);
+		if (pool->super || pool->state != GMPOOL_FAILED)
+			queue_work(freeze_wq, &pool->freeze_work);
+	}
+	list_for_each_entry(pool, &gmpool_list, list)
+		flush_work(&pool->freeze_work);
+	return NOTIFY_OK;
+}
+
+static struct notifier_block gmpool_reboot_nb = {
+	.notifier_call = gmpool_reboot,
+	/* After all who might still want to create or remove a file. */
+	.priority = INT_MIN,
+};
+
+static void gmpool_destroy_blocks(struct gmpool *pool)
+{
+	struct gmpool_bitmap blocks = {}, clean = {};
+
+	/* The thread begins no other block then, and ends the one it is at. */
+	scoped_guard(spinlock, &pool->lock)
+		pool->state = GMPOOL_SETUP;
+	wait_event(pool->scrub_done, !READ_ONCE(pool->scrubbing.count));
+	/* Some may be counting. */
+	scoped_guard(spinlock, &pool->lock) {
+		swap(pool->blocks, blocks);
+		swap(pool->clean, clean);
+	}
+	gmpool_bitmap_destroy(&blocks);
+	gmpool_bitmap_destroy(&clean);
+}
+
+static int gmpool_make_anew(struct gmpool *pool)
+{
+	int err;
+
+	err = gmpool_create_metadata(pool);
+	if (!err)
+		err = gmpool_remember_poison(pool);
+	if (!err)
+		err = gmpool_init_blocks(pool);
+	if (!err)
+		err = gmpool_tunables_store(pool, &pool->tune);
+	return err;
+}
+
+/**
+ * gmpool_discard - throw the contents of a pool away and make it anew
+ * @pool: the pool, which may have failed
+ *
+ * What is known of failed pages and what the administrator has set stay.
+ *
+ * Context: process context, may sleep; gmpool.manage is held.
+ *
+ * Return: 0; -EBUSY if it is in use, or frozen and can be thawed, -ENODEV if its
+ * memory is not there or not its own, and nothing has changed; -ENOMEM and
+ * others if it cannot be made, and then it has failed; -EIO if it can be used,
+ * but KHO does not take it.
+ */
+int gmpool_discard(struct gmpool *pool)
+{
+	bool failed = pool->state == GMPOOL_FAILED;
+	int err = 0;
+
+	lockdep_assert_held(&pool->manage);
+
+	if (!usable)
+		return -ENOMEM;
+	if (!pool->nr_extents || pool->secluded != pool->nr_extents)
+		return -ENODEV;
+	/* One that can only be read cannot be thawed. */
+	if (pool->state == GMPOOL_ACTIVE && pool->tune.frozen)
+		return -EBUSY;
+	if (!failed && pool->user)
+		err = pool->user->detach(pool->user);
+	if (err)
+		return err;
+
+	pr_notice("node %d: pool of %llu blocks thrown away\n", pool->nid,
+		  pool->total_blocks);
+	gmpool_destroy_blocks(pool);
+	percpu_down_write(&pool->freeze);
+	gmpool_drop_metadata(pool);
+	pool->error[0] = '\0';
+	pool->handed_over_from[0] = '\0';
+	err = gmpool_make_anew(pool);
+	if (err)
+		gmpool_drop_metadata(pool);
+	percpu_up_write(&pool->freeze);
+
+	if (err) {
+		gmpool_fail(pool, "cannot be made anew (%pe)", ERR_PTR(err));
+		return err;
+	}
+	gmpool_update_low(pool);
+	err = pool->user ? pool->user->attach(pool->user) : 0;
+	if (err)
+		return err;
+	scoped_guard(spinlock, &pool->lock)
+		pool->state = GMPOOL_ACTIVE;
+	wake_up(&pool->scrub_work);
+	gmpool_notify_state(pool);
+	return gmpool_publish(pool) ? -EIO : 0;
+}
+
+static void __init gmpool_init_pool(struct gmpool *pool, int err)
+{
+	spin_lock_init(&pool->lock);
+	mutex_init(&pool->manage);
+	gmpool_tunables_default(&pool->tune);
+	xa_init(&pool->poison);
+	init_waitqueue_head(&pool->scrub_work);
+	init_waitqueue_head(&pool->scrub_done);
+	if (!err && pool->state != GMPOOL_FAILED) {
+		if (pool->key == GMPOOL_NO_KEY)
+			err = gmpool_create_metadata(pool);
+		else
+			err = gmpool_retrieve_metadata(pool);
+	}
+	if (!err && pool->state != GMPOOL_FAILED)
+		err = gmpool_init_blocks(pool);
+	if (!err && pool->state != GMPOOL_FAILED)
+		gmpool_tunables_retrieve(pool);
+	if (err) {
+		gmpool_fail(pool, "cannot be set up (%pe)", ERR_PTR(err));
+		/* What was never whole is not handed on either. */
+		if (pool->key == GMPOOL_NO_KEY)
+			pool->super = NULL;
+	} else if (pool->state == GMPOOL_SETUP) {
+		pool->state = GMPOOL_ACTIVE;
+	}
+}
+
+static int __init gmpool_init(void)
+{
+	struct gmpool *pool;
+	int err;
+	u32 key;
+
+	if (gmpool_start_afresh())
+		for (key = 0; key < MAX_NUMNODES; key++)
+			gmpool_discard_metadata(key);
+
+	if (list_empty(&gmpool_list))
+		return 0;
+
+	freeze_wq = alloc_workqueue("gmpool_freeze",
+				    WQ_UNBOUND | WQ_MEM_RECLAIM, 0);
+	err = freeze_wq ? gmpool_zero_init() : -ENOMEM;
+	if (!err)
+		err = gmpool_scrub_init();
+	/* Those in use have their node's number for a name, others what is left. */
+	list_for_each_entry(pool, &gmpool_list, list) {
+		if (!err)
+			err = percpu_init_rwsem(&pool->freeze);
+		gmpool_init_pool(pool, err);
+		if (pool->super)
+			gmpool_publish(pool);
+	}
+	list_for_each_entry(pool, &gmpool_list, list)
+		if (!pool->super && pool->key != GMPOOL_NO_KEY)
+			gmpool_hold(pool);
+	usable = !err;
+
+	return register_reboot_notifier(&gmpool_reboot_nb);
+}
+fs_initcall(gmpool_init);

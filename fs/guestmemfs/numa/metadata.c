@@ -1,0 +1,344 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The metadata of a pool of this kernel: made, grown, checked, and freed.
+ *
+ * It lives in pages that KHO preserves from the moment they are allocated, in the
+ * form in which it is handed over. At kexec nothing is left to do but to seal it
+ * (lifecycle.c).
+ */
+
+#include <linux/bitmap.h>
+#include <linux/gfp.h>
+#include <linux/io.h>
+#include <linux/kexec_handover.h>
+#include <linux/log2.h>
+#include <linux/mm.h>
+#include <linux/nodemask.h>
+#include <linux/slab.h>
+#include <linux/topology.h>
+#include <linux/utsname.h>
+#include <linux/uuid.h>
+
+#include "format.h"
+#include "pool.h"
+
+/*
+ * Zeroed memory near the pool that is there again after kexec, or NULL. It is
+ * charged to the cgroup of who is the first to need it.
+ */
+static void *gmpool_alloc_preserved(struct gmpool *pool, unsigned int order,
+				    gfp_t gfp)
+{
+	/* The number of a pool whose memory is on no one node can be of none. */
+	int nid = node_online(pool->nid) ? pool->nid : numa_mem_id();
+	struct folio *folio;
+
+	folio = __folio_alloc_node(GFP_KERNEL_ACCOUNT | __GFP_ZERO | gfp,
+				   order, nid);
+	if (!folio)
+		return NULL;
+	if (kho_is_enabled() && kho_preserve_folio(folio)) {
+		folio_put(folio);
+		return NULL;
+	}
+	return folio_address(folio);
+}
+
+static void gmpool_free_preserved(void *mem)
+{
+	struct folio *folio = virt_to_folio(mem);
+
+	if (kho_is_enabled())
+		kho_unpreserve_folio(folio);
+	folio_put(folio);
+}
+
+/* The table that has room for one more chunk, made if needed. */
+static struct gmpool_table_ser *gmpool_last_table(struct gmpool *pool)
+{
+	struct gmpool_super_ser *super = pool->super;
+	struct gmpool_table_ser *table;
+	u32 nr = super->nr_tables;
+
+	if (nr && pool->tables[nr - 1]->nr < GMPOOL_TABLE_CHUNKS)
+		return pool->tables[nr - 1];
+	if (nr == GMPOOL_MAX_TABLES)
+		return ERR_PTR(-ENOSPC);
+
+	table = gmpool_alloc_preserved(pool, 0, 0);
+	if (!table)
+		return ERR_PTR(-ENOMEM);
+	table->magic = GMPOOL_TABLE_MAGIC;
+	memcpy(table->uuid, super->uuid, sizeof(table->uuid));
+	table->index = nr;
+	return table;
+}
+
+/*
+ * Chunks grow with what there is already, so that few of them hold much, but
+ * no large one is insisted on.
+ */
+static void *gmpool_alloc_chunk(struct gmpool *pool, unsigned int *order)
+{
+	unsigned int ord = clamp(ilog2(pool->meta.nr | 1), 3, 9);
+	void *mem;
+
+	for (;; ord--) {
+		mem = gmpool_alloc_preserved(pool, ord, ord ? __GFP_NORETRY |
+						       __GFP_NOWARN : 0);
+		if (mem || !ord) {
+			*order = ord;
+			return mem;
+		}
+	}
+}
+
+/**
+ * gmpool_grow_metadata - add a chunk of metadata blocks to a pool
+ * @meta: of the pool
+ *
+ * Context: process context, may sleep; gmpool_meta.lock is held, or nobody else can
+ * use @meta.
+ *
+ * Return: 0; -ENOMEM, -ENOSPC, and others of KHO, and nothing has changed.
+ */
+int gmpool_grow_metadata(struct gmpool_meta *meta)
+{
+	struct gmpool *pool = container_of(meta, struct gmpool, meta);
+	struct gmpool_super_ser *super = pool->super;
+	struct gmpool_table_ser *table;
+	struct gmpool_chunk_ser *chunk;
+	unsigned int order;
+	void *mem;
+	int err;
+
+	table = gmpool_last_table(pool);
+	if (IS_ERR(table))
+		return PTR_ERR(table);
+	mem = gmpool_alloc_chunk(pool, &order);
+	if (!mem) {
+		err = -ENOMEM;
+		goto err_free_table;
+	}
+	chunk = &table->chunks[table->nr];
+	chunk->phys = virt_to_phys(mem);
+	chunk->first = meta->nr;
+	chunk->nr = 1U << order;
+	err = gmpool_meta_add_chunk(meta, mem, chunk->first, chunk->nr, true);
+	if (err)
+		goto err_free_chunk;
+
+	table->nr++;
+	table->csum = gmpool_table_csum(table);
+	if (table->index == super->nr_tables) {
+		pool->tables[table->index] = table;
+		super->tables[table->index] = virt_to_phys(table);
+		super->nr_tables++;
+	}
+	super->nr_meta = meta->nr;
+	gmpool_sync_super(pool);
+	return 0;
+
+err_free_chunk:
+	memset(chunk, 0, sizeof(*chunk));
+	gmpool_free_preserved(mem);
+err_free_table:
+	if (table->index == super->nr_tables)
+		gmpool_free_preserved(table);
+	return err;
+}
+
+/**
+ * gmpool_sign_super - say in the super block whose it is now
+ * @pool: the pool, with a super block that this kernel may change
+ *
+ * Context: process context; the pool has no users.
+ */
+void gmpool_sign_super(struct gmpool *pool)
+{
+	struct gmpool_super_ser *super = pool->super;
+
+	super->state = GMPOOL_STATE_LIVE;
+	super->nid = pool->nid;
+	strscpy_pad(super->release, init_utsname()->release);
+	gmpool_sync_super(pool);
+}
+
+/**
+ * gmpool_alloc_bitmap_pointers - make room for the places of a pool's bitmaps
+ * @pool: the pool, of which gmpool.used and gmpool.dirty are set
+ * @nr: filled: how many metadata blocks each of the two bitmaps has
+ *
+ * Context: process context, may sleep; the pool has no users.
+ *
+ * Return: 0 or -ENOMEM; what there is goes by gmpool_drop_metadata().
+ */
+int gmpool_alloc_bitmap_pointers(struct gmpool *pool, u64 *nr)
+{
+	*nr = DIV_ROUND_UP_ULL(pool->total_blocks, GMPOOL_BITMAP_BITS);
+	pool->used = kzalloc_objs(*pool->used, *nr);
+	pool->dirty = kzalloc_objs(*pool->dirty, *nr);
+	return pool->used && pool->dirty ? 0 : -ENOMEM;
+}
+
+static int gmpool_create_bitmaps(struct gmpool *pool)
+{
+	struct gmpool_bitmap_ser *map;
+	u64 nr, i, bits;
+	int err;
+
+	err = gmpool_alloc_bitmap_pointers(pool, &nr);
+	if (err)
+		return err;
+
+	for (i = 0; i < nr; i++) {
+		map = (void *)gmpool_meta_alloc(&pool->meta, GMPOOL_META_USED);
+		if (IS_ERR(map))
+			return PTR_ERR(map);
+		map->hdr.index = i;
+		pool->used[i] = map;
+
+		map = (void *)gmpool_meta_alloc(&pool->meta, GMPOOL_META_DIRTY);
+		if (IS_ERR(map))
+			return PTR_ERR(map);
+		map->hdr.index = i;
+		/* What the memory held before the pool was made is unknown. */
+		bits = min(pool->total_blocks - i * GMPOOL_BITMAP_BITS,
+			   (u64)GMPOOL_BITMAP_BITS);
+		bitmap_set((unsigned long *)map->bits, 0, bits);
+		pool->dirty[i] = map;
+	}
+	return 0;
+}
+
+/**
+ * gmpool_create_metadata - make the metadata of a new pool
+ * @pool: the pool
+ *
+ * Context: process context, may sleep; the pool has no users.
+ *
+ * Return: 0 or a negative errno. After an error the pool must not be used, and
+ * what there is of it goes by gmpool_drop_metadata().
+ */
+int gmpool_create_metadata(struct gmpool *pool)
+{
+	struct gmpool_super_ser *super;
+	uuid_t uuid;
+	u32 i;
+
+	super = gmpool_alloc_preserved(pool, GMPOOL_BLOB_ORDER, 0);
+	if (!super)
+		return -ENOMEM;
+
+	uuid_gen(&uuid);
+	super->magic = GMPOOL_SUPER_MAGIC;
+	super->version = GMPOOL_VERSION;
+	super->super_size = sizeof(*super);
+	super->block_shift = GMPOOL_BLOCK_SHIFT;
+	export_uuid(super->uuid, &uuid);
+	super->total_blocks = pool->total_blocks;
+	super->nr_extents = pool->nr_extents;
+	for (i = 0; i < pool->nr_extents; i++) {
+		super->extents[i].base = pool->extents[i].base;
+		super->extents[i].size = pool->extents[i].size;
+	}
+	pool->super = super;
+	pool->blob = virt_to_phys(super);
+	gmpool_sign_super(pool);
+
+	gmpool_meta_init(&pool->meta, super->uuid, gmpool_grow_metadata);
+	return gmpool_create_bitmaps(pool);
+}
+
+/**
+ * gmpool_check_roots - look at the users that a super block names
+ * @pool: the pool
+ *
+ * Context: any; nobody changes the super block.
+ *
+ * Return: NULL, or what is wrong.
+ */
+const char *gmpool_check_roots(struct gmpool *pool)
+{
+	struct gmpool_super_ser *super = pool->super;
+	u32 i, j;
+
+	for (i = 0; i < GMPOOL_MAX_ROOTS; i++) {
+		if (super->roots[i].owner == GMPOOL_OWNER_NONE) {
+			if (super->roots[i].mbn)
+				return "has a root without an owner";
+			continue;
+		}
+		if (!super->roots[i].mbn || super->roots[i].mbn >= super->nr_meta)
+			return "has a root outside its metadata";
+		for (j = 0; j < i; j++)
+			if (super->roots[j].owner == super->roots[i].owner)
+				return "has two roots of one owner";
+	}
+	return NULL;
+}
+
+/**
+ * gmpool_drop_own - free metadata that this kernel has made or taken over
+ * @pool: the pool
+ *
+ * Context: process context, may sleep; nobody can begin an operation, and the pool
+ * has no users.
+ */
+void gmpool_drop_own(struct gmpool *pool)
+{
+	u32 t, c;
+
+	for (t = 0; t < pool->super->nr_tables; t++) {
+		struct gmpool_table_ser *table = pool->tables[t];
+
+		for (c = 0; c < table->nr; c++)
+			gmpool_free_preserved(phys_to_virt(table->chunks[c].phys));
+		gmpool_free_preserved(table);
+	}
+	gmpool_free_preserved(pool->super);
+}
+
+/**
+ * gmpool_check_metadata - look whether a pool could be taken over as it is
+ * @pool: the pool, which has not failed
+ *
+ * Context: process context, may sleep; nobody can begin an operation.
+ *
+ * Return: NULL, or what is wrong first.
+ */
+const char *gmpool_check_metadata(struct gmpool *pool)
+{
+	const struct gmpool_super_ser *super = pool->super;
+	bool newer = gmpool_super_newer(super);
+	struct gmpool_poison_ser *list = NULL;
+	struct gmpool_meta_ser *hdr;
+	const char *error;
+	u32 nr_meta = 0;
+	u32 i;
+
+	error = gmpool_super_check(super, GMPOOL_GRANULARITY);
+	if (!error)
+		error = gmpool_super_check((void *)super + GMPOOL_META_SIZE,
+					   GMPOOL_GRANULARITY);
+	if (!error)
+		error = gmpool_check_roots(pool);
+	for (i = 0; i < super->nr_tables && !error; i++)
+		error = gmpool_table_check(pool->tables[i], super, i, &nr_meta);
+
+	/* Of what has changed since; then no other may be wrong. */
+	gmpool_meta_seal(&pool->meta);
+	for (i = 0; i < super->nr_meta && !error; i++) {
+		hdr = gmpool_meta_block(&pool->meta, i);
+		error = gmpool_meta_check(hdr, super->uuid, i, newer);
+		cond_resched();
+	}
+	if (!error)
+		error = gmpool_bitmaps_check(pool->used, pool->dirty,
+					     pool->total_blocks);
+	while (!error &&
+	       (list = (void *)gmpool_meta_next(&pool->meta, GMPOOL_META_POISON,
+						(void *)list)))
+		error = gmpool_poison_check(list, super, pool->total_blocks);
+	return error;
+}
