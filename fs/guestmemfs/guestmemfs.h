@@ -100,6 +100,22 @@ struct gmfs_inode {
 	struct inode vfs_inode;
 };
 
+/**
+ * struct gmfs_fill - what will fill holes of a file
+ * @runs: claimed blocks; what is left in them goes back in the end
+ * @file_blocks: where in the file each of @runs goes, rising
+ * @nr: of them
+ * @room: for so many
+ * @charges: who has been charged for them
+ */
+struct gmfs_fill {
+	struct gmpool_run *runs;
+	u64 *file_blocks;
+	size_t nr;
+	size_t room;
+	struct gmfs_charge *charges;
+};
+
 static inline struct gmfs_fs *GMFS_SB(const struct super_block *sb)
 {
 	return sb->s_fs_info;
@@ -128,22 +144,10 @@ static inline void gmfs_update_blocks(struct inode *inode)
 			  (GMPOOL_BLOCK_SHIFT - 9);
 }
 
-/* In inode.c */
-extern const struct super_operations gmfs_super_ops;
-
-int gmfs_inode_cache_init(void);
-struct inode *gmfs_iget(struct super_block *sb, u64 ino);
-struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
-			     umode_t mode, dev_t rdev, const char *target);
+/* In iattr.c */
+void gmfs_set_vfs_flags(struct inode *inode, u32 flags);
 void gmfs_inherit_flags(struct inode *inode, struct inode *dir);
 void gmfs_inode_write(struct inode *inode);
-void gmfs_release(struct gmfs_fs *fs, struct gmfs_ino *gi);
-void gmfs_delayed_iput_init(struct gmfs_fs *fs);
-void gmfs_delayed_iput(struct inode *inode);
-int gmfs_change(struct mnt_idmap *idmap, struct inode *inode,
-		const struct iattr *attr);
-int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
-		 struct iattr *attr);
 int gmfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 		 struct kstat *stat, u32 request_mask, unsigned int flags);
 int gmfs_update_time(struct inode *inode, enum fs_update_time type,
@@ -152,18 +156,41 @@ int gmfs_fileattr_get(struct dentry *dentry, struct file_kattr *fa);
 int gmfs_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 		      struct file_kattr *fa);
 
+/* In inode.c */
+extern const struct super_operations gmfs_super_ops;
+
+int gmfs_inode_cache_init(void);
+struct inode *gmfs_iget(struct super_block *sb, u64 ino);
+struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
+			     umode_t mode, dev_t rdev, const char *target);
+void gmfs_release(struct gmfs_fs *fs, struct gmfs_ino *gi);
+void gmfs_delayed_iput_init(struct gmfs_fs *fs);
+void gmfs_delayed_iput(struct inode *inode);
+int gmfs_change(struct mnt_idmap *idmap, struct inode *inode,
+		const struct iattr *attr);
+int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
+		 struct iattr *attr);
+
 /* In namei.c */
 extern const struct inode_operations gmfs_dir_iops;
 extern const struct file_operations gmfs_dir_fops;
 
+/* In fill.c */
+int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
+		    u64 end);
+int gmfs_fill_scrub(struct gmpool *pool, struct gmfs_fill *fill);
+int gmfs_fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end);
+void gmfs_fill_end(struct gmpool *pool, struct gmfs_fill *fill);
+int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end);
+bool gmfs_has_hole(struct inode *inode, u64 first, u64 end);
+
 /* In file.c */
-extern const struct inode_operations gmfs_file_iops;
 extern const struct file_operations gmfs_file_fops;
 
 int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 		const struct iattr *attr);
-int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end);
-bool gmfs_has_hole(struct inode *inode, u64 first, u64 end);
+int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
+		u64 start, u64 len);
 
 /* In mmap.c */
 int gmfs_mmap_prepare(struct vm_area_desc *desc);
@@ -202,9 +229,12 @@ void gmfs_charge_register(struct gmfs_fs *fs);
 /* In sysfs.c */
 void gmfs_sysfs_add(struct gmfs_fs *fs);
 
-/* In super.c */
+/* In instance.c */
 struct gmfs_fs *gmfs_find(const struct gmpool *pool);
 struct super_block *gmfs_get_sb(struct gmfs_fs *fs);
+struct gmfs_fs *gmfs_start(struct gmpool *pool);
+
+/* In super.c */
 struct vfsmount *gmfs_mount_internal(const struct gmpool *pool);
 int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf);
 int gmfs_show_options(struct seq_file *seq, struct dentry *root);

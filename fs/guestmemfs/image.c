@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An image as a whole: making, loading, and which slots of its metadata blocks
- * hold records.
+ * Where the records of an image are: which slots of its metadata blocks are in use,
+ * and which inode has a number.
  */
 
 #include <linux/bitmap.h>
@@ -11,9 +11,6 @@
 #include <linux/string.h>
 
 #include "image.h"
-
-/* Marks the inodes without a name in gmfs_image.inodes. */
-#define GMFS_ORPHAN	XA_MARK_0
 
 /**
  * struct gmfs_rblock - a metadata block with records
@@ -26,9 +23,6 @@ struct gmfs_rblock {
 	struct list_head list;
 	DECLARE_BITMAP(used, GMFS_SLOTS_MAX);
 };
-
-typedef int (*gmfs_load_t)(struct gmfs_image *img, void *slot,
-			   unsigned int room, unsigned long *used);
 
 static struct gmpool_meta_ser *gmfs_block_of(void *rec)
 {
@@ -286,158 +280,18 @@ void gmfs_image_init(struct gmfs_image *img, struct gmpool_meta *meta,
 }
 
 /**
- * gmfs_image_destroy - drop all indexes of an image
- * @img: set up by gmfs_image_init(), whatever became of it
- *
- * The records stay as they are.
+ * gmfs_space_load - build the index of all records of a kind
+ * @img: image
+ * @space: kind of record
+ * @load: called for each slot that may begin a record; says how many it has
+ * @used: for @load
  *
  * Context: process context, may sleep; nobody else knows @img.
+ *
+ * Return: 0, or the first error of @load; -ENOMEM.
  */
-void gmfs_image_destroy(struct gmfs_image *img)
-{
-	struct gmfs_rblock *rb;
-	struct gmfs_ino *gi;
-	unsigned long index;
-
-	xa_for_each(&img->inodes, index, gi) {
-		gmfs_attr_forget(gi);
-		if (S_ISDIR(gi->rec->mode))
-			gmfs_dirent_forget(gi);
-		else
-			gmfs_extent_forget(gi);
-		kfree(gi);
-	}
-	xa_destroy(&img->inodes);
-	xa_for_each(&img->rblocks, index, rb)
-		kfree(rb);
-	xa_destroy(&img->rblocks);
-	mutex_destroy(&img->lock);
-}
-
-/* Are there records of a file system that nobody has named? */
-static int gmfs_check_unused(struct gmfs_image *img)
-{
-	static const u16 types[] = {
-		GMFS_META_SUPER, GMFS_META_INODES, GMFS_META_DIRENTS,
-		GMFS_META_EXTENTS, GMFS_META_ATTRS,
-	};
-	struct gmpool_meta_ser *hdr;
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(types); i++) {
-		hdr = gmpool_meta_next(img->meta, types[i], NULL);
-		if (hdr)
-			return gmfs_image_bad(img, "metadata block %u is of one that is not named",
-					      hdr->mbn);
-	}
-	return 0;
-}
-
-/**
- * gmfs_image_format - make an empty file system
- * @img: set up by gmfs_image_init()
- * @now: time of its root directory
- *
- * Its super block, which the next kernel must be told, is then @img->super.
- *
- * Context: process context, may sleep, within an operation; nobody else knows
- * @img.
- *
- * Return: 0; -EUCLEAN if there is one already, and why is in @img->why; -ENOSPC
- * if there is no room for metadata, or -ENOMEM. Then nothing has changed.
- */
-int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now)
-{
-	struct gmpool_meta_ser *hdr;
-	struct gmfs_inode_ser *rec;
-	struct gmfs_ino *root;
-	int err;
-
-	err = gmfs_check_unused(img);
-	if (err)
-		return err;
-	hdr = gmpool_meta_alloc(img->meta, GMFS_META_SUPER);
-	if (IS_ERR(hdr))
-		return PTR_ERR(hdr) == -ENOMEM ? -ENOSPC : PTR_ERR(hdr);
-	img->super = container_of(hdr, struct gmfs_super_ser, hdr);
-	img->super->version = GMFS_VERSION;
-	img->super->next_cookie = 1;
-
-	root = gmfs_ino_reserve(img);
-	if (IS_ERR(root)) {
-		err = PTR_ERR(root);
-		goto err_super;
-	}
-	gmfs_ino_publish(img, root, S_IFDIR | GMFS_ROOT_MODE);
-	root->dir.parent = root;
-	rec = root->rec;
-	rec->nlink = 2;
-	rec->atime_sec = now->tv_sec;
-	rec->mtime_sec = now->tv_sec;
-	rec->ctime_sec = now->tv_sec;
-	rec->btime_sec = now->tv_sec;
-	rec->atime_nsec = now->tv_nsec;
-	rec->mtime_nsec = now->tv_nsec;
-	rec->ctime_nsec = now->tv_nsec;
-	rec->btime_nsec = now->tv_nsec;
-	gmfs_dirty(img, rec);
-
-	img->super->root_ino = root->ino;
-	gmfs_dirty(img, img->super);
-	return 0;
-
-err_super:
-	gmpool_meta_free(img->meta, hdr);
-	img->super = NULL;
-	return err;
-}
-
-static int gmfs_unsupported(struct gmfs_image *img, const char *what, u64 value)
-{
-	gmfs_image_bad(img, "super block: %s %#llx is not supported", what,
-		       value);
-	return -EOPNOTSUPP;
-}
-
-static int gmfs_super_load(struct gmfs_image *img, u32 root)
-{
-	struct gmpool_meta_ser *hdr = gmpool_meta_block(img->meta, root);
-	struct gmpool_meta_ser *at = NULL;
-	struct gmfs_super_ser *super;
-
-	if (!hdr || hdr->type != GMFS_META_SUPER)
-		return gmfs_image_bad(img, "super block: not in metadata block %u",
-				      root);
-	while ((at = gmpool_meta_next(img->meta, GMFS_META_SUPER, at)))
-		if (at != hdr)
-			return gmfs_image_bad(img, "super block: metadata block %u is one too",
-					      at->mbn);
-
-	super = container_of(hdr, struct gmfs_super_ser, hdr);
-	if (super->version != GMFS_VERSION)
-		return gmfs_unsupported(img, "version", super->version);
-	if (super->feature_incompat & ~GMFS_FEATURE_INCOMPAT_ALL)
-		return gmfs_unsupported(img, "feature",
-					super->feature_incompat);
-	if (super->feature_ro_compat & ~GMFS_FEATURE_RO_COMPAT_ALL)
-		img->read_only = true;
-	if (img->read_only ||
-	    super->feature_compat & ~GMFS_FEATURE_COMPAT_ALL)
-		img->lenient = true;
-
-	if (super->next_cookie > GMFS_COOKIE_MAX)
-		return gmfs_image_bad(img, "super block: next cookie is %llu",
-				      super->next_cookie);
-	if (!img->lenient &&
-	    (super->reserved0 ||
-	     memchr_inv(super->reserved1, 0, sizeof(super->reserved1))))
-		return gmfs_image_bad(img, "super block: reserved field");
-	img->super = super;
-	return 0;
-}
-
-static int gmfs_space_load(struct gmfs_image *img, struct gmfs_space *space,
-			   gmfs_load_t load, unsigned long *used)
+int gmfs_space_load(struct gmfs_image *img, struct gmfs_space *space,
+		    gmfs_load_t load, unsigned long *used)
 {
 	unsigned int nr = gmfs_space_slots(space);
 	struct gmpool_meta_ser *hdr = NULL;
@@ -464,176 +318,33 @@ static int gmfs_space_load(struct gmfs_image *img, struct gmfs_space *space,
 	return 0;
 }
 
-static int gmfs_root_load(struct gmfs_image *img)
-{
-	u64 ino = img->super->root_ino;
-	struct gmfs_ino *root = gmfs_ino_find(img, ino);
-
-	if (!root || !S_ISDIR(root->rec->mode))
-		return gmfs_image_bad(img, "super block: root inode %llu is no directory",
-				      ino);
-	root->dir.parent = root;
-	return 0;
-}
-
-static int gmfs_attrs_check(struct gmfs_image *img)
-{
-	struct gmfs_ino *gi;
-	unsigned long ino;
-	int err;
-
-	xa_for_each(&img->inodes, ino, gi) {
-		err = gmfs_attr_check(img, gi);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-static int gmfs_links_check(struct gmfs_image *img)
-{
-	struct gmfs_ino *gi;
-	unsigned long ino;
-	u64 links;
-
-	xa_for_each(&img->inodes, ino, gi) {
-		if (!S_ISDIR(gi->rec->mode))
-			links = gi->links;
-		else if (gi->dir.parent)
-			links = gi->links + 2;
-		else if (!gi->dir.nr)
-			links = 0;
-		else
-			return gmfs_image_bad(img, "inode %llu: directory has entries and no name",
-					      gi->ino);
-		if (gi->rec->nlink != links)
-			return gmfs_image_bad(img, "inode %llu: %u links, should be %llu",
-					      gi->ino, gi->rec->nlink, links);
-		if (!links)
-			xa_set_mark(&img->inodes, ino, GMFS_ORPHAN);
-	}
-	return 0;
-}
-
-enum {
-	VISIT_NONE,
-	VISIT_NOW,
-	VISIT_DONE,
-};
-
-/*
- * A directory that is named by one below it is never reached from the root.
- * Each directory is climbed from once: who meets a directory of which it is
- * known that it leads to the root need go no further.
- */
-static int gmfs_tree_check(struct gmfs_image *img)
-{
-	struct gmfs_ino *gi, *up;
-	unsigned long ino;
-
-	up = gmfs_ino_find(img, img->super->root_ino);
-	up->visit = VISIT_DONE;
-
-	xa_for_each(&img->inodes, ino, gi) {
-		if (!S_ISDIR(gi->rec->mode) || !gi->dir.parent)
-			continue;
-		for (up = gi; up->visit == VISIT_NONE; up = up->dir.parent)
-			up->visit = VISIT_NOW;
-		if (up->visit == VISIT_NOW)
-			return gmfs_image_bad(img, "inode %llu: directory is below itself",
-					      up->ino);
-		for (up = gi; up->visit == VISIT_NOW; up = up->dir.parent)
-			up->visit = VISIT_DONE;
-		cond_resched();
-	}
-	return 0;
-}
-
 /**
- * gmfs_image_load - take over a handed-over file system
- * @img: set up by gmfs_image_init()
- * @root: number of the metadata block of its super block
- * @used: bitmap of the pool's blocks, zeroed; gets those that files have set,
- *	for comparison with the pool's own
- *
- * Believes nothing that it has not checked, and changes nothing. What each
- * metadata block has in common, gmpool_meta_check(), has been checked before.
- * A failed image is good for gmfs_image_destroy() only.
- *
- * Context: process context, may sleep; nobody else knows @img.
- *
- * Return: 0; -EUCLEAN if the file system is damaged, -EOPNOTSUPP if it is of a
- * kind that this kernel does not know, -ENOMEM. The reason is in @img->why.
- */
-int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used)
-{
-	int err;
-
-	err = gmfs_super_load(img, root);
-	if (!err)
-		err = gmfs_space_load(img, &img->itable, gmfs_ino_load, used);
-	if (!err)
-		err = gmfs_root_load(img);
-	if (!err)
-		err = gmfs_space_load(img, &img->dirents, gmfs_dirent_load,
-				      used);
-	if (!err)
-		err = gmfs_space_load(img, &img->extents, gmfs_extent_load,
-				      used);
-	if (!err)
-		err = gmfs_space_load(img, &img->attrs, gmfs_attr_load, used);
-	if (!err)
-		err = gmfs_attrs_check(img);
-	if (!err)
-		err = gmfs_links_check(img);
-	if (!err)
-		err = gmfs_tree_check(img);
-	if (err == -ENOMEM)
-		strscpy(img->why, "not enough memory to load it");
-	return err;
-}
-
-/**
- * gmfs_image_orphan - find an inode that has no name
+ * gmfs_spaces_forget - drop the indexes of all kinds of records
  * @img: image
  *
- * The last kernel did not live to free it.
- *
- * Context: process context; nobody else uses @img.
- *
- * Return: an inode without links that gmfs_image_load() found and that has not
- * been freed since, or NULL.
+ * Context: process context; nobody else knows @img.
  */
-struct gmfs_ino *gmfs_image_orphan(struct gmfs_image *img)
+void gmfs_spaces_forget(struct gmfs_image *img)
 {
-	unsigned long ino = 0;
+	struct gmfs_rblock *rb;
+	unsigned long index;
 
-	return xa_find(&img->inodes, &ino, ULONG_MAX, GMFS_ORPHAN);
+	xa_for_each(&img->rblocks, index, rb)
+		kfree(rb);
+	xa_destroy(&img->rblocks);
 }
 
 /**
- * gmfs_image_hold - take note of open files that the last kernel has preserved
- * @img: image
- * @hold: LUO will say what becomes of them; else they are as all others
+ * gmfs_ino_find - find an inode by number
+ * @img: where
+ * @ino: number
  *
- * What has no name is no orphan as long as it is held. It was preserved for this
- * kernel alone: to the next one its record says nothing of it.
+ * Context: any; takes the RCU read lock. The inode stays only as long as the
+ * caller knows that nobody frees it.
  *
- * Context: process context, within an operation; nobody else uses @img.
+ * Return: the inode, or NULL.
  */
-void gmfs_image_hold(struct gmfs_image *img, bool hold)
+struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino)
 {
-	struct gmfs_ino *gi;
-	unsigned long ino;
-
-	xa_for_each(&img->inodes, ino, gi) {
-		if (!gi->held)
-			continue;
-		gi->rec->preserved = 0;
-		gmfs_dirty(img, gi->rec);
-		if (hold)
-			xa_clear_mark(&img->inodes, ino, GMFS_ORPHAN);
-		else
-			gi->held = 0;
-	}
+	return xa_load(&img->inodes, ino);
 }

@@ -77,6 +77,19 @@ typedef bool (*gmfs_contiguous_t)(const struct gmfs_image *img, u64 start,
 				  u64 count);
 
 /**
+ * typedef gmfs_load_t - look at a slot of a handed-over metadata block
+ * @img: image that is loaded
+ * @slot: the slot
+ * @room: slots from this one to the end of the block
+ * @used: bitmap of the pool's blocks, gets those that the record has
+ *
+ * Return: slots of the record, 0 if the slot is free, or a negative errno with the
+ * reason in gmfs_image.why.
+ */
+typedef int (*gmfs_load_t)(struct gmfs_image *img, void *slot,
+			   unsigned int room, unsigned long *used);
+
+/**
  * struct gmfs_space - metadata blocks of one type
  * @type: enum gmpool_meta_type_ser
  * @size: bytes of a slot; the header takes the first slot or slots
@@ -222,15 +235,17 @@ struct gmfs_attr {
 	struct gmfs_attr_ser *pieces[] __counted_by(nr);
 };
 
-/* In image.c */
-void gmfs_image_init(struct gmfs_image *img, struct gmpool_meta *meta,
-		     u64 total_blocks, gmfs_contiguous_t contiguous,
-		     void *priv);
+/* In load.c */
 void gmfs_image_destroy(struct gmfs_image *img);
 int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now);
 int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used);
 struct gmfs_ino *gmfs_image_orphan(struct gmfs_image *img);
 void gmfs_image_hold(struct gmfs_image *img, bool hold);
+
+/* In image.c */
+void gmfs_image_init(struct gmfs_image *img, struct gmpool_meta *meta,
+		     u64 total_blocks, gmfs_contiguous_t contiguous,
+		     void *priv);
 u64 gmfs_cookie_next(const struct gmfs_image *img);
 u64 gmfs_cookie_take(struct gmfs_image *img);
 __printf(2, 3) int gmfs_image_bad(struct gmfs_image *img, const char *fmt, ...);
@@ -239,6 +254,10 @@ void *gmfs_slot_alloc(struct gmfs_image *img, struct gmfs_space *space,
 void gmfs_slot_free(struct gmfs_image *img, struct gmfs_space *space,
 		    void *rec, unsigned int nr);
 void gmfs_dirty(struct gmfs_image *img, void *rec);
+struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino);
+int gmfs_space_load(struct gmfs_image *img, struct gmfs_space *space,
+		    gmfs_load_t load, unsigned long *used);
+void gmfs_spaces_forget(struct gmfs_image *img);
 
 /* In itable.c */
 struct gmfs_ino *gmfs_ino_reserve(struct gmfs_image *img);
@@ -246,7 +265,6 @@ void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_ino *gi,
 		      umode_t mode);
 void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_ino *gi);
 void gmfs_ino_free(struct gmfs_image *img, struct gmfs_ino *gi);
-struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino);
 int gmfs_limit_inodes(struct gmfs_image *img, u64 max);
 u64 gmfs_count_inodes(struct gmfs_image *img, u64 *max);
 u64 gmfs_count_inode_slots(struct gmfs_image *img);

@@ -9,7 +9,6 @@
 #include <linux/fileattr.h>
 #include <linux/kdev_t.h>
 #include <linux/llist.h>
-#include <linux/mm.h>
 #include <linux/posix_acl.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
@@ -61,6 +60,18 @@ int __init gmfs_inode_cache_init(void)
 	return gmfs_inode_cache ? 0 : -ENOMEM;
 }
 
+static const struct inode_operations gmfs_file_iops = {
+	.fiemap		= gmfs_fiemap,
+	.setattr	= gmfs_setattr,
+	.getattr	= gmfs_getattr,
+	.update_time	= gmfs_update_time,
+	.listxattr	= gmfs_listxattr,
+	.get_inode_acl	= gmfs_get_inode_acl,
+	.set_acl	= gmfs_set_acl,
+	.fileattr_get	= gmfs_fileattr_get,
+	.fileattr_set	= gmfs_fileattr_set,
+};
+
 static const struct inode_operations gmfs_link_iops = {
 	.get_link	= simple_get_link,
 	.setattr	= gmfs_setattr,
@@ -98,85 +109,9 @@ static void gmfs_set_ops(struct inode *inode, dev_t rdev)
 	}
 }
 
-/* The flags that chattr() sets, as the image, the VFS and user space know them. */
-static const struct {
-	u32 image;
-	unsigned int vfs;
-	u32 user;
-} inode_flags[] = {
-	{ GMFS_INODE_IMMUTABLE, S_IMMUTABLE, FS_IMMUTABLE_FL },
-	{ GMFS_INODE_APPEND, S_APPEND, FS_APPEND_FL },
-	{ GMFS_INODE_NODUMP, 0, FS_NODUMP_FL },
-	{ GMFS_INODE_NOATIME, S_NOATIME, FS_NOATIME_FL },
-};
-
-static void gmfs_set_vfs_flags(struct inode *inode, u32 flags)
-{
-	unsigned int vfs = 0, mask = 0;
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(inode_flags); i++) {
-		mask |= inode_flags[i].vfs;
-		if (flags & inode_flags[i].image)
-			vfs |= inode_flags[i].vfs;
-	}
-	inode_set_flags(inode, vfs, mask);
-}
-
-/**
- * gmfs_inherit_flags - give a new inode the flags that its directory passes on
- * @inode: new inode, published
- * @dir: directory
- *
- * Context: within an operation.
- */
-void gmfs_inherit_flags(struct inode *inode, struct inode *dir)
-{
-	u32 flags = GMFS_I(dir)->gi->rec->flags &
-		    (GMFS_INODE_NODUMP | GMFS_INODE_NOATIME);
-
-	GMFS_I(inode)->gi->rec->flags = flags;
-	gmfs_set_vfs_flags(inode, flags);
-}
-
 static dev_t gmfs_record_rdev(const struct gmfs_inode_ser *rec)
 {
 	return MKDEV(GMFS_RDEV_MAJOR(rec->rdev), GMFS_RDEV_MINOR(rec->rdev));
-}
-
-/**
- * gmfs_inode_write - write an inode's attributes into its record
- * @inode: the inode
- *
- * All but the link count, which the image itself keeps.
- *
- * Context: process context, within an operation; takes @inode->i_lock. Others
- * may write the same inode: the last of them finds what all have set.
- */
-void gmfs_inode_write(struct inode *inode)
-{
-	struct gmfs_inode_ser *rec = GMFS_I(inode)->gi->rec;
-	struct timespec64 ts;
-
-	spin_lock(&inode->i_lock);
-	rec->mode = inode->i_mode;
-	rec->uid = i_uid_read(inode);
-	rec->gid = i_gid_read(inode);
-	if (S_ISREG(inode->i_mode) || S_ISLNK(inode->i_mode))
-		rec->size = i_size_read(inode);
-	rec->rdev = GMFS_RDEV(MAJOR(inode->i_rdev), MINOR(inode->i_rdev));
-	ts = inode_get_atime(inode);
-	rec->atime_sec = ts.tv_sec;
-	rec->atime_nsec = ts.tv_nsec;
-	ts = inode_get_mtime(inode);
-	rec->mtime_sec = ts.tv_sec;
-	rec->mtime_nsec = ts.tv_nsec;
-	ts = inode_get_ctime(inode);
-	rec->ctime_sec = ts.tv_sec;
-	rec->ctime_nsec = ts.tv_nsec;
-	spin_unlock(&inode->i_lock);
-
-	gmfs_dirty(&GMFS_SB(inode->i_sb)->image, rec);
 }
 
 /* The target of a link, for the VFS to follow it without asking. */
@@ -485,129 +420,11 @@ int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	return gmfs_change(idmap, inode, attr);
 }
 
-/**
- * gmfs_getattr - attributes of an inode
- * @idmap: of the mount
- * @path: names the inode
- * @stat: filled
- * @request_mask: STATX_* that are wanted
- * @flags: AT_STATX_*
- *
- * Return: 0.
- */
-int gmfs_getattr(struct mnt_idmap *idmap, const struct path *path,
-		 struct kstat *stat, u32 request_mask, unsigned int flags)
-{
-	struct inode *inode = d_inode(path->dentry);
-	const struct gmfs_inode_ser *rec = GMFS_I(inode)->gi->rec;
-
-	generic_fillattr(idmap, request_mask, inode, stat);
-	generic_fill_statx_attr(inode, stat);
-	stat->attributes_mask |= STATX_ATTR_NODUMP;
-	if (READ_ONCE(rec->flags) & GMFS_INODE_NODUMP)
-		stat->attributes |= STATX_ATTR_NODUMP;
-	/* A hint for buffers, and those for others than files need not be so large. */
-	if (!S_ISREG(inode->i_mode))
-		stat->blksize = PAGE_SIZE;
-	if (request_mask & STATX_BTIME) {
-		stat->result_mask |= STATX_BTIME;
-		stat->btime.tv_sec = rec->btime_sec;
-		stat->btime.tv_nsec = rec->btime_nsec;
-	}
-	return 0;
-}
-
-/**
- * gmfs_update_time - take note of an access or a change
- * @inode: the inode
- * @type: which times
- * @flags: IOCB_*
- *
- * Context: process context, may sleep, not within an operation.
- *
- * Return: 0; -EAGAIN if it must not sleep.
- */
-int gmfs_update_time(struct inode *inode, enum fs_update_time type,
-		     unsigned int flags)
-{
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
-	unsigned int op;
-	int changed;
-
-	if (flags & IOCB_NOWAIT)
-		return -EAGAIN;
-	changed = inode_update_time(inode, type, flags);
-	if (changed <= 0)
-		return changed;
-
-	op = gmpool_op_begin(fs->pool);
-	gmfs_inode_write(inode);
-	gmpool_op_end(fs->pool, op);
-	return 0;
-}
-
-/**
- * gmfs_fileattr_get - flags of an inode, for lsattr
- * @dentry: a dentry of the inode
- * @fa: filled
- *
- * Return: 0.
- */
-int gmfs_fileattr_get(struct dentry *dentry, struct file_kattr *fa)
-{
-	u32 flags = READ_ONCE(GMFS_I(d_inode(dentry))->gi->rec->flags);
-	u32 user = 0;
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(inode_flags); i++)
-		if (flags & inode_flags[i].image)
-			user |= inode_flags[i].user;
-	fileattr_fill_flags(fa, user);
-	return 0;
-}
-
-/**
- * gmfs_fileattr_set - change flags of an inode, for chattr
- * @idmap: of the mount
- * @dentry: a dentry of the inode
- * @fa: the flags
- *
- * Context: process context, may sleep; the inode's i_rwsem is held.
- *
- * Return: 0; -EOPNOTSUPP for flags that are not supported.
- */
-int gmfs_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
-		      struct file_kattr *fa)
-{
-	struct inode *inode = d_inode(dentry);
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
-	u32 user = 0, flags = 0;
-	unsigned int op;
-	size_t i;
-
-	for (i = 0; i < ARRAY_SIZE(inode_flags); i++) {
-		user |= inode_flags[i].user;
-		if (fa->flags & inode_flags[i].user)
-			flags |= inode_flags[i].image;
-	}
-	if (fileattr_has_fsx(fa) || fa->flags & ~user)
-		return -EOPNOTSUPP;
-
-	op = gmpool_op_begin(fs->pool);
-	/* Who only asks for them holds no lock. */
-	WRITE_ONCE(GMFS_I(inode)->gi->rec->flags, flags);
-	gmfs_set_vfs_flags(inode, flags);
-	inode_set_ctime_current(inode);
-	gmfs_inode_write(inode);
-	gmpool_op_end(fs->pool, op);
-	return 0;
-}
-
 /*
  * A frozen file system has no operation under way, and nothing is ever to be
  * written back. Stores to mappings go on: they are the guests'.
  */
-static int gmfs_freeze(struct super_block *sb)
+static int gmfs_freeze_fs(struct super_block *sb)
 {
 	return 0;
 }
@@ -616,7 +433,7 @@ const struct super_operations gmfs_super_ops = {
 	.alloc_inode	= gmfs_alloc_inode,
 	.free_inode	= gmfs_free_inode,
 	.evict_inode	= gmfs_evict_inode,
-	.freeze_fs	= gmfs_freeze,
+	.freeze_fs	= gmfs_freeze_fs,
 	.statfs		= gmfs_statfs,
 	.show_options	= gmfs_show_options,
 	.show_stats	= gmfs_show_stats,

@@ -228,21 +228,6 @@ u64 gmfs_count_inode_slots(struct gmfs_image *img)
 	return (u64)img->itable.nr * (GMFS_INODES_PER_BLOCK - 1);
 }
 
-/**
- * gmfs_ino_find - find an inode by number
- * @img: where
- * @ino: number
- *
- * Context: any; takes the RCU read lock. The inode stays only as long as the
- * caller knows that nobody frees it.
- *
- * Return: the inode, or NULL.
- */
-struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino)
-{
-	return xa_load(&img->inodes, ino);
-}
-
 static bool gmfs_mode_ok(u32 mode)
 {
 	if (mode & ~(u32)(S_IFMT | S_IALLUGO))

@@ -1,0 +1,354 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Filling holes of a file: blocks are claimed and charged, zeroed without a lock that
+ * a fault needs, and then become the file's own in one operation.
+ */
+
+#include <linux/fs.h>
+#include <linux/mm.h>
+#include <linux/sched/signal.h>
+#include <linux/string.h>
+
+#include "guestmemfs.h"
+
+/* Make room for @more runs. */
+static int gmfs_fill_grow(struct gmfs_fill *fill, size_t more)
+{
+	size_t room;
+	void *p;
+
+	if (fill->nr + more <= fill->room)
+		return 0;
+	room = max_t(size_t, 2 * fill->room, 16);
+	p = kvrealloc(fill->runs, size_mul(room, sizeof(*fill->runs)),
+		      GFP_KERNEL);
+	if (!p)
+		return -ENOMEM;
+	fill->runs = p;
+	p = kvrealloc(fill->file_blocks,
+		      size_mul(room, sizeof(*fill->file_blocks)), GFP_KERNEL);
+	if (!p)
+		return -ENOMEM;
+	fill->file_blocks = p;
+	fill->room = room;
+	return 0;
+}
+
+/* Put a run, for which there is room, before the one that is at @at. */
+static void gmfs_fill_insert(struct gmfs_fill *fill, size_t at, u64 file_block,
+			     u64 start, u64 count)
+{
+	size_t behind = fill->nr - at;
+
+	memmove(&fill->runs[at + 1], &fill->runs[at],
+		behind * sizeof(*fill->runs));
+	memmove(&fill->file_blocks[at + 1], &fill->file_blocks[at],
+		behind * sizeof(*fill->file_blocks));
+	fill->runs[at].start = start;
+	fill->runs[at].count = count;
+	fill->file_blocks[at] = file_block;
+	fill->nr++;
+}
+
+/*
+ * Claim the next blocks for a hole. A file that has a gigabyte to go from where
+ * the next one starts gets what is before apart, so that the rest can be aligned
+ * as in the file, and leaves a goal where it could not be.
+ */
+static int gmfs_claim_next(struct gmpool *pool, u64 file_block, u64 count,
+			   u64 goal, struct gmpool_run *run)
+{
+	u64 head = round_up(file_block, GMFS_GIANT_BLOCKS) - file_block;
+
+	if (head && count >= head + GMFS_GIANT_BLOCKS)
+		count = head;
+	else if (!head && count >= GMFS_GIANT_BLOCKS && goal != GMPOOL_NO_GOAL &&
+		 !IS_ALIGNED(gmpool_pfn(pool, goal), PUD_SIZE >> PAGE_SHIFT))
+		goal = GMPOOL_NO_GOAL;
+	return gmpool_claim(pool, count, goal, run);
+}
+
+static int gmfs_fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
+				u64 file_block, u64 count, u64 goal)
+{
+	struct gmpool *pool = fs->pool;
+	struct gmpool_run run;
+	int err;
+
+	err = gmpool_check_room(pool, count);
+	if (!err)
+		err = gmfs_charge(fs, &fill->charges, count);
+	if (err)
+		return err;
+
+	while (count) {
+		err = fatal_signal_pending(current) ? -EINTR :
+						      gmfs_fill_grow(fill, 1);
+		if (err)
+			return err;
+		err = gmfs_claim_next(pool, file_block, count, goal, &run);
+		if (err)
+			return err;
+		gmfs_fill_insert(fill, fill->nr, file_block, run.start,
+				 run.count);
+		cond_resched();
+		file_block += run.count;
+		count -= run.count;
+		goal = run.start + run.count;
+	}
+	return 0;
+}
+
+/**
+ * gmfs_fill_claim - claim blocks for all holes in a range of a file
+ * @inode: the file
+ * @fill: gets them; all zero at first
+ * @first: first block of the range, in blocks of the file
+ * @end: behind its last
+ *
+ * They are charged to the cgroup of the task.
+ *
+ * Context: process context, may sleep; gmfs_inode.fill_lock is held. Takes the
+ * invalidate_lock shared.
+ *
+ * Return: 0; errors as gmfs_fill_mapped(). What was claimed until then is in @fill.
+ */
+int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
+		    u64 end)
+{
+	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmpool_run run;
+	bool mapped;
+	u64 goal;
+	int err;
+
+	lockdep_assert_held(&GMFS_I(inode)->fill_lock);
+
+	while (first < end) {
+		filemap_invalidate_lock_shared(inode->i_mapping);
+		mapped = gmfs_extent_find(gi, first, &run);
+		goal = mapped ? 0 : gmfs_extent_goal(gi, first);
+		filemap_invalidate_unlock_shared(inode->i_mapping);
+
+		run.count = min(run.count, end - first);
+		if (!mapped) {
+			err = gmfs_fill_claim_hole(GMFS_SB(inode->i_sb), fill,
+						   first, run.count, goal);
+			if (err)
+				return err;
+		}
+		first += run.count;
+	}
+	return 0;
+}
+
+/*
+ * A page of @bad has failed, which is in the run that is at @at: claim another
+ * block in its place. The pool withholds the failed one.
+ */
+static int gmfs_fill_replace(struct gmpool *pool, struct gmfs_fill *fill,
+			     size_t at, u64 bad)
+{
+	struct gmpool_run failed = { .start = bad, .count = 1 };
+	u64 file_block = fill->file_blocks[at];
+	struct gmpool_run whole, other;
+	u64 before, behind;
+	int err;
+
+	err = gmfs_fill_grow(fill, 2);
+	if (!err)
+		err = gmpool_claim(pool, 1, GMPOOL_NO_GOAL, &other);
+	if (err)
+		return err;
+
+	whole = fill->runs[at];
+	before = bad - whole.start;
+	behind = whole.count - before - 1;
+	fill->runs[at] = other;
+	fill->file_blocks[at] = file_block + before;
+	if (behind)
+		gmfs_fill_insert(fill, at + 1, file_block + before + 1, bad + 1,
+				 behind);
+	if (before)
+		gmfs_fill_insert(fill, at, file_block, whole.start, before);
+	gmpool_unclaim(pool, &failed);
+	return 0;
+}
+
+/**
+ * gmfs_fill_scrub - have all claimed blocks zeroed
+ * @pool: the pool
+ * @fill: the blocks
+ *
+ * One with a page that has failed since it was claimed is replaced, and the one that
+ * replaces it is zeroed, too.
+ *
+ * Context: process context, may sleep, not within an operation; gmfs_inode.fill_lock is
+ * held.
+ *
+ * Return: 0; -ENOSPC; -EINTR if the task is being killed; -ENOMEM.
+ */
+int gmfs_fill_scrub(struct gmpool *pool, struct gmfs_fill *fill)
+{
+	bool replaced;
+	u64 bad;
+	size_t i;
+	int err;
+
+	do {
+		err = gmpool_scrub(pool, fill->runs, fill->nr);
+		if (err)
+			return err;
+		replaced = false;
+		for (i = 0; i < fill->nr; i++) {
+			if (!gmpool_find_poison(pool, &fill->runs[i], &bad))
+				continue;
+			err = gmfs_fill_replace(pool, fill, i, bad);
+			if (err)
+				return err;
+			replaced = true;
+		}
+	} while (replaced);
+	return 0;
+}
+
+/**
+ * gmfs_fill_commit - make the claimed blocks the file's own
+ * @inode: the file
+ * @fill: blocks that are zeroed; what is left there is not the file's
+ * @end: block where the file ends
+ *
+ * Context: within an operation; gmfs_inode.fill_lock is held, and the invalidate_lock
+ * for write.
+ *
+ * Return: 0; -ENOSPC, -ENOMEM, and nothing has changed.
+ */
+int gmfs_fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
+{
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	LIST_HEAD(rsv);
+	u64 extra = 0;
+	size_t i;
+	int err;
+
+	rwsem_assert_held_write(&inode->i_mapping->invalidate_lock);
+
+	err = gmfs_extent_reserve(&fs->image, &rsv, fill->nr);
+	if (err)
+		return err;
+	for (i = 0; i < fill->nr; i++) {
+		u64 file_block = fill->file_blocks[i];
+		struct gmpool_run run = fill->runs[i];
+
+		if (file_block >= end)
+			break;
+		run.count = min(run.count, end - file_block);
+		err = gmfs_extent_insert(&fs->image, gi, &rsv, file_block, &run);
+		if (WARN_ON_ONCE(err))
+			break;
+		gmpool_commit(fs->pool, &run);
+		fill->runs[i].start += run.count;
+		fill->runs[i].count -= run.count;
+	}
+	gmfs_extent_unreserve(&fs->image, &rsv);
+
+	for (i = 0; i < fill->nr; i++)
+		extra += fill->runs[i].count;
+	gmfs_uncharge(&fill->charges, extra);
+	gmfs_charge_move(&fill->charges, &gi->file.charges);
+	gmfs_update_blocks(inode);
+	return err;
+}
+
+/**
+ * gmfs_fill_end - give back what was claimed and is not the file's
+ * @pool: the pool
+ * @fill: what is left, also after an error
+ *
+ * Context: process context, may sleep.
+ */
+void gmfs_fill_end(struct gmpool *pool, struct gmfs_fill *fill)
+{
+	size_t i;
+
+	for (i = 0; i < fill->nr; i++)
+		if (fill->runs[i].count)
+			gmpool_unclaim(pool, &fill->runs[i]);
+	gmfs_uncharge(&fill->charges, U64_MAX);
+	kvfree(fill->runs);
+	kvfree(fill->file_blocks);
+}
+
+/**
+ * gmfs_fill_mapped - fill holes within the size of a file, for a mapping
+ * @inode: the file
+ * @first: first block of the range, in blocks of the file
+ * @end: behind its last
+ *
+ * The file may be truncated meanwhile, for this does not need its i_rwsem: then
+ * less is filled.
+ *
+ * Context: process context, may sleep; takes gmfs_inode.fill_lock and the
+ * invalidate_lock.
+ *
+ * Return: 0; -ENOSPC; -EDQUOT if its cgroup may not have so much; -EROFS;
+ * -EINTR if the task is being killed; -ENOMEM.
+ */
+int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end)
+{
+	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fill fill = {};
+	unsigned int flags;
+	int err;
+
+	if (fs->read_only || sb_rdonly(inode->i_sb))
+		return -EROFS;
+
+	sb_start_pagefault(inode->i_sb);
+	err = mutex_lock_killable(&GMFS_I(inode)->fill_lock);
+	if (err)
+		goto out_sb;
+	err = gmfs_fill_claim(inode, &fill, first, end);
+	if (!err)
+		err = gmfs_fill_scrub(fs->pool, &fill);
+	if (!err && fill.nr) {
+		filemap_invalidate_lock(inode->i_mapping);
+		flags = gmpool_op_begin(fs->pool);
+		err = gmfs_fill_commit(inode, &fill,
+				       min(end,
+					   gmfs_blocks_up(i_size_read(inode))));
+		gmpool_op_end(fs->pool, flags);
+		filemap_invalidate_unlock(inode->i_mapping);
+	}
+	gmfs_fill_end(fs->pool, &fill);
+	mutex_unlock(&GMFS_I(inode)->fill_lock);
+out_sb:
+	sb_end_pagefault(inode->i_sb);
+	return err;
+}
+
+/**
+ * gmfs_has_hole - is memory missing in a part of a file
+ * @inode: the file
+ * @first: first block of the range, in blocks of the file
+ * @end: behind its last
+ *
+ * Context: process context, may sleep; takes the invalidate_lock.
+ *
+ * Return: true if there is a hole in the range.
+ */
+bool gmfs_has_hole(struct inode *inode, u64 first, u64 end)
+{
+	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmpool_run run;
+	bool hole = false;
+
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	while (first < end && !hole) {
+		hole = !gmfs_extent_find(gi, first, &run);
+		first += run.count;
+	}
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	return hole;
+}
