@@ -1,0 +1,537 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * The files in a pool's directory in sysfs: what an administrator sees of it, and can
+ * set. Each is described in Documentation/ABI/testing/sysfs-fs-guestmemfs.
+ */
+
+#include <linux/capability.h>
+#include <linux/err.h>
+#include <linux/kobject.h>
+#include <linux/kstrtox.h>
+#include <linux/slab.h>
+#include <linux/sysfs.h>
+
+#include "pool.h"
+#include "sysfs.h"
+
+static const struct gmpool_attribute *
+gmpool_to_attribute(struct attribute *attr)
+{
+	return container_of(attr, struct gmpool_attribute, attr);
+}
+
+static ssize_t attribute_show(struct kobject *kobj, struct attribute *attr,
+			      char *buf)
+{
+	const struct gmpool_attribute *a = gmpool_to_attribute(attr);
+
+	return a->show ? a->show(gmpool_of_kobj(kobj), buf) : -EIO;
+}
+
+static ssize_t attribute_store(struct kobject *kobj, struct attribute *attr,
+			       const char *buf, size_t count)
+{
+	const struct gmpool_attribute *a = gmpool_to_attribute(attr);
+
+	return a->store ? a->store(gmpool_of_kobj(kobj), buf, count) : -EIO;
+}
+
+static const struct sysfs_ops attribute_ops = {
+	.show	= attribute_show,
+	.store	= attribute_store,
+};
+
+static ssize_t gmpool_show_number(char *buf, u64 number)
+{
+	return sysfs_emit(buf, "%llu\n", number);
+}
+
+/* A file that shows one number. */
+#define GMPOOL_NUMBER(_name, _value)					\
+static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
+{									\
+	return gmpool_show_number(buf, _value);				\
+}									\
+static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
+
+/* Of a pool that has failed nothing is believed, however far it was taken over. */
+static bool gmpool_is_known(const struct gmpool *pool)
+{
+	return READ_ONCE(pool->state) != GMPOOL_FAILED;
+}
+
+/* The same, of what changes while it is looked at; 0 if the pool has failed. */
+#define GMPOOL_COUNT(_name, _value)					\
+static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
+{									\
+	u64 value;							\
+									\
+	scoped_guard(spinlock, &pool->lock)				\
+		value = gmpool_is_known(pool) ? (_value) : 0;		\
+	return gmpool_show_number(buf, value);				\
+}									\
+static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
+
+GMPOOL_NUMBER(size, pool->total_blocks << GMPOOL_BLOCK_SHIFT);
+GMPOOL_NUMBER(block_size, GMPOOL_BLOCK_SIZE);
+GMPOOL_NUMBER(total_blocks, pool->total_blocks);
+
+GMPOOL_COUNT(free_blocks, pool->blocks.nr_free);
+GMPOOL_COUNT(scrubbed_blocks, pool->clean.nr_free);
+GMPOOL_COUNT(dirty_blocks, pool->blocks.nr_free - pool->clean.nr_free);
+GMPOOL_COUNT(largest_free_run, gmpool_bitmap_largest(&pool->blocks));
+GMPOOL_COUNT(free_1g, gmpool_bitmap_giants(&pool->blocks));
+GMPOOL_COUNT(alloc_failures, pool->nr_failures);
+GMPOOL_COUNT(poisoned_blocks, READ_ONCE(pool->nr_poisoned_blocks));
+GMPOOL_NUMBER(reserved_blocks, gmpool_is_known(pool) ? gmpool_reserved_blocks(pool) : 0);
+GMPOOL_NUMBER(metadata_bytes, gmpool_is_known(pool) ? gmpool_metadata_bytes(pool) : 0);
+
+static ssize_t extents_show(struct gmpool *pool, char *buf)
+{
+	ssize_t len = 0;
+	u32 i;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return 0;
+	for (i = 0; i < pool->nr_extents; i++)
+		len += sysfs_emit_at(buf, len, "%#llx %#llx\n",
+				     pool->extents[i].base,
+				     pool->extents[i].size);
+	return len;
+}
+
+static struct gmpool_attribute extents_attr = __ATTR_RO_MODE(extents, 0400);
+
+/* The super block, or NULL. */
+static const struct gmpool_super_ser *
+gmpool_known_super(const struct gmpool *pool)
+{
+	lockdep_assert_held(&pool->manage);
+	return gmpool_is_known(pool) ? pool->super : NULL;
+}
+
+static ssize_t generation_show(struct gmpool *pool, char *buf)
+{
+	const struct gmpool_super_ser *super;
+
+	guard(mutex)(&pool->manage);
+	super = gmpool_known_super(pool);
+	return gmpool_show_number(buf, super ? super->generation : 0);
+}
+
+static struct gmpool_attribute generation_attr = __ATTR_RO(generation);
+
+static ssize_t handed_over_from_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return sysfs_emit(buf, "%s\n",
+			  gmpool_is_known(pool) ? pool->handed_over_from : "");
+}
+
+static struct gmpool_attribute handed_over_from_attr =
+	__ATTR_RO(handed_over_from);
+
+static ssize_t uuid_show(struct gmpool *pool, char *buf)
+{
+	const struct gmpool_super_ser *super;
+
+	guard(mutex)(&pool->manage);
+	super = gmpool_known_super(pool);
+	return super ? sysfs_emit(buf, "%pU\n", super->uuid) :
+		       sysfs_emit(buf, "\n");
+}
+
+static struct gmpool_attribute uuid_attr = __ATTR_RO(uuid);
+
+static ssize_t format_show(struct gmpool *pool, char *buf)
+{
+	const struct gmpool_super_ser *super;
+
+	guard(mutex)(&pool->manage);
+	super = gmpool_known_super(pool);
+	if (!super)
+		return sysfs_emit(buf, "\n");
+	return sysfs_emit(buf, "%u compat=%#llx ro_compat=%#llx incompat=%#llx\n",
+			  super->version, super->feature_compat,
+			  super->feature_ro_compat, super->feature_incompat);
+}
+
+static struct gmpool_attribute format_attr = __ATTR_RO(format);
+
+static ssize_t state_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return sysfs_emit(buf, "%s\n", gmpool_state_name(pool));
+}
+
+static struct gmpool_attribute state_attr = __ATTR_RO(state);
+
+static ssize_t error_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return sysfs_emit(buf, "%s\n", pool->error);
+}
+
+static struct gmpool_attribute error_attr = __ATTR_RO(error);
+
+static ssize_t check_show(struct gmpool *pool, char *buf)
+{
+	ssize_t len;
+	char *why;
+
+	/* It keeps every operation waiting, and an empty answer would read as one. */
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	guard(mutex)(&pool->manage);
+	why = gmpool_check(pool);
+	if (IS_ERR(why))
+		return PTR_ERR(why);
+	len = sysfs_emit(buf, "%s\n", why ?: "ok");
+	kfree(why);
+	return len;
+}
+
+static struct gmpool_attribute check_attr = __ATTR_RO_MODE(check, 0400);
+
+/* A number that must not be above @max. */
+static int gmpool_sysfs_parse_number(const char *buf, u64 max, u64 *number)
+{
+	int err = kstrtou64(buf, 0, number);
+
+	if (err)
+		return err;
+	return *number > max ? -ERANGE : 0;
+}
+
+/* Shows the number at @offset in what is set. */
+static ssize_t gmpool_show_tunable(struct gmpool *pool, char *buf,
+				   size_t offset)
+{
+	guard(mutex)(&pool->manage);
+	return gmpool_show_number(buf, *(u64 *)((void *)&pool->tune + offset));
+}
+
+/* Sets the number at @offset, which must not be above @max. */
+static ssize_t gmpool_store_tunable(struct gmpool *pool, const char *buf,
+				    size_t count, size_t offset, u64 max)
+{
+	struct gmpool_tunables new;
+	u64 number;
+	int err;
+
+	err = gmpool_sysfs_parse_number(buf, max, &number);
+	if (err)
+		return err;
+	guard(mutex)(&pool->manage);
+	new = pool->tune;
+	*(u64 *)((void *)&new + offset) = number;
+	return gmpool_tune(pool, &new) ?: count;
+}
+
+static ssize_t scrub_rate_show(struct gmpool *pool, char *buf)
+{
+	return gmpool_show_tunable(pool, buf,
+				   offsetof(struct gmpool_tunables, scrub_rate));
+}
+
+static ssize_t scrub_rate_store(struct gmpool *pool, const char *buf,
+				size_t count)
+{
+	return gmpool_store_tunable(pool, buf, count,
+				    offsetof(struct gmpool_tunables, scrub_rate),
+				    U64_MAX);
+}
+
+static struct gmpool_attribute scrub_rate_attr = __ATTR_RW(scrub_rate);
+
+static ssize_t reserve_show(struct gmpool *pool, char *buf)
+{
+	return gmpool_show_tunable(pool, buf,
+				   offsetof(struct gmpool_tunables, reserve));
+}
+
+static ssize_t reserve_store(struct gmpool *pool, const char *buf,
+			     size_t count)
+{
+	return gmpool_store_tunable(pool, buf, count,
+				    offsetof(struct gmpool_tunables, reserve),
+				    pool->total_blocks);
+}
+
+static struct gmpool_attribute reserve_attr = __ATTR_RW(reserve);
+
+static ssize_t low_watermark_show(struct gmpool *pool, char *buf)
+{
+	return gmpool_show_tunable(pool, buf,
+				   offsetof(struct gmpool_tunables, low_watermark));
+}
+
+static ssize_t low_watermark_store(struct gmpool *pool, const char *buf,
+				   size_t count)
+{
+	return gmpool_store_tunable(pool, buf, count,
+				    offsetof(struct gmpool_tunables,
+					     low_watermark),
+				    pool->total_blocks);
+}
+
+static struct gmpool_attribute low_watermark_attr = __ATTR_RW(low_watermark);
+
+static const char * const zeroings[] = {
+	[GMPOOL_ZEROING_BACKGROUND]	= "background",
+	[GMPOOL_ZEROING_ON_ALLOC]	= "on-alloc",
+};
+
+static ssize_t zeroing_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return sysfs_emit(buf, "%s\n", zeroings[pool->tune.zeroing]);
+}
+
+static ssize_t zeroing_store(struct gmpool *pool, const char *buf, size_t count)
+{
+	int zeroing = sysfs_match_string(zeroings, buf);
+	struct gmpool_tunables new;
+
+	if (zeroing < 0)
+		return zeroing;
+	guard(mutex)(&pool->manage);
+	new = pool->tune;
+	new.zeroing = zeroing;
+	return gmpool_tune(pool, &new) ?: count;
+}
+
+static struct gmpool_attribute zeroing_attr = __ATTR_RW(zeroing);
+
+static const char * const policies[] = {
+	[GMPOOL_POLICY_BEST_FIT]	= "best-fit",
+	[GMPOOL_POLICY_FIRST_FIT]	= "first-fit",
+};
+
+static ssize_t policy_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return sysfs_emit(buf, "%s\n", policies[pool->tune.policy]);
+}
+
+static ssize_t policy_store(struct gmpool *pool, const char *buf, size_t count)
+{
+	int policy = sysfs_match_string(policies, buf);
+	struct gmpool_tunables new;
+
+	if (policy < 0)
+		return policy;
+	guard(mutex)(&pool->manage);
+	new = pool->tune;
+	new.policy = policy;
+	return gmpool_tune(pool, &new) ?: count;
+}
+
+static struct gmpool_attribute policy_attr = __ATTR_RW(policy);
+
+static ssize_t scrub_target_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return pool->tune.scrub_target == GMPOOL_SCRUB_ALL ?
+	       sysfs_emit(buf, "all\n") :
+	       gmpool_show_number(buf, pool->tune.scrub_target);
+}
+
+static ssize_t scrub_target_store(struct gmpool *pool, const char *buf,
+				  size_t count)
+{
+	u64 number = GMPOOL_SCRUB_ALL;
+	struct gmpool_tunables new;
+	int err = 0;
+
+	if (!sysfs_streq(buf, "all"))
+		err = gmpool_sysfs_parse_number(buf, pool->total_blocks,
+						&number);
+	if (err)
+		return err;
+	guard(mutex)(&pool->manage);
+	new = pool->tune;
+	new.scrub_target = number;
+	return gmpool_tune(pool, &new) ?: count;
+}
+
+static struct gmpool_attribute scrub_target_attr = __ATTR_RW(scrub_target);
+
+static ssize_t frozen_show(struct gmpool *pool, char *buf)
+{
+	guard(mutex)(&pool->manage);
+	return gmpool_show_number(buf, pool->tune.frozen);
+}
+
+static ssize_t frozen_store(struct gmpool *pool, const char *buf, size_t count)
+{
+	u64 number;
+	int err;
+
+	err = gmpool_sysfs_parse_number(buf, 1, &number);
+	if (err)
+		return err;
+	guard(mutex)(&pool->manage);
+	return gmpool_freeze(pool, number) ?: count;
+}
+
+static struct gmpool_attribute frozen_attr = __ATTR_RW(frozen);
+
+static ssize_t discard_store(struct gmpool *pool, const char *buf, size_t count)
+{
+	char name[16];
+
+	snprintf(name, sizeof(name), "node%d", pool->nid);
+	if (!sysfs_streq(buf, name))
+		return -EINVAL;
+	guard(mutex)(&pool->manage);
+	return gmpool_discard(pool) ?: count;
+}
+
+static struct gmpool_attribute discard_attr = __ATTR_WO(discard);
+
+static struct attribute *pool_attrs[] = {
+	&size_attr.attr,
+	&block_size_attr.attr,
+	&total_blocks_attr.attr,
+	&free_blocks_attr.attr,
+	&scrubbed_blocks_attr.attr,
+	&dirty_blocks_attr.attr,
+	&poisoned_blocks_attr.attr,
+	&reserved_blocks_attr.attr,
+	&largest_free_run_attr.attr,
+	&free_1g_attr.attr,
+	&extents_attr.attr,
+	&metadata_bytes_attr.attr,
+	&generation_attr.attr,
+	&handed_over_from_attr.attr,
+	&uuid_attr.attr,
+	&format_attr.attr,
+	&state_attr.attr,
+	&error_attr.attr,
+	&alloc_failures_attr.attr,
+	&check_attr.attr,
+	&frozen_attr.attr,
+	&scrub_rate_attr.attr,
+	&scrub_target_attr.attr,
+	&zeroing_attr.attr,
+	&reserve_attr.attr,
+	&policy_attr.attr,
+	&low_watermark_attr.attr,
+	&discard_attr.attr,
+	NULL
+};
+
+/* Which part of @count bytes from @off on there is of a bitmap of the pool. */
+static size_t gmpool_bitmap_part(const struct gmpool *pool, loff_t off,
+				 size_t count)
+{
+	u64 size = DIV_ROUND_UP_ULL(pool->total_blocks, BITS_PER_BYTE);
+
+	return off >= size ? 0 : min_t(u64, count, size - off);
+}
+
+/* The same for a reader: the bitmaps tell where memory is. */
+static size_t gmpool_bitmap_readable(const struct gmpool *pool, loff_t off,
+				     size_t count)
+{
+	return capable(CAP_SYS_ADMIN) ? gmpool_bitmap_part(pool, off, count) :
+					0;
+}
+
+static ssize_t bitmap_used_read(struct file *file, struct kobject *kobj,
+				const struct bin_attribute *attr, char *buf,
+				loff_t off, size_t count)
+{
+	struct gmpool *pool = gmpool_of_kobj(kobj);
+
+	count = gmpool_bitmap_readable(pool, off, count);
+	guard(spinlock)(&pool->lock);
+	if (!gmpool_is_known(pool) || !pool->blocks.taken)
+		return 0;
+	memcpy(buf, (u8 *)pool->blocks.taken + off, count);
+	return count;
+}
+
+static ssize_t bitmap_dirty_read(struct file *file, struct kobject *kobj,
+				 const struct bin_attribute *attr, char *buf,
+				 loff_t off, size_t count)
+{
+	struct gmpool *pool = gmpool_of_kobj(kobj);
+	const u8 *taken, *unclean;
+	size_t i;
+
+	count = gmpool_bitmap_readable(pool, off, count);
+	guard(spinlock)(&pool->lock);
+	if (!gmpool_is_known(pool) || !pool->blocks.taken)
+		return 0;
+	taken = (u8 *)pool->blocks.taken + off;
+	unclean = (u8 *)pool->clean.taken + off;
+	for (i = 0; i < count; i++)
+		buf[i] = unclean[i] & ~taken[i];
+	return count;
+}
+
+static ssize_t bitmap_poison_read(struct file *file, struct kobject *kobj,
+				  const struct bin_attribute *attr, char *buf,
+				  loff_t off, size_t count)
+{
+	struct gmpool *pool = gmpool_of_kobj(kobj);
+	unsigned long page, first, end;
+	void *entry;
+	u64 bit;
+
+	count = gmpool_bitmap_readable(pool, off, count);
+	if (!gmpool_is_known(pool) || !count)
+		return 0;
+	memset(buf, 0, count);
+	first = off * BITS_PER_BYTE * GMPOOL_BLOCK_PAGES;
+	end = first + count * BITS_PER_BYTE * GMPOOL_BLOCK_PAGES;
+	xa_for_each_range(&pool->poison, page, entry, first, end - 1) {
+		bit = (page - first) / GMPOOL_BLOCK_PAGES;
+		buf[bit / BITS_PER_BYTE] |= BIT(bit % BITS_PER_BYTE);
+	}
+	return count;
+}
+
+static const struct bin_attribute bitmap_attr =
+	__BIN_ATTR(bitmap, 0400, bitmap_used_read, NULL, 0);
+static const struct bin_attribute bitmap_dirty_attr =
+	__BIN_ATTR(bitmap_dirty, 0400, bitmap_dirty_read, NULL, 0);
+static const struct bin_attribute bitmap_poison_attr =
+	__BIN_ATTR(bitmap_poison, 0400, bitmap_poison_read, NULL, 0);
+
+static const struct bin_attribute *const pool_bin_attrs[] = {
+	&bitmap_attr,
+	&bitmap_dirty_attr,
+	&bitmap_poison_attr,
+	NULL
+};
+
+static size_t gmpool_size_of_bitmap(struct kobject *kobj,
+				    const struct bin_attribute *attr, int n)
+{
+	return gmpool_bitmap_part(gmpool_of_kobj(kobj), 0, SIZE_MAX);
+}
+
+static const struct attribute_group pool_group = {
+	.attrs		= pool_attrs,
+	.bin_attrs	= pool_bin_attrs,
+	.bin_size	= gmpool_size_of_bitmap,
+};
+
+static const struct attribute_group *pool_groups[] = {
+	&pool_group,
+	NULL
+};
+
+static void gmpool_dir_release(struct kobject *kobj)
+{
+	kfree(container_of(kobj, struct gmpool_dir, kobj));
+}
+
+const struct kobj_type gmpool_dir_type = {
+	.release	= gmpool_dir_release,
+	.sysfs_ops	= &attribute_ops,
+	.default_groups	= pool_groups,
+};

@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Where in a pool the next blocks come from.
+ *
+ * Pure, as bitmap.c, in which the index is that it searches.
+ *
+ * Placement keeps the gigabytes that one PUD leaf could map, naturally aligned
+ * in physical memory, whole for those who can use them: what is smaller goes
+ * where they are broken already, and by best fit, so that large runs last. Who
+ * would rather have the end of the pool free chooses first fit.
+ *
+ * A search goes through the index, and looks at the bits of a gigabyte only if a run
+ * in it can be better than what was found.
+ */
+
+#include <linux/bitmap.h>
+#include <linux/bits.h>
+#include <linux/math.h>
+#include <linux/minmax.h>
+#include <linux/mm.h>
+
+#include <linux/kho/abi/guestmemfs.h>
+
+#include "bitmap.h"
+#include "groups.h"
+
+/*
+ * What a search has found so far. Less cost is better; what has room for all
+ * that is wanted is better than what has not.
+ */
+struct candidate {
+	struct gmpool_run run;
+	u64 cost;
+};
+
+static void gmpool_consider(struct candidate *best, u64 start, u64 count,
+			    u64 want, u64 cost)
+{
+	bool fits = count >= want;
+	bool best_fits = best->run.count >= want;
+
+	if (fits != best_fits ? best_fits :
+	    fits ? cost >= best->cost : count <= best->run.count)
+		return;
+	best->run.start = start;
+	best->run.count = min(count, want);
+	best->cost = cost;
+}
+
+/* A place at a giant boundary, in the smallest free run that has one. */
+static void gmpool_consider_giant(const struct gmpool_bitmap *map,
+				  struct candidate *best,
+				  const struct gmpool_extent *extent, u64 start,
+				  u64 end, u64 want)
+{
+	u64 aligned = gmpool_giant_up(extent, start);
+	u64 count;
+
+	if (aligned >= end)
+		return;
+	count = end - aligned;
+	if (count < want)
+		count = round_down(count, GMPOOL_GIANT_BLOCKS);
+	if (count)
+		gmpool_consider(best, aligned, count, want,
+				map->first_fit ? aligned : end - start);
+}
+
+/* A place in the smallest free run, if possible one with no giant in it. */
+static void gmpool_consider_small(const struct gmpool_bitmap *map,
+				  struct candidate *best,
+				  const struct gmpool_extent *extent, u64 start,
+				  u64 end, u64 want)
+{
+	u64 aligned = gmpool_giant_up(extent, start);
+	u64 tail;
+
+	if (map->first_fit) {
+		gmpool_consider(best, start, end - start, want, start);
+		return;
+	}
+	if (aligned >= end || end - aligned < GMPOOL_GIANT_BLOCKS) {
+		gmpool_consider(best, start, end - start, want, end - start);
+		return;
+	}
+
+	/* The pieces beside the giants break nothing either. */
+	if (aligned > start && aligned - start >= want)
+		gmpool_consider(best, start, aligned - start, want,
+				aligned - start);
+	tail = aligned + round_down(end - aligned, GMPOOL_GIANT_BLOCKS);
+	if (tail < end && end - tail >= want)
+		gmpool_consider(best, tail, end - tail, want, end - tail);
+
+	/*
+	 * Else break the last one, and together with the tail. Dearer than
+	 * anything that breaks none: no run is that long.
+	 */
+	if (end - start >= want)
+		gmpool_consider(best, end - want, want, want,
+				BIT_ULL(63) + (end - start));
+	else
+		gmpool_consider(best, start, end - start, want, 0);
+}
+
+static const struct gmpool_extent *
+gmpool_extent_of(const struct gmpool_bitmap *map, u64 block)
+{
+	u32 i;
+
+	for (i = 0; i < map->nr_extents; i++) {
+		const struct gmpool_extent *extent = &map->extents[i];
+
+		if (block >= extent->first && block < gmpool_extent_end(extent))
+			return extent;
+	}
+	return NULL;
+}
+
+/**
+ * struct search - a search through a bitmap
+ * @map: the bitmap
+ * @want: blocks
+ * @enough: the first run with that many is the best; U64_MAX if none has to be
+ * @giant: the best place at a giant boundary
+ * @small: the best place, if there is no such
+ */
+struct search {
+	const struct gmpool_bitmap *map;
+	u64 want;
+	u64 enough;
+	struct candidate giant;
+	struct candidate small;
+};
+
+static void gmpool_consider_run(struct search *search,
+				const struct gmpool_extent *extent, u64 start,
+				u64 end)
+{
+	if (search->want >= GMPOOL_GIANT_BLOCKS)
+		gmpool_consider_giant(search->map, &search->giant, extent,
+				      start, end, search->want);
+	gmpool_consider_small(search->map, &search->small, extent, start, end,
+			      search->want);
+}
+
+/* Can a run of at most @longest blocks, in which no giant starts, be better? */
+static bool gmpool_can_improve(const struct search *search, u64 longest)
+{
+	const struct candidate *best = &search->small;
+
+	if (best->run.count < search->want)
+		return longest > best->run.count;
+	return longest >= search->want && !search->map->first_fit &&
+	       best->cost > search->want;
+}
+
+/* Was something found that nothing behind it can be better than? */
+static bool gmpool_found_best(const struct search *search)
+{
+	const struct candidate *best = &search->small;
+
+	if (best->run.count >= search->enough)
+		return true;
+	return search->want < GMPOOL_GIANT_BLOCKS &&
+	       best->run.count >= search->want &&
+	       (search->map->first_fit || best->cost <= search->want);
+}
+
+/* Look at those free runs that are within a group. */
+static void gmpool_search_group(struct search *search,
+				const struct gmpool_extent *extent, u64 start,
+				u64 end)
+{
+	const unsigned long *taken = search->map->taken;
+	u64 next;
+
+	for (; ; start = next) {
+		start = find_next_zero_bit(taken, end, start);
+		if (start >= end || gmpool_found_best(search))
+			return;
+		next = find_next_bit(taken, end, start);
+		gmpool_consider_run(search, extent, start, next);
+	}
+}
+
+/*
+ * Look at the free runs of an extent from the group of block @from on. Of a run
+ * that begins before that group, what is in it counts.
+ */
+static void gmpool_search_extent(struct search *search,
+				 const struct gmpool_extent *extent,
+				 const struct gmpool_bitmap_group *group,
+				 u64 from)
+{
+	u64 start, end, open, last = gmpool_extent_end(extent);
+
+	/* Where the free run starts that reaches to the end of the group before. */
+	open = from;
+	for (start = from; start < last && !gmpool_found_best(search);
+	     start = end, group++) {
+		end = gmpool_group_end(extent, start);
+		if (group->head == end - start)
+			continue;
+		if (start + group->head > open)
+			gmpool_consider_run(search, extent, open,
+					    start + group->head);
+		if (gmpool_can_improve(search, group->longest))
+			gmpool_search_group(search, extent, start + group->head,
+					    end - group->tail);
+		open = end - group->tail;
+	}
+	if (start >= last && open < last)
+		gmpool_consider_run(search, extent, open, last);
+}
+
+static void gmpool_search_from(struct search *search, u64 block)
+{
+	const struct gmpool_bitmap *map = search->map;
+	const struct gmpool_bitmap_group *groups = map->index->groups;
+	const struct gmpool_extent *extent;
+	u64 nr;
+	u32 i;
+
+	for (i = 0; i < map->nr_extents;
+	     i++, groups += gmpool_nr_groups(extent)) {
+		extent = &map->extents[i];
+		if (block >= gmpool_extent_end(extent))
+			continue;
+		nr = block > extent->first ? gmpool_group_nr(extent, block) : 0;
+		gmpool_search_extent(search, extent, groups + nr,
+				     gmpool_group_start(extent, nr));
+		if (gmpool_found_best(search))
+			return;
+	}
+}
+
+static void gmpool_search_start(struct search *search,
+				const struct gmpool_bitmap *map, u64 want)
+{
+	*search = (struct search) {
+		.map = map,
+		.want = want,
+		.enough = U64_MAX,
+		.giant.cost = U64_MAX,
+		.small.cost = U64_MAX,
+	};
+}
+
+/*
+ * Who wants more than any run has gets the longest ones, one after the other. It
+ * is known where the search for the one before has found the first of its length:
+ * if there is another, it is behind that.
+ */
+static void gmpool_search_map(struct search *search,
+			      const struct gmpool_bitmap *map, u64 want)
+{
+	struct gmpool_bitmap_index *index = map->index;
+
+	gmpool_search_start(search, map, want);
+	if (want > index->longest && index->longest < GMPOOL_GIANT_BLOCKS) {
+		search->enough = index->longest;
+		gmpool_search_from(search, index->from);
+		if (search->small.run.count >= search->enough) {
+			index->from = search->small.run.start;
+			return;
+		}
+		gmpool_search_start(search, map, want);
+	}
+	gmpool_search_from(search, 0);
+	if (search->small.run.count < want) {
+		index->longest = search->small.run.count;
+		index->from = search->small.run.start;
+	}
+}
+
+/**
+ * gmpool_bitmap_find - find free blocks that lie together
+ * @map: where to look
+ * @want: how many blocks, not zero
+ * @goal: block to start at if it is free, so that a file goes on where it
+ *	ends; or GMPOOL_NO_GOAL
+ * @run: what was found, at most @want blocks. It is less where no free run is
+ *	long enough: then the longest.
+ *
+ * From GMPOOL_GIANT_BLOCKS on, @run starts where a giant page can, if there is
+ * such a place, and if it is short, its length is a multiple of that.
+ *
+ * Context: the caller holds what guards @map.
+ *
+ * Return: 0, or -ENOSPC if no block is free.
+ */
+int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
+		       struct gmpool_run *run)
+{
+	const struct gmpool_extent *extent;
+	struct search search;
+	u64 end, last;
+
+	if (!map->nr_free || !want)
+		return -ENOSPC;
+
+	extent = goal == GMPOOL_NO_GOAL ? NULL : gmpool_extent_of(map, goal);
+	if (extent) {
+		last = gmpool_extent_end(extent);
+		last = min(last, goal + min(want, last - goal));
+		end = find_next_bit(map->taken, last, goal);
+		if (end > goal) {
+			run->start = goal;
+			run->count = end - goal;
+			return 0;
+		}
+	}
+
+	gmpool_search_map(&search, map, want);
+	*run = search.giant.run.count ? search.giant.run : search.small.run;
+	return run->count ? 0 : -ENOSPC;
+}
+
+/* What makes a block's number in the pool one in units of physical memory. */
+static u64 gmpool_phys_shift(const struct gmpool_extent *extent)
+{
+	return (extent->base >> GMPOOL_BLOCK_SHIFT) - extent->first;
+}
+
+static bool gmpool_starts_giant(const struct gmpool_bitmap *map, u64 block)
+{
+	u64 shift = gmpool_phys_shift(gmpool_extent_of(map, block));
+
+	return IS_ALIGNED(block + shift, GMPOOL_GIANT_BLOCKS);
+}
+
+/* Is the giant around @block free, so that a part of @run would break it? */
+static bool gmpool_in_free_giant(const struct gmpool_bitmap *map, u64 block,
+				 const struct gmpool_run *run)
+{
+	const struct gmpool_extent *extent = gmpool_extent_of(map, block);
+	u64 shift = gmpool_phys_shift(extent);
+	u64 giant = round_down(block + shift, GMPOOL_GIANT_BLOCKS);
+	u64 end = giant + GMPOOL_GIANT_BLOCKS;
+
+	if (giant < extent->first + shift ||
+	    end > extent->first + shift + (extent->size >> GMPOOL_BLOCK_SHIFT))
+		return false;
+	giant -= shift;
+	end -= shift;
+	if (run->start <= giant && run->start + run->count >= end)
+		return false;
+	return find_next_bit(map->taken, end, giant) >= end;
+}
+
+static bool gmpool_breaks_giant(const struct gmpool_bitmap *map,
+				const struct gmpool_run *run)
+{
+	return gmpool_in_free_giant(map, run->start, run) ||
+	       gmpool_in_free_giant(map, run->start + run->count - 1, run);
+}
+
+/**
+ * gmpool_bitmap_choose - find free blocks that lie together, clean ones if they
+ *	are as good
+ * @map: which blocks are taken
+ * @clean: of the same pool; free are those that are free in @map and known to
+ *	be zero
+ * @want: as for gmpool_bitmap_find()
+ * @goal: as for gmpool_bitmap_find(); a file that goes on where it ends matters
+ *	more than what is clean
+ * @run: what was found, as by gmpool_bitmap_find()
+ *
+ * Clean blocks are as good if they do as many gigabyte leaves, or hold all in
+ * one piece that is smaller than that, and break none that @map keeps whole.
+ * With first fit, there is one place that is best.
+ *
+ * Context: the caller holds what guards the maps.
+ *
+ * Return: 0, or -ENOSPC if no block is free.
+ */
+int gmpool_bitmap_choose(const struct gmpool_bitmap *map,
+			 const struct gmpool_bitmap *clean, u64 want, u64 goal,
+			 struct gmpool_run *run)
+{
+	struct gmpool_run found;
+	int err;
+
+	err = gmpool_bitmap_find(map, want, goal, run);
+	if (err || run->start == goal || map->first_fit ||
+	    gmpool_bitmap_find(clean, want, GMPOOL_NO_GOAL, &found))
+		return err;
+
+	if (found.count < run->count && found.count < GMPOOL_GIANT_BLOCKS)
+		return 0;
+	if (run->count >= GMPOOL_GIANT_BLOCKS &&
+	    gmpool_starts_giant(map, run->start) &&
+	    !gmpool_starts_giant(map, found.start))
+		return 0;
+	if (gmpool_breaks_giant(map, &found) && !gmpool_breaks_giant(map, run))
+		return 0;
+	*run = found;
+	return 0;
+}

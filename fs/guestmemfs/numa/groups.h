@@ -1,0 +1,82 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The index of a pool's bitmap: what bitmap.c keeps and choose.c searches.
+ */
+#ifndef _GMPOOL_GROUPS_H
+#define _GMPOOL_GROUPS_H
+
+#include <linux/math.h>
+#include <linux/minmax.h>
+
+#include <linux/kho/abi/guestmemfs.h>
+
+#include "bitmap.h"
+
+/**
+ * struct gmpool_bitmap_group - the blocks of an extent in one gigabyte of
+ *	physical memory, naturally aligned
+ * @head: free blocks that it starts with
+ * @tail: free blocks that it ends with
+ * @longest: blocks of its longest free run
+ */
+struct gmpool_bitmap_group {
+	u16 head;
+	u16 tail;
+	u16 longest;
+};
+
+/**
+ * struct gmpool_bitmap_index - what is known of the free runs of a bitmap
+ * @longest: no free run has more blocks; U64_MAX if that is not known
+ * @from: if it is known: no free run that starts before this block has as many
+ * @groups: by rising block
+ */
+struct gmpool_bitmap_index {
+	u64 longest;
+	u64 from;
+	struct gmpool_bitmap_group groups[];
+};
+
+static inline u64 gmpool_extent_end(const struct gmpool_extent *extent)
+{
+	return extent->first + (extent->size >> GMPOOL_BLOCK_SHIFT);
+}
+
+/* First block at or after @block where a giant page could start. */
+static inline u64 gmpool_giant_up(const struct gmpool_extent *extent, u64 block)
+{
+	u64 phys = (extent->base >> GMPOOL_BLOCK_SHIFT) + block - extent->first;
+
+	return block + round_up(phys, GMPOOL_GIANT_BLOCKS) - phys;
+}
+
+/* The end of the group of @block, which is in @extent. */
+static inline u64 gmpool_group_end(const struct gmpool_extent *extent, u64 block)
+{
+	return min(gmpool_giant_up(extent, block + 1),
+		   gmpool_extent_end(extent));
+}
+
+/* Which group of @extent has @block. */
+static inline u64 gmpool_group_nr(const struct gmpool_extent *extent, u64 block)
+{
+	u64 phys = extent->base >> GMPOOL_BLOCK_SHIFT;
+
+	return (phys + block - extent->first) / GMPOOL_GIANT_BLOCKS -
+	       phys / GMPOOL_GIANT_BLOCKS;
+}
+
+/* The first block of group @nr of @extent. */
+static inline u64 gmpool_group_start(const struct gmpool_extent *extent, u64 nr)
+{
+	return nr ? gmpool_giant_up(extent, extent->first + 1) +
+		    (nr - 1) * GMPOOL_GIANT_BLOCKS : extent->first;
+}
+
+static inline u64 gmpool_nr_groups(const struct gmpool_extent *extent)
+{
+	return extent->size >> GMPOOL_BLOCK_SHIFT ?
+	       gmpool_group_nr(extent, gmpool_extent_end(extent) - 1) + 1 : 0;
+}
+
+#endif /* _GMPOOL_GROUPS_H */

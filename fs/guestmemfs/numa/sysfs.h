@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+#ifndef _GMPOOL_SYSFS_H
+#define _GMPOOL_SYSFS_H
+
+#include <linux/kobject.h>
+
+struct gmpool;
+
+/* The directory of a pool in sysfs: goes by its own count, the pool stays. */
+struct gmpool_dir {
+	struct kobject kobj;
+	struct gmpool *pool;
+};
+
+static inline struct gmpool *gmpool_of_kobj(struct kobject *kobj)
+{
+	return container_of(kobj, struct gmpool_dir, kobj)->pool;
+}
+
+/* In attributes.c */
+extern const struct kobj_type gmpool_dir_type;
+
+#endif /* _GMPOOL_SYSFS_H */
