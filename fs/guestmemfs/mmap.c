@@ -21,7 +21,6 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/compat.h>
-#include <linux/cpufeature.h>
 #include <linux/export.h>
 #include <linux/fs.h>
 #include <linux/guestmem_dma.h>
@@ -126,15 +125,10 @@ static vm_fault_t gmfs_map_leaf(struct vm_fault *vmf, struct inode *inode,
 	return ret;
 }
 
-/*
- * Can the processor map 1 GiB by one entry? Without X86_FEATURE_GBPAGES, the bit
- * that makes a PUD a leaf is reserved. has_transparent_pud_hugepage() is true for
- * all of x86-64.
- */
+/* The first is true for all of x86-64. */
 static bool gmfs_has_pud_leaves(void)
 {
-	return has_transparent_pud_hugepage() &&
-	       cpu_feature_enabled(X86_FEATURE_GBPAGES);
+	return has_transparent_pud_hugepage() && gmpool_maps_1g();
 }
 
 /* May an entry of @order map what is around @addr? */

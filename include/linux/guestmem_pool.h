@@ -113,6 +113,7 @@ void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run);
 void gmpool_free(struct gmpool *pool, const struct gmpool_run *run);
 void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len);
 unsigned long gmpool_pfn(const struct gmpool *pool, u64 block);
+bool gmpool_maps_1g(void);
 bool gmpool_read_handed_over(void *to, u64 phys, size_t len);
 
 /* Memory that has failed. */

@@ -211,6 +211,16 @@ int kho_walk_preserved(int (*fn)(phys_addr_t phys, u64 size, void *data),
 	return -ENODATA;
 }
 
+bool gmpool_maps_1g(void)
+{
+	return true;
+}
+
+u64 gmpool_arch_swiotlb_size(void)
+{
+	return max_possible_pfn > PHYS_PFN(SZ_4G) ? SZ_64M : 0;
+}
+
 const struct gmpool_super_ser *gmpool_super_pick(const void *blob, u64 granularity,
 						 const char **first_error)
 {

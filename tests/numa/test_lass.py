@@ -20,7 +20,7 @@ BUILD = KERNEL[:-len("/arch/x86/boot/bzImage")]
 def code():
     """Lines of the disassembly of zero.c, with the alternatives that are patched in."""
     return subprocess.run(["objdump", "-dr", "-j", ".text", "-j", ".altinstr_replacement",
-                           os.path.join(BUILD, "fs/guestmemfs/numa/zero.o")],
+                           os.path.join(BUILD, "fs/guestmemfs/numa/arch-x86.o")],
                           check=True, stdout=subprocess.PIPE, text=True).stdout.split("\n")
 
 

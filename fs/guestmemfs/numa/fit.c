@@ -37,7 +37,7 @@
 /* Of KHO's scratch areas: SCRATCH_ALIGNMENT_BYTES in kexec_handover.c. */
 #define SCRATCH_ALIGN	((u64)PAGE_SIZE * MAX_ORDER_NR_PAGES)
 
-/* Free memory below 4 GiB that stays: DMA zones, swiotlb, KHO's low scratch. */
+/* Free memory below gmpool_machine.low_end that stays: DMA zones, swiotlb, KHO's low scratch. */
 #define KEEP_LOW	SZ_256M
 
 /* Sections that the image can be in. */

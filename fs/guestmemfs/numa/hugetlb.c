@@ -5,7 +5,6 @@
  * made, from what pools leave.
  */
 
-#include <linux/cpufeature.h>
 #include <linux/init.h>
 #include <linux/kernel.h>
 #include <linux/log2.h>
@@ -13,10 +12,12 @@
 #include <linux/mm.h>
 #include <linux/string.h>
 
+#include <linux/guestmem_pool.h>
+
 #include "hugetlb.h"
 #include "layout.h"
 
-/* Sizes of huge pages on x86-64, and the default one until it is known. */
+/* Sizes of huge pages, and the default one until it is known. */
 enum huge_size {
 	HUGE_2M,
 	HUGE_1G,
@@ -58,17 +59,12 @@ static struct huge_cma huge_cma_all __initdata;
 static struct huge_cma huge_cma[MAX_NUMNODES] __initdata;
 static bool huge_cma_by_node __initdata;
 
-/* hugetlb takes 1 GiB for no size, and hugetlb_cma= for nothing, without these. */
-static bool __init gmpool_has_gigantic_pages(void)
-{
-	return boot_cpu_has(X86_FEATURE_GBPAGES);
-}
-
 static enum huge_size __init gmpool_parse_huge_size(const char *s)
 {
 	u64 size = s ? memparse(s, NULL) : 0;
 
-	if (size == GMPOOL_GIANT_SIZE && gmpool_has_gigantic_pages())
+	/* hugetlb takes 1 GiB for no size, and hugetlb_cma= for nothing, without. */
+	if (size == GMPOOL_GIANT_SIZE && gmpool_maps_1g())
 		return HUGE_1G;
 	return size == PMD_SIZE ? HUGE_2M : HUGE_INVALID;
 }
@@ -211,7 +207,7 @@ u64 __init gmpool_hugetlb_cma(const nodemask_t *nodes, const u64 *left)
 	u64 bytes = 0, all = 0;
 	int nid;
 
-	if (!IS_ENABLED(CONFIG_CMA) || !gmpool_has_gigantic_pages())
+	if (!IS_ENABLED(CONFIG_CMA) || !gmpool_maps_1g())
 		return 0;
 	for_each_node_mask(nid, *nodes) {
 		bytes += gmpool_cma_bytes(&huge_cma[nid], left[nid]);

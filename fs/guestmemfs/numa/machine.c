@@ -11,12 +11,12 @@
 #include <linux/mm.h>
 #include <linux/nodemask.h>
 #include <linux/percpu.h>
-#include <linux/sizes.h>
 #include <linux/string.h>
 #include <linux/topology.h>
 
 #include <asm/sections.h>
 
+#include "arch.h"
 #include "fit.h"
 #include "layout.h"
 #include "pool.h"
@@ -162,15 +162,6 @@ void __init gmpool_machine_find(struct gmpool_machine *m, int nid, bool image)
 	gmpool_find_ranges(m);
 }
 
-/*
- * The buffer for devices that reach no further than 4 GiB, if there is something
- * beyond, see pci_swiotlb_detect(): IO_TLB_DEFAULT_SIZE.
- */
-static u64 __init gmpool_swiotlb_size(void)
-{
-	return max_possible_pfn > PHYS_PFN(SZ_4G) ? SZ_64M : 0;
-}
-
 /* Where the memory of nodes is, and how much there is of it. */
 static void __init gmpool_survey_memory(struct gmpool_machine *m)
 {
@@ -243,8 +234,8 @@ void __init gmpool_machine_survey(struct gmpool_machine *m)
 	/* A kernel that was started with KHO has its scratch areas already. */
 	if (kho_is_enabled() && !m->kho_boot)
 		m->scratch = kho_scratch;
-	m->low_end = SZ_4G;
-	m->swiotlb = gmpool_swiotlb_size();
+	m->low_end = (u64)ARCH_LOW_ADDRESS_LIMIT + 1;
+	m->swiotlb = gmpool_arch_swiotlb_size();
 	gmpool_survey_memory(m);
 	gmpool_survey_allocated(m);
 	gmpool_survey_cpus(m);

@@ -22,8 +22,7 @@
 #include <linux/notifier.h>
 #include <linux/pfn.h>
 
-#include <asm/e820/api.h>
-
+#include "arch.h"
 #include "pool.h"
 
 static int gmpool_notify_memory(struct notifier_block *nb, unsigned long action,
@@ -35,7 +34,7 @@ static int gmpool_notify_memory(struct notifier_block *nb, unsigned long action,
 
 	if (action != MEM_GOING_ONLINE || !kho_is_enabled() ||
 	    is_zone_movable_page(pfn_to_page(arg->start_pfn)) ||
-	    e820__mapped_any(start, end, E820_TYPE_RAM))
+	    gmpool_arch_at_boot(start, end))
 		return NOTIFY_OK;
 	pr_warn_ratelimited("memory %#llx-%#llx has been added since boot, and the next kernel starts without it: it can be set online as online_movable only\n",
 			    start, end - 1);

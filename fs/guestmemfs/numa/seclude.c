@@ -15,8 +15,7 @@
  *   counts on that for drivers that reserve a range and add it later. So
  *   the resource has a child that is busy, and covers all of it. It is not
  *   System RAM: where the flags of System RAM matter, the parent comes first.
- * - Its caching is fixed as write-back: user mappings by pfn ask PAT, which
- *   answers uncached for memory that it does not know.
+ * - Its caching is fixed as write-back, where user mappings by pfn ask for it.
  * - Its entries in the direct map go.
  */
 
@@ -25,11 +24,9 @@
 #include <linux/init.h>
 #include <linux/ioport.h>
 #include <linux/mm.h>
-#include <linux/set_memory.h>
 #include <linux/slab.h>
 
-#include <asm/memtype.h>
-
+#include "arch.h"
 #include "pool.h"
 
 static bool __init gmpool_is_system_ram(const struct gmpool_extent *extent)
@@ -108,35 +105,19 @@ static void __init gmpool_accept_extent(const struct gmpool_extent *extent)
 }
 
 static const char *__init
-gmpool_take_direct_map(const struct gmpool_extent *extent)
-{
-	u64 pages = extent->size >> PAGE_SHIFT;
-	u64 done, step;
-
-	/* It counts pages in an int. */
-	for (done = 0; done < pages; done += step) {
-		step = min(pages - done, (u64)SZ_1G);
-		if (set_memory_np((unsigned long)__va(extent->base) +
-				  (done << PAGE_SHIFT), step))
-			return "cannot be taken out of the direct map";
-	}
-	return NULL;
-}
-
-static const char *__init
 gmpool_seclude_extent(struct gmpool *pool, const struct gmpool_extent *extent)
 {
-	pgprot_t prot = PAGE_KERNEL;
 	const char *error;
 
 	error = gmpool_take_resource(pool, extent);
 	if (error)
 		return error;
 	gmpool_accept_extent(extent);
-	if (pfnmap_track(PHYS_PFN(extent->base), extent->size, &prot) ||
-	    pgprot2cachemode(prot) != _PAGE_CACHE_MODE_WB)
+	if (!gmpool_arch_cached(extent->base, extent->size))
 		return "cannot be cached";
-	return gmpool_take_direct_map(extent);
+	if (gmpool_arch_unmap(extent->base, extent->size))
+		return "cannot be taken out of the direct map";
+	return NULL;
 }
 
 static int __init gmpool_seclude(void)

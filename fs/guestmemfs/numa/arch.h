@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What pools need of an architecture. arch-x86.c has it for x86-64; all else in this
+ * directory is the same everywhere. See also gmpool_maps_1g().
+ */
+#ifndef _GMPOOL_ARCH_H
+#define _GMPOOL_ARCH_H
+
+#include <linux/types.h>
+
+u64 gmpool_arch_swiotlb_size(void);
+bool gmpool_arch_at_boot(u64 start, u64 end);
+bool gmpool_arch_cached(u64 base, u64 size);
+int gmpool_arch_unmap(u64 base, u64 size);
+
+int gmpool_arch_open_window(unsigned int cpu);
+void gmpool_arch_zero(phys_addr_t phys, size_t len, bool idle);
+void gmpool_arch_close_window(phys_addr_t block);
+
+#endif /* _GMPOOL_ARCH_H */
