@@ -216,6 +216,11 @@ bool gmpool_maps_1g(void)
 	return true;
 }
 
+u64 gmpool_arch_image_align(void)
+{
+	return CONFIG_PHYSICAL_ALIGN;
+}
+
 u64 gmpool_arch_swiotlb_size(void)
 {
 	return max_possible_pfn > PHYS_PFN(SZ_4G) ? SZ_64M : 0;

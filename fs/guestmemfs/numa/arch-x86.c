@@ -57,6 +57,18 @@ u64 __init gmpool_arch_swiotlb_size(void)
 }
 
 /**
+ * gmpool_arch_image_align - how the kernel image is aligned
+ *
+ * Context: early boot.
+ *
+ * Return: bytes: its physical address is a multiple of that, with KASLR too.
+ */
+u64 __init gmpool_arch_image_align(void)
+{
+	return CONFIG_PHYSICAL_ALIGN;
+}
+
+/**
  * gmpool_arch_at_boot - does firmware tell every kernel of a range of memory
  * @start: physical address
  * @end: physical address of its end

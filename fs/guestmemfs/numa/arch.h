@@ -9,6 +9,7 @@
 #include <linux/types.h>
 
 u64 gmpool_arch_swiotlb_size(void);
+u64 gmpool_arch_image_align(void);
 bool gmpool_arch_at_boot(u64 start, u64 end);
 bool gmpool_arch_cached(u64 base, u64 size);
 int gmpool_arch_unmap(u64 base, u64 size);

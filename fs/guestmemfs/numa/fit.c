@@ -345,7 +345,7 @@ static bool __init gmpool_leaves_room(struct gmpool_machine *m, int nid, u64 siz
 	u64 in_the_way = gmpool_image_sections(m) * GMPOOL_GRANULARITY;
 	/* It is aligned to less than the areas are, and so in the way of more. */
 	u64 image = m->image + SCRATCH_ALIGN -
-		    min(SCRATCH_ALIGN, (u64)CONFIG_PHYSICAL_ALIGN);
+		    min(SCRATCH_ALIGN, m->image_align);
 	struct gmpool_area areas[MAX_AREAS];
 	u32 nr_areas = gmpool_list_areas(m, nid, size, areas);
 	u32 nr, nr_left;

@@ -32,6 +32,7 @@ struct gmpool_scratch {
  * @low_limit: physical address from which on a pool may have memory below @low_end
  * @swiotlb: bytes below @low_end of the buffer for devices that reach no further
  * @image: bytes of the kernel image
+ * @image_align: what its address is a multiple of
  * @unit: bytes of a CPU's data
  * @cpus: possible CPUs
  * @cpus_elsewhere: those of no node with memory
@@ -69,6 +70,7 @@ struct gmpool_machine {
 	u64 low_limit;
 	u64 swiotlb;
 	u64 image;
+	u64 image_align;
 	u64 unit;
 	unsigned int cpus;
 	unsigned int cpus_elsewhere;

@@ -187,6 +187,7 @@ static void __init gmpool_survey_allocated(struct gmpool_machine *m)
 	int nid;
 
 	m->image = _end - _text;
+	m->image_align = gmpool_arch_image_align();
 	m->reserved = memblock_reserved_kern_size(MEMBLOCK_ALLOC_ANYWHERE,
 						  NUMA_NO_NODE);
 	m->reserved_low = memblock_reserved_kern_size(m->low_end, NUMA_NO_NODE);
