@@ -146,7 +146,7 @@ void gmfs_charge_move(struct gmfs_charge **from, struct gmfs_charge **to)
 void gmfs_charge_open(struct inode *inode)
 {
 	struct gmfs_charge **charges = &GMFS_I(inode)->gi->file.charges;
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	struct gmfs_charge *mine = NULL, *c;
 	int err;
 

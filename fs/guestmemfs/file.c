@@ -43,7 +43,7 @@ static void gmfs_zero_range(struct inode *inode, u64 start, u64 end)
 	if (start >= end ||
 	    !gmfs_extent_find(GMFS_I(inode)->gi, gmfs_blocks_down(start), &run))
 		return;
-	gmpool_zero(GMFS_SB(inode->i_sb)->pool, run.start,
+	gmpool_zero(GMFS_FS(inode->i_sb)->pool, run.start,
 		    start % GMPOOL_BLOCK_SIZE, end - start);
 }
 
@@ -51,7 +51,7 @@ static void gmfs_zero_range(struct inode *inode, u64 start, u64 end)
 static void gmfs_free_range(struct inode *inode, struct list_head *rsv,
 			    u64 first, u64 end)
 {
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	struct gmpool_run run;
 
 	while (gmfs_extent_cut(&fs->image, GMFS_I(inode)->gi, rsv, first, end,
@@ -106,7 +106,7 @@ static int gmfs_extend(struct mnt_idmap *idmap, struct inode *inode, u64 first,
 		       u64 end, loff_t size, const struct iattr *attr,
 		       u64 zero_from, u64 zero_to)
 {
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	struct gmfs_fill fill = {};
 	unsigned int flags;
 	u64 old_size;
@@ -142,7 +142,7 @@ out_end:
 static void gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
 			loff_t size, const struct iattr *attr)
 {
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	u64 first = gmfs_blocks_up(size);
 	u64 old_size = i_size_read(inode);
 	unsigned int flags;
@@ -195,7 +195,7 @@ int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 
 static int gmfs_punch(struct inode *inode, u64 start, u64 end)
 {
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	u64 first = gmfs_blocks_up(start), last = gmfs_blocks_down(end);
 	u64 head_end = min(end, first << GMPOOL_BLOCK_SHIFT);
 	u64 tail_start = max(head_end, last << GMPOOL_BLOCK_SHIFT);
@@ -282,7 +282,7 @@ static long gmfs_fallocate(struct file *file, int mode, loff_t offset,
 int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 		u64 start, u64 len)
 {
-	struct gmpool *pool = GMFS_SB(inode->i_sb)->pool;
+	struct gmpool *pool = GMFS_FS(inode->i_sb)->pool;
 	bool hide = !capable(CAP_SYS_ADMIN);
 	u64 logical = 0, phys = 0, size = 0;
 	u64 block = gmfs_blocks_down(start);

@@ -132,7 +132,7 @@ int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 
 		run.count = min(run.count, end - first);
 		if (!mapped) {
-			err = gmfs_fill_claim_hole(GMFS_SB(inode->i_sb), fill,
+			err = gmfs_fill_claim_hole(GMFS_FS(inode->i_sb), fill,
 						   first, run.count, goal);
 			if (err)
 				return err;
@@ -225,7 +225,7 @@ int gmfs_fill_scrub(struct gmpool *pool, struct gmfs_fill *fill)
  */
 int gmfs_fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
 {
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
 	LIST_HEAD(rsv);
 	u64 extra = 0;
@@ -297,7 +297,7 @@ void gmfs_fill_end(struct gmpool *pool, struct gmfs_fill *fill)
  */
 int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end)
 {
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	struct gmfs_fill fill = {};
 	unsigned int flags;
 	int err;

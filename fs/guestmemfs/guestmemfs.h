@@ -116,7 +116,7 @@ struct gmfs_fill {
 	struct gmfs_charge *charges;
 };
 
-static inline struct gmfs_fs *GMFS_SB(const struct super_block *sb)
+static inline struct gmfs_fs *GMFS_FS(const struct super_block *sb)
 {
 	return sb->s_fs_info;
 }

@@ -90,7 +90,7 @@ void gmfs_inode_write(struct inode *inode)
 	rec->ctime_nsec = ts.tv_nsec;
 	spin_unlock(&inode->i_lock);
 
-	gmfs_dirty(&GMFS_SB(inode->i_sb)->image, rec);
+	gmfs_dirty(&GMFS_FS(inode->i_sb)->image, rec);
 }
 
 /**
@@ -138,7 +138,7 @@ int gmfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 int gmfs_update_time(struct inode *inode, enum fs_update_time type,
 		     unsigned int flags)
 {
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	unsigned int op;
 	int changed;
 
@@ -188,7 +188,7 @@ int gmfs_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 		      struct file_kattr *fa)
 {
 	struct inode *inode = d_inode(dentry);
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	u32 user = 0, flags = 0;
 	unsigned int op;
 	size_t i;

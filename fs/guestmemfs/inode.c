@@ -184,7 +184,7 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 	 * Only an inode of the VFS with this number could free or publish it,
 	 * and there is no other than this one.
 	 */
-	gi = gmfs_ino_find(&GMFS_SB(sb)->image, ino);
+	gi = gmfs_ino_find(&GMFS_FS(sb)->image, ino);
 	if (gi && (gi->rec->nlink || gi->held))
 		err = gmfs_inode_read(inode, gi);
 	if (err) {
@@ -212,7 +212,7 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 			     umode_t mode, dev_t rdev, const char *target)
 {
-	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(dir->i_sb);
 	struct gmfs_ino *gi;
 	struct inode *inode;
 	unsigned int flags;
@@ -279,7 +279,7 @@ void gmfs_release(struct gmfs_fs *fs, struct gmfs_ino *gi)
 static void gmfs_evict_inode(struct inode *inode)
 {
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
@@ -350,7 +350,7 @@ void gmfs_delayed_iput(struct inode *inode)
 
 	if (!inode || atomic_add_unless(&inode->i_count, -1, 1))
 		return;
-	fs = GMFS_SB(inode->i_sb);
+	fs = GMFS_FS(inode->i_sb);
 	delayed = kmalloc_obj(*delayed, GFP_KERNEL | __GFP_NOFAIL);
 	delayed->inode = inode;
 	atomic_inc(&inode->i_sb->s_active);
@@ -374,7 +374,7 @@ void gmfs_delayed_iput(struct inode *inode)
 int gmfs_change(struct mnt_idmap *idmap, struct inode *inode,
 		const struct iattr *attr)
 {
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	struct posix_acl *acl = NULL;
 	unsigned int flags;
 	int err = 0;

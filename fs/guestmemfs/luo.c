@@ -55,7 +55,7 @@ static void gmfs_luo_set_feature(struct gmfs_image *img)
 /* The inode's record says how often it is preserved. */
 static void gmfs_luo_count(struct inode *inode, int more)
 {
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	struct gmfs_inode_ser *rec = GMFS_I(inode)->gi->rec;
 	unsigned int flags;
 
@@ -76,7 +76,7 @@ static int gmfs_luo_preserve(struct liveupdate_file_op_args *args)
 {
 	struct file *file = args->file;
 	struct inode *inode = file_inode(file);
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	struct gmfs_file_ser *ser;
 
 	if (fs->read_only)

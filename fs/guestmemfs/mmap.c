@@ -60,7 +60,7 @@ static vm_fault_t gmfs_leaf_pfn(struct inode *inode, pgoff_t pgoff,
 	u64 first = round_down(pgoff, BIT_ULL(order)) / GMFS_BLOCK_PAGES;
 	u64 count = DIV_ROUND_UP_ULL(BIT_ULL(order), GMFS_BLOCK_PAGES);
 	u64 end = gmfs_blocks_up(i_size_read(inode));
-	struct gmpool *pool = GMFS_SB(inode->i_sb)->pool;
+	struct gmpool *pool = GMFS_FS(inode->i_sb)->pool;
 	struct gmpool_run run;
 	u64 page;
 
@@ -108,7 +108,7 @@ static vm_fault_t gmfs_insert_leaf(struct vm_fault *vmf, unsigned int order,
 static vm_fault_t gmfs_map_leaf(struct vm_fault *vmf, struct inode *inode,
 				unsigned int order)
 {
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	unsigned long pfn;
 	vm_fault_t ret;
 
@@ -161,7 +161,7 @@ static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 	if (!gmfs_leaf_fits(vmf->vma, vmf->address, order))
 		return VM_FAULT_FALLBACK;
 	if (!order)
-		gmfs_note_unaligned(GMFS_SB(inode->i_sb), vmf->vma);
+		gmfs_note_unaligned(GMFS_FS(inode->i_sb), vmf->vma);
 
 	while ((ret = gmfs_map_leaf(vmf, inode, order)) == VM_FAULT_RETRY) {
 		/* A hole that was punched since it was mapped. */
@@ -240,7 +240,7 @@ static bool gmfs_policy_agrees(const struct mempolicy *policy, int nid)
 /* The memory is where it is. Better said than ignored. */
 static int gmfs_set_policy(struct vm_area_struct *vma, struct mempolicy *new)
 {
-	struct gmfs_fs *fs = GMFS_SB(file_inode(vma->vm_file)->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(file_inode(vma->vm_file)->i_sb);
 
 	return gmfs_policy_agrees(new, gmpool_nid(fs->pool)) ? 0 : -EINVAL;
 }
@@ -249,7 +249,7 @@ static struct mempolicy *gmfs_get_policy(struct vm_area_struct *vma,
 					 unsigned long addr, pgoff_t *ilx)
 {
 	*ilx = 0;
-	return &GMFS_SB(file_inode(vma->vm_file)->i_sb)->policy;
+	return &GMFS_FS(file_inode(vma->vm_file)->i_sb)->policy;
 }
 
 /* Map all that the file has in a new VMA, so that no fault comes later. */
@@ -362,7 +362,7 @@ int gmfs_mmap_prepare(struct vm_area_desc *desc)
 	vma_desc_set_flags(desc, VMA_PFNMAP_BIT, VMA_DONTEXPAND_BIT,
 			   VMA_DONTDUMP_BIT);
 	desc->vm_ops = &gmfs_vm_ops;
-	if (READ_ONCE(GMFS_SB(inode->i_sb)->prefault))
+	if (READ_ONCE(GMFS_FS(inode->i_sb)->prefault))
 		desc->private_data = &gmfs_prefault_mark;
 	return 0;
 }
@@ -388,7 +388,7 @@ bool guestmem_refuse_pfns(const struct vm_area_struct *vma, const char *user)
 	if (!vma->vm_file || vma->vm_file->f_op != &gmfs_file_fops)
 		return false;
 	pr_notice_ratelimited("node %d: %s[%d]: %s cannot map this memory for a device: without a pin, the device would reach it after the file has freed it; emulated devices, vhost and KVM can use it\n",
-			      gmpool_nid(GMFS_SB(file_inode(vma->vm_file)->i_sb)->pool),
+			      gmpool_nid(GMFS_FS(file_inode(vma->vm_file)->i_sb)->pool),
 			      current->comm, task_pid_nr(current), user);
 	return true;
 }

@@ -50,7 +50,7 @@ static int gmfs_publish_inode(struct inode *inode, struct inode *dir,
 {
 	struct timespec64 now = inode_get_ctime(inode);
 	struct gmfs_ino *gi = GMFS_I(inode)->gi;
-	struct gmfs_image *img = &GMFS_SB(dir->i_sb)->image;
+	struct gmfs_image *img = &GMFS_FS(dir->i_sb)->image;
 	int err;
 
 	gmfs_ino_publish(img, gi, inode->i_mode);
@@ -74,7 +74,7 @@ static int gmfs_publish_inode(struct inode *inode, struct inode *dir,
  */
 static void gmfs_abandon_inode(struct inode *inode)
 {
-	gmfs_ino_unpublish(&GMFS_SB(inode->i_sb)->image, GMFS_I(inode)->gi);
+	gmfs_ino_unpublish(&GMFS_FS(inode->i_sb)->image, GMFS_I(inode)->gi);
 }
 
 static void gmfs_dir_changed(struct inode *dir)
@@ -87,7 +87,7 @@ static int gmfs_make_inode(struct mnt_idmap *idmap, struct inode *dir,
 			   struct dentry *dentry, umode_t mode, dev_t rdev,
 			   const char *target)
 {
-	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(dir->i_sb);
 	struct inode *inode;
 	unsigned int flags;
 	int err;
@@ -141,7 +141,7 @@ static int gmfs_symlink(struct mnt_idmap *idmap, struct inode *dir,
 static int gmfs_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
 			struct file *file, umode_t mode)
 {
-	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(dir->i_sb);
 	struct inode *inode;
 	unsigned int flags;
 	int err;
@@ -176,7 +176,7 @@ static int gmfs_link(struct dentry *old_dentry, struct inode *dir,
 		     struct dentry *dentry)
 {
 	struct inode *inode = d_inode(old_dentry);
-	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(dir->i_sb);
 	unsigned int flags;
 	int err;
 
@@ -208,7 +208,7 @@ static struct dentry *gmfs_mkdir(struct mnt_idmap *idmap, struct inode *dir,
 static int gmfs_remove(struct inode *dir, struct dentry *dentry)
 {
 	struct gmfs_dirent *de = gmfs_find_dirent(dir, dentry);
-	struct gmfs_fs *fs = GMFS_SB(dir->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(dir->i_sb);
 	struct inode *inode = d_inode(dentry);
 	unsigned int flags;
 	int err;
@@ -232,7 +232,7 @@ static int gmfs_change_names(struct inode *old_dir, struct dentry *old_dentry,
 			     struct inode *new_dir, struct dentry *new_dentry,
 			     unsigned int rename_flags, struct inode *whiteout)
 {
-	struct gmfs_image *img = &GMFS_SB(old_dir->i_sb)->image;
+	struct gmfs_image *img = &GMFS_FS(old_dir->i_sb)->image;
 	struct gmfs_dirent *old = gmfs_find_dirent(old_dir, old_dentry);
 	struct gmfs_dirent *new;
 
@@ -256,7 +256,7 @@ static int gmfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 		       struct dentry *old_dentry, struct inode *new_dir,
 		       struct dentry *new_dentry, unsigned int rename_flags)
 {
-	struct gmfs_fs *fs = GMFS_SB(old_dir->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(old_dir->i_sb);
 	struct inode *target = d_inode(new_dentry);
 	struct inode *whiteout = NULL;
 	unsigned int flags;
@@ -319,7 +319,7 @@ static int gmfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
  */
 static void gmfs_set_dir_end(struct file *file)
 {
-	struct gmfs_fs *fs = GMFS_SB(file_inode(file)->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(file_inode(file)->i_sb);
 
 	file->private_data =
 		(void *)(uintptr_t)gmfs_cookie_next(&fs->image);

@@ -109,7 +109,7 @@ static void gmfs_nodes_with_pool(nodemask_t *nodes)
 int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf)
 {
 	struct super_block *sb = dentry->d_sb;
-	struct gmfs_fs *fs = GMFS_SB(sb);
+	struct gmfs_fs *fs = GMFS_FS(sb);
 	struct gmpool *pool = fs->pool;
 	u64 inodes, max;
 
@@ -139,7 +139,7 @@ int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf)
 int gmfs_show_options(struct seq_file *seq, struct dentry *root)
 {
 	const struct inode *top = d_inode(root->d_sb->s_root);
-	struct gmfs_fs *fs = GMFS_SB(root->d_sb);
+	struct gmfs_fs *fs = GMFS_FS(root->d_sb);
 	u64 max;
 
 	seq_printf(seq, ",node=%d", gmpool_nid(fs->pool));
@@ -174,7 +174,7 @@ int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
 		[GMFS_LEAF_PMD] = "pmd",
 		[GMFS_LEAF_PUD] = "pud",
 	};
-	struct gmfs_fs *fs = GMFS_SB(root->d_sb);
+	struct gmfs_fs *fs = GMFS_FS(root->d_sb);
 	unsigned int i;
 
 	for (i = 0; i < GMFS_LEAVES; i++)
@@ -226,7 +226,7 @@ static int gmfs_set_root(struct fs_context *fc, struct inode *root)
 static int gmfs_fill_super(struct super_block *sb, struct fs_context *fc)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
-	struct gmfs_fs *fs = GMFS_SB(sb);
+	struct gmfs_fs *fs = GMFS_FS(sb);
 	struct inode *root;
 	int err;
 
@@ -467,7 +467,7 @@ static int gmfs_get_tree(struct fs_context *fc)
 
 static void gmfs_kill_sb(struct super_block *sb)
 {
-	struct gmfs_fs *fs = GMFS_SB(sb);
+	struct gmfs_fs *fs = GMFS_FS(sb);
 
 	kill_anon_super(sb);
 	guard(mutex)(&fs->lock);
@@ -477,7 +477,7 @@ static void gmfs_kill_sb(struct super_block *sb)
 
 static int gmfs_reconfigure(struct fs_context *fc)
 {
-	struct gmfs_fs *fs = GMFS_SB(fc->root->d_sb);
+	struct gmfs_fs *fs = GMFS_FS(fc->root->d_sb);
 	struct gmfs_mount *mnt = fc->fs_private;
 	int err;
 

@@ -26,7 +26,7 @@ static struct gmfs_attr *gmfs_find_xattr(struct inode *inode, const char *name)
 static int gmfs_store_xattr(struct inode *inode, const char *name,
 			    const void *value, size_t size, int flags)
 {
-	struct gmfs_image *img = &GMFS_SB(inode->i_sb)->image;
+	struct gmfs_image *img = &GMFS_FS(inode->i_sb)->image;
 	struct gmfs_attr *attr = gmfs_find_xattr(inode, name);
 
 	if (attr && flags & XATTR_CREATE)
@@ -67,7 +67,7 @@ static int gmfs_xattr_set(const struct xattr_handler *handler,
 			  struct inode *inode, const char *name,
 			  const void *value, size_t size, int flags)
 {
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	unsigned int op;
 	int err;
 
@@ -233,7 +233,7 @@ int gmfs_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct posix_acl *acl, int type)
 {
 	struct inode *inode = d_inode(dentry);
-	struct gmfs_fs *fs = GMFS_SB(inode->i_sb);
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	umode_t mode = inode->i_mode;
 	unsigned int flags;
 	int err;
