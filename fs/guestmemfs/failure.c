@@ -71,7 +71,7 @@ static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
 
 /**
  * gmfs_get_failed - find the file that has a failed block, and unmap it
- * @user: of the file system
+ * @client: of the file system
  * @block: of its pool
  * @pgoff: filled: where in the file the block starts, in pages
  *
@@ -83,10 +83,10 @@ static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
  * Return: the file's mapping, for gmfs_put_failed(); NULL if no file has the
  * block that could be mapped.
  */
-struct address_space *gmfs_get_failed(struct gmpool_user *user, u64 block,
+struct address_space *gmfs_get_failed(struct gmpool_client *client, u64 block,
 				      pgoff_t *pgoff)
 {
-	struct gmfs_fs *fs = container_of(user, struct gmfs_fs, user);
+	struct gmfs_fs *fs = container_of(client, struct gmfs_fs, client);
 	struct super_block *sb = gmfs_get_sb(fs);
 	struct inode *inode;
 	u64 file_block;

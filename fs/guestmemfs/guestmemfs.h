@@ -43,7 +43,7 @@ enum gmfs_leaf {
  * @read_only: never to be changed by this kernel
  * @prefault: a new mapping is filled at once; a mount option
  * @policy: what mappings report: the memory is on this node
- * @user: what the pool knows of it
+ * @client: what the pool knows of it
  * @region: the pool as the dmem controller knows it, or NULL
  * @faults: how many were served with which leaf, since boot
  * @lock: guards @attached, @sb and @mounting, and @image while it is not
@@ -69,7 +69,7 @@ struct gmfs_fs {
 	bool read_only;
 	bool prefault;
 	struct mempolicy policy;
-	struct gmpool_user user;
+	struct gmpool_client client;
 	struct dmem_cgroup_region *region;
 	atomic64_t faults[GMFS_LEAVES];
 	struct mutex lock;	/* guards attached, sb, mounting */
@@ -215,7 +215,7 @@ int gmfs_init_xattrs(struct inode *inode, struct inode *dir,
 extern const struct export_operations gmfs_export_ops;
 
 /* In failure.c */
-struct address_space *gmfs_get_failed(struct gmpool_user *user, u64 block,
+struct address_space *gmfs_get_failed(struct gmpool_client *client, u64 block,
 				      pgoff_t *pgoff);
 void gmfs_put_failed(struct address_space *mapping);
 

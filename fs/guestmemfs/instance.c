@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The file system of a pool, mounted or not: it is loaded or made at boot, and made
- * anew when the pool is. Also what the pool asks of it as its user.
+ * anew when the pool is. Also what the pool asks of it as its client.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -143,9 +143,9 @@ static void __init gmfs_free_orphans(struct gmfs_fs *fs)
 			gmpool_nid(fs->pool), nr);
 }
 
-static struct gmfs_fs *gmfs_of_user(struct gmpool_user *user)
+static struct gmfs_fs *gmfs_of_client(struct gmpool_client *client)
 {
-	return container_of(user, struct gmfs_fs, user);
+	return container_of(client, struct gmfs_fs, client);
 }
 
 /**
@@ -188,9 +188,9 @@ static int gmfs_apply_frozen(struct gmfs_fs *fs)
 	return err;
 }
 
-static int gmfs_pool_freeze(struct gmpool_user *user, bool frozen)
+static int gmfs_pool_freeze(struct gmpool_client *client, bool frozen)
 {
-	struct gmfs_fs *fs = gmfs_of_user(user);
+	struct gmfs_fs *fs = gmfs_of_client(client);
 	int err;
 
 	guard(mutex)(&fs->freeze_lock);
@@ -216,9 +216,9 @@ static void gmfs_freeze_mounted(struct work_struct *work)
 }
 
 /* The records are thrown away as a whole: only what refers to them is undone. */
-static int gmfs_detach(struct gmpool_user *user)
+static int gmfs_detach(struct gmpool_client *client)
 {
-	struct gmfs_fs *fs = gmfs_of_user(user);
+	struct gmfs_fs *fs = gmfs_of_client(client);
 	struct gmfs_ino *gi;
 	unsigned long ino;
 
@@ -235,9 +235,9 @@ static int gmfs_detach(struct gmpool_user *user)
 	return 0;
 }
 
-static int gmfs_attach(struct gmpool_user *user)
+static int gmfs_attach(struct gmpool_client *client)
 {
-	struct gmfs_fs *fs = gmfs_of_user(user);
+	struct gmfs_fs *fs = gmfs_of_client(client);
 	int err;
 
 	err = gmfs_format(fs);
@@ -251,9 +251,9 @@ static int gmfs_attach(struct gmpool_user *user)
 	return 0;
 }
 
-static char *gmfs_check(struct gmpool_user *user)
+static char *gmfs_check(struct gmpool_client *client)
 {
-	struct gmfs_fs *fs = gmfs_of_user(user);
+	struct gmfs_fs *fs = gmfs_of_client(client);
 	struct gmfs_image *img = kzalloc_obj(*img);
 	char *why;
 
@@ -297,15 +297,15 @@ struct gmfs_fs *__init gmfs_start(struct gmpool *pool)
 	mutex_init(&fs->freeze_lock);
 	INIT_WORK(&fs->freeze_work, gmfs_freeze_mounted);
 	gmfs_delayed_iput_init(fs);
-	fs->user.get_mapping = gmfs_get_failed;
-	fs->user.put_mapping = gmfs_put_failed;
-	fs->user.freeze = gmfs_pool_freeze;
-	fs->user.detach = gmfs_detach;
-	fs->user.attach = gmfs_attach;
-	fs->user.check = gmfs_check;
+	fs->client.get_mapping = gmfs_get_failed;
+	fs->client.put_mapping = gmfs_put_failed;
+	fs->client.freeze = gmfs_pool_freeze;
+	fs->client.detach = gmfs_detach;
+	fs->client.attach = gmfs_attach;
+	fs->client.check = gmfs_check;
 	gmfs_init_image(fs, &fs->image);
 	list_add_tail(&fs->list, &gmfs_list);
-	gmpool_set_user(pool, &fs->user);
+	gmpool_set_client(pool, &fs->client);
 	/* One that has failed can be made anew. */
 	if (!gmpool_usable(pool))
 		return fs;

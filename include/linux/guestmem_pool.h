@@ -30,7 +30,7 @@ struct gmpool_run {
 };
 
 /**
- * struct gmpool_user - what the pool wants of its user
+ * struct gmpool_client - what the pool wants of its client
  * @get_mapping: a page of @block has failed: unmap the block, and say which file
  *	has it, with a reference, and where in the file it starts, in pages;
  *	NULL if no file that could be mapped has it. From now on
@@ -48,14 +48,14 @@ struct gmpool_run {
  *
  * They may sleep, and the last four are called one at a time.
  */
-struct gmpool_user {
-	struct address_space *(*get_mapping)(struct gmpool_user *user, u64 block,
+struct gmpool_client {
+	struct address_space *(*get_mapping)(struct gmpool_client *client, u64 block,
 					     pgoff_t *pgoff);
 	void (*put_mapping)(struct address_space *mapping);
-	int (*freeze)(struct gmpool_user *user, bool frozen);
-	int (*detach)(struct gmpool_user *user);
-	int (*attach)(struct gmpool_user *user);
-	char *(*check)(struct gmpool_user *user);
+	int (*freeze)(struct gmpool_client *client, bool frozen);
+	int (*detach)(struct gmpool_client *client);
+	int (*attach)(struct gmpool_client *client);
+	char *(*check)(struct gmpool_client *client);
 };
 
 /**
@@ -117,7 +117,7 @@ bool gmpool_maps_1g(void);
 bool gmpool_read_handed_over(void *to, u64 phys, size_t len);
 
 /* Memory that has failed. */
-void gmpool_set_user(struct gmpool *pool, struct gmpool_user *user);
+void gmpool_set_client(struct gmpool *pool, struct gmpool_client *client);
 bool gmpool_has_poison(struct gmpool *pool, u64 page, u64 nr);
 bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_run *run,
 			u64 *block);

@@ -139,14 +139,14 @@ static void free_orphans(struct fs *fs, bool hold)
 		release(fs, gi);
 }
 
-static int user_freeze(struct gmpool_user *user, bool frozen)
+static int client_freeze(struct gmpool_client *client, bool frozen)
 {
 	return 0;
 }
 
-static int user_detach(struct gmpool_user *user)
+static int client_detach(struct gmpool_client *client)
 {
-	struct fs *fs = container_of(user, struct fs, user);
+	struct fs *fs = container_of(client, struct fs, client);
 
 	fs->attached = false;
 	gmfs_image_destroy(&fs->img);
@@ -154,18 +154,18 @@ static int user_detach(struct gmpool_user *user)
 	return 0;
 }
 
-static int user_attach(struct gmpool_user *user)
+static int client_attach(struct gmpool_client *client)
 {
-	struct fs *fs = container_of(user, struct fs, user);
+	struct fs *fs = container_of(client, struct fs, client);
 	int err = format(fs);
 
 	fs->attached = !err;
 	return err;
 }
 
-static char *user_check(struct gmpool_user *user)
+static char *client_check(struct gmpool_client *client)
 {
-	struct fs *fs = container_of(user, struct fs, user);
+	struct fs *fs = container_of(client, struct fs, client);
 	struct gmfs_image *img = kzalloc_obj(*img);
 	char *why;
 
@@ -181,8 +181,8 @@ static char *user_check(struct gmpool_user *user)
 	return why;
 }
 
-static struct address_space *user_get_mapping(struct gmpool_user *user,
-					      u64 block, pgoff_t *pgoff)
+static struct address_space *client_get_mapping(struct gmpool_client *client,
+						u64 block, pgoff_t *pgoff)
 {
 	return NULL;
 }
@@ -195,13 +195,13 @@ static void start(struct gmpool *pool, bool hold)
 
 	CHECK(fs_nr <= FS_MAX, "more pools than were handed over");
 	*fs = (struct fs){ .pool = pool };
-	fs->user.freeze = user_freeze;
-	fs->user.detach = user_detach;
-	fs->user.attach = user_attach;
-	fs->user.check = user_check;
-	fs->user.get_mapping = user_get_mapping;
+	fs->client.freeze = client_freeze;
+	fs->client.detach = client_detach;
+	fs->client.attach = client_attach;
+	fs->client.check = client_check;
+	fs->client.get_mapping = client_get_mapping;
 	init_image(fs, &fs->img);
-	gmpool_set_user(pool, &fs->user);
+	gmpool_set_client(pool, &fs->client);
 	if (!gmpool_usable(pool))
 		return;
 

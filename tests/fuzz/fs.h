@@ -27,7 +27,7 @@
  * struct fs - the file system of a pool
  * @pool: the pool
  * @img: its records
- * @user: what the pool knows of it
+ * @client: what the pool knows of it
  * @attached: @img is that of the pool
  * @handed_over: it was not made by this kernel
  * @digest: of what was handed over, before anything was changed
@@ -35,7 +35,7 @@
 struct fs {
 	struct gmpool *pool;
 	struct gmfs_image img;
-	struct gmpool_user user;
+	struct gmpool_client client;
 	bool attached;
 	bool handed_over;
 	u32 digest;

@@ -41,8 +41,8 @@ char *gmpool_check(struct gmpool *pool)
 	error = gmpool_check_metadata(pool);
 	if (error)
 		why = kasprintf(GFP_KERNEL, "pool: %s", error) ?: ERR_PTR(-ENOMEM);
-	else if (pool->user)
-		why = pool->user->check(pool->user);
+	else if (pool->client)
+		why = pool->client->check(pool->client);
 	memalloc_nofs_restore(flags);
 	percpu_up_write(&pool->freeze);
 	return why;

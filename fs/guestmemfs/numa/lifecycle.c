@@ -127,8 +127,8 @@ int gmpool_discard(struct gmpool *pool)
 	/* One that can only be read cannot be thawed. */
 	if (pool->state == GMPOOL_ACTIVE && pool->tune.frozen)
 		return -EBUSY;
-	if (!failed && pool->user)
-		err = pool->user->detach(pool->user);
+	if (!failed && pool->client)
+		err = pool->client->detach(pool->client);
 	if (err)
 		return err;
 
@@ -149,7 +149,7 @@ int gmpool_discard(struct gmpool *pool)
 		return err;
 	}
 	gmpool_update_low(pool);
-	err = pool->user ? pool->user->attach(pool->user) : 0;
+	err = pool->client ? pool->client->attach(pool->client) : 0;
 	if (err)
 		return err;
 	scoped_guard(spinlock, &pool->lock)

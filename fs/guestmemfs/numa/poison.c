@@ -39,17 +39,17 @@ struct gmpool_space {
 static pgoff_t failing_pgoff;
 
 /**
- * gmpool_set_user - who is to be told of failed memory
+ * gmpool_set_client - who is to be told of failed memory
  * @pool: the pool
- * @user: whose files have its blocks
+ * @client: whose files have its blocks
  *
  * Context: boot, before user space; the file system can be mounted from now on.
  */
-void gmpool_set_user(struct gmpool *pool, struct gmpool_user *user)
+void gmpool_set_client(struct gmpool *pool, struct gmpool_client *client)
 {
-	pool->user = user;
+	pool->client = client;
 	if (pool->tune.frozen)
-		user->freeze(user, true);
+		client->freeze(client, true);
 }
 
 /* For the next kernel. */
@@ -108,11 +108,11 @@ static void gmpool_get_mapping(struct pfn_address_space *pfn_space,
 
 	gmpool_poison_page(pool, page, pfn);
 	pfn_space->mapping = NULL;
-	if (!pool->user)
+	if (!pool->client)
 		return;
-	pfn_space->mapping = pool->user->get_mapping(pool->user,
-						     page / GMPOOL_BLOCK_PAGES,
-						     &failing_pgoff);
+	pfn_space->mapping = pool->client->get_mapping(pool->client,
+						       page / GMPOOL_BLOCK_PAGES,
+						       &failing_pgoff);
 	failing_pgoff += page % GMPOOL_BLOCK_PAGES;
 }
 
@@ -122,7 +122,7 @@ static void gmpool_put_mapping(struct pfn_address_space *pfn_space)
 						  space);
 
 	if (pfn_space->mapping)
-		space->pool->user->put_mapping(pfn_space->mapping);
+		space->pool->client->put_mapping(pfn_space->mapping);
 	pfn_space->mapping = NULL;
 }
 

@@ -107,7 +107,7 @@ enum gmpool_state {
  * @poison: pages of the pool that have failed
  * @nr_poisoned: how many
  * @nr_poisoned_blocks: how many blocks have one
- * @user: is told of pages that fail, or NULL
+ * @client: is told of pages that fail, or NULL
  * @kobj: its directory in sysfs, or NULL
  * @state_file: in there, to say that it has changed
  * @free_file: likewise
@@ -151,7 +151,7 @@ struct gmpool {
 	struct xarray poison;
 	u64 nr_poisoned;
 	u64 nr_poisoned_blocks;
-	struct gmpool_user *user;
+	struct gmpool_client *client;
 	struct gmpool_bitmap_ser **used;
 	struct gmpool_bitmap_ser **dirty;
 

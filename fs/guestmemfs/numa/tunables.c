@@ -167,14 +167,14 @@ int gmpool_freeze(struct gmpool *pool, bool frozen)
 	if (frozen == pool->tune.frozen)
 		return 0;
 
-	err = pool->user ? pool->user->freeze(pool->user, frozen) : 0;
+	err = pool->client ? pool->client->freeze(pool->client, frozen) : 0;
 	if (err)
 		return err;
 	new.frozen = frozen;
 	err = gmpool_tune(pool, &new);
 	if (!err)
 		gmpool_notify_state(pool);
-	else if (pool->user)
-		pool->user->freeze(pool->user, !frozen);
+	else if (pool->client)
+		pool->client->freeze(pool->client, !frozen);
 	return err;
 }
