@@ -42,9 +42,9 @@ static int gmfs_attr_cmp(const struct gmfs_attr *attr, u8 kind,
 }
 
 /* Puts @attr into the tree by name: 0, or -EEXIST. */
-static int gmfs_attr_link(struct gmfs_ino *gi, struct gmfs_attr *attr)
+static int gmfs_attr_link(struct gmfs_inode *ci, struct gmfs_attr *attr)
 {
-	struct rb_node **at = &gi->attrs.rb_node;
+	struct rb_node **at = &ci->attrs.rb_node;
 	struct rb_node *up = NULL;
 	int cmp;
 
@@ -58,7 +58,7 @@ static int gmfs_attr_link(struct gmfs_ino *gi, struct gmfs_attr *attr)
 		at = cmp < 0 ? &up->rb_left : &up->rb_right;
 	}
 	rb_link_node(&attr->node, up, at);
-	rb_insert_color(&attr->node, &gi->attrs);
+	rb_insert_color(&attr->node, &ci->attrs);
 	return 0;
 }
 
@@ -105,7 +105,7 @@ static void gmfs_piece_fill(struct gmfs_attr_ser *rec, u32 at, const void *src,
 
 /* An attribute whose records are complete, but in no tree. */
 static struct gmfs_attr *gmfs_attr_new(struct gmfs_image *img,
-				       const struct gmfs_ino *gi, u8 kind,
+				       const struct gmfs_inode *ci, u8 kind,
 				       const char *name, unsigned int len,
 				       const void *value, size_t size)
 {
@@ -127,7 +127,7 @@ static struct gmfs_attr *gmfs_attr_new(struct gmfs_image *img,
 			gmfs_attr_free(img, attr);
 			return ERR_CAST(rec);
 		}
-		rec->ino = gi->ino;
+		rec->ino = ci->ino;
 		rec->id = attr->id;
 		rec->size = attr->size;
 		rec->offset = offset;
@@ -145,19 +145,19 @@ static struct gmfs_attr *gmfs_attr_new(struct gmfs_image *img,
 
 /**
  * gmfs_attr_find - find an attribute by name
- * @gi: inode
+ * @ci: inode
  * @kind: enum gmfs_attr_kind_ser
  * @name: name, not terminated
  * @len: its bytes
  *
- * Context: any; @gi's attributes do not change meanwhile.
+ * Context: any; @ci's attributes do not change meanwhile.
  *
  * Return: the attribute, or NULL.
  */
-struct gmfs_attr *gmfs_attr_find(const struct gmfs_ino *gi, u8 kind,
+struct gmfs_attr *gmfs_attr_find(const struct gmfs_inode *ci, u8 kind,
 				 const char *name, unsigned int len)
 {
-	struct rb_node *node = gi->attrs.rb_node;
+	struct rb_node *node = ci->attrs.rb_node;
 
 	while (node) {
 		struct gmfs_attr *attr = rb_entry(node, struct gmfs_attr, node);
@@ -172,15 +172,15 @@ struct gmfs_attr *gmfs_attr_find(const struct gmfs_ino *gi, u8 kind,
 
 /**
  * gmfs_attr_first - start to walk the attributes of an inode
- * @gi: inode
+ * @ci: inode
  *
- * Context: any; @gi's attributes do not change meanwhile.
+ * Context: any; @ci's attributes do not change meanwhile.
  *
  * Return: an attribute, or NULL.
  */
-struct gmfs_attr *gmfs_attr_first(const struct gmfs_ino *gi)
+struct gmfs_attr *gmfs_attr_first(const struct gmfs_inode *ci)
 {
-	return rb_entry_safe(rb_first(&gi->attrs), struct gmfs_attr, node);
+	return rb_entry_safe(rb_first(&ci->attrs), struct gmfs_attr, node);
 }
 
 /**
@@ -219,7 +219,7 @@ void gmfs_attr_read(const struct gmfs_attr *attr, void *value)
 /**
  * gmfs_attr_set - give an inode an attribute, or another value for it
  * @img: where
- * @gi: inode
+ * @ci: inode
  * @kind: enum gmfs_attr_kind_ser
  * @name: name, not terminated
  * @len: its bytes, at most GMFS_ATTR_NAME_MAX
@@ -227,11 +227,11 @@ void gmfs_attr_read(const struct gmfs_attr *attr, void *value)
  * @size: its bytes, at most GMFS_ATTR_VALUE_MAX; not 0 if @len is
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
- * Nobody else uses @gi's attributes.
+ * Nobody else uses @ci's attributes.
  *
  * Return: 0; -ENOSPC if there is no more room for metadata; -ENOMEM.
  */
-int gmfs_attr_set(struct gmfs_image *img, struct gmfs_ino *gi, u8 kind,
+int gmfs_attr_set(struct gmfs_image *img, struct gmfs_inode *ci, u8 kind,
 		  const char *name, unsigned int len, const void *value,
 		  size_t size)
 {
@@ -239,30 +239,30 @@ int gmfs_attr_set(struct gmfs_image *img, struct gmfs_ino *gi, u8 kind,
 
 	if (gmfs_cookie_next(img) >= GMFS_COOKIE_FULL)
 		return -ENOSPC;
-	attr = gmfs_attr_new(img, gi, kind, name, len, value, size);
+	attr = gmfs_attr_new(img, ci, kind, name, len, value, size);
 	if (IS_ERR(attr))
 		return PTR_ERR(attr);
 
-	old = gmfs_attr_find(gi, kind, name, len);
+	old = gmfs_attr_find(ci, kind, name, len);
 	if (old)
-		gmfs_attr_remove(img, gi, old);
-	gmfs_attr_link(gi, attr);
+		gmfs_attr_remove(img, ci, old);
+	gmfs_attr_link(ci, attr);
 	return 0;
 }
 
 /**
  * gmfs_attr_remove - take an attribute from an inode
  * @img: where
- * @gi: inode
+ * @ci: inode
  * @attr: its attribute; gone afterwards
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
- * Nobody else uses @gi's attributes.
+ * Nobody else uses @ci's attributes.
  */
-void gmfs_attr_remove(struct gmfs_image *img, struct gmfs_ino *gi,
+void gmfs_attr_remove(struct gmfs_image *img, struct gmfs_inode *ci,
 		      struct gmfs_attr *attr)
 {
-	rb_erase(&attr->node, &gi->attrs);
+	rb_erase(&attr->node, &ci->attrs);
 	gmfs_attr_free(img, attr);
 }
 
@@ -318,10 +318,10 @@ static int gmfs_piece_check(struct gmfs_image *img,
  * The attribute that a piece is of. While an image is loaded, the trees are by
  * id: the name is known only when the first piece has come.
  */
-static struct gmfs_attr *gmfs_attr_by_id(struct gmfs_ino *gi,
+static struct gmfs_attr *gmfs_attr_by_id(struct gmfs_inode *ci,
 					 const struct gmfs_attr_ser *rec)
 {
-	struct rb_node **at = &gi->attrs.rb_node;
+	struct rb_node **at = &ci->attrs.rb_node;
 	struct rb_node *up = NULL;
 	struct gmfs_attr *attr;
 
@@ -337,7 +337,7 @@ static struct gmfs_attr *gmfs_attr_by_id(struct gmfs_ino *gi,
 	if (!attr)
 		return NULL;
 	rb_link_node(&attr->node, up, at);
-	rb_insert_color(&attr->node, &gi->attrs);
+	rb_insert_color(&attr->node, &ci->attrs);
 	return attr;
 }
 
@@ -361,7 +361,7 @@ int gmfs_attr_load(struct gmfs_image *img, void *slot, unsigned int room,
 {
 	struct gmfs_attr_ser *rec = slot;
 	struct gmfs_attr *attr;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned int i;
 	int err;
 
@@ -370,11 +370,11 @@ int gmfs_attr_load(struct gmfs_image *img, void *slot, unsigned int room,
 	err = gmfs_piece_check(img, rec, room);
 	if (err)
 		return err;
-	gi = gmfs_ino_find(img, rec->ino);
-	if (!gi)
+	ci = gmfs_ino_find(img, rec->ino);
+	if (!ci)
 		return gmfs_attr_bad(img, rec, "no such inode");
 
-	attr = gmfs_attr_by_id(gi, rec);
+	attr = gmfs_attr_by_id(ci, rec);
 	if (!attr)
 		return -ENOMEM;
 	if (rec->kind != attr->kind || rec->size != attr->size ||
@@ -397,7 +397,7 @@ static void gmfs_attrs_forget(struct rb_root *attrs)
 }
 
 /* An attribute with all its pieces, that goes into the tree by name. */
-static int gmfs_attr_check_record(struct gmfs_image *img, struct gmfs_ino *gi,
+static int gmfs_attr_check_record(struct gmfs_image *img, struct gmfs_inode *ci,
 				  struct gmfs_attr *attr)
 {
 	unsigned int i;
@@ -406,12 +406,12 @@ static int gmfs_attr_check_record(struct gmfs_image *img, struct gmfs_ino *gi,
 		if (!attr->pieces[i])
 			return gmfs_image_bad(img,
 					      "attribute %llu of inode %llu: piece %u is missing",
-					      attr->id, gi->ino, i);
+					      attr->id, ci->ino, i);
 	if (attr->kind == GMFS_ATTR_TARGET &&
-	    (!S_ISLNK(gi->rec->mode) || gi->rec->size != attr->size))
+	    (!S_ISLNK(ci->rec->mode) || ci->rec->size != attr->size))
 		return gmfs_attr_bad(img, attr->pieces[0],
 				     "not this link's target");
-	if (gmfs_attr_link(gi, attr))
+	if (gmfs_attr_link(ci, attr))
 		return gmfs_attr_bad(img, attr->pieces[0],
 				     "name is there twice");
 	return 0;
@@ -420,44 +420,44 @@ static int gmfs_attr_check_record(struct gmfs_image *img, struct gmfs_ino *gi,
 /**
  * gmfs_attr_check - take over the handed-over attributes of an inode
  * @img: image that is being loaded, with all attributes
- * @gi: inode
+ * @ci: inode
  *
  * Context: process context; nobody else knows @img.
  *
  * Return: 0; -EUCLEAN if one is bad, and why is in @img->why.
  */
-int gmfs_attr_check(struct gmfs_image *img, struct gmfs_ino *gi)
+int gmfs_attr_check(struct gmfs_image *img, struct gmfs_inode *ci)
 {
-	struct rb_root by_id = gi->attrs;
+	struct rb_root by_id = ci->attrs;
 	struct rb_node *node;
 	int err;
 
-	gi->attrs = RB_ROOT;
+	ci->attrs = RB_ROOT;
 	while ((node = rb_first(&by_id))) {
 		struct gmfs_attr *attr = rb_entry(node, struct gmfs_attr, node);
 
 		rb_erase(node, &by_id);
-		err = gmfs_attr_check_record(img, gi, attr);
+		err = gmfs_attr_check_record(img, ci, attr);
 		if (err) {
 			kfree(attr);
 			gmfs_attrs_forget(&by_id);
 			return err;
 		}
 	}
-	if (S_ISLNK(gi->rec->mode) &&
-	    !gmfs_attr_find(gi, GMFS_ATTR_TARGET, "", 0))
+	if (S_ISLNK(ci->rec->mode) &&
+	    !gmfs_attr_find(ci, GMFS_ATTR_TARGET, "", 0))
 		return gmfs_image_bad(img, "inode %llu: link has no target",
-				      gi->ino);
+				      ci->ino);
 	return 0;
 }
 
 /**
  * gmfs_attr_forget - drop the index of an inode's attributes
- * @gi: inode
+ * @ci: inode
  *
  * The records stay as they are.
  */
-void gmfs_attr_forget(struct gmfs_ino *gi)
+void gmfs_attr_forget(struct gmfs_inode *ci)
 {
-	gmfs_attrs_forget(&gi->attrs);
+	gmfs_attrs_forget(&ci->attrs);
 }

@@ -145,7 +145,7 @@ void gmfs_charge_move(struct gmfs_charge **from, struct gmfs_charge **to)
  */
 void gmfs_charge_open(struct inode *inode)
 {
-	struct gmfs_charge **charges = &GMFS_I(inode)->gi->file.charges;
+	struct gmfs_charge **charges = &GMFS_I(inode)->ci->file.charges;
 	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	struct gmfs_charge *mine = NULL, *c;
 	int err;
@@ -171,7 +171,7 @@ void gmfs_charge_open(struct inode *inode)
 	} else {
 		/* All of @c, which is the first here. */
 		gmfs_uncharge(charges, c->blocks);
-		gmfs_charge_move(&mine, &GMFS_I(inode)->gi->file.charges);
+		gmfs_charge_move(&mine, &GMFS_I(inode)->ci->file.charges);
 	}
 out_unlock:
 	filemap_invalidate_unlock(inode->i_mapping);
@@ -192,7 +192,7 @@ void gmfs_charge_register(struct gmfs_fs *fs)
 		.size = gmpool_total_blocks(fs->pool) << GMPOOL_BLOCK_SHIFT,
 	};
 	struct dmem_cgroup_region *region;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned long ino;
 
 	region = dmem_cgroup_register_region(&init, "guestmemfs/node%d",
@@ -204,11 +204,11 @@ void gmfs_charge_register(struct gmfs_fs *fs)
 	}
 	fs->region = region;
 
-	xa_for_each(&fs->image.inodes, ino, gi) {
-		if (!S_ISREG(gi->rec->mode) ||
-		    gmfs_charge(fs, &gi->file.charges, gi->file.blocks))
+	xa_for_each(&fs->image.inodes, ino, ci) {
+		if (!S_ISREG(ci->rec->mode) ||
+		    gmfs_charge(fs, &ci->file.charges, ci->file.blocks))
 			continue;
-		if (gi->file.charges)
-			gi->file.charges->inherited = true;
+		if (ci->file.charges)
+			ci->file.charges->inherited = true;
 	}
 }

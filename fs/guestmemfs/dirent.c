@@ -32,13 +32,13 @@ static int gmfs_name_cmp(const struct gmfs_dirent *de, u32 hash,
 	return memcmp(name, de->rec->name, len);
 }
 
-static unsigned int gmfs_record_type(const struct gmfs_ino *gi)
+static unsigned int gmfs_record_type(const struct gmfs_inode *ci)
 {
-	return (gi->rec->mode & S_IFMT) >> 12;
+	return (ci->rec->mode & S_IFMT) >> 12;
 }
 
 /* Puts @de into the trees of @dir, or returns the errno why not. */
-static int gmfs_dirent_link(struct gmfs_ino *dir, struct gmfs_dirent *de)
+static int gmfs_dirent_link(struct gmfs_inode *dir, struct gmfs_dirent *de)
 {
 	struct rb_node **name_at = &dir->dir.names.rb_node;
 	struct rb_node **cookie_at = &dir->dir.cookies.rb_node;
@@ -73,7 +73,7 @@ static int gmfs_dirent_link(struct gmfs_ino *dir, struct gmfs_dirent *de)
 }
 
 /* Takes @de out of @dir and gives its record back; counts no links. */
-static void gmfs_dirent_free(struct gmfs_image *img, struct gmfs_ino *dir,
+static void gmfs_dirent_free(struct gmfs_image *img, struct gmfs_inode *dir,
 			     struct gmfs_dirent *de)
 {
 	rb_erase(&de->by_name, &dir->dir.names);
@@ -85,8 +85,8 @@ static void gmfs_dirent_free(struct gmfs_image *img, struct gmfs_ino *dir,
 
 /* An entry with a record that is complete, but in no tree. */
 static struct gmfs_dirent *gmfs_dirent_new(struct gmfs_image *img,
-					   const struct gmfs_ino *dir,
-					   const struct gmfs_ino *child,
+					   const struct gmfs_inode *dir,
+					   const struct gmfs_inode *child,
 					   const char *name, unsigned int len)
 {
 	unsigned int nr = gmfs_dirent_slots(len);
@@ -117,21 +117,21 @@ static struct gmfs_dirent *gmfs_dirent_new(struct gmfs_image *img,
 	return de;
 }
 
-static void gmfs_link_inc(struct gmfs_image *img, struct gmfs_ino *gi)
+static void gmfs_link_inc(struct gmfs_image *img, struct gmfs_inode *ci)
 {
-	gi->rec->nlink++;
-	gmfs_dirty(img, gi->rec);
+	ci->rec->nlink++;
+	gmfs_dirty(img, ci->rec);
 }
 
-static void gmfs_link_dec(struct gmfs_image *img, struct gmfs_ino *gi)
+static void gmfs_link_dec(struct gmfs_image *img, struct gmfs_inode *ci)
 {
-	gi->rec->nlink--;
-	gmfs_dirty(img, gi->rec);
+	ci->rec->nlink--;
+	gmfs_dirty(img, ci->rec);
 }
 
 /* Lets an entry name another inode; counts no links. */
 static void gmfs_dirent_point(struct gmfs_image *img, struct gmfs_dirent *de,
-			      const struct gmfs_ino *child)
+			      const struct gmfs_inode *child)
 {
 	de->rec->ino = child->ino;
 	de->rec->type = gmfs_record_type(child);
@@ -160,7 +160,7 @@ unsigned int gmfs_dirent_slots(unsigned int len)
  *
  * Return: the entry, or NULL.
  */
-struct gmfs_dirent *gmfs_dirent_find(const struct gmfs_ino *dir,
+struct gmfs_dirent *gmfs_dirent_find(const struct gmfs_inode *dir,
 				     const char *name, unsigned int len)
 {
 	struct rb_node *node = dir->dir.names.rb_node;
@@ -187,7 +187,7 @@ struct gmfs_dirent *gmfs_dirent_find(const struct gmfs_ino *dir,
  *
  * Return: the entry with the lowest cookie that is not below @cookie, or NULL.
  */
-struct gmfs_dirent *gmfs_dirent_next(const struct gmfs_ino *dir, u64 cookie)
+struct gmfs_dirent *gmfs_dirent_next(const struct gmfs_inode *dir, u64 cookie)
 {
 	struct rb_node *node = dir->dir.cookies.rb_node;
 	struct gmfs_dirent *found = NULL;
@@ -236,8 +236,8 @@ struct gmfs_dirent *gmfs_dirent_after(const struct gmfs_dirent *de)
  * Return: 0; -EEXIST if the name is there; -EMLINK; -ENOSPC if there is no
  * more room for metadata; -ENOMEM.
  */
-int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_ino *dir,
-		       struct gmfs_ino *child, const char *name,
+int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_inode *dir,
+		       struct gmfs_inode *child, const char *name,
 		       unsigned int len)
 {
 	bool is_dir = S_ISDIR(child->rec->mode);
@@ -267,16 +267,16 @@ int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_ino *dir,
 }
 
 /* Whether the name may go from what it names: 0 or an errno. */
-static int gmfs_may_remove(const struct gmfs_ino *child)
+static int gmfs_may_remove(const struct gmfs_inode *child)
 {
 	if (child && S_ISDIR(child->rec->mode) && child->dir.nr)
 		return -ENOTEMPTY;
 	return 0;
 }
 
-static void gmfs_dirent_do_remove(struct gmfs_image *img, struct gmfs_ino *dir,
+static void gmfs_dirent_do_remove(struct gmfs_image *img, struct gmfs_inode *dir,
 				  struct gmfs_dirent *de,
-				  struct gmfs_ino *child)
+				  struct gmfs_inode *child)
 {
 	gmfs_dirent_free(img, dir, de);
 	gmfs_link_dec(img, child);
@@ -300,10 +300,10 @@ static void gmfs_dirent_do_remove(struct gmfs_image *img, struct gmfs_ino *dir,
  *
  * Return: 0; -ENOTEMPTY for a directory with entries.
  */
-int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_ino *dir,
+int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_inode *dir,
 		       struct gmfs_dirent *de)
 {
-	struct gmfs_ino *child = gmfs_ino_find(img, de->rec->ino);
+	struct gmfs_inode *child = gmfs_ino_find(img, de->rec->ino);
 	int err = gmfs_may_remove(child);
 
 	if (err)
@@ -334,14 +334,14 @@ int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_ino *dir,
  * -EISDIR or -ENOTDIR if what has the name cannot be replaced; -EMLINK;
  * -ENOSPC if there is no more room for metadata; -ENOMEM.
  */
-int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_ino *old_dir,
-		       struct gmfs_dirent *old, struct gmfs_ino *new_dir,
+int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_inode *old_dir,
+		       struct gmfs_dirent *old, struct gmfs_inode *new_dir,
 		       const char *name, unsigned int len, bool replace,
-		       struct gmfs_ino *leave)
+		       struct gmfs_inode *leave)
 {
-	struct gmfs_ino *child = gmfs_ino_find(img, old->rec->ino);
+	struct gmfs_inode *child = gmfs_ino_find(img, old->rec->ino);
 	bool is_dir = S_ISDIR(child->rec->mode);
-	struct gmfs_ino *victim = NULL;
+	struct gmfs_inode *victim = NULL;
 	struct gmfs_dirent *de, *target;
 	int err;
 
@@ -403,16 +403,16 @@ int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_ino *old_dir,
  *
  * Return: 0; -EMLINK.
  */
-int gmfs_dirent_exchange(struct gmfs_image *img, struct gmfs_ino *dir1,
-			 struct gmfs_dirent *de1, struct gmfs_ino *dir2,
+int gmfs_dirent_exchange(struct gmfs_image *img, struct gmfs_inode *dir1,
+			 struct gmfs_dirent *de1, struct gmfs_inode *dir2,
 			 struct gmfs_dirent *de2)
 {
-	struct gmfs_ino *child1 = gmfs_ino_find(img, de1->rec->ino);
-	struct gmfs_ino *child2 = gmfs_ino_find(img, de2->rec->ino);
+	struct gmfs_inode *child1 = gmfs_ino_find(img, de1->rec->ino);
+	struct gmfs_inode *child2 = gmfs_ino_find(img, de2->rec->ino);
 	bool is_dir1 = S_ISDIR(child1->rec->mode);
 	bool is_dir2 = S_ISDIR(child2->rec->mode);
-	struct gmfs_ino *loses = is_dir1 ? dir1 : dir2;
-	struct gmfs_ino *gains = is_dir1 ? dir2 : dir1;
+	struct gmfs_inode *loses = is_dir1 ? dir1 : dir2;
+	struct gmfs_inode *gains = is_dir1 ? dir2 : dir1;
 
 	if (is_dir1 != is_dir2 && loses != gains) {
 		if (gains->rec->nlink == U32_MAX)
@@ -485,7 +485,7 @@ int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		     unsigned long *used)
 {
 	struct gmfs_dirent_ser *rec = slot;
-	struct gmfs_ino *dir, *child;
+	struct gmfs_inode *dir, *child;
 	struct gmfs_dirent *de;
 	int err;
 
@@ -536,7 +536,7 @@ int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
  *
  * The records stay as they are.
  */
-void gmfs_dirent_forget(struct gmfs_ino *dir)
+void gmfs_dirent_forget(struct gmfs_inode *dir)
 {
 	struct gmfs_dirent *de, *next;
 

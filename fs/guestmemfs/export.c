@@ -76,13 +76,13 @@ static struct dentry *gmfs_get_parent(struct dentry *child)
 {
 	struct inode *inode = d_inode(child);
 	struct inode *parent = ERR_PTR(-ESTALE);
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 
 	/* Who moves or removes a directory locks it; it holds its parent. */
 	inode_lock_shared(inode);
-	gi = GMFS_I(inode)->gi->dir.parent;
-	if (gi)
-		parent = gmfs_iget(inode->i_sb, gi->ino);
+	ci = GMFS_I(inode)->ci->dir.parent;
+	if (ci)
+		parent = gmfs_iget(inode->i_sb, ci->ino);
 	inode_unlock_shared(inode);
 	return d_obtain_alias(parent);
 }

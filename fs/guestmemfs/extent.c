@@ -20,10 +20,10 @@ static u64 gmfs_pool_end(const struct gmfs_extent *ext)
 }
 
 /* The last extent that starts at or before @file_block. */
-static struct gmfs_extent *gmfs_extent_floor(const struct gmfs_ino *gi,
+static struct gmfs_extent *gmfs_extent_floor(const struct gmfs_inode *ci,
 					     u64 file_block)
 {
-	struct rb_node *node = gi->file.extents.rb_node;
+	struct rb_node *node = ci->file.extents.rb_node;
 	struct gmfs_extent *found = NULL;
 
 	while (node) {
@@ -41,18 +41,18 @@ static struct gmfs_extent *gmfs_extent_floor(const struct gmfs_ino *gi,
 }
 
 /* The extent behind @ext, or the first if there is none before. */
-static struct gmfs_extent *gmfs_extent_after(const struct gmfs_ino *gi,
+static struct gmfs_extent *gmfs_extent_after(const struct gmfs_inode *ci,
 					     const struct gmfs_extent *ext)
 {
 	return rb_entry_safe(ext ? rb_next(&ext->node) :
-				   rb_first(&gi->file.extents),
+				   rb_first(&ci->file.extents),
 			     struct gmfs_extent, node);
 }
 
-/* Puts @ext into the tree of @gi; false if it overlaps with another. */
-static bool gmfs_extent_link(struct gmfs_ino *gi, struct gmfs_extent *ext)
+/* Puts @ext into the tree of @ci; false if it overlaps with another. */
+static bool gmfs_extent_link(struct gmfs_inode *ci, struct gmfs_extent *ext)
 {
-	struct rb_node **at = &gi->file.extents.rb_node;
+	struct rb_node **at = &ci->file.extents.rb_node;
 	struct rb_node *up = NULL;
 
 	while (*at) {
@@ -68,14 +68,14 @@ static bool gmfs_extent_link(struct gmfs_ino *gi, struct gmfs_extent *ext)
 			return false;
 	}
 	rb_link_node(&ext->node, up, at);
-	rb_insert_color(&ext->node, &gi->file.extents);
+	rb_insert_color(&ext->node, &ci->file.extents);
 	return true;
 }
 
-static void gmfs_extent_free(struct gmfs_image *img, struct gmfs_ino *gi,
+static void gmfs_extent_free(struct gmfs_image *img, struct gmfs_inode *ci,
 			     struct gmfs_extent *ext)
 {
-	rb_erase(&ext->node, &gi->file.extents);
+	rb_erase(&ext->node, &ci->file.extents);
 	gmfs_slot_free(img, &img->extents, ext->rec, 1);
 	kfree(ext);
 }
@@ -151,19 +151,19 @@ void gmfs_extent_unreserve(struct gmfs_image *img, struct list_head *rsv)
 
 /**
  * gmfs_extent_find - find what a file has at a place
- * @gi: file
+ * @ci: file
  * @file_block: place in the file
  * @run: gets the pool blocks from there to the end of the extent; or in a hole
  *	the blocks to the next extent as its count, and no start
  *
- * Context: any; @gi's extents do not change meanwhile.
+ * Context: any; @ci's extents do not change meanwhile.
  *
  * Return: false if it is a hole.
  */
-bool gmfs_extent_find(const struct gmfs_ino *gi, u64 file_block,
+bool gmfs_extent_find(const struct gmfs_inode *ci, u64 file_block,
 		      struct gmpool_run *run)
 {
-	struct gmfs_extent *ext = gmfs_extent_floor(gi, file_block);
+	struct gmfs_extent *ext = gmfs_extent_floor(ci, file_block);
 
 	if (ext && file_block < gmfs_file_end(ext)) {
 		u64 skip = file_block - ext->rec->file_block;
@@ -173,7 +173,7 @@ bool gmfs_extent_find(const struct gmfs_ino *gi, u64 file_block,
 		return true;
 	}
 
-	ext = gmfs_extent_after(gi, ext);
+	ext = gmfs_extent_after(ci, ext);
 	run->start = 0;
 	run->count = (ext ? ext->rec->file_block : GMFS_MAX_BLOCKS) - file_block;
 	return false;
@@ -181,7 +181,7 @@ bool gmfs_extent_find(const struct gmfs_ino *gi, u64 file_block,
 
 /**
  * gmfs_extent_of - which part of a file has a block of the pool
- * @gi: the file
+ * @ci: the file
  * @pool_block: the block
  * @file_block: filled: the same, in blocks of the file
  *
@@ -191,11 +191,11 @@ bool gmfs_extent_find(const struct gmfs_ino *gi, u64 file_block,
  *
  * Return: true if the file has it.
  */
-bool gmfs_extent_of(const struct gmfs_ino *gi, u64 pool_block, u64 *file_block)
+bool gmfs_extent_of(const struct gmfs_inode *ci, u64 pool_block, u64 *file_block)
 {
 	const struct gmfs_extent *ext = NULL;
 
-	while ((ext = gmfs_extent_after(gi, ext))) {
+	while ((ext = gmfs_extent_after(ci, ext))) {
 		if (pool_block < ext->rec->pool_block ||
 		    pool_block >= gmfs_pool_end(ext))
 			continue;
@@ -208,24 +208,24 @@ bool gmfs_extent_of(const struct gmfs_ino *gi, u64 pool_block, u64 *file_block)
 
 /**
  * gmfs_extent_goal - where a hole is best filled from
- * @gi: file
+ * @ci: file
  * @file_block: place in the file, in a hole
  *
- * Context: any; @gi's extents do not change meanwhile.
+ * Context: any; @ci's extents do not change meanwhile.
  *
  * Return: the pool block that would go on with the extent before or lead up to
  * the one behind, or U64_MAX if there is neither. It may be in use, and may
  * be none of the pool's.
  */
-u64 gmfs_extent_goal(const struct gmfs_ino *gi, u64 file_block)
+u64 gmfs_extent_goal(const struct gmfs_inode *ci, u64 file_block)
 {
-	struct gmfs_extent *ext = gmfs_extent_floor(gi, file_block);
+	struct gmfs_extent *ext = gmfs_extent_floor(ci, file_block);
 
 	if (ext)
 		return ext->rec->pool_block +
 		       (file_block - ext->rec->file_block);
 
-	ext = gmfs_extent_after(gi, NULL);
+	ext = gmfs_extent_after(ci, NULL);
 	if (ext && ext->rec->pool_block >= ext->rec->file_block - file_block)
 		return ext->rec->pool_block -
 		       (ext->rec->file_block - file_block);
@@ -240,23 +240,23 @@ static bool gmfs_can_merge(struct gmfs_image *img, u64 start, u64 count)
 /**
  * gmfs_extent_insert - give a file pool blocks
  * @img: where
- * @gi: file
+ * @ci: file
  * @rsv: has an extent for this, in case it does not go on with another
  * @file_block: place in the file; a hole as large as @run
  * @run: pool blocks, physically contiguous
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
- * Nobody else uses @gi's extents.
+ * Nobody else uses @ci's extents.
  *
  * Return: 0; -EEXIST if it is not such a hole; -EINVAL if the run is larger
  * than an extent can be; -ENOSPC if there is nothing in @rsv but should be.
  */
-int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_ino *gi,
+int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_inode *ci,
 		       struct list_head *rsv, u64 file_block,
 		       const struct gmpool_run *run)
 {
-	struct gmfs_extent *prev = gmfs_extent_floor(gi, file_block);
-	struct gmfs_extent *next = gmfs_extent_after(gi, prev);
+	struct gmfs_extent *prev = gmfs_extent_floor(ci, file_block);
+	struct gmfs_extent *next = gmfs_extent_after(ci, prev);
 	u64 end = file_block + run->count;
 	struct gmfs_extent *ext;
 
@@ -283,7 +283,7 @@ int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_ino *gi,
 					   (u64)prev->rec->count +
 					   next->rec->count)) {
 			prev->rec->count += next->rec->count;
-			gmfs_extent_free(img, gi, next);
+			gmfs_extent_free(img, ci, next);
 		}
 		gmfs_dirty(img, prev->rec);
 	} else if (next) {
@@ -295,21 +295,21 @@ int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_ino *gi,
 		ext = gmfs_rsv_take(rsv);
 		if (!ext)
 			return -ENOSPC;
-		ext->rec->ino = gi->ino;
+		ext->rec->ino = ci->ino;
 		ext->rec->file_block = file_block;
 		ext->rec->pool_block = run->start;
 		ext->rec->count = run->count;
-		gmfs_extent_link(gi, ext);
+		gmfs_extent_link(ci, ext);
 		gmfs_dirty(img, ext->rec);
 	}
-	gi->file.blocks += run->count;
+	ci->file.blocks += run->count;
 	return 0;
 }
 
 /**
  * gmfs_extent_cut - take pool blocks from a file, one piece at a time
  * @img: where
- * @gi: file
+ * @ci: file
  * @rsv: has an extent, in case one falls in two; needed once at most in the
  *	calls for one range
  * @first: first file block of the range
@@ -318,21 +318,21 @@ int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_ino *gi,
  *	does not have any more
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
- * Nobody else uses @gi's extents.
+ * Nobody else uses @ci's extents.
  *
  * Return: 1 if @run has been filled in, 0 if the range is a hole; -ENOSPC if
  * there is nothing in @rsv but should be.
  */
-int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_ino *gi,
+int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_inode *ci,
 		    struct list_head *rsv, u64 first, u64 end,
 		    struct gmpool_run *run)
 {
-	struct gmfs_extent *ext = gmfs_extent_floor(gi, first);
+	struct gmfs_extent *ext = gmfs_extent_floor(ci, first);
 	struct gmfs_extent *tail;
 	u64 head;
 
 	if (!ext || gmfs_file_end(ext) <= first)
-		ext = gmfs_extent_after(gi, ext);
+		ext = gmfs_extent_after(ci, ext);
 	if (!ext || ext->rec->file_block >= end || first >= end)
 		return 0;
 
@@ -343,7 +343,7 @@ int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_ino *gi,
 	run->count = end - first;
 
 	if (run->count == ext->rec->count) {
-		gmfs_extent_free(img, gi, ext);
+		gmfs_extent_free(img, ci, ext);
 	} else if (!head) {
 		ext->rec->file_block = end;
 		ext->rec->pool_block += run->count;
@@ -356,16 +356,16 @@ int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_ino *gi,
 		tail = gmfs_rsv_take(rsv);
 		if (!tail)
 			return -ENOSPC;
-		tail->rec->ino = gi->ino;
+		tail->rec->ino = ci->ino;
 		tail->rec->file_block = end;
 		tail->rec->pool_block = run->start + run->count;
 		tail->rec->count = gmfs_file_end(ext) - end;
 		ext->rec->count = head;
-		gmfs_extent_link(gi, tail);
+		gmfs_extent_link(ci, tail);
 		gmfs_dirty(img, ext->rec);
 		gmfs_dirty(img, tail->rec);
 	}
-	gi->file.blocks -= run->count;
+	ci->file.blocks -= run->count;
 	return 1;
 }
 
@@ -416,14 +416,14 @@ int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
 {
 	struct gmfs_extent_ser *rec = slot;
 	struct gmfs_extent *ext;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	u64 block;
 	int err;
 
 	if (!rec->ino)
 		return 0;
-	gi = gmfs_ino_find(img, rec->ino);
-	if (!gi || !S_ISREG(gi->rec->mode))
+	ci = gmfs_ino_find(img, rec->ino);
+	if (!ci || !S_ISREG(ci->rec->mode))
 		return gmfs_extent_bad(img, rec, "no such file");
 	err = gmfs_extent_check(img, rec, used);
 	if (err)
@@ -433,29 +433,29 @@ int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
 	if (!ext)
 		return -ENOMEM;
 	ext->rec = rec;
-	if (!gmfs_extent_link(gi, ext)) {
+	if (!gmfs_extent_link(ci, ext)) {
 		kfree(ext);
 		return gmfs_extent_bad(img, rec, "overlaps in the file");
 	}
 
 	for (block = 0; block < rec->count; block++)
 		__set_bit(rec->pool_block + block, used);
-	gi->file.blocks += rec->count;
+	ci->file.blocks += rec->count;
 	return 1;
 }
 
 /**
  * gmfs_extent_forget - drop the index of a file
- * @gi: file
+ * @ci: file
  *
  * The records stay as they are.
  */
-void gmfs_extent_forget(struct gmfs_ino *gi)
+void gmfs_extent_forget(struct gmfs_inode *ci)
 {
 	struct gmfs_extent *ext, *next;
 
-	rbtree_postorder_for_each_entry_safe(ext, next, &gi->file.extents, node)
+	rbtree_postorder_for_each_entry_safe(ext, next, &ci->file.extents, node)
 		kfree(ext);
-	gi->file.extents = RB_ROOT;
-	gi->file.blocks = 0;
+	ci->file.extents = RB_ROOT;
+	ci->file.blocks = 0;
 }

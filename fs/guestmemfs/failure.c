@@ -17,7 +17,7 @@ static bool gmfs_unmap_failed(struct inode *inode, u64 block, u64 *file_block)
 
 	/* Faults that have not seen the failure are over when this is held. */
 	filemap_invalidate_lock(inode->i_mapping);
-	found = gmfs_extent_of(GMFS_I(inode)->gi, block, file_block);
+	found = gmfs_extent_of(GMFS_I(inode)->ci, block, file_block);
 	if (found)
 		unmap_mapping_range(inode->i_mapping,
 				    *file_block << GMPOOL_BLOCK_SHIFT,
@@ -35,7 +35,7 @@ static bool gmfs_may_be_mapped(struct inode *inode)
 	lockdep_assert_held(&inode->i_lock);
 
 	return S_ISREG(inode->i_mode) && icount_read(inode) &&
-	       GMFS_I(inode)->gi &&
+	       GMFS_I(inode)->ci &&
 	       !(inode_state_read(inode) & (I_FREEING | I_WILL_FREE | I_NEW));
 }
 

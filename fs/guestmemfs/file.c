@@ -41,7 +41,7 @@ static void gmfs_zero_range(struct inode *inode, u64 start, u64 end)
 	rwsem_assert_held_write(&inode->i_mapping->invalidate_lock);
 
 	if (start >= end ||
-	    !gmfs_extent_find(GMFS_I(inode)->gi, gmfs_blocks_down(start), &run))
+	    !gmfs_extent_find(GMFS_I(inode)->ci, gmfs_blocks_down(start), &run))
 		return;
 	gmpool_zero(GMFS_FS(inode->i_sb)->pool, run.start,
 		    start % GMPOOL_BLOCK_SIZE, end - start);
@@ -54,9 +54,9 @@ static void gmfs_free_range(struct inode *inode, struct list_head *rsv,
 	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	struct gmpool_run run;
 
-	while (gmfs_extent_cut(&fs->image, GMFS_I(inode)->gi, rsv, first, end,
+	while (gmfs_extent_cut(&fs->image, GMFS_I(inode)->ci, rsv, first, end,
 			       &run) > 0) {
-		gmfs_uncharge(&GMFS_I(inode)->gi->file.charges, run.count);
+		gmfs_uncharge(&GMFS_I(inode)->ci->file.charges, run.count);
 		gmpool_free(fs->pool, &run);
 	}
 	gmfs_update_blocks(inode);
@@ -84,7 +84,7 @@ static int gmfs_zero_present(struct inode *inode, u64 start, u64 end)
 	for (; start < end; start = next) {
 		block = gmfs_blocks_down(start);
 		filemap_invalidate_lock(inode->i_mapping);
-		mapped = gmfs_extent_find(GMFS_I(inode)->gi, block, &run);
+		mapped = gmfs_extent_find(GMFS_I(inode)->ci, block, &run);
 		next = min(end, (block + (mapped ? 1 : run.count)) <<
 				GMPOOL_BLOCK_SHIFT);
 		if (mapped)
@@ -299,7 +299,7 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 	end = gmfs_blocks_up(start + len);
 	for (; block < GMFS_MAX_BLOCKS; block += run.count) {
 		filemap_invalidate_lock_shared(inode->i_mapping);
-		mapped = gmfs_extent_find(GMFS_I(inode)->gi, block, &run);
+		mapped = gmfs_extent_find(GMFS_I(inode)->ci, block, &run);
 		filemap_invalidate_unlock_shared(inode->i_mapping);
 		if (!mapped)
 			continue;
@@ -329,7 +329,7 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 /* The first byte from @offset on that is, or is not, in a hole. */
 static loff_t gmfs_seek_extent(struct inode *inode, loff_t offset, bool hole)
 {
-	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmfs_inode *ci = GMFS_I(inode)->ci;
 	struct gmpool_run run;
 	loff_t size;
 	u64 block;
@@ -341,7 +341,7 @@ static loff_t gmfs_seek_extent(struct inode *inode, loff_t offset, bool hole)
 		goto out_unlock;
 	}
 	block = gmfs_blocks_down(offset);
-	while (gmfs_extent_find(gi, block, &run) == hole) {
+	while (gmfs_extent_find(ci, block, &run) == hole) {
 		block += run.count;
 		offset = block << GMPOOL_BLOCK_SHIFT;
 		if (block >= gmfs_blocks_up(size)) {

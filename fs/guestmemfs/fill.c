@@ -108,7 +108,7 @@ static int gmfs_fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
  *
  * They are charged to the cgroup of the task.
  *
- * Context: process context, may sleep; gmfs_inode.fill_lock is held. Takes the
+ * Context: process context, may sleep; gmfs_inode_info.fill_lock is held. Takes the
  * invalidate_lock shared.
  *
  * Return: 0; errors as gmfs_fill_mapped(). What was claimed until then is in @fill.
@@ -116,7 +116,7 @@ static int gmfs_fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
 int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 		    u64 end)
 {
-	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmfs_inode *ci = GMFS_I(inode)->ci;
 	struct gmpool_run run;
 	bool mapped;
 	u64 goal;
@@ -126,8 +126,8 @@ int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 
 	while (first < end) {
 		filemap_invalidate_lock_shared(inode->i_mapping);
-		mapped = gmfs_extent_find(gi, first, &run);
-		goal = mapped ? 0 : gmfs_extent_goal(gi, first);
+		mapped = gmfs_extent_find(ci, first, &run);
+		goal = mapped ? 0 : gmfs_extent_goal(ci, first);
 		filemap_invalidate_unlock_shared(inode->i_mapping);
 
 		run.count = min(run.count, end - first);
@@ -183,7 +183,7 @@ static int gmfs_fill_replace(struct gmpool *pool, struct gmfs_fill *fill,
  * One with a page that has failed since it was claimed is replaced, and the one that
  * replaces it is zeroed, too.
  *
- * Context: process context, may sleep, not within an operation; gmfs_inode.fill_lock is
+ * Context: process context, may sleep, not within an operation; gmfs_inode_info.fill_lock is
  * held.
  *
  * Return: 0; -ENOSPC; -EINTR if the task is being killed; -ENOMEM.
@@ -218,7 +218,7 @@ int gmfs_fill_scrub(struct gmpool *pool, struct gmfs_fill *fill)
  * @fill: blocks that are zeroed; what is left there is not the file's
  * @end: block where the file ends
  *
- * Context: within an operation; gmfs_inode.fill_lock is held, and the invalidate_lock
+ * Context: within an operation; gmfs_inode_info.fill_lock is held, and the invalidate_lock
  * for write.
  *
  * Return: 0; -ENOSPC, -ENOMEM, and nothing has changed.
@@ -226,7 +226,7 @@ int gmfs_fill_scrub(struct gmpool *pool, struct gmfs_fill *fill)
 int gmfs_fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
 {
 	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
-	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmfs_inode *ci = GMFS_I(inode)->ci;
 	LIST_HEAD(rsv);
 	u64 extra = 0;
 	size_t i;
@@ -244,7 +244,7 @@ int gmfs_fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
 		if (file_block >= end)
 			break;
 		run.count = min(run.count, end - file_block);
-		err = gmfs_extent_insert(&fs->image, gi, &rsv, file_block, &run);
+		err = gmfs_extent_insert(&fs->image, ci, &rsv, file_block, &run);
 		if (WARN_ON_ONCE(err))
 			break;
 		gmpool_commit(fs->pool, &run);
@@ -256,7 +256,7 @@ int gmfs_fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
 	for (i = 0; i < fill->nr; i++)
 		extra += fill->runs[i].count;
 	gmfs_uncharge(&fill->charges, extra);
-	gmfs_charge_move(&fill->charges, &gi->file.charges);
+	gmfs_charge_move(&fill->charges, &ci->file.charges);
 	gmfs_update_blocks(inode);
 	return err;
 }
@@ -289,7 +289,7 @@ void gmfs_fill_end(struct gmpool *pool, struct gmfs_fill *fill)
  * The file may be truncated meanwhile, for this does not need its i_rwsem: then
  * less is filled.
  *
- * Context: process context, may sleep; takes gmfs_inode.fill_lock and the
+ * Context: process context, may sleep; takes gmfs_inode_info.fill_lock and the
  * invalidate_lock.
  *
  * Return: 0; -ENOSPC; -EDQUOT if its cgroup may not have so much; -EROFS;
@@ -340,13 +340,13 @@ out_sb:
  */
 bool gmfs_has_hole(struct inode *inode, u64 first, u64 end)
 {
-	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmfs_inode *ci = GMFS_I(inode)->ci;
 	struct gmpool_run run;
 	bool hole = false;
 
 	filemap_invalidate_lock_shared(inode->i_mapping);
 	while (first < end && !hole) {
-		hole = !gmfs_extent_find(gi, first, &run);
+		hole = !gmfs_extent_find(ci, first, &run);
 		first += run.count;
 	}
 	filemap_invalidate_unlock_shared(inode->i_mapping);

@@ -86,17 +86,17 @@ struct gmfs_fs {
 };
 
 /**
- * struct gmfs_inode - an inode that the VFS knows
- * @gi: the same in the image; NULL if it could not be made
+ * struct gmfs_inode_info - an inode that the VFS knows
+ * @ci: the same in the image; NULL if it could not be made
  * @fill_lock: held from looking for holes until they are filled. Zeroing the
  *	blocks lies in between, which is too long to keep faults out.
- * @attr_lock: guards gmfs_ino.attrs
+ * @attr_lock: guards gmfs_inode.attrs
  * @vfs_inode: the VFS' part
  */
-struct gmfs_inode {
-	struct gmfs_ino *gi;
+struct gmfs_inode_info {
+	struct gmfs_inode *ci;
 	struct mutex fill_lock;	/* one filler of holes at a time */
-	struct rw_semaphore attr_lock;	/* guards gi->attrs */
+	struct rw_semaphore attr_lock;	/* guards ci->attrs */
 	struct inode vfs_inode;
 };
 
@@ -121,9 +121,9 @@ static inline struct gmfs_fs *GMFS_FS(const struct super_block *sb)
 	return sb->s_fs_info;
 }
 
-static inline struct gmfs_inode *GMFS_I(struct inode *inode)
+static inline struct gmfs_inode_info *GMFS_I(struct inode *inode)
 {
-	return container_of(inode, struct gmfs_inode, vfs_inode);
+	return container_of(inode, struct gmfs_inode_info, vfs_inode);
 }
 
 /* Blocks that some bytes of a file reach into, and that they fill. */
@@ -140,7 +140,7 @@ static inline u64 gmfs_blocks_down(u64 bytes)
 /* The VFS counts blocks of 512 bytes. */
 static inline void gmfs_update_blocks(struct inode *inode)
 {
-	inode->i_blocks = GMFS_I(inode)->gi->file.blocks <<
+	inode->i_blocks = GMFS_I(inode)->ci->file.blocks <<
 			  (GMPOOL_BLOCK_SHIFT - 9);
 }
 
@@ -163,7 +163,7 @@ int gmfs_inode_cache_init(void);
 struct inode *gmfs_iget(struct super_block *sb, u64 ino);
 struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 			     umode_t mode, dev_t rdev, const char *target);
-void gmfs_release(struct gmfs_fs *fs, struct gmfs_ino *gi);
+void gmfs_release(struct gmfs_fs *fs, struct gmfs_inode *ci);
 void gmfs_delayed_iput_init(struct gmfs_fs *fs);
 void gmfs_delayed_iput(struct inode *inode);
 int gmfs_change(struct mnt_idmap *idmap, struct inode *inode,

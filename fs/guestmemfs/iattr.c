@@ -51,10 +51,10 @@ void gmfs_set_vfs_flags(struct inode *inode, u32 flags)
  */
 void gmfs_inherit_flags(struct inode *inode, struct inode *dir)
 {
-	u32 flags = GMFS_I(dir)->gi->rec->flags &
+	u32 flags = GMFS_I(dir)->ci->rec->flags &
 		    (GMFS_INODE_NODUMP | GMFS_INODE_NOATIME);
 
-	GMFS_I(inode)->gi->rec->flags = flags;
+	GMFS_I(inode)->ci->rec->flags = flags;
 	gmfs_set_vfs_flags(inode, flags);
 }
 
@@ -69,7 +69,7 @@ void gmfs_inherit_flags(struct inode *inode, struct inode *dir)
  */
 void gmfs_inode_write(struct inode *inode)
 {
-	struct gmfs_inode_ser *rec = GMFS_I(inode)->gi->rec;
+	struct gmfs_inode_ser *rec = GMFS_I(inode)->ci->rec;
 	struct timespec64 ts;
 
 	spin_lock(&inode->i_lock);
@@ -107,7 +107,7 @@ int gmfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 		 struct kstat *stat, u32 request_mask, unsigned int flags)
 {
 	struct inode *inode = d_inode(path->dentry);
-	const struct gmfs_inode_ser *rec = GMFS_I(inode)->gi->rec;
+	const struct gmfs_inode_ser *rec = GMFS_I(inode)->ci->rec;
 
 	generic_fillattr(idmap, request_mask, inode, stat);
 	generic_fill_statx_attr(inode, stat);
@@ -163,7 +163,7 @@ int gmfs_update_time(struct inode *inode, enum fs_update_time type,
  */
 int gmfs_fileattr_get(struct dentry *dentry, struct file_kattr *fa)
 {
-	u32 flags = READ_ONCE(GMFS_I(d_inode(dentry))->gi->rec->flags);
+	u32 flags = READ_ONCE(GMFS_I(d_inode(dentry))->ci->rec->flags);
 	u32 user = 0;
 	size_t i;
 
@@ -203,7 +203,7 @@ int gmfs_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 
 	op = gmpool_op_begin(fs->pool);
 	/* Who only asks for them holds no lock. */
-	WRITE_ONCE(GMFS_I(inode)->gi->rec->flags, flags);
+	WRITE_ONCE(GMFS_I(inode)->ci->rec->flags, flags);
 	gmfs_set_vfs_flags(inode, flags);
 	inode_set_ctime_current(inode);
 	gmfs_inode_write(inode);

@@ -344,7 +344,7 @@ void gmfs_spaces_forget(struct gmfs_image *img)
  *
  * Return: the inode, or NULL.
  */
-struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino)
+struct gmfs_inode *gmfs_ino_find(struct gmfs_image *img, u64 ino)
 {
 	return xa_load(&img->inodes, ino);
 }

@@ -16,7 +16,7 @@
  * - A directory's entries are changed by one caller at a time, and looked up
  *   by any number while nobody changes them (inode->i_rwsem).
  * - A file's extents likewise (mapping->invalidate_lock), and the attributes of
- *   an inode (gmfs_inode.attr_lock).
+ *   an inode (gmfs_inode_info.attr_lock).
  * - What a record of an inode says is guarded by the owner of that inode; the
  *   link count changes with the directory entry that it counts.
  * - gmfs_image.inodes is looked up under RCU. Whoever looks up a number must
@@ -113,7 +113,7 @@ struct gmfs_space {
  * @priv: for @contiguous
  * @lock: guards @rblocks, the spaces, @nr_inodes, @max_inodes, and
  *	@super->next_cookie
- * @inodes: inode number to struct gmfs_ino
+ * @inodes: inode number to struct gmfs_inode
  * @nr_inodes: how many there are
  * @max_inodes: no more than these are made, or 0 for no limit
  * @rblocks: metadata block number to struct gmfs_rblock
@@ -146,7 +146,7 @@ struct gmfs_image {
 };
 
 /**
- * struct gmfs_ino - an inode of the image
+ * struct gmfs_inode - an inode of the image
  * @ino: its number
  * @rec: its record
  * @links: found by gmfs_image_load(): names, or a directory's subdirectories
@@ -165,7 +165,7 @@ struct gmfs_image {
  * @file.blocks: sum of the extents
  * @file.charges: to whom they are charged; charge.c knows
  */
-struct gmfs_ino {
+struct gmfs_inode {
 	u64 ino;
 	struct gmfs_inode_ser *rec;
 	u64 links;
@@ -176,7 +176,7 @@ struct gmfs_ino {
 		struct {
 			struct rb_root names;
 			struct rb_root cookies;
-			struct gmfs_ino *parent;
+			struct gmfs_inode *parent;
 			u64 nr;
 		} dir;
 		struct {
@@ -189,8 +189,8 @@ struct gmfs_ino {
 
 /**
  * struct gmfs_dirent - a directory entry of the image
- * @by_name: in gmfs_ino.dir.names
- * @by_cookie: in gmfs_ino.dir.cookies
+ * @by_name: in gmfs_inode.dir.names
+ * @by_cookie: in gmfs_inode.dir.cookies
  * @rec: its record
  * @hash: of the name
  */
@@ -203,7 +203,7 @@ struct gmfs_dirent {
 
 /**
  * struct gmfs_extent - an extent of the image
- * @node: in gmfs_ino.file.extents
+ * @node: in gmfs_inode.file.extents
  * @list: in a list of gmfs_extent_reserve() instead
  * @rec: its record
  */
@@ -217,7 +217,7 @@ struct gmfs_extent {
 
 /**
  * struct gmfs_attr - an attribute of an inode of the image
- * @node: in gmfs_ino.attrs
+ * @node: in gmfs_inode.attrs
  * @id: tells its pieces from others'
  * @size: bytes of name and value
  * @name_len: bytes of the name, which is in the first piece
@@ -239,7 +239,7 @@ struct gmfs_attr {
 void gmfs_image_destroy(struct gmfs_image *img);
 int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now);
 int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used);
-struct gmfs_ino *gmfs_image_orphan(struct gmfs_image *img);
+struct gmfs_inode *gmfs_image_orphan(struct gmfs_image *img);
 void gmfs_image_hold(struct gmfs_image *img, bool hold);
 
 /* In image.c */
@@ -254,17 +254,17 @@ void *gmfs_slot_alloc(struct gmfs_image *img, struct gmfs_space *space,
 void gmfs_slot_free(struct gmfs_image *img, struct gmfs_space *space,
 		    void *rec, unsigned int nr);
 void gmfs_dirty(struct gmfs_image *img, void *rec);
-struct gmfs_ino *gmfs_ino_find(struct gmfs_image *img, u64 ino);
+struct gmfs_inode *gmfs_ino_find(struct gmfs_image *img, u64 ino);
 int gmfs_space_load(struct gmfs_image *img, struct gmfs_space *space,
 		    gmfs_load_t load, unsigned long *used);
 void gmfs_spaces_forget(struct gmfs_image *img);
 
 /* In itable.c */
-struct gmfs_ino *gmfs_ino_reserve(struct gmfs_image *img);
-void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_ino *gi,
+struct gmfs_inode *gmfs_ino_reserve(struct gmfs_image *img);
+void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_inode *ci,
 		      umode_t mode);
-void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_ino *gi);
-void gmfs_ino_free(struct gmfs_image *img, struct gmfs_ino *gi);
+void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_inode *ci);
+void gmfs_ino_free(struct gmfs_image *img, struct gmfs_inode *ci);
 int gmfs_limit_inodes(struct gmfs_image *img, u64 max);
 u64 gmfs_count_inodes(struct gmfs_image *img, u64 *max);
 u64 gmfs_count_inode_slots(struct gmfs_image *img);
@@ -272,59 +272,59 @@ int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 		  unsigned long *used);
 
 /* In dirent.c */
-struct gmfs_dirent *gmfs_dirent_find(const struct gmfs_ino *dir,
+struct gmfs_dirent *gmfs_dirent_find(const struct gmfs_inode *dir,
 				     const char *name, unsigned int len);
-struct gmfs_dirent *gmfs_dirent_next(const struct gmfs_ino *dir, u64 cookie);
+struct gmfs_dirent *gmfs_dirent_next(const struct gmfs_inode *dir, u64 cookie);
 struct gmfs_dirent *gmfs_dirent_after(const struct gmfs_dirent *de);
-int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_ino *dir,
-		       struct gmfs_ino *child, const char *name,
+int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_inode *dir,
+		       struct gmfs_inode *child, const char *name,
 		       unsigned int len);
-int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_ino *dir,
+int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_inode *dir,
 		       struct gmfs_dirent *de);
-int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_ino *old_dir,
-		       struct gmfs_dirent *old, struct gmfs_ino *new_dir,
+int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_inode *old_dir,
+		       struct gmfs_dirent *old, struct gmfs_inode *new_dir,
 		       const char *name, unsigned int len, bool replace,
-		       struct gmfs_ino *leave);
-int gmfs_dirent_exchange(struct gmfs_image *img, struct gmfs_ino *dir1,
-			 struct gmfs_dirent *de1, struct gmfs_ino *dir2,
+		       struct gmfs_inode *leave);
+int gmfs_dirent_exchange(struct gmfs_image *img, struct gmfs_inode *dir1,
+			 struct gmfs_dirent *de1, struct gmfs_inode *dir2,
 			 struct gmfs_dirent *de2);
 unsigned int gmfs_dirent_slots(unsigned int len);
 int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		     unsigned long *used);
-void gmfs_dirent_forget(struct gmfs_ino *dir);
+void gmfs_dirent_forget(struct gmfs_inode *dir);
 
 /* In extent.c */
 int gmfs_extent_reserve(struct gmfs_image *img, struct list_head *rsv, u64 nr);
 void gmfs_extent_unreserve(struct gmfs_image *img, struct list_head *rsv);
-bool gmfs_extent_find(const struct gmfs_ino *gi, u64 file_block,
+bool gmfs_extent_find(const struct gmfs_inode *ci, u64 file_block,
 		      struct gmpool_run *run);
-bool gmfs_extent_of(const struct gmfs_ino *gi, u64 pool_block, u64 *file_block);
-u64 gmfs_extent_goal(const struct gmfs_ino *gi, u64 file_block);
-int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_ino *gi,
+bool gmfs_extent_of(const struct gmfs_inode *ci, u64 pool_block, u64 *file_block);
+u64 gmfs_extent_goal(const struct gmfs_inode *ci, u64 file_block);
+int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_inode *ci,
 		       struct list_head *rsv, u64 file_block,
 		       const struct gmpool_run *run);
-int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_ino *gi,
+int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_inode *ci,
 		    struct list_head *rsv, u64 first, u64 end,
 		    struct gmpool_run *run);
 int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		     unsigned long *used);
-void gmfs_extent_forget(struct gmfs_ino *gi);
+void gmfs_extent_forget(struct gmfs_inode *ci);
 
 /* In attr.c */
-struct gmfs_attr *gmfs_attr_find(const struct gmfs_ino *gi, u8 kind,
+struct gmfs_attr *gmfs_attr_find(const struct gmfs_inode *ci, u8 kind,
 				 const char *name, unsigned int len);
-struct gmfs_attr *gmfs_attr_first(const struct gmfs_ino *gi);
+struct gmfs_attr *gmfs_attr_first(const struct gmfs_inode *ci);
 struct gmfs_attr *gmfs_attr_next(const struct gmfs_attr *attr);
 void gmfs_attr_read(const struct gmfs_attr *attr, void *value);
-int gmfs_attr_set(struct gmfs_image *img, struct gmfs_ino *gi, u8 kind,
+int gmfs_attr_set(struct gmfs_image *img, struct gmfs_inode *ci, u8 kind,
 		  const char *name, unsigned int len, const void *value,
 		  size_t size);
-void gmfs_attr_remove(struct gmfs_image *img, struct gmfs_ino *gi,
+void gmfs_attr_remove(struct gmfs_image *img, struct gmfs_inode *ci,
 		      struct gmfs_attr *attr);
 int gmfs_attr_load(struct gmfs_image *img, void *slot, unsigned int room,
 		   unsigned long *used);
-int gmfs_attr_check(struct gmfs_image *img, struct gmfs_ino *gi);
-void gmfs_attr_forget(struct gmfs_ino *gi);
+int gmfs_attr_check(struct gmfs_image *img, struct gmfs_inode *ci);
+void gmfs_attr_forget(struct gmfs_inode *ci);
 
 static inline const char *gmfs_attr_name(const struct gmfs_attr *attr)
 {

@@ -19,11 +19,11 @@ static struct kmem_cache *gmfs_inode_cache;
 
 static struct inode *gmfs_alloc_inode(struct super_block *sb)
 {
-	struct gmfs_inode *i = alloc_inode_sb(sb, gmfs_inode_cache, GFP_KERNEL);
+	struct gmfs_inode_info *i = alloc_inode_sb(sb, gmfs_inode_cache, GFP_KERNEL);
 
 	if (!i)
 		return NULL;
-	i->gi = NULL;
+	i->ci = NULL;
 	return &i->vfs_inode;
 }
 
@@ -37,7 +37,7 @@ static void gmfs_free_inode(struct inode *inode)
 
 static void gmfs_inode_ctor(void *p)
 {
-	struct gmfs_inode *i = p;
+	struct gmfs_inode_info *i = p;
 
 	mutex_init(&i->fill_lock);
 	init_rwsem(&i->attr_lock);
@@ -53,8 +53,8 @@ static void gmfs_inode_ctor(void *p)
  */
 int __init gmfs_inode_cache_init(void)
 {
-	gmfs_inode_cache = kmem_cache_create("gmfs_inode",
-					     sizeof(struct gmfs_inode), 0,
+	gmfs_inode_cache = kmem_cache_create("gmfs_inode_info",
+					     sizeof(struct gmfs_inode_info), 0,
 					     SLAB_RECLAIM_ACCOUNT |
 					     SLAB_ACCOUNT, gmfs_inode_ctor);
 	return gmfs_inode_cache ? 0 : -ENOMEM;
@@ -115,9 +115,9 @@ static dev_t gmfs_record_rdev(const struct gmfs_inode_ser *rec)
 }
 
 /* The target of a link, for the VFS to follow it without asking. */
-static char *gmfs_read_target(const struct gmfs_ino *gi)
+static char *gmfs_read_target(const struct gmfs_inode *ci)
 {
-	const struct gmfs_attr *attr = gmfs_attr_find(gi, GMFS_ATTR_TARGET, "", 0);
+	const struct gmfs_attr *attr = gmfs_attr_find(ci, GMFS_ATTR_TARGET, "", 0);
 	char *target = kzalloc(gmfs_attr_value_size(attr) + 1,
 			       GFP_KERNEL_ACCOUNT);
 
@@ -126,18 +126,18 @@ static char *gmfs_read_target(const struct gmfs_ino *gi)
 	return target;
 }
 
-static int gmfs_inode_read(struct inode *inode, struct gmfs_ino *gi)
+static int gmfs_inode_read(struct inode *inode, struct gmfs_inode *ci)
 {
-	const struct gmfs_inode_ser *rec = gi->rec;
+	const struct gmfs_inode_ser *rec = ci->rec;
 	char *target = NULL;
 
 	if (S_ISLNK(rec->mode)) {
-		target = gmfs_read_target(gi);
+		target = gmfs_read_target(ci);
 		if (!target)
 			return -ENOMEM;
 	}
 
-	GMFS_I(inode)->gi = gi;
+	GMFS_I(inode)->ci = ci;
 	inode->i_mode = rec->mode;
 	i_uid_write(inode, rec->uid);
 	i_gid_write(inode, rec->gid);
@@ -146,7 +146,7 @@ static int gmfs_inode_read(struct inode *inode, struct gmfs_ino *gi)
 	inode_set_atime(inode, rec->atime_sec, rec->atime_nsec);
 	inode_set_mtime(inode, rec->mtime_sec, rec->mtime_nsec);
 	inode_set_ctime(inode, rec->ctime_sec, rec->ctime_nsec);
-	inode->i_size = S_ISDIR(rec->mode) ? gi->dir.nr * GMFS_DIRENT_SLOT :
+	inode->i_size = S_ISDIR(rec->mode) ? ci->dir.nr * GMFS_DIRENT_SLOT :
 					     rec->size;
 	if (S_ISREG(rec->mode))
 		gmfs_update_blocks(inode);
@@ -170,7 +170,7 @@ static int gmfs_inode_read(struct inode *inode, struct gmfs_ino *gi)
  */
 struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 {
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	struct inode *inode;
 	int err = -ESTALE;
 
@@ -184,9 +184,9 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 	 * Only an inode of the VFS with this number could free or publish it,
 	 * and there is no other than this one.
 	 */
-	gi = gmfs_ino_find(&GMFS_FS(sb)->image, ino);
-	if (gi && (gi->rec->nlink || gi->held))
-		err = gmfs_inode_read(inode, gi);
+	ci = gmfs_ino_find(&GMFS_FS(sb)->image, ino);
+	if (ci && (ci->rec->nlink || ci->held))
+		err = gmfs_inode_read(inode, ci);
 	if (err) {
 		iget_failed(inode);
 		return ERR_PTR(err);
@@ -213,7 +213,7 @@ struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 			     umode_t mode, dev_t rdev, const char *target)
 {
 	struct gmfs_fs *fs = GMFS_FS(dir->i_sb);
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	struct inode *inode;
 	unsigned int flags;
 	int err;
@@ -223,14 +223,14 @@ struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 		return ERR_PTR(-ENOMEM);
 
 	flags = gmpool_op_begin(fs->pool);
-	gi = gmfs_ino_reserve(&fs->image);
+	ci = gmfs_ino_reserve(&fs->image);
 	gmpool_op_end(fs->pool, flags);
-	if (IS_ERR(gi)) {
+	if (IS_ERR(ci)) {
 		iput(inode);
-		return ERR_CAST(gi);
+		return ERR_CAST(ci);
 	}
-	GMFS_I(inode)->gi = gi;
-	inode->i_ino = gi->ino;
+	GMFS_I(inode)->ci = ci;
+	inode->i_ino = ci->ino;
 	inode_init_owner(idmap, inode, dir, mode);
 	simple_inode_init_ts(inode);
 	gmfs_set_ops(inode, rdev);
@@ -255,39 +255,39 @@ struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 /**
  * gmfs_release - free an inode with all it has
  * @fs: file system
- * @gi: inode without a name, that nobody uses; gone afterwards
+ * @ci: inode without a name, that nobody uses; gone afterwards
  *
  * Context: process context, may sleep, not within an operation.
  */
-void gmfs_release(struct gmfs_fs *fs, struct gmfs_ino *gi)
+void gmfs_release(struct gmfs_fs *fs, struct gmfs_inode *ci)
 {
 	struct gmpool_run run;
 	unsigned int flags;
 	LIST_HEAD(none);
 
 	flags = gmpool_op_begin(fs->pool);
-	if (S_ISREG(gi->rec->mode)) {
-		gmfs_uncharge(&gi->file.charges, U64_MAX);
-		while (gmfs_extent_cut(&fs->image, gi, &none, 0,
+	if (S_ISREG(ci->rec->mode)) {
+		gmfs_uncharge(&ci->file.charges, U64_MAX);
+		while (gmfs_extent_cut(&fs->image, ci, &none, 0,
 				       GMFS_MAX_BLOCKS, &run) > 0)
 			gmpool_free(fs->pool, &run);
 	}
-	gmfs_ino_free(&fs->image, gi);
+	gmfs_ino_free(&fs->image, ci);
 	gmpool_op_end(fs->pool, flags);
 }
 
 static void gmfs_evict_inode(struct inode *inode)
 {
-	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmfs_inode *ci = GMFS_I(inode)->ci;
 	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
 	/* Without a number in its record it was reserved, but never published. */
-	if (!gi || (inode->i_nlink && gi->rec->ino) || gi->held || fs->read_only)
+	if (!ci || (inode->i_nlink && ci->rec->ino) || ci->held || fs->read_only)
 		return;
 	sb_start_intwrite(inode->i_sb);
-	gmfs_release(fs, gi);
+	gmfs_release(fs, ci);
 	sb_end_intwrite(inode->i_sb);
 }
 

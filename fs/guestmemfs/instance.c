@@ -129,15 +129,15 @@ static int __init gmfs_load(struct gmfs_fs *fs, u32 root)
 
 static void __init gmfs_free_orphans(struct gmfs_fs *fs)
 {
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned int flags;
 	u64 nr;
 
 	flags = gmpool_op_begin(fs->pool);
 	gmfs_image_hold(&fs->image, liveupdate_enabled());
 	gmpool_op_end(fs->pool, flags);
-	for (nr = 0; (gi = gmfs_image_orphan(&fs->image)); nr++)
-		gmfs_release(fs, gi);
+	for (nr = 0; (ci = gmfs_image_orphan(&fs->image)); nr++)
+		gmfs_release(fs, ci);
 	if (nr)
 		pr_info("node %d: %llu files that were deleted while open are freed\n",
 			gmpool_nid(fs->pool), nr);
@@ -219,7 +219,7 @@ static void gmfs_freeze_mounted(struct work_struct *work)
 static int gmfs_detach(struct gmpool_client *client)
 {
 	struct gmfs_fs *fs = gmfs_of_client(client);
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned long ino;
 
 	guard(mutex)(&fs->lock);
@@ -227,9 +227,9 @@ static int gmfs_detach(struct gmpool_client *client)
 	if (fs->sb || fs->mounting)
 		return -EBUSY;
 	fs->attached = false;
-	xa_for_each(&fs->image.inodes, ino, gi)
-		if (S_ISREG(gi->rec->mode))
-			gmfs_uncharge(&gi->file.charges, gi->file.blocks);
+	xa_for_each(&fs->image.inodes, ino, ci)
+		if (S_ISREG(ci->rec->mode))
+			gmfs_uncharge(&ci->file.charges, ci->file.blocks);
 	gmfs_image_destroy(&fs->image);
 	gmfs_init_image(fs, &fs->image);
 	return 0;

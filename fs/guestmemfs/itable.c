@@ -20,18 +20,18 @@ static u64 gmfs_record_ino(struct gmfs_inode_ser *rec)
 	return GMFS_INO(hdr->mbn, ((void *)rec - (void *)hdr) / sizeof(*rec));
 }
 
-static void gmfs_ino_init(struct gmfs_ino *gi)
+static void gmfs_ino_init(struct gmfs_inode *ci)
 {
-	gi->attrs = RB_ROOT;
-	if (S_ISDIR(gi->rec->mode)) {
-		gi->dir.names = RB_ROOT;
-		gi->dir.cookies = RB_ROOT;
-		gi->dir.parent = NULL;
-		gi->dir.nr = 0;
+	ci->attrs = RB_ROOT;
+	if (S_ISDIR(ci->rec->mode)) {
+		ci->dir.names = RB_ROOT;
+		ci->dir.cookies = RB_ROOT;
+		ci->dir.parent = NULL;
+		ci->dir.nr = 0;
 	} else {
-		gi->file.extents = RB_ROOT;
-		gi->file.blocks = 0;
-		gi->file.charges = NULL;
+		ci->file.extents = RB_ROOT;
+		ci->file.blocks = 0;
+		ci->file.charges = NULL;
 	}
 }
 
@@ -65,10 +65,10 @@ static void gmfs_uncount_inode(struct gmfs_image *img)
  * Return: the inode, of which only @ino may be used, or an ERR_PTR: -ENOSPC if
  * there are as many as there may be, or no more room for metadata; -ENOMEM.
  */
-struct gmfs_ino *gmfs_ino_reserve(struct gmfs_image *img)
+struct gmfs_inode *gmfs_ino_reserve(struct gmfs_image *img)
 {
 	struct gmfs_inode_ser *rec;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	int err;
 
 	if (gmfs_cookie_next(img) >= GMFS_COOKIE_FULL)
@@ -77,8 +77,8 @@ struct gmfs_ino *gmfs_ino_reserve(struct gmfs_image *img)
 	err = gmfs_count_inode(img);
 	if (err)
 		return ERR_PTR(err);
-	gi = kzalloc_obj(*gi, GFP_KERNEL_ACCOUNT);
-	if (!gi) {
+	ci = kzalloc_obj(*ci, GFP_KERNEL_ACCOUNT);
+	if (!ci) {
 		err = -ENOMEM;
 		goto err_uncount;
 	}
@@ -88,18 +88,18 @@ struct gmfs_ino *gmfs_ino_reserve(struct gmfs_image *img)
 		err = PTR_ERR(rec);
 		goto err_free;
 	}
-	gi->rec = rec;
-	gi->ino = gmfs_record_ino(rec);
+	ci->rec = rec;
+	ci->ino = gmfs_record_ino(rec);
 
-	err = xa_reserve(&img->inodes, gi->ino, GFP_KERNEL);
+	err = xa_reserve(&img->inodes, ci->ino, GFP_KERNEL);
 	if (err)
 		goto err_slot;
-	return gi;
+	return ci;
 
 err_slot:
 	gmfs_slot_free(img, &img->itable, rec, 1);
 err_free:
-	kfree(gi);
+	kfree(ci);
 err_uncount:
 	gmfs_uncount_inode(img);
 	return ERR_PTR(err);
@@ -108,19 +108,19 @@ err_uncount:
 /**
  * gmfs_ino_publish - make a reserved inode exist
  * @img: where
- * @gi: from gmfs_ino_reserve()
+ * @ci: from gmfs_ino_reserve()
  * @mode: file type, which is for ever, and permissions
  *
  * The inode has no name yet: if it stays like that, the next kernel frees it.
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  */
-void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_ino *gi,
+void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_inode *ci,
 		      umode_t mode)
 {
-	struct gmfs_inode_ser *rec = gi->rec;
+	struct gmfs_inode_ser *rec = ci->rec;
 
-	rec->ino = gi->ino;
+	rec->ino = ci->ino;
 	rec->mode = mode;
 	/*
 	 * A record keeps nothing of the inode that had its place before, and
@@ -128,51 +128,51 @@ void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_ino *gi,
 	 * counter of the image that only ever grows is good for generations.
 	 */
 	rec->generation = lower_32_bits(gmfs_cookie_take(img));
-	gmfs_ino_init(gi);
+	gmfs_ino_init(ci);
 	gmfs_dirty(img, rec);
 	/* Reserved, so that this needs no memory. */
-	xa_store(&img->inodes, gi->ino, gi, GFP_KERNEL);
+	xa_store(&img->inodes, ci->ino, ci, GFP_KERNEL);
 }
 
-static void gmfs_free_attrs(struct gmfs_image *img, struct gmfs_ino *gi)
+static void gmfs_free_attrs(struct gmfs_image *img, struct gmfs_inode *ci)
 {
 	struct gmfs_attr *attr;
 
-	while ((attr = gmfs_attr_first(gi)))
-		gmfs_attr_remove(img, gi, attr);
+	while ((attr = gmfs_attr_first(ci)))
+		gmfs_attr_remove(img, ci, attr);
 }
 
 /**
  * gmfs_ino_unpublish - take gmfs_ino_publish() back
  * @img: where
- * @gi: published inode without a name, that nobody has found; its number stays
+ * @ci: published inode without a name, that nobody has found; its number stays
  *	reserved, its attributes go
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  */
-void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_ino *gi)
+void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_inode *ci)
 {
-	gmfs_free_attrs(img, gi);
+	gmfs_free_attrs(img, ci);
 	/* Takes the place of an entry, so that this needs no memory. */
-	xa_store(&img->inodes, gi->ino, XA_ZERO_ENTRY, GFP_KERNEL);
-	memset(gi->rec, 0, sizeof(*gi->rec));
-	gmfs_dirty(img, gi->rec);
+	xa_store(&img->inodes, ci->ino, XA_ZERO_ENTRY, GFP_KERNEL);
+	memset(ci->rec, 0, sizeof(*ci->rec));
+	gmfs_dirty(img, ci->rec);
 }
 
 /**
  * gmfs_ino_free - give an inode's number and record back
  * @img: where
- * @gi: inode without a name, and without entries and extents, published or not;
+ * @ci: inode without a name, and without entries and extents, published or not;
  *	gone afterwards, with its attributes
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  */
-void gmfs_ino_free(struct gmfs_image *img, struct gmfs_ino *gi)
+void gmfs_ino_free(struct gmfs_image *img, struct gmfs_inode *ci)
 {
-	gmfs_free_attrs(img, gi);
-	xa_erase(&img->inodes, gi->ino);
-	gmfs_slot_free(img, &img->itable, gi->rec, 1);
-	kfree(gi);
+	gmfs_free_attrs(img, ci);
+	xa_erase(&img->inodes, ci->ino);
+	gmfs_slot_free(img, &img->itable, ci->rec, 1);
+	kfree(ci);
 	gmfs_uncount_inode(img);
 }
 
@@ -316,7 +316,7 @@ int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 {
 	struct gmfs_inode_ser *rec = slot;
 	u64 ino = gmfs_record_ino(rec);
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	int err;
 
 	if (!rec->ino)
@@ -325,17 +325,17 @@ int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 	if (err)
 		return err;
 
-	gi = kzalloc_obj(*gi);
-	if (!gi)
+	ci = kzalloc_obj(*ci);
+	if (!ci)
 		return -ENOMEM;
-	gi->ino = ino;
-	gi->rec = rec;
-	gi->held = rec->preserved;
-	gmfs_ino_init(gi);
+	ci->ino = ino;
+	ci->rec = rec;
+	ci->held = rec->preserved;
+	gmfs_ino_init(ci);
 
-	err = xa_insert(&img->inodes, ino, gi, GFP_KERNEL);
+	err = xa_insert(&img->inodes, ino, ci, GFP_KERNEL);
 	if (err) {
-		kfree(gi);
+		kfree(ci);
 		return err;
 	}
 	img->nr_inodes++;

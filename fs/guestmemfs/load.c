@@ -23,16 +23,16 @@
  */
 void gmfs_image_destroy(struct gmfs_image *img)
 {
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned long index;
 
-	xa_for_each(&img->inodes, index, gi) {
-		gmfs_attr_forget(gi);
-		if (S_ISDIR(gi->rec->mode))
-			gmfs_dirent_forget(gi);
+	xa_for_each(&img->inodes, index, ci) {
+		gmfs_attr_forget(ci);
+		if (S_ISDIR(ci->rec->mode))
+			gmfs_dirent_forget(ci);
 		else
-			gmfs_extent_forget(gi);
-		kfree(gi);
+			gmfs_extent_forget(ci);
+		kfree(ci);
 	}
 	xa_destroy(&img->inodes);
 	gmfs_spaces_forget(img);
@@ -75,7 +75,7 @@ int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now)
 {
 	struct gmpool_meta_ser *hdr;
 	struct gmfs_inode_ser *rec;
-	struct gmfs_ino *root;
+	struct gmfs_inode *root;
 	int err;
 
 	err = gmfs_check_unused(img);
@@ -164,7 +164,7 @@ static int gmfs_super_load(struct gmfs_image *img, u32 root)
 static int gmfs_root_load(struct gmfs_image *img)
 {
 	u64 ino = img->super->root_ino;
-	struct gmfs_ino *root = gmfs_ino_find(img, ino);
+	struct gmfs_inode *root = gmfs_ino_find(img, ino);
 
 	if (!root || !S_ISDIR(root->rec->mode))
 		return gmfs_image_bad(img, "super block: root inode %llu is no directory",
@@ -175,12 +175,12 @@ static int gmfs_root_load(struct gmfs_image *img)
 
 static int gmfs_attrs_check(struct gmfs_image *img)
 {
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned long ino;
 	int err;
 
-	xa_for_each(&img->inodes, ino, gi) {
-		err = gmfs_attr_check(img, gi);
+	xa_for_each(&img->inodes, ino, ci) {
+		err = gmfs_attr_check(img, ci);
 		if (err)
 			return err;
 	}
@@ -189,23 +189,23 @@ static int gmfs_attrs_check(struct gmfs_image *img)
 
 static int gmfs_links_check(struct gmfs_image *img)
 {
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned long ino;
 	u64 links;
 
-	xa_for_each(&img->inodes, ino, gi) {
-		if (!S_ISDIR(gi->rec->mode))
-			links = gi->links;
-		else if (gi->dir.parent)
-			links = gi->links + 2;
-		else if (!gi->dir.nr)
+	xa_for_each(&img->inodes, ino, ci) {
+		if (!S_ISDIR(ci->rec->mode))
+			links = ci->links;
+		else if (ci->dir.parent)
+			links = ci->links + 2;
+		else if (!ci->dir.nr)
 			links = 0;
 		else
 			return gmfs_image_bad(img, "inode %llu: directory has entries and no name",
-					      gi->ino);
-		if (gi->rec->nlink != links)
+					      ci->ino);
+		if (ci->rec->nlink != links)
 			return gmfs_image_bad(img, "inode %llu: %u links, should be %llu",
-					      gi->ino, gi->rec->nlink, links);
+					      ci->ino, ci->rec->nlink, links);
 		if (!links)
 			xa_set_mark(&img->inodes, ino, GMFS_ORPHAN);
 	}
@@ -225,21 +225,21 @@ enum {
  */
 static int gmfs_tree_check(struct gmfs_image *img)
 {
-	struct gmfs_ino *gi, *up;
+	struct gmfs_inode *ci, *up;
 	unsigned long ino;
 
 	up = gmfs_ino_find(img, img->super->root_ino);
 	up->visit = VISIT_DONE;
 
-	xa_for_each(&img->inodes, ino, gi) {
-		if (!S_ISDIR(gi->rec->mode) || !gi->dir.parent)
+	xa_for_each(&img->inodes, ino, ci) {
+		if (!S_ISDIR(ci->rec->mode) || !ci->dir.parent)
 			continue;
-		for (up = gi; up->visit == VISIT_NONE; up = up->dir.parent)
+		for (up = ci; up->visit == VISIT_NONE; up = up->dir.parent)
 			up->visit = VISIT_NOW;
 		if (up->visit == VISIT_NOW)
 			return gmfs_image_bad(img, "inode %llu: directory is below itself",
 					      up->ino);
-		for (up = gi; up->visit == VISIT_NOW; up = up->dir.parent)
+		for (up = ci; up->visit == VISIT_NOW; up = up->dir.parent)
 			up->visit = VISIT_DONE;
 		cond_resched();
 	}
@@ -301,7 +301,7 @@ int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used)
  * Return: an inode without links that gmfs_image_load() found and that has not
  * been freed since, or NULL.
  */
-struct gmfs_ino *gmfs_image_orphan(struct gmfs_image *img)
+struct gmfs_inode *gmfs_image_orphan(struct gmfs_image *img)
 {
 	unsigned long ino = 0;
 
@@ -320,17 +320,17 @@ struct gmfs_ino *gmfs_image_orphan(struct gmfs_image *img)
  */
 void gmfs_image_hold(struct gmfs_image *img, bool hold)
 {
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned long ino;
 
-	xa_for_each(&img->inodes, ino, gi) {
-		if (!gi->held)
+	xa_for_each(&img->inodes, ino, ci) {
+		if (!ci->held)
 			continue;
-		gi->rec->preserved = 0;
-		gmfs_dirty(img, gi->rec);
+		ci->rec->preserved = 0;
+		gmfs_dirty(img, ci->rec);
 		if (hold)
 			xa_clear_mark(&img->inodes, ino, GMFS_ORPHAN);
 		else
-			gi->held = 0;
+			ci->held = 0;
 	}
 }

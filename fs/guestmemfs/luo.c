@@ -56,7 +56,7 @@ static void gmfs_luo_set_feature(struct gmfs_image *img)
 static void gmfs_luo_count(struct inode *inode, int more)
 {
 	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
-	struct gmfs_inode_ser *rec = GMFS_I(inode)->gi->rec;
+	struct gmfs_inode_ser *rec = GMFS_I(inode)->ci->rec;
 	unsigned int flags;
 
 	inode_lock(inode);
@@ -160,11 +160,11 @@ static struct inode *gmfs_luo_find(const struct gmfs_file_ser *ser,
 /* One open file less is expected; with the last one it is as all others. */
 static void gmfs_luo_unhold(struct inode *inode)
 {
-	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmfs_inode *ci = GMFS_I(inode)->ci;
 
 	inode_lock(inode);
-	if (gi->held)
-		gi->held--;
+	if (ci->held)
+		ci->held--;
 	inode_unlock(inode);
 }
 

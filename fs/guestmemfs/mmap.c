@@ -68,7 +68,7 @@ static vm_fault_t gmfs_leaf_pfn(struct inode *inode, pgoff_t pgoff,
 
 	if (pgoff / GMFS_BLOCK_PAGES >= end)
 		return VM_FAULT_SIGBUS;
-	if (!gmfs_extent_find(GMFS_I(inode)->gi, first, &run))
+	if (!gmfs_extent_find(GMFS_I(inode)->ci, first, &run))
 		return count > 1 ? VM_FAULT_FALLBACK : VM_FAULT_RETRY;
 	*pfn = gmpool_pfn(pool, run.start);
 	if (run.count < count || first + count > end ||

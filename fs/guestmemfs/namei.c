@@ -15,18 +15,18 @@
 /* Take over what a change of names has done to an inode, and write it back. */
 static void gmfs_sync_inode(struct inode *inode)
 {
-	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmfs_inode *ci = GMFS_I(inode)->ci;
 
-	set_nlink(inode, gi->rec->nlink);
+	set_nlink(inode, ci->rec->nlink);
 	if (S_ISDIR(inode->i_mode))
-		i_size_write(inode, gi->dir.nr * GMFS_DIRENT_SLOT);
+		i_size_write(inode, ci->dir.nr * GMFS_DIRENT_SLOT);
 	gmfs_inode_write(inode);
 }
 
 static struct gmfs_dirent *gmfs_find_dirent(struct inode *dir,
 					    const struct dentry *dentry)
 {
-	return gmfs_dirent_find(GMFS_I(dir)->gi, dentry->d_name.name,
+	return gmfs_dirent_find(GMFS_I(dir)->ci, dentry->d_name.name,
 				dentry->d_name.len);
 }
 
@@ -49,19 +49,19 @@ static int gmfs_publish_inode(struct inode *inode, struct inode *dir,
 			      const struct qstr *name)
 {
 	struct timespec64 now = inode_get_ctime(inode);
-	struct gmfs_ino *gi = GMFS_I(inode)->gi;
+	struct gmfs_inode *ci = GMFS_I(inode)->ci;
 	struct gmfs_image *img = &GMFS_FS(dir->i_sb)->image;
 	int err;
 
-	gmfs_ino_publish(img, gi, inode->i_mode);
-	gi->rec->btime_sec = now.tv_sec;
-	gi->rec->btime_nsec = now.tv_nsec;
-	inode->i_generation = gi->rec->generation;
+	gmfs_ino_publish(img, ci, inode->i_mode);
+	ci->rec->btime_sec = now.tv_sec;
+	ci->rec->btime_nsec = now.tv_nsec;
+	inode->i_generation = ci->rec->generation;
 	gmfs_inherit_flags(inode, dir);
 
 	err = gmfs_init_xattrs(inode, dir, name);
 	if (!err && S_ISLNK(inode->i_mode))
-		err = gmfs_attr_set(img, gi, GMFS_ATTR_TARGET, "", 0,
+		err = gmfs_attr_set(img, ci, GMFS_ATTR_TARGET, "", 0,
 				    inode->i_link, inode->i_size);
 	if (!err)
 		gmfs_inode_write(inode);
@@ -74,7 +74,7 @@ static int gmfs_publish_inode(struct inode *inode, struct inode *dir,
  */
 static void gmfs_abandon_inode(struct inode *inode)
 {
-	gmfs_ino_unpublish(&GMFS_FS(inode->i_sb)->image, GMFS_I(inode)->gi);
+	gmfs_ino_unpublish(&GMFS_FS(inode->i_sb)->image, GMFS_I(inode)->ci);
 }
 
 static void gmfs_dir_changed(struct inode *dir)
@@ -99,8 +99,8 @@ static int gmfs_make_inode(struct mnt_idmap *idmap, struct inode *dir,
 	flags = gmpool_op_begin(fs->pool);
 	err = gmfs_publish_inode(inode, dir, &dentry->d_name);
 	if (!err)
-		err = gmfs_dirent_insert(&fs->image, GMFS_I(dir)->gi,
-					 GMFS_I(inode)->gi, dentry->d_name.name,
+		err = gmfs_dirent_insert(&fs->image, GMFS_I(dir)->ci,
+					 GMFS_I(inode)->ci, dentry->d_name.name,
 					 dentry->d_name.len);
 	if (err) {
 		gmfs_abandon_inode(inode);
@@ -181,7 +181,7 @@ static int gmfs_link(struct dentry *old_dentry, struct inode *dir,
 	int err;
 
 	flags = gmpool_op_begin(fs->pool);
-	err = gmfs_dirent_insert(&fs->image, GMFS_I(dir)->gi, GMFS_I(inode)->gi,
+	err = gmfs_dirent_insert(&fs->image, GMFS_I(dir)->ci, GMFS_I(inode)->ci,
 				 dentry->d_name.name, dentry->d_name.len);
 	if (!err) {
 		inode_set_ctime_current(inode);
@@ -217,7 +217,7 @@ static int gmfs_remove(struct inode *dir, struct dentry *dentry)
 		return -ENOENT;
 
 	flags = gmpool_op_begin(fs->pool);
-	err = gmfs_dirent_remove(&fs->image, GMFS_I(dir)->gi, de);
+	err = gmfs_dirent_remove(&fs->image, GMFS_I(dir)->ci, de);
 	if (!err) {
 		gmfs_dir_changed(dir);
 		inode_set_ctime_to_ts(inode, inode_get_ctime(dir));
@@ -239,17 +239,17 @@ static int gmfs_change_names(struct inode *old_dir, struct dentry *old_dentry,
 	if (!old)
 		return -ENOENT;
 	if (!(rename_flags & RENAME_EXCHANGE))
-		return gmfs_dirent_rename(img, GMFS_I(old_dir)->gi, old,
-					  GMFS_I(new_dir)->gi,
+		return gmfs_dirent_rename(img, GMFS_I(old_dir)->ci, old,
+					  GMFS_I(new_dir)->ci,
 					  new_dentry->d_name.name,
 					  new_dentry->d_name.len,
 					  !(rename_flags & RENAME_NOREPLACE),
-					  whiteout ? GMFS_I(whiteout)->gi : NULL);
+					  whiteout ? GMFS_I(whiteout)->ci : NULL);
 	new = gmfs_find_dirent(new_dir, new_dentry);
 	if (!new)
 		return -ENOENT;
-	return gmfs_dirent_exchange(img, GMFS_I(old_dir)->gi, old,
-				    GMFS_I(new_dir)->gi, new);
+	return gmfs_dirent_exchange(img, GMFS_I(old_dir)->ci, old,
+				    GMFS_I(new_dir)->ci, new);
 }
 
 static int gmfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
@@ -333,7 +333,7 @@ static int gmfs_dir_open(struct inode *inode, struct file *file)
 
 static int gmfs_readdir(struct file *file, struct dir_context *ctx)
 {
-	struct gmfs_ino *dir = GMFS_I(file_inode(file))->gi;
+	struct gmfs_inode *dir = GMFS_I(file_inode(file))->ci;
 	struct gmfs_dirent *de;
 
 	if (!ctx->pos)

@@ -19,12 +19,12 @@
  * - sb_start_write(), sb_start_pagefault(), sb_start_intwrite(): all changes,
  *   against fsfreeze
  * - inode->i_rwsem: attributes and size of the inode; a directory's entries
- * - gmfs_inode.fill_lock: filling holes of the file, from finding them on
+ * - gmfs_inode_info.fill_lock: filling holes of the file, from finding them on
  * - mapping->invalidate_lock: extents and charges of the file, and its size
  *   against faults; a fault takes it shared
  * - gmpool_op_begin(): an operation that the next kernel sees whole or not at
  *   all. Not held over zeroing of new blocks, nor over user memory.
- * - gmfs_inode.attr_lock: extended attributes and ACLs of the inode
+ * - gmfs_inode_info.attr_lock: extended attributes and ACLs of the inode
  * - gmfs_image.lock: which slots of metadata blocks are in use, and how many
  *   inodes there may be
  * - gmpool_meta.lock, and the pool's own

@@ -18,7 +18,7 @@
 
 static struct gmfs_attr *gmfs_find_xattr(struct inode *inode, const char *name)
 {
-	return gmfs_attr_find(GMFS_I(inode)->gi, GMFS_ATTR_XATTR, name,
+	return gmfs_attr_find(GMFS_I(inode)->ci, GMFS_ATTR_XATTR, name,
 			      strlen(name));
 }
 
@@ -34,10 +34,10 @@ static int gmfs_store_xattr(struct inode *inode, const char *name,
 	if (!attr && flags & XATTR_REPLACE)
 		return -ENODATA;
 	if (value)
-		return gmfs_attr_set(img, GMFS_I(inode)->gi, GMFS_ATTR_XATTR,
+		return gmfs_attr_set(img, GMFS_I(inode)->ci, GMFS_ATTR_XATTR,
 				     name, strlen(name), value, size);
 	if (attr)
-		gmfs_attr_remove(img, GMFS_I(inode)->gi, attr);
+		gmfs_attr_remove(img, GMFS_I(inode)->ci, attr);
 	return 0;
 }
 
@@ -117,20 +117,20 @@ const struct xattr_handler * const gmfs_xattr_handlers[] = {
  *
  * Those of "trusted." are for CAP_SYS_ADMIN only.
  *
- * Context: process context, may sleep; takes gmfs_inode.attr_lock.
+ * Context: process context, may sleep; takes gmfs_inode_info.attr_lock.
  *
  * Return: bytes of all names; -ERANGE if @buffer is too small.
  */
 ssize_t gmfs_listxattr(struct dentry *dentry, char *buffer, size_t size)
 {
 	bool trusted = ns_capable_noaudit(&init_user_ns, CAP_SYS_ADMIN);
-	struct gmfs_inode *inode = GMFS_I(d_inode(dentry));
+	struct gmfs_inode_info *inode = GMFS_I(d_inode(dentry));
 	struct gmfs_attr *attr;
 	size_t used = 0;
 
 	guard(rwsem_read)(&inode->attr_lock);
 
-	for (attr = gmfs_attr_first(inode->gi); attr; attr = gmfs_attr_next(attr)) {
+	for (attr = gmfs_attr_first(inode->ci); attr; attr = gmfs_attr_next(attr)) {
 		const char *name = gmfs_attr_name(attr);
 		unsigned int len = attr->name_len;
 
@@ -191,7 +191,7 @@ void gmfs_acl_init(struct inode *inode)
  * @type: ACL_TYPE_ACCESS or ACL_TYPE_DEFAULT
  * @rcu: must not sleep
  *
- * Context: process context, may sleep unless @rcu; takes gmfs_inode.attr_lock.
+ * Context: process context, may sleep unless @rcu; takes gmfs_inode_info.attr_lock.
  *
  * Return: the ACL, NULL if there is none, or an ERR_PTR.
  */
@@ -225,7 +225,7 @@ struct posix_acl *gmfs_get_inode_acl(struct inode *inode, int type, bool rcu)
  * @type: ACL_TYPE_ACCESS or ACL_TYPE_DEFAULT
  *
  * Context: process context, may sleep; the inode's i_rwsem is held. Takes
- * gmfs_inode.attr_lock.
+ * gmfs_inode_info.attr_lock.
  *
  * Return: 0; -ENOSPC if there is no more room for metadata; -ENOMEM.
  */
@@ -287,7 +287,7 @@ struct posix_acl *gmfs_acl_of_mode(struct inode *inode, umode_t mode)
  * @acl: from gmfs_acl_of_mode(), not NULL
  *
  * Context: process context, may sleep, within an operation; the inode's i_rwsem
- * is held. Takes gmfs_inode.attr_lock.
+ * is held. Takes gmfs_inode_info.attr_lock.
  *
  * Return: 0; -ENOSPC if there is no more room for metadata; -ENOMEM.
  */

@@ -112,31 +112,31 @@ static int load(struct fs *fs, u32 root)
 	return -EUCLEAN;
 }
 
-static void release(struct fs *fs, struct gmfs_ino *gi)
+static void release(struct fs *fs, struct gmfs_inode *ci)
 {
 	struct gmpool_run run;
 	unsigned int flags;
 	LIST_HEAD(none);
 
 	flags = gmpool_op_begin(fs->pool);
-	if (S_ISREG(gi->rec->mode))
-		while (gmfs_extent_cut(&fs->img, gi, &none, 0, GMFS_MAX_BLOCKS,
+	if (S_ISREG(ci->rec->mode))
+		while (gmfs_extent_cut(&fs->img, ci, &none, 0, GMFS_MAX_BLOCKS,
 				       &run) > 0)
 			gmpool_free(fs->pool, &run);
-	gmfs_ino_free(&fs->img, gi);
+	gmfs_ino_free(&fs->img, ci);
 	gmpool_op_end(fs->pool, flags);
 }
 
 static void free_orphans(struct fs *fs, bool hold)
 {
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned int flags;
 
 	flags = gmpool_op_begin(fs->pool);
 	gmfs_image_hold(&fs->img, hold);
 	gmpool_op_end(fs->pool, flags);
-	while ((gi = gmfs_image_orphan(&fs->img)))
-		release(fs, gi);
+	while ((ci = gmfs_image_orphan(&fs->img)))
+		release(fs, ci);
 }
 
 static int client_freeze(struct gmpool_client *client, bool frozen)
@@ -321,39 +321,39 @@ u32 fs_digest(struct gmfs_image *img)
 	struct gmfs_dirent *de;
 	struct gmfs_attr *attr;
 	struct rb_node *node;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned long ino;
 	unsigned int i;
 	u32 crc = ~0;
 
-	xa_for_each(&img->inodes, ino, gi) {
-		crc = crc32c(crc, gi->rec, sizeof(*gi->rec));
-		for (attr = gmfs_attr_first(gi); attr; attr = gmfs_attr_next(attr))
+	xa_for_each(&img->inodes, ino, ci) {
+		crc = crc32c(crc, ci->rec, sizeof(*ci->rec));
+		for (attr = gmfs_attr_first(ci); attr; attr = gmfs_attr_next(attr))
 			for (i = 0; i < attr->nr; i++)
 				crc = crc32c(crc, attr->pieces[i],
 					     attr->pieces[i]->nr_slots *
 					     GMFS_ATTR_SLOT);
-		if (!S_ISDIR(gi->rec->mode)) {
-			for (node = rb_first(&gi->file.extents); node;
+		if (!S_ISDIR(ci->rec->mode)) {
+			for (node = rb_first(&ci->file.extents); node;
 			     node = rb_next(node))
 				crc = crc32c(crc, rb_entry(node, struct gmfs_extent,
 							   node)->rec,
 					     sizeof(struct gmfs_extent_ser));
-			crc = crc32c(crc, &gi->file.blocks, sizeof(u64));
+			crc = crc32c(crc, &ci->file.blocks, sizeof(u64));
 			continue;
 		}
-		for (de = gmfs_dirent_next(gi, 0); de; de = gmfs_dirent_after(de))
+		for (de = gmfs_dirent_next(ci, 0); de; de = gmfs_dirent_after(de))
 			crc = crc32c(crc, de->rec,
 				     de->rec->nr_slots * GMFS_DIRENT_SLOT);
-		crc = crc32c(crc, &gi->dir.nr, sizeof(u64));
+		crc = crc32c(crc, &ci->dir.nr, sizeof(u64));
 	}
 	return crc;
 }
 
-static u64 verify_dir(struct fs *fs, struct gmfs_ino *dir)
+static u64 verify_dir(struct fs *fs, struct gmfs_inode *dir)
 {
 	struct gmfs_dirent *de;
-	struct gmfs_ino *child;
+	struct gmfs_inode *child;
 	u64 nr = 0, dirs = 0;
 
 	for (de = gmfs_dirent_next(dir, 0); de; de = gmfs_dirent_after(de)) {
@@ -374,35 +374,35 @@ static u64 verify_dir(struct fs *fs, struct gmfs_ino *dir)
 	return dirs;
 }
 
-static void verify_attrs(struct gmfs_ino *gi)
+static void verify_attrs(struct gmfs_inode *ci)
 {
 	struct gmfs_attr *attr;
 	char *value;
 
-	for (attr = gmfs_attr_first(gi); attr; attr = gmfs_attr_next(attr)) {
-		CHECK(gmfs_attr_find(gi, attr->kind, gmfs_attr_name(attr),
+	for (attr = gmfs_attr_first(ci); attr; attr = gmfs_attr_next(attr)) {
+		CHECK(gmfs_attr_find(ci, attr->kind, gmfs_attr_name(attr),
 				     attr->name_len) == attr,
 		      "an attribute is not found");
 		value = malloc(gmfs_attr_value_size(attr) + 1);
 		gmfs_attr_read(attr, value);
 		free(value);
 	}
-	if (S_ISLNK(gi->rec->mode))
-		CHECK(gmfs_attr_find(gi, GMFS_ATTR_TARGET, "", 0), "target");
+	if (S_ISLNK(ci->rec->mode))
+		CHECK(gmfs_attr_find(ci, GMFS_ATTR_TARGET, "", 0), "target");
 }
 
-static void verify_extents(struct fs *fs, struct gmfs_ino *gi,
+static void verify_extents(struct fs *fs, struct gmfs_inode *ci,
 			   unsigned long *used)
 {
 	u64 total = fs->pool->total_blocks;
 	u64 end = 0, blocks = 0, block;
 	struct rb_node *node;
 
-	for (node = rb_first(&gi->file.extents); node; node = rb_next(node)) {
+	for (node = rb_first(&ci->file.extents); node; node = rb_next(node)) {
 		const struct gmfs_extent_ser *rec =
 			rb_entry(node, struct gmfs_extent, node)->rec;
 
-		CHECK(rec->ino == gi->ino && rec->count, "extent");
+		CHECK(rec->ino == ci->ino && rec->count, "extent");
 		CHECK(rec->file_block >= end, "extents of a file overlap");
 		end = rec->file_block + rec->count;
 		CHECK(rec->pool_block < total &&
@@ -416,7 +416,7 @@ static void verify_extents(struct fs *fs, struct gmfs_ino *gi,
 		}
 		blocks += rec->count;
 	}
-	CHECK(blocks == gi->file.blocks, "number of blocks");
+	CHECK(blocks == ci->file.blocks, "number of blocks");
 }
 
 /* Used blocks are taken, and no others but for those with a page that failed. */
@@ -453,22 +453,22 @@ void fs_verify(struct fs *fs)
 	u64 total = fs->pool->total_blocks, links;
 	unsigned long *used = calloc(BITS_TO_LONGS(total), sizeof(long));
 	unsigned int fails = machine_fail_after(0);
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned long ino;
 	char *why;
 
-	xa_for_each(&fs->img.inodes, ino, gi) {
-		CHECK(gi->ino == ino && gi->rec->ino == ino, "inode number");
-		verify_attrs(gi);
-		if (!S_ISDIR(gi->rec->mode)) {
-			verify_extents(fs, gi, used);
+	xa_for_each(&fs->img.inodes, ino, ci) {
+		CHECK(ci->ino == ino && ci->rec->ino == ino, "inode number");
+		verify_attrs(ci);
+		if (!S_ISDIR(ci->rec->mode)) {
+			verify_extents(fs, ci, used);
 			continue;
 		}
-		links = verify_dir(fs, gi);
-		links += gi->dir.parent ? 2 : 0;
-		CHECK(gi->rec->nlink == links,
+		links = verify_dir(fs, ci);
+		links += ci->dir.parent ? 2 : 0;
+		CHECK(ci->rec->nlink == links,
 		      "directory %lu has %u links, should be %llu", ino,
-		      gi->rec->nlink, links);
+		      ci->rec->nlink, links);
 	}
 	verify_blocks(fs->pool, used);
 	free(used);
@@ -482,89 +482,89 @@ void fs_verify(struct fs *fs)
 
 /* System calls. */
 
-struct gmfs_ino *fs_root(struct fs *fs)
+struct gmfs_inode *fs_root(struct fs *fs)
 {
 	return gmfs_ino_find(&fs->img, fs->img.super->root_ino);
 }
 
-static int publish(struct fs *fs, struct gmfs_ino *gi, umode_t mode)
+static int publish(struct fs *fs, struct gmfs_inode *ci, umode_t mode)
 {
 	static const char target[] = "../somewhere/else";
 
-	gmfs_ino_publish(&fs->img, gi, mode);
-	gi->rec->uid = 1000;
+	gmfs_ino_publish(&fs->img, ci, mode);
+	ci->rec->uid = 1000;
 	if (S_ISBLK(mode))
-		gi->rec->rdev = GMFS_RDEV(8, 1);
+		ci->rec->rdev = GMFS_RDEV(8, 1);
 	if (!S_ISLNK(mode))
 		return 0;
-	gi->rec->size = strlen(target);
-	return gmfs_attr_set(&fs->img, gi, GMFS_ATTR_TARGET, "", 0, target,
+	ci->rec->size = strlen(target);
+	return gmfs_attr_set(&fs->img, ci, GMFS_ATTR_TARGET, "", 0, target,
 			     strlen(target));
 }
 
 /**
  * fs_make - create, mkdir, symlink, mknod, or with no name O_TMPFILE
  */
-int fs_make(struct fs *fs, struct gmfs_ino *dir, const char *name,
-	    unsigned int len, umode_t mode, struct gmfs_ino **made)
+int fs_make(struct fs *fs, struct gmfs_inode *dir, const char *name,
+	    unsigned int len, umode_t mode, struct gmfs_inode **made)
 {
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned int flags;
 	int err;
 
 	flags = gmpool_op_begin(fs->pool);
-	gi = gmfs_ino_reserve(&fs->img);
+	ci = gmfs_ino_reserve(&fs->img);
 	gmpool_op_end(fs->pool, flags);
-	if (IS_ERR(gi))
-		return PTR_ERR(gi);
+	if (IS_ERR(ci))
+		return PTR_ERR(ci);
 
 	flags = gmpool_op_begin(fs->pool);
-	err = publish(fs, gi, mode);
+	err = publish(fs, ci, mode);
 	if (!err && len)
-		err = gmfs_dirent_insert(&fs->img, dir, gi, name, len);
+		err = gmfs_dirent_insert(&fs->img, dir, ci, name, len);
 	if (err)
-		gmfs_ino_unpublish(&fs->img, gi);
+		gmfs_ino_unpublish(&fs->img, ci);
 	gmpool_op_end(fs->pool, flags);
 
 	if (err) {
 		flags = gmpool_op_begin(fs->pool);
-		gmfs_ino_free(&fs->img, gi);
+		gmfs_ino_free(&fs->img, ci);
 		gmpool_op_end(fs->pool, flags);
 	} else if (made) {
-		*made = gi;
+		*made = ci;
 	}
 	return err;
 }
 
-int fs_link(struct fs *fs, struct gmfs_ino *dir, struct gmfs_ino *gi,
+int fs_link(struct fs *fs, struct gmfs_inode *dir, struct gmfs_inode *ci,
 	    const char *name, unsigned int len)
 {
 	unsigned int flags;
 	int err;
 
 	/* The VFS: neither a directory nor what was deleted. */
-	if (S_ISDIR(gi->rec->mode) || !gi->rec->nlink)
+	if (S_ISDIR(ci->rec->mode) || !ci->rec->nlink)
 		return -EPERM;
 	flags = gmpool_op_begin(fs->pool);
-	err = gmfs_dirent_insert(&fs->img, dir, gi, name, len);
+	err = gmfs_dirent_insert(&fs->img, dir, ci, name, len);
 	gmpool_op_end(fs->pool, flags);
 	return err;
 }
 
-static void put_inode(struct fs *fs, struct gmfs_ino *gi, bool open)
+static void put_inode(struct fs *fs, struct gmfs_inode *ci, bool open)
 {
-	if (!gi->rec->nlink && !gi->held && !open)
-		release(fs, gi);
+	if (!ci->rec->nlink && !ci->held && !open)
+		release(fs, ci);
 }
 
 /**
  * fs_remove - unlink, rmdir
  * @open: somebody has it open, so that it stays
  */
-int fs_remove(struct fs *fs, struct gmfs_ino *dir, struct gmfs_dirent *de,
+int fs_remove(struct fs *fs, struct gmfs_inode *dir, struct gmfs_dirent *de,
 	      bool open)
 {
-	struct gmfs_ino *gi = gmfs_ino_find(&fs->img, de->rec->ino);
+	struct gmfs_inode *ci = gmfs_ino_find(&fs->img, de->rec->ino);
 	unsigned int flags;
 	int err;
 
@@ -572,12 +572,12 @@ int fs_remove(struct fs *fs, struct gmfs_ino *dir, struct gmfs_dirent *de,
 	err = gmfs_dirent_remove(&fs->img, dir, de);
 	gmpool_op_end(fs->pool, flags);
 	if (!err)
-		put_inode(fs, gi, open);
+		put_inode(fs, ci, open);
 	return err;
 }
 
 /* Is @dir @top, or below it? */
-static bool is_below(const struct gmfs_ino *dir, const struct gmfs_ino *top)
+static bool is_below(const struct gmfs_inode *dir, const struct gmfs_inode *top)
 {
 	for (; dir != top; dir = dir->dir.parent)
 		if (!dir->dir.parent || dir->dir.parent == dir)
@@ -585,22 +585,22 @@ static bool is_below(const struct gmfs_ino *dir, const struct gmfs_ino *top)
 	return true;
 }
 
-int fs_rename(struct fs *fs, struct gmfs_ino *old_dir, struct gmfs_dirent *old,
-	      struct gmfs_ino *new_dir, const char *name, unsigned int len,
+int fs_rename(struct fs *fs, struct gmfs_inode *old_dir, struct gmfs_dirent *old,
+	      struct gmfs_inode *new_dir, const char *name, unsigned int len,
 	      bool replace, bool whiteout)
 {
-	struct gmfs_ino *gi = gmfs_ino_find(&fs->img, old->rec->ino);
+	struct gmfs_inode *ci = gmfs_ino_find(&fs->img, old->rec->ino);
 	struct gmfs_dirent *target = gmfs_dirent_find(new_dir, name, len);
-	struct gmfs_ino *victim = NULL, *leave = NULL;
+	struct gmfs_inode *victim = NULL, *leave = NULL;
 	unsigned int flags;
 	int err;
 
 	/* The VFS: no directory into itself, and nothing over its ancestor. */
-	if (is_below(new_dir, gi))
+	if (is_below(new_dir, ci))
 		return -EINVAL;
 	if (target)
 		victim = gmfs_ino_find(&fs->img, target->rec->ino);
-	if (victim && (victim == gi || is_below(old_dir, victim)))
+	if (victim && (victim == ci || is_below(old_dir, victim)))
 		return -ENOTEMPTY;
 	if (whiteout)
 		err = fs_make(fs, old_dir, NULL, 0, S_IFCHR, &leave);
@@ -617,11 +617,11 @@ int fs_rename(struct fs *fs, struct gmfs_ino *old_dir, struct gmfs_dirent *old,
 	return err;
 }
 
-int fs_exchange(struct fs *fs, struct gmfs_ino *dir1, struct gmfs_dirent *de1,
-		struct gmfs_ino *dir2, struct gmfs_dirent *de2)
+int fs_exchange(struct fs *fs, struct gmfs_inode *dir1, struct gmfs_dirent *de1,
+		struct gmfs_inode *dir2, struct gmfs_dirent *de2)
 {
-	struct gmfs_ino *gi1 = gmfs_ino_find(&fs->img, de1->rec->ino);
-	struct gmfs_ino *gi2 = gmfs_ino_find(&fs->img, de2->rec->ino);
+	struct gmfs_inode *gi1 = gmfs_ino_find(&fs->img, de1->rec->ino);
+	struct gmfs_inode *gi2 = gmfs_ino_find(&fs->img, de2->rec->ino);
 	unsigned int flags;
 	int err;
 
@@ -643,9 +643,9 @@ static void scrub(struct gmpool *pool, const struct gmpool_run *run)
 }
 
 /* A hole of a file, or a part of it, in as many pieces as there are. */
-static int fill_hole(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 count)
+static int fill_hole(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 count)
 {
-	u64 goal = gmfs_extent_goal(gi, first);
+	u64 goal = gmfs_extent_goal(ci, first);
 	struct gmpool_run run;
 	unsigned int flags;
 	LIST_HEAD(rsv);
@@ -660,7 +660,7 @@ static int fill_hole(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 count)
 		flags = gmpool_op_begin(fs->pool);
 		err = gmfs_extent_reserve(&fs->img, &rsv, 1);
 		if (!err) {
-			err = gmfs_extent_insert(&fs->img, gi, &rsv, first, &run);
+			err = gmfs_extent_insert(&fs->img, ci, &rsv, first, &run);
 			CHECK(!err, "no hole where one was found: %d", err);
 			gmpool_commit(fs->pool, &run);
 			gmfs_extent_unreserve(&fs->img, &rsv);
@@ -679,24 +679,24 @@ static int fill_hole(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 count)
  * fs_fill - fallocate, truncate to more
  * @size: of the file from then on, in bytes; 0 to keep it
  */
-int fs_fill(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end, u64 size)
+int fs_fill(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end, u64 size)
 {
 	struct gmpool_run run;
 	bool mapped;
 	int err;
 
 	for (; first < end; first += run.count) {
-		mapped = gmfs_extent_find(gi, first, &run);
+		mapped = gmfs_extent_find(ci, first, &run);
 		run.count = min(run.count, end - first);
-		err = mapped ? 0 : fill_hole(fs, gi, first, run.count);
+		err = mapped ? 0 : fill_hole(fs, ci, first, run.count);
 		if (err)
 			return err;
 	}
-	if (size > gi->rec->size) {
+	if (size > ci->rec->size) {
 		unsigned int flags = gmpool_op_begin(fs->pool);
 
-		gi->rec->size = size;
-		gmfs_dirty(&fs->img, gi->rec);
+		ci->rec->size = size;
+		gmfs_dirty(&fs->img, ci->rec);
 		gmpool_op_end(fs->pool, flags);
 	}
 	return 0;
@@ -705,7 +705,7 @@ int fs_fill(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end, u64 size)
 /**
  * fs_punch - punch a hole; or truncate to less, where no extent falls in two
  */
-int fs_punch(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end)
+int fs_punch(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end)
 {
 	struct gmpool_run run;
 	unsigned int flags;
@@ -716,7 +716,7 @@ int fs_punch(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end)
 	if (end < GMFS_MAX_BLOCKS)
 		err = gmfs_extent_reserve(&fs->img, &rsv, 1);
 	if (!err) {
-		while ((err = gmfs_extent_cut(&fs->img, gi, &rsv, first, end,
+		while ((err = gmfs_extent_cut(&fs->img, ci, &rsv, first, end,
 					      &run)) > 0)
 			gmpool_free(fs->pool, &run);
 		CHECK(!err, "one extent is not enough for a hole: %d", err);
@@ -726,49 +726,49 @@ int fs_punch(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end)
 	return err;
 }
 
-int fs_setxattr(struct fs *fs, struct gmfs_ino *gi, const char *name,
+int fs_setxattr(struct fs *fs, struct gmfs_inode *ci, const char *name,
 		const void *value, size_t size)
 {
 	unsigned int flags = gmpool_op_begin(fs->pool);
 	int err;
 
-	err = gmfs_attr_set(&fs->img, gi, GMFS_ATTR_XATTR, name, strlen(name),
+	err = gmfs_attr_set(&fs->img, ci, GMFS_ATTR_XATTR, name, strlen(name),
 			    value, size);
 	gmpool_op_end(fs->pool, flags);
 	return err;
 }
 
-void fs_removexattr(struct fs *fs, struct gmfs_ino *gi, struct gmfs_attr *attr)
+void fs_removexattr(struct fs *fs, struct gmfs_inode *ci, struct gmfs_attr *attr)
 {
 	unsigned int flags = gmpool_op_begin(fs->pool);
 
-	gmfs_attr_remove(&fs->img, gi, attr);
+	gmfs_attr_remove(&fs->img, ci, attr);
 	gmpool_op_end(fs->pool, flags);
 }
 
 /**
  * fs_preserve - LUO is given an open file
  */
-void fs_preserve(struct fs *fs, struct gmfs_ino *gi)
+void fs_preserve(struct fs *fs, struct gmfs_inode *ci)
 {
 	unsigned int flags = gmpool_op_begin(fs->pool);
 
 	fs->img.super->feature_compat |= GMFS_FEATURE_COMPAT_PRESERVED;
 	gmfs_dirty(&fs->img, fs->img.super);
-	gi->rec->preserved++;
-	gmfs_dirty(&fs->img, gi->rec);
+	ci->rec->preserved++;
+	gmfs_dirty(&fs->img, ci->rec);
 	gmpool_op_end(fs->pool, flags);
 }
 
 /**
  * fs_unhold - LUO has asked for an open file, which is closed then
  */
-void fs_unhold(struct fs *fs, struct gmfs_ino *gi)
+void fs_unhold(struct fs *fs, struct gmfs_inode *ci)
 {
-	if (!gi->held)
+	if (!ci->held)
 		return;
-	gi->held--;
-	put_inode(fs, gi, false);
+	ci->held--;
+	put_inode(fs, ci, false);
 }
 
 int fs_tune(struct fs *fs, u64 scrub_target, u64 reserve, u32 policy)
@@ -833,28 +833,28 @@ static unsigned int next_word(struct reader *in)
 	return low | next_byte(in) << 8;
 }
 
-static struct gmfs_ino *pick(struct fs *fs, struct reader *in, umode_t type)
+static struct gmfs_inode *pick(struct fs *fs, struct reader *in, umode_t type)
 {
 	unsigned long from = next_word(in) %
 			     (fs->pool->meta.nr * GMFS_INODES_PER_BLOCK);
 	unsigned long ino = from;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 
-	xa_for_each_start(&fs->img.inodes, ino, gi, from)
-		if (!type || (gi->rec->mode & S_IFMT) == type)
-			return gi;
+	xa_for_each_start(&fs->img.inodes, ino, ci, from)
+		if (!type || (ci->rec->mode & S_IFMT) == type)
+			return ci;
 	return fs_root(fs);
 }
 
-static struct gmfs_ino *pick_dir(struct fs *fs, struct reader *in)
+static struct gmfs_inode *pick_dir(struct fs *fs, struct reader *in)
 {
-	struct gmfs_ino *dir = pick(fs, in, S_IFDIR);
+	struct gmfs_inode *dir = pick(fs, in, S_IFDIR);
 
 	/* Nothing is made in what was deleted. */
 	return dir->dir.parent ? dir : fs_root(fs);
 }
 
-static struct gmfs_dirent *pick_entry(struct gmfs_ino *dir, struct reader *in)
+static struct gmfs_dirent *pick_entry(struct gmfs_inode *dir, struct reader *in)
 {
 	struct gmfs_dirent *de = gmfs_dirent_next(dir, next_byte(in));
 
@@ -878,7 +878,7 @@ static void operate(struct fs *fs, struct reader *in)
 	};
 	static const char value[GMFS_ATTR_VALUE_MAX] = "value";
 	unsigned int what = next_byte(in), number;
-	struct gmfs_ino *dir, *other, *gi;
+	struct gmfs_inode *dir, *other, *ci;
 	struct gmfs_dirent *de, *de2;
 	char name[GMFS_NAME_MAX];
 	struct gmfs_attr *attr;
@@ -897,10 +897,10 @@ static void operate(struct fs *fs, struct reader *in)
 		fs_make(fs, fs_root(fs), NULL, 0, S_IFREG | 0600, NULL);
 		break;
 	case 3:
-		gi = pick(fs, in, S_IFREG);
+		ci = pick(fs, in, S_IFREG);
 		dir = pick_dir(fs, in);
 		len = pick_name(in, name);
-		fs_link(fs, dir, gi, name, len);
+		fs_link(fs, dir, ci, name, len);
 		break;
 	case 4:
 	case 5:
@@ -928,40 +928,40 @@ static void operate(struct fs *fs, struct reader *in)
 		break;
 	case 8:
 	case 9:
-		gi = pick(fs, in, S_IFREG);
+		ci = pick(fs, in, S_IFREG);
 		first = what & 16 ? next_word(in) : next_byte(in) % 8;
 		number = what & 32 ? next_word(in) % 1100 : next_byte(in) % 16;
-		if (S_ISREG(gi->rec->mode))
-			fs_fill(fs, gi, first, first + number,
+		if (S_ISREG(ci->rec->mode))
+			fs_fill(fs, ci, first, first + number,
 				(first + number) << GMPOOL_BLOCK_SHIFT);
 		break;
 	case 10:
 	case 11:
-		gi = pick(fs, in, S_IFREG);
+		ci = pick(fs, in, S_IFREG);
 		first = next_byte(in);
 		number = next_byte(in);
-		if (S_ISREG(gi->rec->mode))
-			fs_punch(fs, gi, first % 64, what & 16 ? GMFS_MAX_BLOCKS :
+		if (S_ISREG(ci->rec->mode))
+			fs_punch(fs, ci, first % 64, what & 16 ? GMFS_MAX_BLOCKS :
 				 first % 64 + number % 16);
 		break;
 	case 12:
-		gi = pick(fs, in, 0);
+		ci = pick(fs, in, 0);
 		number = what & 16 ? next_word(in) % 9000 : next_byte(in);
 		snprintf(name, sizeof(name), "user.%u", what >> 5);
-		fs_setxattr(fs, gi, name, value, number);
+		fs_setxattr(fs, ci, name, value, number);
 		break;
 	case 13:
-		gi = pick(fs, in, 0);
-		attr = gmfs_attr_first(gi);
+		ci = pick(fs, in, 0);
+		attr = gmfs_attr_first(ci);
 		if (attr && attr->kind == GMFS_ATTR_XATTR)
-			fs_removexattr(fs, gi, attr);
+			fs_removexattr(fs, ci, attr);
 		break;
 	case 14:
-		gi = pick(fs, in, S_IFREG);
-		if (what & 16 && S_ISREG(gi->rec->mode))
-			fs_preserve(fs, gi);
+		ci = pick(fs, in, S_IFREG);
+		if (what & 16 && S_ISREG(ci->rec->mode))
+			fs_preserve(fs, ci);
 		else
-			fs_unhold(fs, gi);
+			fs_unhold(fs, ci);
 		break;
 	default:
 		number = next_word(in);

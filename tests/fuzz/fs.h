@@ -59,25 +59,25 @@ void fs_verify(struct fs *fs);
 u32 fs_digest(struct gmfs_image *img);
 
 /* What system calls do. They return 0 or a negative errno. */
-struct gmfs_ino *fs_root(struct fs *fs);
-int fs_make(struct fs *fs, struct gmfs_ino *dir, const char *name,
-	    unsigned int len, umode_t mode, struct gmfs_ino **made);
-int fs_link(struct fs *fs, struct gmfs_ino *dir, struct gmfs_ino *gi,
+struct gmfs_inode *fs_root(struct fs *fs);
+int fs_make(struct fs *fs, struct gmfs_inode *dir, const char *name,
+	    unsigned int len, umode_t mode, struct gmfs_inode **made);
+int fs_link(struct fs *fs, struct gmfs_inode *dir, struct gmfs_inode *ci,
 	    const char *name, unsigned int len);
-int fs_remove(struct fs *fs, struct gmfs_ino *dir, struct gmfs_dirent *de,
+int fs_remove(struct fs *fs, struct gmfs_inode *dir, struct gmfs_dirent *de,
 	      bool open);
-int fs_rename(struct fs *fs, struct gmfs_ino *old_dir, struct gmfs_dirent *old,
-	      struct gmfs_ino *new_dir, const char *name, unsigned int len,
+int fs_rename(struct fs *fs, struct gmfs_inode *old_dir, struct gmfs_dirent *old,
+	      struct gmfs_inode *new_dir, const char *name, unsigned int len,
 	      bool replace, bool whiteout);
-int fs_exchange(struct fs *fs, struct gmfs_ino *dir1, struct gmfs_dirent *de1,
-		struct gmfs_ino *dir2, struct gmfs_dirent *de2);
-int fs_fill(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end, u64 size);
-int fs_punch(struct fs *fs, struct gmfs_ino *gi, u64 first, u64 end);
-int fs_setxattr(struct fs *fs, struct gmfs_ino *gi, const char *name,
+int fs_exchange(struct fs *fs, struct gmfs_inode *dir1, struct gmfs_dirent *de1,
+		struct gmfs_inode *dir2, struct gmfs_dirent *de2);
+int fs_fill(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end, u64 size);
+int fs_punch(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end);
+int fs_setxattr(struct fs *fs, struct gmfs_inode *ci, const char *name,
 		const void *value, size_t size);
-void fs_removexattr(struct fs *fs, struct gmfs_ino *gi, struct gmfs_attr *attr);
-void fs_preserve(struct fs *fs, struct gmfs_ino *gi);
-void fs_unhold(struct fs *fs, struct gmfs_ino *gi);
+void fs_removexattr(struct fs *fs, struct gmfs_inode *ci, struct gmfs_attr *attr);
+void fs_preserve(struct fs *fs, struct gmfs_inode *ci);
+void fs_unhold(struct fs *fs, struct gmfs_inode *ci);
 int fs_tune(struct fs *fs, u64 scrub_target, u64 reserve, u32 policy);
 void fs_scrub(struct fs *fs, u64 count);
 int fs_discard(struct fs *fs);

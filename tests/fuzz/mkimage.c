@@ -27,16 +27,16 @@ static u32 rnd(u32 below)
 	return (seed >> 33) % below;
 }
 
-static struct gmfs_ino *make(struct fs *fs, struct gmfs_ino *dir, umode_t mode,
-			     const char *name)
+static struct gmfs_inode *make(struct fs *fs, struct gmfs_inode *dir, umode_t mode,
+			       const char *name)
 {
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 
-	if (fs_make(fs, dir, name, strlen(name), mode, &gi)) {
+	if (fs_make(fs, dir, name, strlen(name), mode, &ci)) {
 		fprintf(stderr, "mkimage: %s cannot be made\n", name);
 		exit(1);
 	}
-	return gi;
+	return ci;
 }
 
 static void empty(struct fs *fs)
@@ -57,7 +57,7 @@ static void files(struct fs *fs)
 
 static void deep(struct fs *fs)
 {
-	struct gmfs_ino *dir = fs_root(fs);
+	struct gmfs_inode *dir = fs_root(fs);
 	unsigned int i;
 
 	for (i = 0; i < 20; i++)
@@ -68,8 +68,8 @@ static void deep(struct fs *fs)
 /* Two files that grow in turns, and one with holes. */
 static void pieces(struct fs *fs)
 {
-	struct gmfs_ino *a = make(fs, fs_root(fs), S_IFREG | 0600, "a");
-	struct gmfs_ino *b = make(fs, fs_root(fs), S_IFREG | 0600, "b");
+	struct gmfs_inode *a = make(fs, fs_root(fs), S_IFREG | 0600, "a");
+	struct gmfs_inode *b = make(fs, fs_root(fs), S_IFREG | 0600, "b");
 	unsigned int i;
 
 	for (i = 0; i < 20; i++) {
@@ -83,30 +83,30 @@ static void pieces(struct fs *fs)
 static void full(struct fs *fs)
 {
 	u64 blocks = gmpool_total_blocks(fs->pool);
-	struct gmfs_ino *gi = make(fs, fs_root(fs), S_IFREG | 0600, "all");
+	struct gmfs_inode *ci = make(fs, fs_root(fs), S_IFREG | 0600, "all");
 
-	fs_fill(fs, gi, 0, blocks, blocks * GMPOOL_BLOCK_SIZE);
-	fs_punch(fs, gi, 5, 6);
+	fs_fill(fs, ci, 0, blocks, blocks * GMPOOL_BLOCK_SIZE);
+	fs_punch(fs, ci, 5, 6);
 }
 
 static void attributes(struct fs *fs)
 {
 	static const char value[9000] = "value";
-	struct gmfs_ino *gi = make(fs, fs_root(fs), S_IFREG | 0600, "file");
+	struct gmfs_inode *ci = make(fs, fs_root(fs), S_IFREG | 0600, "file");
 
-	fs_setxattr(fs, gi, "user.empty", value, 0);
-	fs_setxattr(fs, gi, "user.short", value, 5);
-	fs_setxattr(fs, gi, "user.long", value, sizeof(value));
+	fs_setxattr(fs, ci, "user.empty", value, 0);
+	fs_setxattr(fs, ci, "user.short", value, 5);
+	fs_setxattr(fs, ci, "user.long", value, sizeof(value));
 	fs_setxattr(fs, fs_root(fs), "security.selinux", value, 30);
 	make(fs, fs_root(fs), S_IFLNK | 0777, "link");
 }
 
 static void unlinked(struct fs *fs)
 {
-	struct gmfs_ino *root = fs_root(fs), *gi;
+	struct gmfs_inode *root = fs_root(fs), *ci;
 
-	gi = make(fs, root, S_IFREG | 0600, "open");
-	fs_fill(fs, gi, 0, 3, 0);
+	ci = make(fs, root, S_IFREG | 0600, "open");
+	fs_fill(fs, ci, 0, 3, 0);
 	fs_preserve(fs, make(fs, root, S_IFREG | 0600, "kept"));
 	fs_remove(fs, root, gmfs_dirent_find(root, "open", 4), true);
 	fs_remove(fs, root, gmfs_dirent_find(root, "kept", 4), true);
@@ -119,16 +119,16 @@ static void kinds(struct fs *fs)
 	static const umode_t modes[] = {
 		S_IFREG, S_IFDIR, S_IFLNK, S_IFCHR, S_IFBLK, S_IFIFO, S_IFSOCK,
 	};
-	struct gmfs_ino *root = fs_root(fs), *gi;
+	struct gmfs_inode *root = fs_root(fs), *ci;
 	char name[GMFS_NAME_MAX + 1];
 	unsigned int i;
 
 	for (i = 0; i < ARRAY_SIZE(modes); i++) {
 		memset(name, 'a' + i, GMFS_NAME_MAX);
 		name[i * 42 + 1] = '\0';
-		gi = make(fs, root, modes[i] | 0640, name);
+		ci = make(fs, root, modes[i] | 0640, name);
 		if (S_ISREG(modes[i]))
-			fs_link(fs, root, gi, "another", 7);
+			fs_link(fs, root, ci, "another", 7);
 	}
 }
 

@@ -30,9 +30,9 @@ static int attr_init(struct kunit *test)
 	return 0;
 }
 
-static struct gmfs_ino *the_file(struct gmfs_fixture *fx)
+static struct gmfs_inode *the_file(struct gmfs_fixture *fx)
 {
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
 	struct gmfs_dirent *de = gmfs_dirent_find(root, "file", 4);
 
 	if (!de)
@@ -133,7 +133,7 @@ static void attr_target(struct kunit *test)
 	struct gmfs_fixture *fx = test->priv;
 	char *target = kunit_kzalloc(test, GMFS_TARGET_MAX + 1, GFP_KERNEL);
 	char *buf = kunit_kzalloc(test, GMFS_TARGET_MAX + 1, GFP_KERNEL);
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
 	struct gmfs_attr *attr;
 	struct gmfs_dirent *de;
 
@@ -159,9 +159,9 @@ static void attr_target(struct kunit *test)
 static void attr_go_with_inode(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
 	u32 used = fx->meta.nr - fx->meta.nr_free;
-	struct gmfs_ino *gi = the_file(fx);
+	struct gmfs_inode *ci = the_file(fx);
 
 	KUNIT_ASSERT_EQ(test, 0, set(fx, "a", pattern, GMFS_ATTR_VALUE_MAX));
 	KUNIT_ASSERT_EQ(test, 0, set(fx, "b", pattern, 10));
@@ -169,7 +169,7 @@ static void attr_go_with_inode(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0,
 			gmfs_dirent_remove(&fx->img, root,
 					   gmfs_dirent_find(root, "file", 4)));
-	gmfs_ino_free(&fx->img, gi);
+	gmfs_ino_free(&fx->img, ci);
 	KUNIT_EXPECT_EQ(test, fx->meta.nr - fx->meta.nr_free, used);
 	gmfs_fixture_reload(fx);
 }

@@ -22,33 +22,33 @@ static int dirent_init(struct kunit *test)
 	return 0;
 }
 
-static struct gmfs_dirent *find(struct gmfs_ino *dir, const char *name)
+static struct gmfs_dirent *find(struct gmfs_inode *dir, const char *name)
 {
 	return gmfs_dirent_find(dir, name, strlen(name));
 }
 
 /* Inode number that @name has in @dir, 0 if there is no such name. */
-static u64 lookup(struct gmfs_ino *dir, const char *name)
+static u64 lookup(struct gmfs_inode *dir, const char *name)
 {
 	struct gmfs_dirent *de = find(dir, name);
 
 	return de ? de->rec->ino : 0;
 }
 
-static int insert(struct gmfs_fixture *fx, struct gmfs_ino *dir,
-		  const char *name, struct gmfs_ino *child)
+static int insert(struct gmfs_fixture *fx, struct gmfs_inode *dir,
+		  const char *name, struct gmfs_inode *child)
 {
 	return gmfs_dirent_insert(&fx->img, dir, child, name, strlen(name));
 }
 
-static int remove(struct gmfs_fixture *fx, struct gmfs_ino *dir,
+static int remove(struct gmfs_fixture *fx, struct gmfs_inode *dir,
 		  const char *name)
 {
 	return gmfs_dirent_remove(&fx->img, dir, find(dir, name));
 }
 
-static int rename(struct gmfs_fixture *fx, struct gmfs_ino *old_dir,
-		  const char *old, struct gmfs_ino *new_dir, const char *new,
+static int rename(struct gmfs_fixture *fx, struct gmfs_inode *old_dir,
+		  const char *old, struct gmfs_inode *new_dir, const char *new,
 		  bool replace)
 {
 	return gmfs_dirent_rename(&fx->img, old_dir, find(old_dir, old),
@@ -59,8 +59,8 @@ static int rename(struct gmfs_fixture *fx, struct gmfs_ino *old_dir,
 static void dirent_insert_remove(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
-	struct gmfs_ino *file, *dir;
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *file, *dir;
 
 	file = gmfs_fixture_make(fx, root, "file", MODE_FILE);
 	dir = gmfs_fixture_make(fx, root, "dir", MODE_DIR);
@@ -104,7 +104,7 @@ static void dirent_lengths(struct kunit *test)
 		{ 225, 5 }, { 254, 5 }, { 255, 5 },
 	};
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	struct gmfs_dirent *de;
 	char name[256];
 	int i, j;
@@ -113,10 +113,10 @@ static void dirent_lengths(struct kunit *test)
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		KUNIT_EXPECT_EQ(test, gmfs_dirent_slots(cases[i].len),
 				cases[i].slots);
-		gi = gmfs_fixture_ino(fx, MODE_FILE);
+		ci = gmfs_fixture_ino(fx, MODE_FILE);
 		KUNIT_ASSERT_EQ(test, 0,
 				gmfs_dirent_insert(&fx->img,
-						   gmfs_fixture_root(fx), gi,
+						   gmfs_fixture_root(fx), ci,
 						   name, cases[i].len));
 	}
 	for (j = 0; j < 2; j++) {
@@ -142,7 +142,7 @@ static void dirent_bytes(struct kunit *test)
 		"a\nb", "\\",
 	};
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
 	int i, nr = 0;
 	char c;
 
@@ -177,7 +177,7 @@ static void many_name(char *name, size_t size, int i)
 static void dirent_many(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx), *file;
+	struct gmfs_inode *root = gmfs_fixture_root(fx), *file;
 	const int nr = 5000;
 	struct gmfs_dirent *de;
 	char name[256];
@@ -233,7 +233,7 @@ static void dirent_many(struct kunit *test)
 static void dirent_paused_walk(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx), *file;
+	struct gmfs_inode *root = gmfs_fixture_root(fx), *file;
 	const int nr = 300;
 	struct gmfs_dirent *de;
 	struct rnd_state rnd;
@@ -295,8 +295,8 @@ static void dirent_paused_walk(struct kunit *test)
 static void dirent_rename_same_dir(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
-	struct gmfs_ino *file = gmfs_fixture_make(fx, root, "old", MODE_FILE);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *file = gmfs_fixture_make(fx, root, "old", MODE_FILE);
 	u64 cookie = find(root, "old")->rec->cookie;
 
 	KUNIT_EXPECT_EQ(test, rename(fx, root, "old", root, "new", false), 0);
@@ -326,11 +326,11 @@ static void dirent_rename_same_dir(struct kunit *test)
 static void dirent_rename_cross_dir(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
-	struct gmfs_ino *a = gmfs_fixture_make(fx, root, "a", MODE_DIR);
-	struct gmfs_ino *b = gmfs_fixture_make(fx, root, "b", MODE_DIR);
-	struct gmfs_ino *file = gmfs_fixture_make(fx, a, "file", MODE_FILE);
-	struct gmfs_ino *dir = gmfs_fixture_make(fx, a, "dir", MODE_DIR);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *a = gmfs_fixture_make(fx, root, "a", MODE_DIR);
+	struct gmfs_inode *b = gmfs_fixture_make(fx, root, "b", MODE_DIR);
+	struct gmfs_inode *file = gmfs_fixture_make(fx, a, "file", MODE_FILE);
+	struct gmfs_inode *dir = gmfs_fixture_make(fx, a, "dir", MODE_DIR);
 
 	gmfs_fixture_make(fx, dir, "below", MODE_FILE);
 	KUNIT_EXPECT_EQ(test, a->rec->nlink, 3);
@@ -356,13 +356,13 @@ static void dirent_rename_cross_dir(struct kunit *test)
 static void dirent_rename_replace(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
-	struct gmfs_ino *a = gmfs_fixture_make(fx, root, "a", MODE_DIR);
-	struct gmfs_ino *b = gmfs_fixture_make(fx, root, "b", MODE_DIR);
-	struct gmfs_ino *f1 = gmfs_fixture_make(fx, a, "f1", MODE_FILE);
-	struct gmfs_ino *f2 = gmfs_fixture_make(fx, b, "f2", MODE_FILE);
-	struct gmfs_ino *d1 = gmfs_fixture_make(fx, a, "d1", MODE_DIR);
-	struct gmfs_ino *d2 = gmfs_fixture_make(fx, b, "d2", MODE_DIR);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *a = gmfs_fixture_make(fx, root, "a", MODE_DIR);
+	struct gmfs_inode *b = gmfs_fixture_make(fx, root, "b", MODE_DIR);
+	struct gmfs_inode *f1 = gmfs_fixture_make(fx, a, "f1", MODE_FILE);
+	struct gmfs_inode *f2 = gmfs_fixture_make(fx, b, "f2", MODE_FILE);
+	struct gmfs_inode *d1 = gmfs_fixture_make(fx, a, "d1", MODE_DIR);
+	struct gmfs_inode *d2 = gmfs_fixture_make(fx, b, "d2", MODE_DIR);
 	u32 digest;
 
 	/* What must not be done changes nothing. */
@@ -397,9 +397,9 @@ static void dirent_rename_replace(struct kunit *test)
 static void dirent_rename_replace_beside(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
-	struct gmfs_ino *a = gmfs_fixture_make(fx, root, "a", MODE_DIR);
-	struct gmfs_ino *b = gmfs_fixture_make(fx, root, "b", MODE_DIR);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *a = gmfs_fixture_make(fx, root, "a", MODE_DIR);
+	struct gmfs_inode *b = gmfs_fixture_make(fx, root, "b", MODE_DIR);
 
 	KUNIT_EXPECT_EQ(test, root->rec->nlink, 4);
 	KUNIT_EXPECT_EQ(test, rename(fx, root, "a", root, "b", true), 0);
@@ -412,9 +412,9 @@ static void dirent_rename_replace_beside(struct kunit *test)
 static void dirent_exhaustion(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
-	struct gmfs_ino *file = gmfs_fixture_ino(fx, MODE_FILE);
-	struct gmfs_ino *dir = gmfs_fixture_make(fx, root, "dir", MODE_DIR);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *file = gmfs_fixture_ino(fx, MODE_FILE);
+	struct gmfs_inode *dir = gmfs_fixture_make(fx, root, "dir", MODE_DIR);
 	char name[256];
 	u32 digest;
 	int nr, err;
@@ -460,7 +460,7 @@ static void dirent_exhaustion(struct kunit *test)
 static void dirent_random(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *dir[WALK_DIRS];
+	struct gmfs_inode *dir[WALK_DIRS];
 	u64 dir_ino[WALK_DIRS];
 	u64 (*want)[WALK_NAMES];
 	struct rnd_state rnd;
@@ -489,7 +489,7 @@ static void dirent_random(struct kunit *test)
 			want[d][i] = gmfs_fixture_make(fx, dir[d], from,
 						       MODE_FILE)->ino;
 		} else if (prandom_u32_state(&rnd) % 3) {
-			struct gmfs_ino *victim;
+			struct gmfs_inode *victim;
 
 			err = rename(fx, dir[d], from, dir[e], to, true);
 			KUNIT_ASSERT_EQ(test, err, 0);
@@ -531,11 +531,11 @@ static void dirent_random(struct kunit *test)
 static void dirent_exchange(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
-	struct gmfs_ino *dir = gmfs_fixture_make(fx, root, "dir", MODE_DIR);
-	struct gmfs_ino *sub = gmfs_fixture_make(fx, dir, "sub", MODE_DIR);
-	struct gmfs_ino *file = gmfs_fixture_make(fx, root, "file", MODE_FILE);
-	struct gmfs_ino *other = gmfs_fixture_make(fx, root, "other", MODE_FILE);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *dir = gmfs_fixture_make(fx, root, "dir", MODE_DIR);
+	struct gmfs_inode *sub = gmfs_fixture_make(fx, dir, "sub", MODE_DIR);
+	struct gmfs_inode *file = gmfs_fixture_make(fx, root, "file", MODE_FILE);
+	struct gmfs_inode *other = gmfs_fixture_make(fx, root, "other", MODE_FILE);
 	u64 cookie = find(root, "file")->rec->cookie;
 
 	KUNIT_ASSERT_EQ(test, 0,
@@ -575,10 +575,10 @@ static void dirent_exchange(struct kunit *test)
 static void dirent_leave(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
-	struct gmfs_ino *dir = gmfs_fixture_make(fx, root, "dir", MODE_DIR);
-	struct gmfs_ino *sub = gmfs_fixture_make(fx, root, "sub", MODE_DIR);
-	struct gmfs_ino *left = gmfs_fixture_ino(fx, S_IFCHR);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *dir = gmfs_fixture_make(fx, root, "dir", MODE_DIR);
+	struct gmfs_inode *sub = gmfs_fixture_make(fx, root, "sub", MODE_DIR);
+	struct gmfs_inode *left = gmfs_fixture_ino(fx, S_IFCHR);
 	u32 digest;
 
 	fx->left = 0;

@@ -33,14 +33,14 @@ static int extent_init(struct kunit *test)
 }
 
 /* A file that has a name, so that it is there after a reload. */
-static struct gmfs_ino *new_file(struct kunit *test)
+static struct gmfs_inode *new_file(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
 
 	return gmfs_fixture_make(fx, gmfs_fixture_root(fx), "file", MODE_FILE);
 }
 
-static struct gmfs_ino *the_file(struct kunit *test)
+static struct gmfs_inode *the_file(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
 	struct gmfs_dirent *de = gmfs_dirent_find(gmfs_fixture_root(fx), "file",
@@ -50,10 +50,10 @@ static struct gmfs_ino *the_file(struct kunit *test)
 	return gmfs_ino_find(&fx->img, de->rec->ino);
 }
 
-static void expect(struct kunit *test, const struct gmfs_ino *gi,
+static void expect(struct kunit *test, const struct gmfs_inode *ci,
 		   const struct expected *want, int nr)
 {
-	struct rb_node *node = rb_first(&gi->file.extents);
+	struct rb_node *node = rb_first(&ci->file.extents);
 	struct gmfs_extent *ext;
 	u64 blocks = 0;
 	int i;
@@ -61,40 +61,40 @@ static void expect(struct kunit *test, const struct gmfs_ino *gi,
 	for (i = 0; i < nr; i++, node = rb_next(node)) {
 		KUNIT_ASSERT_NOT_NULL(test, node);
 		ext = rb_entry(node, struct gmfs_extent, node);
-		KUNIT_EXPECT_EQ(test, ext->rec->ino, gi->ino);
+		KUNIT_EXPECT_EQ(test, ext->rec->ino, ci->ino);
 		KUNIT_EXPECT_EQ(test, ext->rec->file_block, want[i].file_block);
 		KUNIT_EXPECT_EQ(test, ext->rec->pool_block, want[i].pool_block);
 		KUNIT_EXPECT_EQ(test, ext->rec->count, want[i].count);
 		blocks += want[i].count;
 	}
 	KUNIT_EXPECT_NULL(test, node);
-	KUNIT_EXPECT_EQ(test, gi->file.blocks, blocks);
+	KUNIT_EXPECT_EQ(test, ci->file.blocks, blocks);
 }
 
-#define EXPECT(test, gi, ...)						\
-	expect(test, gi, (const struct expected[]) { __VA_ARGS__ },	\
+#define EXPECT(test, ci, ...)						\
+	expect(test, ci, (const struct expected[]) { __VA_ARGS__ },	\
 	       sizeof((const struct expected[]) { __VA_ARGS__ }) /	\
 	       sizeof(struct expected))
 
 static void extent_merge(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 
-	gmfs_fixture_map(fx, gi, 10, 100, 5);
-	EXPECT(test, gi, { 10, 100, 5 });
+	gmfs_fixture_map(fx, ci, 10, 100, 5);
+	EXPECT(test, ci, { 10, 100, 5 });
 	/* Behind, before, and in between. */
-	gmfs_fixture_map(fx, gi, 15, 105, 5);
-	EXPECT(test, gi, { 10, 100, 10 });
+	gmfs_fixture_map(fx, ci, 15, 105, 5);
+	EXPECT(test, ci, { 10, 100, 10 });
 	gmfs_fixture_seal(fx);
-	gmfs_fixture_map(fx, gi, 5, 95, 5);
-	EXPECT(test, gi, { 5, 95, 15 });
+	gmfs_fixture_map(fx, ci, 5, 95, 5);
+	EXPECT(test, ci, { 5, 95, 15 });
 	gmfs_fixture_seal(fx);
-	gmfs_fixture_map(fx, gi, 25, 115, 5);
-	EXPECT(test, gi, { 5, 95, 15 }, { 25, 115, 5 });
+	gmfs_fixture_map(fx, ci, 25, 115, 5);
+	EXPECT(test, ci, { 5, 95, 15 }, { 25, 115, 5 });
 	gmfs_fixture_seal(fx);
-	gmfs_fixture_map(fx, gi, 20, 110, 5);
-	EXPECT(test, gi, { 5, 95, 25 });
+	gmfs_fixture_map(fx, ci, 20, 110, 5);
+	EXPECT(test, ci, { 5, 95, 25 });
 	gmfs_fixture_reload(fx);
 	EXPECT(test, the_file(test), { 5, 95, 25 });
 }
@@ -111,14 +111,14 @@ static void extent_of(struct kunit *test)
 		{ 100, true, 10 }, { 101, true, 11 }, { 104, true, 14 }, { 105 },
 	};
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 	u64 file_block, i;
 
-	KUNIT_EXPECT_FALSE(test, gmfs_extent_of(gi, 0, &file_block));
-	gmfs_fixture_map(fx, gi, 10, 100, 5);
-	gmfs_fixture_map(fx, gi, 20, 50, 5);
+	KUNIT_EXPECT_FALSE(test, gmfs_extent_of(ci, 0, &file_block));
+	gmfs_fixture_map(fx, ci, 10, 100, 5);
+	gmfs_fixture_map(fx, ci, 20, 50, 5);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		KUNIT_EXPECT_EQ_MSG(test, gmfs_extent_of(gi, cases[i].at, &file_block),
+		KUNIT_EXPECT_EQ_MSG(test, gmfs_extent_of(ci, cases[i].at, &file_block),
 				    cases[i].mapped, "block %llu", cases[i].at);
 		if (cases[i].mapped)
 			KUNIT_EXPECT_EQ(test, file_block, cases[i].file_block);
@@ -129,14 +129,14 @@ static void extent_of(struct kunit *test)
 static void extent_no_merge(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 
-	gmfs_fixture_map(fx, gi, 10, 100, 5);
-	gmfs_fixture_map(fx, gi, 15, 106, 5);	/* a gap in the pool */
-	gmfs_fixture_map(fx, gi, 21, 111, 4);	/* a gap in the file */
-	gmfs_fixture_map(fx, gi, 5, 94, 5);
-	gmfs_fixture_map(fx, gi, 0, 99, 1);
-	EXPECT(test, gi, { 0, 99, 1 }, { 5, 94, 5 }, { 10, 100, 5 },
+	gmfs_fixture_map(fx, ci, 10, 100, 5);
+	gmfs_fixture_map(fx, ci, 15, 106, 5);	/* a gap in the pool */
+	gmfs_fixture_map(fx, ci, 21, 111, 4);	/* a gap in the file */
+	gmfs_fixture_map(fx, ci, 5, 94, 5);
+	gmfs_fixture_map(fx, ci, 0, 99, 1);
+	EXPECT(test, ci, { 0, 99, 1 }, { 5, 94, 5 }, { 10, 100, 5 },
 	       { 15, 106, 5 }, { 21, 111, 4 });
 	gmfs_fixture_reload(fx);
 }
@@ -145,16 +145,16 @@ static void extent_no_merge(struct kunit *test)
 static void extent_seam(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 
-	gmfs_fixture_map(fx, gi, 10, SEAM - 5, 5);
-	gmfs_fixture_map(fx, gi, 15, SEAM, 5);
-	EXPECT(test, gi, { 10, SEAM - 5, 5 }, { 15, SEAM, 5 });
+	gmfs_fixture_map(fx, ci, 10, SEAM - 5, 5);
+	gmfs_fixture_map(fx, ci, 15, SEAM, 5);
+	EXPECT(test, ci, { 10, SEAM - 5, 5 }, { 15, SEAM, 5 });
 	/* The one in between goes to the side that it belongs to. */
-	gmfs_fixture_map(fx, gi, 30, SEAM - 20, 4);
-	gmfs_fixture_map(fx, gi, 38, SEAM - 12, 4);
-	gmfs_fixture_map(fx, gi, 34, SEAM - 16, 4);
-	EXPECT(test, gi, { 10, SEAM - 5, 5 }, { 15, SEAM, 5 },
+	gmfs_fixture_map(fx, ci, 30, SEAM - 20, 4);
+	gmfs_fixture_map(fx, ci, 38, SEAM - 12, 4);
+	gmfs_fixture_map(fx, ci, 34, SEAM - 16, 4);
+	EXPECT(test, ci, { 10, SEAM - 5, 5 }, { 15, SEAM, 5 },
 	       { 30, SEAM - 20, 12 });
 	gmfs_fixture_reload(fx);
 }
@@ -163,24 +163,24 @@ static void extent_seam(struct kunit *test)
 static void extent_overflow(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 	const u64 max = U32_MAX;
 	struct gmpool_run run;
 	LIST_HEAD(rsv);
 
 	fx->seam = 0;
-	gmfs_fixture_map(fx, gi, 0, 0, max - 1);
-	gmfs_fixture_map(fx, gi, max - 1, max - 1, 2);
-	gmfs_fixture_map(fx, gi, max + 1, max + 1, max - 2);
-	EXPECT(test, gi, { 0, 0, max - 1 }, { max - 1, max - 1, max });
+	gmfs_fixture_map(fx, ci, 0, 0, max - 1);
+	gmfs_fixture_map(fx, ci, max - 1, max - 1, 2);
+	gmfs_fixture_map(fx, ci, max + 1, max + 1, max - 2);
+	EXPECT(test, ci, { 0, 0, max - 1 }, { max - 1, max - 1, max });
 
 	KUNIT_ASSERT_EQ(test, gmfs_extent_reserve(&fx->img, &rsv, 1), 0);
 	run = (struct gmpool_run) { .start = 4 * max, .count = max + 1 };
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			gmfs_extent_insert(&fx->img, gi, &rsv, 4 * max, &run));
+			gmfs_extent_insert(&fx->img, ci, &rsv, 4 * max, &run));
 	run.count = 0;
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			gmfs_extent_insert(&fx->img, gi, &rsv, 4 * max, &run));
+			gmfs_extent_insert(&fx->img, ci, &rsv, 4 * max, &run));
 	gmfs_extent_unreserve(&fx->img, &rsv);
 }
 
@@ -191,24 +191,24 @@ static void extent_overlap(struct kunit *test)
 		{ 0, 300, 100 }, { 9, 300, 10 }, { 19, 300, 2 },
 	};
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 	struct gmpool_run run;
 	LIST_HEAD(rsv);
 	int i;
 
-	gmfs_fixture_map(fx, gi, 10, 100, 5);
-	gmfs_fixture_map(fx, gi, 20, 200, 5);
+	gmfs_fixture_map(fx, ci, 10, 100, 5);
+	gmfs_fixture_map(fx, ci, 20, 200, 5);
 	KUNIT_ASSERT_EQ(test, gmfs_extent_reserve(&fx->img, &rsv, 1), 0);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		run.start = cases[i].pool_block;
 		run.count = cases[i].count;
 		KUNIT_EXPECT_EQ_MSG(test, -EEXIST,
-				    gmfs_extent_insert(&fx->img, gi, &rsv,
+				    gmfs_extent_insert(&fx->img, ci, &rsv,
 						       cases[i].file_block,
 						       &run), "case %d", i);
 	}
 	gmfs_extent_unreserve(&fx->img, &rsv);
-	EXPECT(test, gi, { 10, 100, 5 }, { 20, 200, 5 });
+	EXPECT(test, ci, { 10, 100, 5 }, { 20, 200, 5 });
 	gmfs_fixture_reload(fx);
 }
 
@@ -233,19 +233,19 @@ static void extent_find(struct kunit *test)
 		{ GMFS_MAX_BLOCKS - 1, false, 0, 1, GMFS_MAX_BLOCKS - 14 },
 	};
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 	struct gmpool_run run;
 	int i;
 
-	KUNIT_EXPECT_FALSE(test, gmfs_extent_find(gi, 3, &run));
+	KUNIT_EXPECT_FALSE(test, gmfs_extent_find(ci, 3, &run));
 	KUNIT_EXPECT_EQ(test, run.count, GMFS_MAX_BLOCKS - 3);
-	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(gi, 3), GMPOOL_NO_GOAL);
+	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(ci, 3), GMPOOL_NO_GOAL);
 
-	gmfs_fixture_map(fx, gi, 10, 100, 5);
-	gmfs_fixture_map(fx, gi, 20, 7, 5);
+	gmfs_fixture_map(fx, ci, 10, 100, 5);
+	gmfs_fixture_map(fx, ci, 20, 7, 5);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		KUNIT_EXPECT_EQ_MSG(test, cases[i].mapped,
-				    gmfs_extent_find(gi, cases[i].at, &run),
+				    gmfs_extent_find(ci, cases[i].at, &run),
 				    "case %d", i);
 		KUNIT_EXPECT_EQ_MSG(test, cases[i].start, run.start, "case %d",
 				    i);
@@ -253,14 +253,14 @@ static void extent_find(struct kunit *test)
 				    i);
 		if (!cases[i].mapped)
 			KUNIT_EXPECT_EQ_MSG(test, cases[i].goal,
-					    gmfs_extent_goal(gi, cases[i].at),
+					    gmfs_extent_goal(ci, cases[i].at),
 					    "case %d", i);
 	}
 
 	/* There is nothing before the pool's first block. */
-	gmfs_fixture_map(fx, gi, 5, 3, 1);
-	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(gi, 2), 0);
-	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(gi, 1), GMPOOL_NO_GOAL);
+	gmfs_fixture_map(fx, ci, 5, 3, 1);
+	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(ci, 2), 0);
+	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(ci, 1), GMPOOL_NO_GOAL);
 }
 
 /* Cut a range, and check the pieces that it gives. */
@@ -268,19 +268,19 @@ static void cut(struct kunit *test, u64 first, u64 end,
 		const struct gmpool_run *want, int nr)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = the_file(test);
+	struct gmfs_inode *ci = the_file(test);
 	struct gmpool_run run;
 	LIST_HEAD(rsv);
 	int i;
 
 	KUNIT_ASSERT_EQ(test, gmfs_extent_reserve(&fx->img, &rsv, 1), 0);
 	for (i = 0; i < nr; i++) {
-		KUNIT_ASSERT_EQ(test, gmfs_extent_cut(&fx->img, gi, &rsv, first,
+		KUNIT_ASSERT_EQ(test, gmfs_extent_cut(&fx->img, ci, &rsv, first,
 						      end, &run), 1);
 		KUNIT_EXPECT_EQ(test, run.start, want[i].start);
 		KUNIT_EXPECT_EQ(test, run.count, want[i].count);
 	}
-	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, gi, &rsv, first, end,
+	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, ci, &rsv, first, end,
 					      &run), 0);
 	gmfs_extent_unreserve(&fx->img, &rsv);
 	gmfs_fixture_seal(fx);
@@ -295,22 +295,22 @@ static void cut(struct kunit *test, u64 first, u64 end,
 static void extent_cut(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 
-	gmfs_fixture_map(fx, gi, 10, 100, 20);
+	gmfs_fixture_map(fx, ci, 10, 100, 20);
 	cut(test, 0, 10, NULL, 0);
 	cut(test, 30, 40, NULL, 0);
 	cut(test, 15, 15, NULL, 0);
-	EXPECT(test, gi, { 10, 100, 20 });
+	EXPECT(test, ci, { 10, 100, 20 });
 
 	CUT(test, 0, 12, { 100, 2 });				/* head */
-	EXPECT(test, gi, { 12, 102, 18 });
+	EXPECT(test, ci, { 12, 102, 18 });
 	CUT(test, 28, 99, { 118, 2 });				/* tail */
-	EXPECT(test, gi, { 12, 102, 16 });
+	EXPECT(test, ci, { 12, 102, 16 });
 	CUT(test, 15, 20, { 105, 5 });				/* middle */
-	EXPECT(test, gi, { 12, 102, 3 }, { 20, 110, 8 });
+	EXPECT(test, ci, { 12, 102, 3 }, { 20, 110, 8 });
 	CUT(test, 14, 22, { 104, 1 }, { 110, 2 });		/* both */
-	EXPECT(test, gi, { 12, 102, 2 }, { 22, 112, 6 });
+	EXPECT(test, ci, { 12, 102, 2 }, { 22, 112, 6 });
 	gmfs_fixture_reload(fx);
 	EXPECT(test, the_file(test), { 12, 102, 2 }, { 22, 112, 6 });
 	CUT(test, 0, GMFS_MAX_BLOCKS, { 102, 2 }, { 112, 6 });	/* all */
@@ -322,13 +322,13 @@ static void extent_cut(struct kunit *test)
 static void extent_cut_refill(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 
-	gmfs_fixture_map(fx, gi, 0, 0, 100);
+	gmfs_fixture_map(fx, ci, 0, 0, 100);
 	CUT(test, 40, 50, { 40, 10 });
-	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(gi, 40), 40);
-	gmfs_fixture_map(fx, gi, 40, 40, 10);
-	EXPECT(test, gi, { 0, 0, 100 });
+	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(ci, 40), 40);
+	gmfs_fixture_map(fx, ci, 40, 40, 10);
+	EXPECT(test, ci, { 0, 0, 100 });
 	gmfs_fixture_reload(fx);
 }
 
@@ -336,21 +336,21 @@ static void extent_cut_refill(struct kunit *test)
 static void extent_cut_unreserved(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 	struct gmpool_run run;
 	LIST_HEAD(none);
 
-	gmfs_fixture_map(fx, gi, 0, 0, 100);
-	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, gi, &none, 40, 50,
+	gmfs_fixture_map(fx, ci, 0, 0, 100);
+	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, ci, &none, 40, 50,
 					      &run), -ENOSPC);
-	EXPECT(test, gi, { 0, 0, 100 });
-	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, gi, &none, 40, 100,
+	EXPECT(test, ci, { 0, 0, 100 });
+	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, ci, &none, 40, 100,
 					      &run), 1);
-	EXPECT(test, gi, { 0, 0, 40 });
+	EXPECT(test, ci, { 0, 0, 40 });
 	run = (struct gmpool_run) { .start = 200, .count = 1 };
-	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, gi, &none, 60, &run),
+	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, ci, &none, 60, &run),
 			-ENOSPC);
-	EXPECT(test, gi, { 0, 0, 40 });
+	EXPECT(test, ci, { 0, 0, 40 });
 	gmfs_fixture_reload(fx);
 }
 
@@ -361,28 +361,28 @@ static void extent_cut_unreserved(struct kunit *test)
 static void extent_dirty(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 	struct gmpool_run run;
 	LIST_HEAD(none);
 
-	gmfs_fixture_map(fx, gi, 10, 100, 20);
+	gmfs_fixture_map(fx, ci, 10, 100, 20);
 	gmfs_fixture_seal(fx);
-	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, gi, &none, 0, 12, &run),
+	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, ci, &none, 0, 12, &run),
 			1);
 	gmfs_fixture_seal(fx);
-	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, gi, &none, 28, 40,
+	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, ci, &none, 28, 40,
 					      &run), 1);
 	gmfs_fixture_seal(fx);
-	EXPECT(test, gi, { 12, 102, 16 });
+	EXPECT(test, ci, { 12, 102, 16 });
 	run = (struct gmpool_run) { .start = 118, .count = 4 };
-	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, gi, &none, 28, &run),
+	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, ci, &none, 28, &run),
 			0);
 	gmfs_fixture_seal(fx);
 	run = (struct gmpool_run) { .start = 98, .count = 4 };
-	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, gi, &none, 8, &run),
+	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, ci, &none, 8, &run),
 			0);
 	gmfs_fixture_seal(fx);
-	EXPECT(test, gi, { 8, 98, 24 });
+	EXPECT(test, ci, { 8, 98, 24 });
 }
 
 /* All that is asked for is set aside, or nothing. */
@@ -413,7 +413,7 @@ static void extent_exhaustion(struct kunit *test)
 
 static void check_walk(struct kunit *test, const u64 *map)
 {
-	struct gmfs_ino *gi = the_file(test);
+	struct gmfs_inode *ci = the_file(test);
 	struct gmfs_extent *ext, *last = NULL;
 	struct gmfs_fixture *fx = test->priv;
 	struct gmpool_run run;
@@ -422,7 +422,7 @@ static void check_walk(struct kunit *test, const u64 *map)
 	int i, end;
 
 	for (i = 0; i < FILE_BLOCKS; i++) {
-		KUNIT_ASSERT_EQ(test, gmfs_extent_find(gi, i, &run),
+		KUNIT_ASSERT_EQ(test, gmfs_extent_find(ci, i, &run),
 				map[i] != HOLE);
 		for (end = i; end < FILE_BLOCKS && map[end] == HOLE; end++)
 			;
@@ -433,10 +433,10 @@ static void check_walk(struct kunit *test, const u64 *map)
 			KUNIT_ASSERT_EQ(test, run.count, end - i);
 		}
 	}
-	KUNIT_ASSERT_EQ(test, gi->file.blocks, blocks);
+	KUNIT_ASSERT_EQ(test, ci->file.blocks, blocks);
 
 	/* No two neighbours that could be one. */
-	for (node = rb_first(&gi->file.extents); node; node = rb_next(node)) {
+	for (node = rb_first(&ci->file.extents); node; node = rb_next(node)) {
 		ext = rb_entry(node, struct gmfs_extent, node);
 		if (last && last->rec->file_block + last->rec->count ==
 			    ext->rec->file_block &&
@@ -451,7 +451,7 @@ static void check_walk(struct kunit *test, const u64 *map)
 static void extent_random(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi = new_file(test);
+	struct gmfs_inode *ci = new_file(test);
 	unsigned long *used;
 	struct rnd_state rnd;
 	u64 *map;
@@ -487,7 +487,7 @@ static void extent_random(struct kunit *test)
 			if (!i)
 				continue;
 			count = i;
-			gmfs_fixture_map(fx, gi, first, pool, count);
+			gmfs_fixture_map(fx, ci, first, pool, count);
 			bitmap_set(used, pool, count);
 			for (i = 0; i < count; i++)
 				map[first + i] = pool + i;
@@ -496,7 +496,7 @@ static void extent_random(struct kunit *test)
 
 			KUNIT_ASSERT_EQ(test, 0,
 					gmfs_extent_reserve(&fx->img, &rsv, 1));
-			while (gmfs_extent_cut(&fx->img, gi, &rsv, first,
+			while (gmfs_extent_cut(&fx->img, ci, &rsv, first,
 					       first + count, &run) > 0) {
 				while (at < first + count && map[at] == HOLE)
 					at++;
@@ -516,7 +516,7 @@ static void extent_random(struct kunit *test)
 		check_walk(test, map);
 		if (n % 500 == 0) {
 			gmfs_fixture_reload(fx);
-			gi = the_file(test);
+			ci = the_file(test);
 			check_walk(test, map);
 		}
 	}

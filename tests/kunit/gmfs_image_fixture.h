@@ -89,36 +89,36 @@ static inline void gmfs_fixture_exit(struct kunit *test)
 	gmpool_meta_destroy(&fx->meta);
 }
 
-static inline struct gmfs_ino *gmfs_fixture_root(struct gmfs_fixture *fx)
+static inline struct gmfs_inode *gmfs_fixture_root(struct gmfs_fixture *fx)
 {
 	return gmfs_ino_find(&fx->img, fx->img.super->root_ino);
 }
 
 /* An inode without a name. */
-static inline struct gmfs_ino *gmfs_fixture_ino(struct gmfs_fixture *fx,
-						umode_t mode)
+static inline struct gmfs_inode *gmfs_fixture_ino(struct gmfs_fixture *fx,
+						  umode_t mode)
 {
-	struct gmfs_ino *gi = gmfs_ino_reserve(&fx->img);
+	struct gmfs_inode *ci = gmfs_ino_reserve(&fx->img);
 
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(fx->test, gi);
-	gmfs_ino_publish(&fx->img, gi, mode);
-	return gi;
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(fx->test, ci);
+	gmfs_ino_publish(&fx->img, ci, mode);
+	return ci;
 }
 
-static inline struct gmfs_ino *gmfs_fixture_make(struct gmfs_fixture *fx,
-						 struct gmfs_ino *dir,
-						 const char *name, umode_t mode)
+static inline struct gmfs_inode *gmfs_fixture_make(struct gmfs_fixture *fx,
+						   struct gmfs_inode *dir,
+						   const char *name, umode_t mode)
 {
-	struct gmfs_ino *gi = gmfs_fixture_ino(fx, mode);
+	struct gmfs_inode *ci = gmfs_fixture_ino(fx, mode);
 
 	KUNIT_ASSERT_EQ(fx->test, 0,
-			gmfs_dirent_insert(&fx->img, dir, gi, name,
+			gmfs_dirent_insert(&fx->img, dir, ci, name,
 					   strlen(name)));
-	return gi;
+	return ci;
 }
 
 static inline void gmfs_fixture_map(struct gmfs_fixture *fx,
-				    struct gmfs_ino *gi, u64 file_block,
+				    struct gmfs_inode *ci, u64 file_block,
 				    u64 pool_block, u64 count)
 {
 	const struct gmpool_run run = { .start = pool_block, .count = count };
@@ -126,33 +126,33 @@ static inline void gmfs_fixture_map(struct gmfs_fixture *fx,
 
 	KUNIT_ASSERT_EQ(fx->test, 0, gmfs_extent_reserve(&fx->img, &rsv, 1));
 	KUNIT_ASSERT_EQ(fx->test, 0,
-			gmfs_extent_insert(&fx->img, gi, &rsv, file_block,
+			gmfs_extent_insert(&fx->img, ci, &rsv, file_block,
 					   &run));
 	gmfs_extent_unreserve(&fx->img, &rsv);
 }
 
 static inline void gmfs_fixture_xattr(struct gmfs_fixture *fx,
-				      struct gmfs_ino *gi, const char *name,
+				      struct gmfs_inode *ci, const char *name,
 				      const void *value, size_t size)
 {
 	KUNIT_ASSERT_EQ(fx->test, 0,
-			gmfs_attr_set(&fx->img, gi, GMFS_ATTR_XATTR, name,
+			gmfs_attr_set(&fx->img, ci, GMFS_ATTR_XATTR, name,
 				      strlen(name), value, size));
 }
 
 /* A symbolic link. */
-static inline struct gmfs_ino *gmfs_fixture_link(struct gmfs_fixture *fx,
-						 struct gmfs_ino *dir,
-						 const char *name,
-						 const char *target)
+static inline struct gmfs_inode *gmfs_fixture_link(struct gmfs_fixture *fx,
+						   struct gmfs_inode *dir,
+						   const char *name,
+						   const char *target)
 {
-	struct gmfs_ino *gi = gmfs_fixture_make(fx, dir, name, S_IFLNK | 0777);
+	struct gmfs_inode *ci = gmfs_fixture_make(fx, dir, name, S_IFLNK | 0777);
 
-	gi->rec->size = strlen(target);
+	ci->rec->size = strlen(target);
 	KUNIT_ASSERT_EQ(fx->test, 0,
-			gmfs_attr_set(&fx->img, gi, GMFS_ATTR_TARGET, "", 0,
+			gmfs_attr_set(&fx->img, ci, GMFS_ATTR_TARGET, "", 0,
 				      target, strlen(target)));
-	return gi;
+	return ci;
 }
 
 /*
@@ -192,32 +192,32 @@ static inline u32 gmfs_fixture_digest(struct gmfs_image *img)
 	struct gmfs_extent *ext;
 	struct gmfs_attr *attr;
 	struct rb_node *node;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	unsigned long ino;
 	unsigned int i;
 	u32 crc = ~0;
 
 	crc = crc32c(crc, &img->nr_inodes, sizeof(u64));
-	xa_for_each(&img->inodes, ino, gi) {
-		crc = crc32c(crc, gi->rec, sizeof(*gi->rec));
-		for (attr = gmfs_attr_first(gi); attr;
+	xa_for_each(&img->inodes, ino, ci) {
+		crc = crc32c(crc, ci->rec, sizeof(*ci->rec));
+		for (attr = gmfs_attr_first(ci); attr;
 		     attr = gmfs_attr_next(attr))
 			for (i = 0; i < attr->nr; i++)
 				crc = crc32c(crc, attr->pieces[i],
 					     attr->pieces[i]->nr_slots *
 					     GMFS_ATTR_SLOT);
-		if (S_ISDIR(gi->rec->mode)) {
-			if (gi->dir.parent)
-				crc = crc32c(crc, &gi->dir.parent->ino,
+		if (S_ISDIR(ci->rec->mode)) {
+			if (ci->dir.parent)
+				crc = crc32c(crc, &ci->dir.parent->ino,
 					     sizeof(u64));
-			crc = crc32c(crc, &gi->dir.nr, sizeof(u64));
-			for (de = gmfs_dirent_next(gi, 0); de;
-			     de = gmfs_dirent_next(gi, de->rec->cookie + 1))
+			crc = crc32c(crc, &ci->dir.nr, sizeof(u64));
+			for (de = gmfs_dirent_next(ci, 0); de;
+			     de = gmfs_dirent_next(ci, de->rec->cookie + 1))
 				crc = crc32c(crc, de->rec, de->rec->nr_slots *
 					     GMFS_DIRENT_SLOT);
 		} else {
-			crc = crc32c(crc, &gi->file.blocks, sizeof(u64));
-			for (node = rb_first(&gi->file.extents); node;
+			crc = crc32c(crc, &ci->file.blocks, sizeof(u64));
+			for (node = rb_first(&ci->file.extents); node;
 			     node = rb_next(node)) {
 				ext = rb_entry(node, struct gmfs_extent, node);
 				crc = crc32c(crc, ext->rec, sizeof(*ext->rec));

@@ -39,14 +39,14 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
  * @dead: a directory without a name
  */
 struct tree {
-	struct gmfs_ino *root;
-	struct gmfs_ino *dir;
-	struct gmfs_ino *below;
-	struct gmfs_ino *file;
-	struct gmfs_ino *link;
-	struct gmfs_ino *dev;
-	struct gmfs_ino *orphan;
-	struct gmfs_ino *dead;
+	struct gmfs_inode *root;
+	struct gmfs_inode *dir;
+	struct gmfs_inode *below;
+	struct gmfs_inode *file;
+	struct gmfs_inode *link;
+	struct gmfs_inode *dev;
+	struct gmfs_inode *orphan;
+	struct gmfs_inode *dead;
 };
 
 static int image_init(struct kunit *test)
@@ -86,29 +86,29 @@ static void plant(struct gmfs_fixture *fx, struct tree *tree)
 	gmfs_fixture_seal(fx);
 }
 
-static struct gmfs_dirent_ser *dirent(struct gmfs_ino *dir, const char *name)
+static struct gmfs_dirent_ser *dirent(struct gmfs_inode *dir, const char *name)
 {
 	return gmfs_dirent_find(dir, name, strlen(name))->rec;
 }
 
-static struct gmfs_extent_ser *extent(struct gmfs_ino *gi, bool last)
+static struct gmfs_extent_ser *extent(struct gmfs_inode *ci, bool last)
 {
-	struct rb_node *node = last ? rb_last(&gi->file.extents) :
-				      rb_first(&gi->file.extents);
+	struct rb_node *node = last ? rb_last(&ci->file.extents) :
+				      rb_first(&ci->file.extents);
 
 	return rb_entry(node, struct gmfs_extent, node)->rec;
 }
 
-static struct gmfs_attr_ser *piece(struct gmfs_ino *gi, u8 kind,
+static struct gmfs_attr_ser *piece(struct gmfs_inode *ci, u8 kind,
 				   const char *name, unsigned int nr)
 {
-	return gmfs_attr_find(gi, kind, name, strlen(name))->pieces[nr];
+	return gmfs_attr_find(ci, kind, name, strlen(name))->pieces[nr];
 }
 
 static void image_empty(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
 	int i;
 
 	for (i = 0; i < 2; i++) {
@@ -210,7 +210,7 @@ static void image_round_trip(struct kunit *test)
 static void image_orphans(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi, *found[3];
+	struct gmfs_inode *ci, *found[3];
 	struct tree tree;
 	u64 orphan, dead;
 	LIST_HEAD(none);
@@ -224,19 +224,19 @@ static void image_orphans(struct kunit *test)
 	for (nr = 0; nr < 3; nr++) {
 		struct gmpool_run run;
 
-		gi = gmfs_image_orphan(&fx->img);
-		if (!gi)
+		ci = gmfs_image_orphan(&fx->img);
+		if (!ci)
 			break;
-		found[nr] = gi;
-		KUNIT_EXPECT_TRUE(test, gi->ino == orphan || gi->ino == dead);
-		if (gi->ino == orphan) {
+		found[nr] = ci;
+		KUNIT_EXPECT_TRUE(test, ci->ino == orphan || ci->ino == dead);
+		if (ci->ino == orphan) {
 			KUNIT_EXPECT_EQ(test, 1,
-					gmfs_extent_cut(&fx->img, gi, &none, 0,
+					gmfs_extent_cut(&fx->img, ci, &none, 0,
 							GMFS_MAX_BLOCKS, &run));
 			KUNIT_EXPECT_EQ(test, run.start, 100);
 			KUNIT_EXPECT_EQ(test, run.count, 1);
 		}
-		gmfs_ino_free(&fx->img, gi);
+		gmfs_ino_free(&fx->img, ci);
 	}
 	KUNIT_EXPECT_EQ(test, nr, 2);
 	KUNIT_EXPECT_PTR_NE(test, found[0], found[1]);
@@ -249,7 +249,7 @@ static void image_orphans(struct kunit *test)
 static void image_hold(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	struct tree tree;
 	u64 orphan, file;
 	int hold;
@@ -258,27 +258,27 @@ static void image_hold(struct kunit *test)
 	orphan = tree.orphan->ino;
 	file = tree.file->ino;
 	for (hold = 1; hold >= 0; hold--) {
-		gi = gmfs_ino_find(&fx->img, file);
-		gi->rec->preserved = 1;
-		gmfs_dirty(&fx->img, gi->rec);
-		gi = gmfs_ino_find(&fx->img, orphan);
-		gi->rec->preserved = 3;
-		gmfs_dirty(&fx->img, gi->rec);
+		ci = gmfs_ino_find(&fx->img, file);
+		ci->rec->preserved = 1;
+		gmfs_dirty(&fx->img, ci->rec);
+		ci = gmfs_ino_find(&fx->img, orphan);
+		ci->rec->preserved = 3;
+		gmfs_dirty(&fx->img, ci->rec);
 		gmfs_fixture_reload(fx);
 		gmfs_image_hold(&fx->img, hold);
 
-		gi = gmfs_ino_find(&fx->img, orphan);
-		KUNIT_EXPECT_EQ(test, gi->held, hold ? 3 : 0);
-		KUNIT_EXPECT_EQ(test, gi->rec->preserved, 0);
-		gi = gmfs_ino_find(&fx->img, file);
-		KUNIT_EXPECT_EQ(test, gi->held, hold ? 1 : 0);
-		KUNIT_EXPECT_EQ(test, gi->rec->preserved, 0);
+		ci = gmfs_ino_find(&fx->img, orphan);
+		KUNIT_EXPECT_EQ(test, ci->held, hold ? 3 : 0);
+		KUNIT_EXPECT_EQ(test, ci->rec->preserved, 0);
+		ci = gmfs_ino_find(&fx->img, file);
+		KUNIT_EXPECT_EQ(test, ci->held, hold ? 1 : 0);
+		KUNIT_EXPECT_EQ(test, ci->rec->preserved, 0);
 
 		/* Of the two that have no name, one is held. */
-		gi = gmfs_image_orphan(&fx->img);
-		KUNIT_ASSERT_NOT_NULL(test, gi);
+		ci = gmfs_image_orphan(&fx->img);
+		KUNIT_ASSERT_NOT_NULL(test, ci);
 		if (hold)
-			KUNIT_EXPECT_NE(test, gi->ino, orphan);
+			KUNIT_EXPECT_NE(test, ci->ino, orphan);
 		/* For this kernel alone. */
 		gmfs_fixture_reload(fx);
 		KUNIT_EXPECT_EQ(test, gmfs_ino_find(&fx->img, orphan)->held, 0);
@@ -746,7 +746,7 @@ static void image_tree(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
 	struct gmfs_dirent_ser *de, *other;
-	struct gmfs_ino *twin;
+	struct gmfs_inode *twin;
 	struct tree tree;
 	u64 cookie;
 
@@ -830,22 +830,22 @@ static void image_names(struct kunit *test)
 static void image_slot_rest(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *root = gmfs_fixture_root(fx), *gi;
+	struct gmfs_inode *root = gmfs_fixture_root(fx), *ci;
 	struct gmfs_inode_ser *rec;
 
-	gi = gmfs_fixture_make(fx, root, "gone", S_IFREG);
-	rec = gi->rec;
+	ci = gmfs_fixture_make(fx, root, "gone", S_IFREG);
+	rec = ci->rec;
 	KUNIT_ASSERT_EQ(test, 0, gmfs_dirent_remove(&fx->img, root,
 						    gmfs_dirent_find(root, "gone", 4)));
-	gmfs_ino_free(&fx->img, gi);
+	gmfs_ino_free(&fx->img, ci);
 	memset(rec, 0xff, sizeof(*rec));
 	rec->ino = 0;
 	gmfs_dirty(&fx->img, rec);
 	gmfs_fixture_reload(fx);
 
-	gi = gmfs_fixture_make(fx, gmfs_fixture_root(fx), "new", S_IFREG);
-	KUNIT_EXPECT_PTR_EQ(test, gi->rec, rec);
-	KUNIT_EXPECT_EQ(test, gi->rec->flags, 0);
+	ci = gmfs_fixture_make(fx, gmfs_fixture_root(fx), "new", S_IFREG);
+	KUNIT_EXPECT_PTR_EQ(test, ci->rec, rec);
+	KUNIT_EXPECT_EQ(test, ci->rec->flags, 0);
 	gmfs_fixture_reload(fx);
 }
 

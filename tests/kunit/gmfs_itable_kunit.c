@@ -27,28 +27,28 @@ static int itable_init(struct kunit *test)
 static void itable_life(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	void *block;
 	u64 ino;
 
-	gi = gmfs_ino_reserve(&fx->img);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, gi);
-	ino = gi->ino;
+	ci = gmfs_ino_reserve(&fx->img);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ci);
+	ino = ci->ino;
 	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
-	KUNIT_EXPECT_EQ(test, gi->rec->ino, 0);
+	KUNIT_EXPECT_EQ(test, ci->rec->ino, 0);
 
-	gmfs_ino_publish(&fx->img, gi, MODE_FILE);
-	KUNIT_EXPECT_PTR_EQ(test, gmfs_ino_find(&fx->img, ino), gi);
-	KUNIT_EXPECT_EQ(test, gi->rec->ino, ino);
-	KUNIT_EXPECT_EQ(test, gi->rec->mode, MODE_FILE);
-	KUNIT_EXPECT_EQ(test, gi->rec->nlink, 0);
+	gmfs_ino_publish(&fx->img, ci, MODE_FILE);
+	KUNIT_EXPECT_PTR_EQ(test, gmfs_ino_find(&fx->img, ino), ci);
+	KUNIT_EXPECT_EQ(test, ci->rec->ino, ino);
+	KUNIT_EXPECT_EQ(test, ci->rec->mode, MODE_FILE);
+	KUNIT_EXPECT_EQ(test, ci->rec->nlink, 0);
 	KUNIT_EXPECT_NE(test, GMFS_INO_SLOT(ino), 0);
 	block = gmpool_meta_block(&fx->meta, GMFS_INO_MBN(ino));
-	KUNIT_EXPECT_PTR_EQ(test, (void *)gi->rec,
-			    block + GMFS_INO_SLOT(ino) * sizeof(*gi->rec));
+	KUNIT_EXPECT_PTR_EQ(test, (void *)ci->rec,
+			    block + GMFS_INO_SLOT(ino) * sizeof(*ci->rec));
 	gmfs_fixture_seal(fx);
 
-	gmfs_ino_free(&fx->img, gi);
+	gmfs_ino_free(&fx->img, ci);
 	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
 	gmfs_fixture_reload(fx);
 	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
@@ -59,14 +59,14 @@ static void itable_unpublished(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
 	u32 crc, nr_free;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 
 	gmfs_fixture_seal(fx);
 	crc = gmfs_fixture_crc(fx);
 	nr_free = fx->meta.nr_free;
-	gi = gmfs_ino_reserve(&fx->img);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, gi);
-	gmfs_ino_free(&fx->img, gi);
+	ci = gmfs_ino_reserve(&fx->img);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ci);
+	gmfs_ino_free(&fx->img, ci);
 	gmfs_fixture_seal(fx);
 	KUNIT_EXPECT_EQ(test, crc, gmfs_fixture_crc(fx));
 	KUNIT_EXPECT_EQ(test, nr_free, fx->meta.nr_free);
@@ -77,21 +77,21 @@ static void itable_unpublish(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
 	u32 digest = gmfs_fixture_digest(&fx->img);
-	struct gmfs_ino *gi, *other;
+	struct gmfs_inode *ci, *other;
 	u64 ino;
 
-	gi = gmfs_fixture_ino(fx, S_IFLNK | 0777);
-	ino = gi->ino;
-	gmfs_fixture_xattr(fx, gi, "user.a", "1", 1);
-	gmfs_ino_unpublish(&fx->img, gi);
+	ci = gmfs_fixture_ino(fx, S_IFLNK | 0777);
+	ino = ci->ino;
+	gmfs_fixture_xattr(fx, ci, "user.a", "1", 1);
+	gmfs_ino_unpublish(&fx->img, ci);
 	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
-	KUNIT_EXPECT_NULL(test, gmfs_attr_first(gi));
+	KUNIT_EXPECT_NULL(test, gmfs_attr_first(ci));
 	other = gmfs_fixture_ino(fx, MODE_FILE);
 	KUNIT_EXPECT_NE(test, other->ino, ino);
 	gmfs_ino_free(&fx->img, other);
 	gmfs_fixture_seal(fx);
 
-	gmfs_ino_free(&fx->img, gi);
+	gmfs_ino_free(&fx->img, ci);
 	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(&fx->img));
 	KUNIT_EXPECT_EQ(test, gmfs_fixture_ino(fx, MODE_FILE)->ino, ino);
 	gmfs_fixture_reload(fx);
@@ -101,15 +101,15 @@ static void itable_unpublish(struct kunit *test)
 static void itable_kexec_unpublished(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi[PER_BLOCK + 1];
+	struct gmfs_inode *ci[PER_BLOCK + 1];
 	u32 digest = gmfs_fixture_digest(&fx->img);
 	struct gmfs_image *img;
 	int i;
 
 	/* As many as need another block, which is then one without records. */
-	for (i = 0; i < ARRAY_SIZE(gi); i++) {
-		gi[i] = gmfs_ino_reserve(&fx->img);
-		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, gi[i]);
+	for (i = 0; i < ARRAY_SIZE(ci); i++) {
+		ci[i] = gmfs_ino_reserve(&fx->img);
+		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ci[i]);
 	}
 	gmfs_fixture_seal(fx);
 	img = kunit_kzalloc(test, sizeof(*img), GFP_KERNEL);
@@ -117,8 +117,8 @@ static void itable_kexec_unpublished(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmfs_fixture_load(fx, img, NULL), 0);
 	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(img));
 	gmfs_image_destroy(img);
-	for (i = 0; i < ARRAY_SIZE(gi); i++)
-		gmfs_ino_free(&fx->img, gi[i]);
+	for (i = 0; i < ARRAY_SIZE(ci); i++)
+		gmfs_ino_free(&fx->img, ci[i]);
 }
 
 /* Numbers are all different, and blocks are filled before new ones are taken. */
@@ -126,21 +126,21 @@ static void itable_blocks(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
 	const int nr = 4 * PER_BLOCK - 1;	/* the root is one more */
-	struct gmfs_ino **gi;
+	struct gmfs_inode **ci;
 	u32 nr_meta = fx->meta.nr;
 	int i, j;
 
-	gi = kunit_kcalloc(test, nr, sizeof(*gi), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, gi);
+	ci = kunit_kcalloc(test, nr, sizeof(*ci), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, ci);
 	for (i = 0; i < nr; i++) {
-		gi[i] = gmfs_fixture_ino(fx, MODE_FILE);
+		ci[i] = gmfs_fixture_ino(fx, MODE_FILE);
 		for (j = 0; j < i; j++)
-			KUNIT_ASSERT_NE(test, gi[i]->ino, gi[j]->ino);
+			KUNIT_ASSERT_NE(test, ci[i]->ino, ci[j]->ino);
 	}
 	KUNIT_EXPECT_EQ(test, fx->meta.nr, nr_meta + 3);
 	KUNIT_EXPECT_EQ(test, fx->meta.nr_free, 0);
 	for (i = 0; i < nr; i++)
-		gmfs_ino_free(&fx->img, gi[i]);
+		gmfs_ino_free(&fx->img, ci[i]);
 	KUNIT_EXPECT_EQ(test, fx->meta.nr, nr_meta + 3);
 	KUNIT_EXPECT_EQ(test, fx->meta.nr_free, 3);
 	gmfs_fixture_reload(fx);
@@ -150,20 +150,20 @@ static void itable_blocks(struct kunit *test)
 static void itable_generation(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 	u32 last = 0;
 	u64 ino = 0;
 	int i;
 
 	for (i = 0; i < 100; i++) {
-		gi = gmfs_fixture_ino(fx, MODE_FILE);
+		ci = gmfs_fixture_ino(fx, MODE_FILE);
 		if (i) {
-			KUNIT_EXPECT_EQ(test, gi->ino, ino);
-			KUNIT_EXPECT_NE(test, gi->rec->generation, last);
+			KUNIT_EXPECT_EQ(test, ci->ino, ino);
+			KUNIT_EXPECT_NE(test, ci->rec->generation, last);
 		}
-		ino = gi->ino;
-		last = gi->rec->generation;
-		gmfs_ino_free(&fx->img, gi);
+		ino = ci->ino;
+		last = ci->rec->generation;
+		gmfs_ino_free(&fx->img, ci);
 		if (i % 10 == 0)
 			gmfs_fixture_reload(fx);
 	}
@@ -173,22 +173,22 @@ static void itable_generation(struct kunit *test)
 static void itable_generation_block(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi[PER_BLOCK];
-	struct gmfs_ino *root = gmfs_fixture_root(fx);
+	struct gmfs_inode *ci[PER_BLOCK];
+	struct gmfs_inode *root = gmfs_fixture_root(fx);
 	u32 generation, mbn;
 	u64 ino;
 	int i;
 
 	for (i = 0; i < PER_BLOCK; i++)
-		gi[i] = gmfs_fixture_ino(fx, MODE_FILE);
-	ino = gi[PER_BLOCK - 1]->ino;
+		ci[i] = gmfs_fixture_ino(fx, MODE_FILE);
+	ino = ci[PER_BLOCK - 1]->ino;
 	mbn = GMFS_INO_MBN(ino);
-	generation = gi[PER_BLOCK - 1]->rec->generation;
-	gmfs_ino_free(&fx->img, gi[PER_BLOCK - 1]);
+	generation = ci[PER_BLOCK - 1]->rec->generation;
+	gmfs_ino_free(&fx->img, ci[PER_BLOCK - 1]);
 	KUNIT_EXPECT_EQ(test, gmpool_meta_block(&fx->meta, mbn)->type,
 			GMPOOL_META_FREE);
 
-	KUNIT_ASSERT_EQ(test, 0, gmfs_dirent_insert(&fx->img, root, gi[0],
+	KUNIT_ASSERT_EQ(test, 0, gmfs_dirent_insert(&fx->img, root, ci[0],
 						    "name", 4));
 	KUNIT_EXPECT_EQ(test, gmpool_meta_block(&fx->meta, mbn)->type,
 			GMFS_META_DIRENTS);
@@ -198,39 +198,39 @@ static void itable_generation_block(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmpool_meta_block(&fx->meta, mbn)->type,
 			GMPOOL_META_FREE);
 
-	gi[PER_BLOCK - 1] = gmfs_fixture_ino(fx, MODE_FILE);
-	KUNIT_EXPECT_EQ(test, gi[PER_BLOCK - 1]->ino, ino);
-	KUNIT_EXPECT_NE(test, gi[PER_BLOCK - 1]->rec->generation, generation);
+	ci[PER_BLOCK - 1] = gmfs_fixture_ino(fx, MODE_FILE);
+	KUNIT_EXPECT_EQ(test, ci[PER_BLOCK - 1]->ino, ino);
+	KUNIT_EXPECT_NE(test, ci[PER_BLOCK - 1]->rec->generation, generation);
 }
 
 /* Without room for metadata there is -ENOSPC, and nothing else happens. */
 static void itable_exhaustion(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi, *last = NULL;
+	struct gmfs_inode *ci, *last = NULL;
 	u32 digest;
 	int nr;
 
 	fx->left = 2;
 	for (nr = 1;; nr++) {
-		gi = gmfs_ino_reserve(&fx->img);
-		if (IS_ERR(gi))
+		ci = gmfs_ino_reserve(&fx->img);
+		if (IS_ERR(ci))
 			break;
-		gmfs_ino_publish(&fx->img, gi, MODE_FILE);
-		last = gi;
+		gmfs_ino_publish(&fx->img, ci, MODE_FILE);
+		last = ci;
 	}
-	KUNIT_EXPECT_EQ(test, PTR_ERR(gi), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(ci), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, nr, 3 * PER_BLOCK);
 
 	digest = gmfs_fixture_digest(&fx->img);
-	gi = gmfs_ino_reserve(&fx->img);
-	KUNIT_EXPECT_EQ(test, PTR_ERR(gi), -ENOSPC);
+	ci = gmfs_ino_reserve(&fx->img);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(ci), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(&fx->img));
 
 	gmfs_ino_free(&fx->img, last);
-	gi = gmfs_ino_reserve(&fx->img);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, gi);
-	gmfs_ino_free(&fx->img, gi);
+	ci = gmfs_ino_reserve(&fx->img);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ci);
+	gmfs_ino_free(&fx->img, ci);
 	gmfs_fixture_reload(fx);
 }
 
@@ -238,13 +238,13 @@ static void itable_exhaustion(struct kunit *test)
 static void itable_counter(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi;
+	struct gmfs_inode *ci;
 
 	fx->img.super->next_cookie = GMFS_COOKIE_FULL;
-	gi = gmfs_ino_reserve(&fx->img);
-	KUNIT_EXPECT_EQ(test, PTR_ERR(gi), -ENOSPC);
+	ci = gmfs_ino_reserve(&fx->img);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(ci), -ENOSPC);
 	fx->img.super->next_cookie = GMFS_COOKIE_FULL - 1;
-	gi = gmfs_fixture_ino(fx, MODE_FILE);
+	ci = gmfs_fixture_ino(fx, MODE_FILE);
 	gmpool_meta_dirty(&fx->meta, &fx->img.super->hdr);
 	gmfs_fixture_reload(fx);
 }
@@ -265,24 +265,24 @@ static void itable_random(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, generation);
 
 	for (n = 0; n < steps; n++) {
-		struct gmfs_ino *gi;
+		struct gmfs_inode *ci;
 
 		i = gmpool_test_random(&rnd, 0, nr - 1);
 		if (ino[i]) {
-			gi = gmfs_ino_find(&fx->img, ino[i]);
-			KUNIT_ASSERT_NOT_NULL(test, gi);
-			KUNIT_ASSERT_EQ(test, gi->ino, ino[i]);
-			KUNIT_ASSERT_EQ(test, gi->rec->ino, ino[i]);
-			KUNIT_ASSERT_EQ(test, gi->rec->generation,
+			ci = gmfs_ino_find(&fx->img, ino[i]);
+			KUNIT_ASSERT_NOT_NULL(test, ci);
+			KUNIT_ASSERT_EQ(test, ci->ino, ino[i]);
+			KUNIT_ASSERT_EQ(test, ci->rec->ino, ino[i]);
+			KUNIT_ASSERT_EQ(test, ci->rec->generation,
 					generation[i]);
-			gmfs_ino_free(&fx->img, gi);
+			gmfs_ino_free(&fx->img, ci);
 			KUNIT_ASSERT_NULL(test, gmfs_ino_find(&fx->img,
 							      ino[i]));
 			ino[i] = 0;
 		} else {
-			gi = gmfs_fixture_ino(fx, MODE_FILE);
-			ino[i] = gi->ino;
-			generation[i] = gi->rec->generation;
+			ci = gmfs_fixture_ino(fx, MODE_FILE);
+			ino[i] = ci->ino;
+			generation[i] = ci->rec->generation;
 		}
 		gmfs_fixture_seal(fx);
 		if (n % 500 == 0)
@@ -299,24 +299,24 @@ static void itable_random(struct kunit *test)
 static void itable_limit(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	struct gmfs_ino *gi[4];
+	struct gmfs_inode *ci[4];
 	u64 max;
 
 	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 1);
 	KUNIT_EXPECT_EQ(test, max, 0);
 	KUNIT_ASSERT_EQ(test, 0, gmfs_limit_inodes(&fx->img, 4));
-	gi[0] = gmfs_fixture_ino(fx, MODE_FILE);
-	gi[1] = gmfs_fixture_ino(fx, MODE_FILE);
-	gi[2] = gmfs_ino_reserve(&fx->img);
-	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, gi[2]);
+	ci[0] = gmfs_fixture_ino(fx, MODE_FILE);
+	ci[1] = gmfs_fixture_ino(fx, MODE_FILE);
+	ci[2] = gmfs_ino_reserve(&fx->img);
+	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ci[2]);
 	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 4);
 	KUNIT_EXPECT_EQ(test, max, 4);
-	gi[3] = gmfs_ino_reserve(&fx->img);
-	KUNIT_EXPECT_EQ(test, PTR_ERR(gi[3]), -ENOSPC);
+	ci[3] = gmfs_ino_reserve(&fx->img);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(ci[3]), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, -EINVAL, gmfs_limit_inodes(&fx->img, 3));
 
-	gmfs_ino_free(&fx->img, gi[2]);
-	gmfs_ino_free(&fx->img, gi[0]);
+	gmfs_ino_free(&fx->img, ci[2]);
+	gmfs_ino_free(&fx->img, ci[0]);
 	KUNIT_EXPECT_EQ(test, 0, gmfs_limit_inodes(&fx->img, 3));
 	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 2);
 	gmfs_fixture_reload(fx);
