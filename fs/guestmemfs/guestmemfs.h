@@ -22,17 +22,17 @@
 #define GMFS_GIANT_BLOCKS	(PUD_SIZE >> GMPOOL_BLOCK_SHIFT)
 
 /**
- * enum gmfs_leaf - what maps memory
- * @GMFS_LEAF_PTE: a page
- * @GMFS_LEAF_PMD: a block
- * @GMFS_LEAF_PUD: a gigabyte
- * @GMFS_LEAVES: how many there are
+ * enum gmfs_map - what maps memory
+ * @GMFS_MAP_PTE: a page
+ * @GMFS_MAP_PMD: a block
+ * @GMFS_MAP_PUD: a gigabyte
+ * @GMFS_MAPS: how many there are
  */
-enum gmfs_leaf {
-	GMFS_LEAF_PTE,
-	GMFS_LEAF_PMD,
-	GMFS_LEAF_PUD,
-	GMFS_LEAVES,
+enum gmfs_map {
+	GMFS_MAP_PTE,
+	GMFS_MAP_PMD,
+	GMFS_MAP_PUD,
+	GMFS_MAPS,
 };
 
 /**
@@ -71,7 +71,7 @@ struct gmfs_fs {
 	struct mempolicy policy;
 	struct gmpool_client client;
 	struct dmem_cgroup_region *region;
-	atomic64_t faults[GMFS_LEAVES];
+	atomic64_t faults[GMFS_MAPS];
 	struct mutex lock;	/* guards attached, sb, mounting */
 	bool attached;
 	struct super_block *sb;

@@ -54,8 +54,8 @@ static void gmfs_note_unaligned(const struct gmfs_fs *fs,
  * VM_FAULT_HWPOISON for a page that has failed; or VM_FAULT_RETRY if there is a
  * hole.
  */
-static vm_fault_t gmfs_leaf_pfn(struct inode *inode, pgoff_t pgoff,
-				unsigned int order, unsigned long *pfn)
+static vm_fault_t gmfs_pfn_of(struct inode *inode, pgoff_t pgoff,
+			      unsigned int order, unsigned long *pfn)
 {
 	u64 first = round_down(pgoff, BIT_ULL(order)) / GMFS_BLOCK_PAGES;
 	u64 count = DIV_ROUND_UP_ULL(BIT_ULL(order), GMFS_BLOCK_PAGES);
@@ -87,8 +87,8 @@ static vm_fault_t gmfs_leaf_pfn(struct inode *inode, pgoff_t pgoff,
  * meanwhile. A new entry is writable anyway if the VMA is; to make an old one
  * writable is all that it takes the flag for.
  */
-static vm_fault_t gmfs_insert_leaf(struct vm_fault *vmf, unsigned int order,
-				   unsigned long pfn)
+static vm_fault_t gmfs_insert_pfn(struct vm_fault *vmf, unsigned int order,
+				  unsigned long pfn)
 {
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 
@@ -105,19 +105,19 @@ static vm_fault_t gmfs_insert_leaf(struct vm_fault *vmf, unsigned int order,
 	}
 }
 
-static vm_fault_t gmfs_map_leaf(struct vm_fault *vmf, struct inode *inode,
-				unsigned int order)
+static vm_fault_t gmfs_map_pfn(struct vm_fault *vmf, struct inode *inode,
+			       unsigned int order)
 {
 	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	unsigned long pfn;
 	vm_fault_t ret;
 
 	filemap_invalidate_lock_shared(inode->i_mapping);
-	ret = gmfs_leaf_pfn(inode, vmf->pgoff, order, &pfn);
+	ret = gmfs_pfn_of(inode, vmf->pgoff, order, &pfn);
 	if (!ret) {
-		ret = gmfs_insert_leaf(vmf, order, pfn);
-		atomic64_inc(&fs->faults[order == PUD_ORDER ? GMFS_LEAF_PUD :
-					 order ? GMFS_LEAF_PMD : GMFS_LEAF_PTE]);
+		ret = gmfs_insert_pfn(vmf, order, pfn);
+		atomic64_inc(&fs->faults[order == PUD_ORDER ? GMFS_MAP_PUD :
+					 order ? GMFS_MAP_PMD : GMFS_MAP_PTE]);
 	}
 	filemap_invalidate_unlock_shared(inode->i_mapping);
 	trace_guestmemfs_fault(gmpool_nid(fs->pool), inode->i_ino, vmf->address,
@@ -126,20 +126,20 @@ static vm_fault_t gmfs_map_leaf(struct vm_fault *vmf, struct inode *inode,
 }
 
 /* The first is true for all of x86-64. */
-static bool gmfs_has_pud_leaves(void)
+static bool gmfs_maps_pud(void)
 {
 	return has_transparent_pud_hugepage() && gmpool_maps_1g();
 }
 
 /* May an entry of @order map what is around @addr? */
-static bool gmfs_leaf_fits(struct vm_area_struct *vma, unsigned long addr,
-			   unsigned int order)
+static bool gmfs_order_fits(struct vm_area_struct *vma, unsigned long addr,
+			    unsigned int order)
 {
 	switch (order) {
 	case 0:
 		return true;
 	case PUD_ORDER:
-		if (!gmfs_has_pud_leaves())
+		if (!gmfs_maps_pud())
 			return false;
 		fallthrough;
 	case PMD_ORDER:
@@ -158,12 +158,12 @@ static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 
 	BUILD_BUG_ON(PMD_SHIFT != GMPOOL_BLOCK_SHIFT);
 
-	if (!gmfs_leaf_fits(vmf->vma, vmf->address, order))
+	if (!gmfs_order_fits(vmf->vma, vmf->address, order))
 		return VM_FAULT_FALLBACK;
 	if (!order)
 		gmfs_note_unaligned(GMFS_FS(inode->i_sb), vmf->vma);
 
-	while ((ret = gmfs_map_leaf(vmf, inode, order)) == VM_FAULT_RETRY) {
+	while ((ret = gmfs_map_pfn(vmf, inode, order)) == VM_FAULT_RETRY) {
 		/* A hole that was punched since it was mapped. */
 		err = gmfs_fill_mapped(inode, block, block + 1);
 		/*
@@ -189,7 +189,7 @@ static vm_fault_t gmfs_fault(struct vm_fault *vmf)
 static int gmfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
 	if (IS_ALIGNED(addr, PUD_SIZE) ||
-	    !gmfs_leaf_fits(vma, addr, PUD_ORDER))
+	    !gmfs_order_fits(vma, addr, PUD_ORDER))
 		return 0;
 	vma_start_write(vma);
 	zap_special_vma_range(vma, round_down(addr, PUD_SIZE), PUD_SIZE);
@@ -212,7 +212,7 @@ static void gmfs_vm_open(struct vm_area_struct *vma)
 	loff_t first = round_up(start, PUD_SIZE);
 	loff_t end = round_down(start + vma->vm_end - vma->vm_start, PUD_SIZE);
 
-	if (vma->vm_mm != current->mm || !gmfs_has_pud_leaves() ||
+	if (vma->vm_mm != current->mm || !gmfs_maps_pud() ||
 	    first >= end || IS_ALIGNED(vma->vm_start - start, PUD_SIZE) ||
 	    vma_lookup(vma->vm_mm, vma->vm_start))
 		return;
@@ -270,9 +270,9 @@ static int gmfs_prefault(struct vm_area_struct *vma, struct inode *inode)
 		ret = VM_FAULT_FALLBACK;
 		for (i = 0; ret == VM_FAULT_FALLBACK && i < ARRAY_SIZE(orders); i++) {
 			size = PAGE_SIZE << orders[i];
-			if (gmfs_leaf_fits(vma, addr, orders[i]))
-				ret = gmfs_leaf_pfn(inode, pgoff, orders[i],
-						    &pfn);
+			if (gmfs_order_fits(vma, addr, orders[i]))
+				ret = gmfs_pfn_of(inode, pgoff, orders[i],
+						  &pfn);
 		}
 		filemap_invalidate_unlock_shared(inode->i_mapping);
 		if (ret == VM_FAULT_SIGBUS)
@@ -418,7 +418,7 @@ unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
 	unsigned long found;
 
 	if (!addr && !(flags & MAP_FIXED) && !in_compat_syscall() &&
-	    gmfs_has_pud_leaves() &&
+	    gmfs_maps_pud() &&
 	    round_up(start, PUD_SIZE) + PUD_SIZE <= start + len) {
 		found = mm_get_unmapped_area(file, 0, len + PUD_SIZE - PAGE_SIZE,
 					     pgoff, flags);

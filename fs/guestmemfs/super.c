@@ -170,14 +170,14 @@ int gmfs_show_options(struct seq_file *seq, struct dentry *root)
 int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
 {
 	static const char * const names[] = {
-		[GMFS_LEAF_PTE] = "pte",
-		[GMFS_LEAF_PMD] = "pmd",
-		[GMFS_LEAF_PUD] = "pud",
+		[GMFS_MAP_PTE] = "pte",
+		[GMFS_MAP_PMD] = "pmd",
+		[GMFS_MAP_PUD] = "pud",
 	};
 	struct gmfs_fs *fs = GMFS_FS(root->d_sb);
 	unsigned int i;
 
-	for (i = 0; i < GMFS_LEAVES; i++)
+	for (i = 0; i < GMFS_MAPS; i++)
 		seq_printf(seq, " faults_%s=%lld", names[i],
 			   atomic64_read(&fs->faults[i]));
 	seq_printf(seq, " dirty_blocks=%llu", gmpool_dirty_blocks(fs->pool));

@@ -52,9 +52,9 @@ GMFS_NUMBER(total_inodes, gmfs_count_inode_slots(&fs->image));
 GMFS_NUMBER(free_inodes, gmfs_get_free_inodes(fs));
 GMFS_NUMBER(max_inodes, gmfs_get_max_inodes(fs));
 GMFS_NUMBER(mounts, gmfs_get_mounts(fs));
-GMFS_NUMBER(faults_pte, atomic64_read(&fs->faults[GMFS_LEAF_PTE]));
-GMFS_NUMBER(faults_pmd, atomic64_read(&fs->faults[GMFS_LEAF_PMD]));
-GMFS_NUMBER(faults_pud, atomic64_read(&fs->faults[GMFS_LEAF_PUD]));
+GMFS_NUMBER(faults_pte, atomic64_read(&fs->faults[GMFS_MAP_PTE]));
+GMFS_NUMBER(faults_pmd, atomic64_read(&fs->faults[GMFS_MAP_PMD]));
+GMFS_NUMBER(faults_pud, atomic64_read(&fs->faults[GMFS_MAP_PUD]));
 
 static struct attribute *gmfs_attrs[] = {
 	&total_inodes_attr.attr,
