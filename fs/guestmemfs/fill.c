@@ -58,11 +58,11 @@ static void gmfs_fill_insert(struct gmfs_fill *fill, size_t at, u64 file_block,
 static int gmfs_claim_next(struct gmpool *pool, u64 file_block, u64 count,
 			   u64 goal, struct gmpool_run *run)
 {
-	u64 head = round_up(file_block, GMFS_GIANT_BLOCKS) - file_block;
+	u64 head = round_up(file_block, GMFS_1G_BLOCKS) - file_block;
 
-	if (head && count >= head + GMFS_GIANT_BLOCKS)
+	if (head && count >= head + GMFS_1G_BLOCKS)
 		count = head;
-	else if (!head && count >= GMFS_GIANT_BLOCKS && goal != GMPOOL_NO_GOAL &&
+	else if (!head && count >= GMFS_1G_BLOCKS && goal != GMPOOL_NO_GOAL &&
 		 !IS_ALIGNED(gmpool_pfn(pool, goal), PUD_SIZE >> PAGE_SHIFT))
 		goal = GMPOOL_NO_GOAL;
 	return gmpool_claim(pool, count, goal, run);

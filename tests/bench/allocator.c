@@ -184,13 +184,13 @@ static uint64_t in_giants(const struct vm *vm)
 		const struct gmpool_run *run = &vm->pieces[i];
 
 		/* Memory and offset in the file have to agree. */
-		if ((run->start + shift - offset) % GMPOOL_GIANT_BLOCKS)
+		if ((run->start + shift - offset) % GMPOOL_1G_BLOCKS)
 			continue;
-		skip = -offset % GMPOOL_GIANT_BLOCKS;
+		skip = -offset % GMPOOL_1G_BLOCKS;
 		if (run->count > skip)
-			nr += (run->count - skip) / GMPOOL_GIANT_BLOCKS;
+			nr += (run->count - skip) / GMPOOL_1G_BLOCKS;
 	}
-	return nr * GMPOOL_GIANT_BLOCKS;
+	return nr * GMPOOL_1G_BLOCKS;
 }
 
 /*
@@ -347,7 +347,7 @@ static void measure_day(const char *peer, int runs)
 			list_as_pool();
 		else
 			used = taken.nr_blocks - taken.nr_free;
-		add(&possible, 100.0 * gmpool_bitmap_giants(&taken) * GMPOOL_GIANT_BLOCKS /
+		add(&possible, 100.0 * gmpool_bitmap_free_1g(&taken) * GMPOOL_1G_BLOCKS /
 			       taken.nr_free);
 		add(&mapped, 100.0 * giants / used);
 	}

@@ -22,7 +22,7 @@ static unsigned int seed;
 module_param(seed, uint, 0);
 MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 
-#define GIANT	GMPOOL_GIANT_BLOCKS
+#define GIANT	GMPOOL_1G_BLOCKS
 
 KUNIT_DEFINE_ACTION_WRAPPER(bitmap_destroy, gmpool_bitmap_destroy,
 			    struct gmpool_bitmap *);
@@ -981,19 +981,19 @@ static void giants(struct kunit *test)
 	struct gmpool_bitmap *map = make_pool(test, blocks, 3);
 	const u64 third = 3 * GIANT - 1;
 
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 3);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 3);
 	/* Beside them. */
 	take(test, map, 0, 1);
 	take(test, map, third + 2 * GIANT, 5);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 3);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 3);
 	take(test, map, GIANT, 1);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 2);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 2);
 	take(test, map, third + GIANT, 1);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 1);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 1);
 	take(test, map, third + GIANT - 1, 1);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 0);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 0);
 	put(test, map, GIANT, 1);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_giants(map), 1);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 1);
 }
 
 /* The longest free run, of those the first; or one of no blocks. */

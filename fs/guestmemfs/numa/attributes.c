@@ -80,7 +80,7 @@ GMPOOL_COUNT(free_blocks, pool->blocks.nr_free);
 GMPOOL_COUNT(scrubbed_blocks, pool->clean.nr_free);
 GMPOOL_COUNT(dirty_blocks, pool->blocks.nr_free - pool->clean.nr_free);
 GMPOOL_COUNT(largest_free_run, gmpool_bitmap_largest(&pool->blocks));
-GMPOOL_COUNT(free_1g, gmpool_bitmap_giants(&pool->blocks));
+GMPOOL_COUNT(free_1g, gmpool_bitmap_free_1g(&pool->blocks));
 GMPOOL_COUNT(alloc_failures, pool->nr_failures);
 GMPOOL_COUNT(poisoned_blocks, READ_ONCE(pool->nr_poisoned_blocks));
 GMPOOL_NUMBER(reserved_blocks, gmpool_is_known(pool) ? gmpool_reserved_blocks(pool) : 0);

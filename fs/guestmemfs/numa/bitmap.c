@@ -335,14 +335,14 @@ u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map)
 }
 
 /**
- * gmpool_bitmap_giants - how many free gigabytes one leaf each could map
+ * gmpool_bitmap_free_1g - how many free gigabytes one leaf each could map
  * @map: where to look
  *
  * Context: the caller holds what guards @map.
  *
- * Return: free runs of GMPOOL_GIANT_BLOCKS that start where a giant page can.
+ * Return: free runs of GMPOOL_1G_BLOCKS that start where a giant page can.
  */
-u64 gmpool_bitmap_giants(const struct gmpool_bitmap *map)
+u64 gmpool_bitmap_free_1g(const struct gmpool_bitmap *map)
 {
 	const struct gmpool_bitmap_group *group = map->index->groups;
 	u64 nr = 0;
@@ -351,6 +351,6 @@ u64 gmpool_bitmap_giants(const struct gmpool_bitmap *map)
 
 	for (i = 0; i < map->nr_extents; i++)
 		for (g = gmpool_nr_groups(&map->extents[i]); g; g--, group++)
-			nr += group->head == GMPOOL_GIANT_BLOCKS;
+			nr += group->head == GMPOOL_1G_BLOCKS;
 	return nr;
 }

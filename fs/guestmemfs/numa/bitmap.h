@@ -6,7 +6,7 @@
 #include <linux/types.h>
 
 /* Blocks in what one PUD leaf of x86-64 maps. */
-#define GMPOOL_GIANT_BLOCKS	512
+#define GMPOOL_1G_BLOCKS	512
 
 /**
  * struct gmpool_extent - one physically contiguous piece of a pool
@@ -57,6 +57,6 @@ int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run);
 int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
 			    const unsigned long *mask, u32 start, u32 end);
 u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map);
-u64 gmpool_bitmap_giants(const struct gmpool_bitmap *map);
+u64 gmpool_bitmap_free_1g(const struct gmpool_bitmap *map);
 
 #endif /* _GMPOOL_BITMAP_H */

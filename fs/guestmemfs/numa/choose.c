@@ -48,19 +48,19 @@ static void gmpool_consider(struct candidate *best, u64 start, u64 count,
 }
 
 /* A place at a giant boundary, in the smallest free run that has one. */
-static void gmpool_consider_giant(const struct gmpool_bitmap *map,
-				  struct candidate *best,
-				  const struct gmpool_extent *extent, u64 start,
-				  u64 end, u64 want)
+static void gmpool_consider_1g(const struct gmpool_bitmap *map,
+			       struct candidate *best,
+			       const struct gmpool_extent *extent, u64 start,
+			       u64 end, u64 want)
 {
-	u64 aligned = gmpool_giant_up(extent, start);
+	u64 aligned = gmpool_1g_up(extent, start);
 	u64 count;
 
 	if (aligned >= end)
 		return;
 	count = end - aligned;
 	if (count < want)
-		count = round_down(count, GMPOOL_GIANT_BLOCKS);
+		count = round_down(count, GMPOOL_1G_BLOCKS);
 	if (count)
 		gmpool_consider(best, aligned, count, want,
 				map->first_fit ? aligned : end - start);
@@ -72,14 +72,14 @@ static void gmpool_consider_small(const struct gmpool_bitmap *map,
 				  const struct gmpool_extent *extent, u64 start,
 				  u64 end, u64 want)
 {
-	u64 aligned = gmpool_giant_up(extent, start);
+	u64 aligned = gmpool_1g_up(extent, start);
 	u64 tail;
 
 	if (map->first_fit) {
 		gmpool_consider(best, start, end - start, want, start);
 		return;
 	}
-	if (aligned >= end || end - aligned < GMPOOL_GIANT_BLOCKS) {
+	if (aligned >= end || end - aligned < GMPOOL_1G_BLOCKS) {
 		gmpool_consider(best, start, end - start, want, end - start);
 		return;
 	}
@@ -88,7 +88,7 @@ static void gmpool_consider_small(const struct gmpool_bitmap *map,
 	if (aligned > start && aligned - start >= want)
 		gmpool_consider(best, start, aligned - start, want,
 				aligned - start);
-	tail = aligned + round_down(end - aligned, GMPOOL_GIANT_BLOCKS);
+	tail = aligned + round_down(end - aligned, GMPOOL_1G_BLOCKS);
 	if (tail < end && end - tail >= want)
 		gmpool_consider(best, tail, end - tail, want, end - tail);
 
@@ -137,9 +137,9 @@ static void gmpool_consider_run(struct search *search,
 				const struct gmpool_extent *extent, u64 start,
 				u64 end)
 {
-	if (search->want >= GMPOOL_GIANT_BLOCKS)
-		gmpool_consider_giant(search->map, &search->giant, extent,
-				      start, end, search->want);
+	if (search->want >= GMPOOL_1G_BLOCKS)
+		gmpool_consider_1g(search->map, &search->giant, extent,
+				   start, end, search->want);
 	gmpool_consider_small(search->map, &search->small, extent, start, end,
 			      search->want);
 }
@@ -162,7 +162,7 @@ static bool gmpool_found_best(const struct search *search)
 
 	if (best->run.count >= search->enough)
 		return true;
-	return search->want < GMPOOL_GIANT_BLOCKS &&
+	return search->want < GMPOOL_1G_BLOCKS &&
 	       best->run.count >= search->want &&
 	       (search->map->first_fit || best->cost <= search->want);
 }
@@ -258,7 +258,7 @@ static void gmpool_search_map(struct search *search,
 	struct gmpool_bitmap_index *index = map->index;
 
 	gmpool_search_start(search, map, want);
-	if (want > index->longest && index->longest < GMPOOL_GIANT_BLOCKS) {
+	if (want > index->longest && index->longest < GMPOOL_1G_BLOCKS) {
 		search->enough = index->longest;
 		gmpool_search_from(search, index->from);
 		if (search->small.run.count >= search->enough) {
@@ -283,7 +283,7 @@ static void gmpool_search_map(struct search *search,
  * @run: what was found, at most @want blocks. It is less where no free run is
  *	long enough: then the longest.
  *
- * From GMPOOL_GIANT_BLOCKS on, @run starts where a giant page can, if there is
+ * From GMPOOL_1G_BLOCKS on, @run starts where a giant page can, if there is
  * such a place, and if it is short, its length is a multiple of that.
  *
  * Context: the caller holds what guards @map.
@@ -323,21 +323,21 @@ static u64 gmpool_phys_shift(const struct gmpool_extent *extent)
 	return (extent->base >> GMPOOL_BLOCK_SHIFT) - extent->first;
 }
 
-static bool gmpool_starts_giant(const struct gmpool_bitmap *map, u64 block)
+static bool gmpool_starts_1g(const struct gmpool_bitmap *map, u64 block)
 {
 	u64 shift = gmpool_phys_shift(gmpool_extent_of(map, block));
 
-	return IS_ALIGNED(block + shift, GMPOOL_GIANT_BLOCKS);
+	return IS_ALIGNED(block + shift, GMPOOL_1G_BLOCKS);
 }
 
 /* Is the giant around @block free, so that a part of @run would break it? */
-static bool gmpool_in_free_giant(const struct gmpool_bitmap *map, u64 block,
-				 const struct gmpool_run *run)
+static bool gmpool_in_free_1g(const struct gmpool_bitmap *map, u64 block,
+			      const struct gmpool_run *run)
 {
 	const struct gmpool_extent *extent = gmpool_extent_of(map, block);
 	u64 shift = gmpool_phys_shift(extent);
-	u64 giant = round_down(block + shift, GMPOOL_GIANT_BLOCKS);
-	u64 end = giant + GMPOOL_GIANT_BLOCKS;
+	u64 giant = round_down(block + shift, GMPOOL_1G_BLOCKS);
+	u64 end = giant + GMPOOL_1G_BLOCKS;
 
 	if (giant < extent->first + shift ||
 	    end > extent->first + shift + (extent->size >> GMPOOL_BLOCK_SHIFT))
@@ -349,11 +349,11 @@ static bool gmpool_in_free_giant(const struct gmpool_bitmap *map, u64 block,
 	return find_next_bit(map->taken, end, giant) >= end;
 }
 
-static bool gmpool_breaks_giant(const struct gmpool_bitmap *map,
-				const struct gmpool_run *run)
+static bool gmpool_breaks_1g(const struct gmpool_bitmap *map,
+			     const struct gmpool_run *run)
 {
-	return gmpool_in_free_giant(map, run->start, run) ||
-	       gmpool_in_free_giant(map, run->start + run->count - 1, run);
+	return gmpool_in_free_1g(map, run->start, run) ||
+	       gmpool_in_free_1g(map, run->start + run->count - 1, run);
 }
 
 /**
@@ -387,13 +387,13 @@ int gmpool_bitmap_choose(const struct gmpool_bitmap *map,
 	    gmpool_bitmap_find(clean, want, GMPOOL_NO_GOAL, &found))
 		return err;
 
-	if (found.count < run->count && found.count < GMPOOL_GIANT_BLOCKS)
+	if (found.count < run->count && found.count < GMPOOL_1G_BLOCKS)
 		return 0;
-	if (run->count >= GMPOOL_GIANT_BLOCKS &&
-	    gmpool_starts_giant(map, run->start) &&
-	    !gmpool_starts_giant(map, found.start))
+	if (run->count >= GMPOOL_1G_BLOCKS &&
+	    gmpool_starts_1g(map, run->start) &&
+	    !gmpool_starts_1g(map, found.start))
 		return 0;
-	if (gmpool_breaks_giant(map, &found) && !gmpool_breaks_giant(map, run))
+	if (gmpool_breaks_1g(map, &found) && !gmpool_breaks_1g(map, run))
 		return 0;
 	*run = found;
 	return 0;

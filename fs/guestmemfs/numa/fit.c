@@ -297,7 +297,7 @@ static u32 __init gmpool_list_areas(struct gmpool_machine *m, int nid, u64 size,
 	/* It starts at a gigabyte, for which there has to be room. */
 	if (cma)
 		areas[nr++] = (struct gmpool_area){
-			.size = cma + GMPOOL_GIANT_SIZE,
+			.size = cma + GMPOOL_1G_SIZE,
 		};
 	areas[nr++] = (struct gmpool_area){
 		.size = gmpool_percpu_piece(m, m->node[nid].cpus),

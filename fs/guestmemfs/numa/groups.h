@@ -43,17 +43,17 @@ static inline u64 gmpool_extent_end(const struct gmpool_extent *extent)
 }
 
 /* First block at or after @block where a giant page could start. */
-static inline u64 gmpool_giant_up(const struct gmpool_extent *extent, u64 block)
+static inline u64 gmpool_1g_up(const struct gmpool_extent *extent, u64 block)
 {
 	u64 phys = (extent->base >> GMPOOL_BLOCK_SHIFT) + block - extent->first;
 
-	return block + round_up(phys, GMPOOL_GIANT_BLOCKS) - phys;
+	return block + round_up(phys, GMPOOL_1G_BLOCKS) - phys;
 }
 
 /* The end of the group of @block, which is in @extent. */
 static inline u64 gmpool_group_end(const struct gmpool_extent *extent, u64 block)
 {
-	return min(gmpool_giant_up(extent, block + 1),
+	return min(gmpool_1g_up(extent, block + 1),
 		   gmpool_extent_end(extent));
 }
 
@@ -62,15 +62,15 @@ static inline u64 gmpool_group_nr(const struct gmpool_extent *extent, u64 block)
 {
 	u64 phys = extent->base >> GMPOOL_BLOCK_SHIFT;
 
-	return (phys + block - extent->first) / GMPOOL_GIANT_BLOCKS -
-	       phys / GMPOOL_GIANT_BLOCKS;
+	return (phys + block - extent->first) / GMPOOL_1G_BLOCKS -
+	       phys / GMPOOL_1G_BLOCKS;
 }
 
 /* The first block of group @nr of @extent. */
 static inline u64 gmpool_group_start(const struct gmpool_extent *extent, u64 nr)
 {
-	return nr ? gmpool_giant_up(extent, extent->first + 1) +
-		    (nr - 1) * GMPOOL_GIANT_BLOCKS : extent->first;
+	return nr ? gmpool_1g_up(extent, extent->first + 1) +
+		    (nr - 1) * GMPOOL_1G_BLOCKS : extent->first;
 }
 
 static inline u64 gmpool_nr_groups(const struct gmpool_extent *extent)

@@ -64,7 +64,7 @@ static enum huge_size __init gmpool_parse_huge_size(const char *s)
 	u64 size = s ? memparse(s, NULL) : 0;
 
 	/* hugetlb takes 1 GiB for no size, and hugetlb_cma= for nothing, without. */
-	if (size == GMPOOL_GIANT_SIZE && gmpool_maps_1g())
+	if (size == GMPOOL_1G_SIZE && gmpool_maps_1g())
 		return HUGE_1G;
 	return size == PMD_SIZE ? HUGE_2M : HUGE_INVALID;
 }
@@ -185,8 +185,8 @@ static u64 __init gmpool_cma_bytes(const struct huge_cma *cma, u64 left)
 {
 	if (cma->percent)
 		return round_down(mul_u64_u64_div_u64(left, cma->percent, 100),
-				  GMPOOL_GIANT_SIZE);
-	if (!IS_ALIGNED(cma->bytes, GMPOOL_GIANT_SIZE))
+				  GMPOOL_1G_SIZE);
+	if (!IS_ALIGNED(cma->bytes, GMPOOL_1G_SIZE))
 		return 0;
 	return min(cma->bytes, HUGE_MOST);
 }
@@ -237,7 +237,7 @@ u64 __init gmpool_hugetlb_cma_on(int nid, const nodemask_t *nodes,
 		return gmpool_cma_bytes(&huge_cma[nid], left[nid]);
 	/* As equal as whole gigabytes can be, the first nodes first. */
 	return min(all, round_up(DIV_ROUND_UP_ULL(all, nodes_weight(*nodes)),
-				 GMPOOL_GIANT_SIZE));
+				 GMPOOL_1G_SIZE));
 }
 
 /**
@@ -261,9 +261,9 @@ u64 __init gmpool_hugetlb_pages_on(int nid, const nodemask_t *nodes,
 
 	for (i = 0; i < NR_HUGE_SIZES; i++) {
 		page = (i == HUGE_DEFAULT ? huge_default : i) == HUGE_1G ?
-		       GMPOOL_GIANT_SIZE : PMD_SIZE;
+		       GMPOOL_1G_SIZE : PMD_SIZE;
 		/* With hugetlb_cma= gigantic pages come from there, on all nodes. */
-		if (page == GMPOOL_GIANT_SIZE && cma)
+		if (page == GMPOOL_1G_SIZE && cma)
 			continue;
 		nr = huge_pages[i].node[nid] +
 		     DIV_ROUND_UP_ULL(huge_pages[i].all, nodes_weight(*nodes));

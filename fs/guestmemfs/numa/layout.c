@@ -159,7 +159,7 @@ int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 		       u64 size, struct gmpool_extent_ser *extents,
 		       u32 *nr_extents)
 {
-	const u64 giant = GMPOOL_GIANT_SIZE;
+	const u64 giant = GMPOOL_1G_SIZE;
 	u64 giants_left = size - size % giant;
 	u64 want = size;
 	u32 i, pass;

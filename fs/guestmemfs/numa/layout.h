@@ -8,7 +8,7 @@
 #include <linux/kho/abi/guestmemfs.h>
 
 /* What one PUD leaf of x86-64 maps. Extents start on it where they can. */
-#define GMPOOL_GIANT_SIZE	BIT_ULL(30)
+#define GMPOOL_1G_SIZE	BIT_ULL(30)
 
 /* Largest scale that gmpool_layout_keep() can count with, in percent. */
 #define GMPOOL_MAX_SCALE	5000
