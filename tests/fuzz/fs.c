@@ -242,7 +242,7 @@ void fs_boot(bool hold)
 	guestmem_pool_retrieve_early();
 	machine_late();
 	list_for_each_entry(pool, &gmpool_list, list)
-		pool->secluded = pool->nr_extents;
+		pool->nr_hidden = pool->nr_extents;
 	fuzz_init_gmpool_init();
 	pool = NULL;
 	while ((pool = gmpool_next(pool)))
@@ -277,7 +277,7 @@ void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections)
 		base += pool->extents[i].size + GMPOOL_GRANULARITY;
 	}
 	pool->nr_extents = nr_sections;
-	pool->secluded = nr_sections;
+	pool->nr_hidden = nr_sections;
 	list_add_tail(&pool->list, &gmpool_list);
 	fuzz_init_gmpool_init();
 	start(pool, false);

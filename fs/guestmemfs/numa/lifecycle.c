@@ -122,7 +122,7 @@ int gmpool_discard(struct gmpool *pool)
 
 	if (!usable)
 		return -ENOMEM;
-	if (!pool->nr_extents || pool->secluded != pool->nr_extents)
+	if (!pool->nr_extents || pool->nr_hidden != pool->nr_extents)
 		return -ENODEV;
 	/* One that can only be read cannot be thawed. */
 	if (pool->state == GMPOOL_ACTIVE && pool->tune.frozen)

@@ -73,7 +73,7 @@ enum gmpool_state {
  * @key: number in the name of the KHO subtree it came from, or GMPOOL_NO_KEY
  * @state: what can be done with it; changed during boot, then with @manage held
  * @error: why it failed, else empty; likewise
- * @secluded: extents that no other part of the kernel can reach any more
+ * @nr_hidden: extents that no other part of the kernel can reach any more
  * @nr_extents: entries of @extents
  * @extents: the memory, by rising address
  * @total_blocks: blocks in @extents
@@ -121,7 +121,7 @@ struct gmpool {
 	u32 key;
 	enum gmpool_state state;
 	char error[120];
-	u32 secluded;
+	u32 nr_hidden;
 	u32 nr_extents;
 	struct gmpool_extent extents[GMPOOL_MAX_EXTENTS];
 	u64 total_blocks;

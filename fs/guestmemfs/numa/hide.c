@@ -105,7 +105,7 @@ static void __init gmpool_accept_extent(const struct gmpool_extent *extent)
 }
 
 static const char *__init
-gmpool_seclude_extent(struct gmpool *pool, const struct gmpool_extent *extent)
+gmpool_hide_extent(struct gmpool *pool, const struct gmpool_extent *extent)
 {
 	const char *error;
 
@@ -120,7 +120,7 @@ gmpool_seclude_extent(struct gmpool *pool, const struct gmpool_extent *extent)
 	return NULL;
 }
 
-static int __init gmpool_seclude(void)
+static int __init gmpool_hide(void)
 {
 	struct gmpool *pool;
 	const char *error;
@@ -132,14 +132,14 @@ static int __init gmpool_seclude(void)
 
 	list_for_each_entry(pool, &gmpool_list, list) {
 		for (i = 0; i < pool->nr_extents; i++) {
-			error = gmpool_seclude_extent(pool, &pool->extents[i]);
+			error = gmpool_hide_extent(pool, &pool->extents[i]);
 			if (error)
 				gmpool_fail(pool, "extent at %#llx %s",
 					    pool->extents[i].base, error);
 			else
-				pool->secluded++;
+				pool->nr_hidden++;
 		}
 	}
 	return 0;
 }
-core_initcall(gmpool_seclude);
+core_initcall(gmpool_hide);
