@@ -46,6 +46,7 @@ enum gmfs_map {
  * @client: what the pool knows of it
  * @region: the pool as the dmem controller knows it, or NULL
  * @faults: how many were served with which leaf, since boot
+ * @preserved: open files that LUO hands over to the next kernel, as of now
  * @lock: guards @attached, @sb and @mounting, and @image while it is not
  *	attached; within a super block's s_umount
  * @attached: @image is that of the pool
@@ -72,6 +73,7 @@ struct gmfs_fs {
 	struct gmpool_client client;
 	struct dmem_cgroup_region *region;
 	atomic64_t faults[GMFS_MAPS];
+	atomic_t preserved;
 	struct mutex lock;	/* guards attached, sb, mounting */
 	bool attached;
 	struct super_block *sb;

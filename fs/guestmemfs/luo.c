@@ -63,6 +63,7 @@ static void gmfs_luo_count(struct inode *inode, int more)
 	flags = gmpool_op_begin(fs->pool);
 	gmfs_luo_set_feature(&fs->image);
 	rec->preserved += more;
+	atomic_add(more, &fs->preserved);
 	gmfs_dirty(&fs->image, rec);
 	gmpool_op_end(fs->pool, flags);
 	inode_unlock(inode);

@@ -52,6 +52,7 @@ GMFS_NUMBER(total_inodes, gmfs_count_inode_slots(&fs->image));
 GMFS_NUMBER(free_inodes, gmfs_get_free_inodes(fs));
 GMFS_NUMBER(max_inodes, gmfs_get_max_inodes(fs));
 GMFS_NUMBER(mounts, gmfs_get_mounts(fs));
+GMFS_NUMBER(preserved_files, atomic_read(&fs->preserved));
 GMFS_NUMBER(faults_pte, atomic64_read(&fs->faults[GMFS_MAP_PTE]));
 GMFS_NUMBER(faults_pmd, atomic64_read(&fs->faults[GMFS_MAP_PMD]));
 GMFS_NUMBER(faults_pud, atomic64_read(&fs->faults[GMFS_MAP_PUD]));
@@ -61,6 +62,7 @@ static struct attribute *gmfs_attrs[] = {
 	&free_inodes_attr.attr,
 	&max_inodes_attr.attr,
 	&mounts_attr.attr,
+	&preserved_files_attr.attr,
 	&faults_pte_attr.attr,
 	&faults_pmd_attr.attr,
 	&faults_pud_attr.attr,

@@ -13,11 +13,17 @@ def test_descriptors_come_back(vm):
         done
         die "$3: $now blocks are used of $1, should be $2"
     }
+    preserved() {
+        equal "$(cat /sys/fs/guestmemfs/node{0,1}/preserved_files | tr '\n' ' ')" "$1 " "$2"
+    }
     mount_node 0
+    preserved '0 0' 'files preserved in a new kernel'
     case $VM_BOOT in
     1)
         mount_node 1
         luo 1 /mnt/node0 /mnt/node1
+        # The one whose session was closed does not count.
+        preserved '8 1' 'files preserved for the next kernel'
         # The last was given up again; the process has it open until the kexec.
         used /mnt/node0 $((4 + 3 + 2 + 5 + 10 + 20)) 'preserved'
         vm-kexec
@@ -27,6 +33,8 @@ def test_descriptors_come_back(vm):
         # A file that is held can be damaged no more than others: the check knows it.
         equal "$(cat /sys/fs/guestmemfs/node0/check)" ok check
         luo 2 /mnt/node0 /mnt/node1
+        # The one that was preserved again went with its session.
+        preserved '0 0' 'files preserved after the retrieval'
         used /mnt/node0 $((4 + 10)) 'finished, but for one session'
         mount_node 1
         used /mnt/node1 0 'finished'
