@@ -133,23 +133,18 @@ static void __init gmpool_find_preserved(void)
 
 /*
  * Is this memory that is still nobody's? Then take it. On a KHO boot only KHO's
- * scratch areas can be in use now, what it has preserved, and the super blocks of
- * pools.
+ * scratch areas can be in use now, and what it has preserved, which the caller has
+ * compared: the super blocks of pools are among that.
  */
 static const char *__init
 gmpool_take_extent(const struct gmpool_extent_ser *extent)
 {
 	struct memblock_region *region;
 	u64 end = extent->base + extent->size;
-	struct gmpool *pool;
 	int nid;
 
 	if (!gmpool_is_memory(extent->base, extent->size, &nid))
 		return "is no memory of this kernel";
-	list_for_each_entry(pool, &gmpool_list, list)
-		if (pool->blob + GMPOOL_BLOB_SIZE > extent->base &&
-		    pool->blob < end)
-			return "holds the super block of a pool";
 	if (memblock_is_region_reserved(extent->base, extent->size))
 		return "is in use by this kernel";
 	for_each_mem_region(region) {
