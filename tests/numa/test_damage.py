@@ -13,7 +13,7 @@ import re
 
 import pytest
 
-from conftest import DEBUG, nodes_in_a_row
+from conftest import DEBUG, HERE, nodes_in_a_row
 
 # Metadata blocks of a new file system, in the order in which they are taken:
 # bitmaps, super block, inodes, names, extents, and what was set in sysfs. The first
@@ -451,36 +451,66 @@ def test_random_damage(vm):
     assert outcomes >= {"refused", "rw"}, outcomes
 
 
-def test_claims_preserved_memory(vm):
-    """A pool that claims memory which KHO has preserved loses that extent, others lose nothing.
+# kind of claim.py: what the log says of the extent
+CLAIMS = {
+    "metadata": "has memory in it that KHO has preserved",
+    "super": "has memory in it that KHO has preserved",
+    "tree": "has memory in it that KHO has preserved",
+    "used": "is in use by this kernel",
+    "scratch": "overlaps scratch memory of KHO",
+    "other": None,
+    "hole": "is no memory of this kernel",
+    "wide": "is no memory of this kernel",
+}
+
+
+def test_claims_what_is_not_its_own(vm):
+    """A pool that claims a section with anything else in it is not used; others lose nothing, and
+    what it cannot use it hands on.
 
     memtest= is on the command line of the next kernel: it must not test memory that was handed over.
     """
-    vm(rf"""
+    # Node 1 has no pool. Nodes of KHO's tree come from there, as claim.py runs on its CPU.
+    kinds = dict(enumerate(CLAIMS, 2))
+    words = " ".join(f"{node}={kind}" for node, kind in kinds.items())
+    run = vm(rf"""
     check_kho
     mount_node 0
     if [ "$VM_BOOT" = 1 ]; then
-        mount_node 1
+        mount_node 2
         memfile fill /mnt/node0/file 64M 5
         # For metadata to come from sections that the super blocks are not in.
         mkdir /mnt/filler
-        mount -t tmpfs -o mpol=bind:1,size=1G none /mnt/filler
+        mount -t tmpfs -o mpol=bind:2,size=1G none /mnt/filler
         head -c 512M /dev/zero > /mnt/filler/file
-        python3 -B {os.path.dirname(os.path.abspath(__file__))}/claim.py 1 0 /mnt/node1
+        taskset -c 1 python3 -B {HERE}/claim.py /mnt/node2 {words}
     else
         dmesg | grep -q 'early_memtest: skipped, the previous kernel has handed over memory'
         memfile check /mnt/node0/file 5
         equal "$(cat /sys/fs/guestmemfs/node0/check)" ok "node 0"
-        fails fsmount guestmemfs /mnt/node1 node=1
+        for node in {' '.join(map(str, kinds))}; do
+            echo "$VM_BOOT $node: $(fails fsmount guestmemfs /mnt node=$node)"
+        done
+        gm_log | sed "s/^/log $VM_BOOT /"
     fi
     """ + r"""
     case "$VM_BOOT" in
     1) vm-kexec --append memtest=1 ;;
     2) vm-kexec ;;
     esac
-    """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:256M", boots=3,
-       expect=[r"guestmem_pool: node 1: extent at 0x\w+ of 134217728 bytes has memory in it that "
-               r"KHO has preserved",
-               r"guestmem_pool: node 1: this kernel uses memory of 1 of 2 extents: the others are handed on",
-               r"guestmem_pool: node 1: its memory is not free",
-               r"guestmem_pool: node 1: was not frozen by the kernel before"])
+    """, topology="node=0,cpus=0,mem=2G;node=1,cpus=1,mem=640M;node=2,mem=2G" +
+        "".join(f";node={node},mem=640M" for node in list(kinds)[1:]),
+       append="nokaslr guestmemfs=0:256M,2:256M," + ",".join(f"{n}:128M" for n in list(kinds)[1:]),
+       boots=3, expect=[r"guestmem_pool: node \d+: "])
+    logs = {boot: run.lines(f"^log {boot} ") for boot in (2, 3)}
+    for node, kind in kinds.items():
+        base = re.search(rf"^claimed {node} {kind} (\S+)", run.out, re.MULTILINE)[1]
+        log = [l for l in logs[2] if f"node {node}: " in l]
+        about = f"node {node}, {kind}: " + "\n".join(log)
+        assert any("this pool is not used, its memory is kept and handed on" in l for l in log), about
+        if CLAIMS[kind]:
+            assert any(f"extent at {base} of 134217728 bytes {CLAIMS[kind]}" in l for l in log), about
+        if kind != "metadata":
+            assert any("its memory is not on one node" in l for l in log), about
+        for boot in (2, 3):
+            assert run.lines(f"^{boot} {node}: .*the pool of node {node} is not used"), about
