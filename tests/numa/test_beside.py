@@ -243,16 +243,47 @@ def test_lockdown(vm):
        boots=1)
 
 
-def test_huge_pages(vm):
-    """Huge pages of the command line and a pool that do not fit both: the pool is refused."""
-    vm(r"""
-    equal "$(cat /sys/devices/system/node/node0/hugepages/hugepages-2048kB/nr_hugepages)" 600 'node 0'
-    equal "$(cat /sys/devices/system/node/node1/hugepages/hugepages-2048kB/nr_hugepages)" 100 'node 1'
-    fails fsmount guestmemfs /mnt node=0
-    mount_node 1
-    """, nodes=2, mem="3G", append="hugepages=0:600,1:100 guestmemfs=60%", boots=1,
-       expect=[r"guestmem_pool: node 0: a pool of \d+ MiB is too large, at most \d+ MiB are allowed",
-               r"guestmem_pool: node 0: hugepages= and hugetlb_cma= ask for 1200 MiB there"])
+# Huge pages of node 1, and the nodes whose pool is refused.
+HUGE_PAGES = {"one-node": (100, [0]), "both-nodes": (600, [0, 1])}
+
+
+@pytest.mark.parametrize("case", HUGE_PAGES)
+def test_huge_pages(vm, case):
+    """Huge pages of the command line and a pool that do not fit both: the pool is refused, and the
+    figure that the log allows instead is one that fits."""
+    number, refused = HUGE_PAGES[case]
+    run = vm(rf"""
+    check_kho
+    for node in 0 1; do
+        pages=/sys/devices/system/node/node$node/hugepages/hugepages-2048kB
+        echo "pages$node=$(cat $pages/nr_hugepages)"
+        mkdir -p /mnt/node$node
+        if fsmount guestmemfs /mnt/node$node node=$node 2> /dev/null; then
+            echo "node $node is mounted"
+        fi
+    done
+    gm_log | sed -n 's/.*: \(node .\): .*at most \([0-9]*\) MiB are allowed.*/\1 is allowed \2/p'
+    """, nodes=2, mem="3G", append=f"hugepages=0:600,1:{number} guestmemfs=60%", boots=1,
+       expect=[rf"guestmem_pool: node {node}: {text}" for node in refused for text in
+               (r"a pool of \d+ MiB is too large, at most \d+ MiB are allowed",
+                r"hugepages= and hugetlb_cma= ask for 1200 MiB there")])
+    assert (int(run.value("pages0")), int(run.value("pages1"))) == (600, number)
+    assert run.lines("^node . is mounted") == [f"node {n} is mounted" for n in (0, 1)
+                                              if n not in refused]
+    allowed = {int(l[5]): int(l.split()[-1]) for l in run.lines("^node . is allowed")}
+    assert sorted(allowed) == refused
+    # 60 % of 3 GiB are 1843 MiB, and huge pages have 1200 of 3072.
+    assert all(256 <= size < 1792 for size in allowed.values()), allowed
+    if len(allowed) == 2:
+        vm(r"""
+        check_kho
+        for node in 0 1; do
+            equal "$(cat /sys/devices/system/node/node$node/hugepages/hugepages-2048kB/nr_hugepages)" \
+                600 "huge pages of node $node"
+            mount_node $node
+        done
+        """, nodes=2, mem="3G", boots=1,
+           append=f"hugepages=0:600,1:600 guestmemfs=0:{allowed[0]}M,1:{allowed[1]}M")
 
 
 def test_hugetlb_cma(vm):
