@@ -460,3 +460,45 @@ def test_other_memory_is_named(host):
                           ("--apply", ("hugepages=32", "hugetlb-cma=1G", "next boot"))):
         done = apply(tree, option=option)
         assert all(word in done.err for word in words), done
+
+
+def test_other_memory_is_counted(host):
+    """By the rules of the kernel; two nodes of 64G."""
+    def most(line, running="quiet", crash=0, **kwargs):
+        tree = host({CMDLINE: "root=x " + line + "\n"}, cmdline=f"{SYSTEMD_BOOT} {running}")
+        tree.put("sys/kernel/kexec_crash_size", f"{crash}\n")
+        done = on(tree, "plan", "--reserve", "100%", "--dry-run", "-brno", "node,largest", **kwargs)
+        return [int(largest) for _, largest in done.rows()[:2]]
+
+    def taken(line, **kwargs):
+        """In units of 128M of each node."""
+        return [(a - b) >> 27 for a, b in zip(free, most(line, **kwargs))]
+
+    free = most("quiet")
+    for line, want in (
+            ("hugepages=1024", [8, 8]), ("hugepages=0:512", [8, 0]), ("hugepages=1:512,0:1024", [16, 8]),
+            ("hugepagesz=1G hugepages=32 hugepagesz=2M hugepages=1024", [136, 136]),
+            ("default_hugepagesz=1G hugepages=3", [16, 16]), ("hugepages=2048 hugepages=4096", [16, 16]),
+            ("default_hugepagesz=2M hugepages=2048 hugepagesz=2M hugepages=9000", [16, 16]),
+            ("hugepagesz=3M hugepages=512 hugepages=512", [4, 4]), ("hugepages=x", [0, 0]),
+            ("hugetlb_cma=4G", [16, 16]), ("hugetlb_cma=3G", [16, 16]), ("hugetlb-cma=1:4G", [0, 32]),
+            ("hugetlb_cma=1:1500M", [0, 0]), ("hugetlb_cma=4G hugepagesz=1G hugepages=32", [16, 16]),
+            ("hugetlb_cma=25%", [128, 128]), ("x -- hugepages=1024", [0, 0]),
+            ("crashkernel=512M", [4, 4]), ("crashkernel=1G-2G:64M,2G-:256M@64M", [2, 2]),
+            ("crashkernel=512M,high", [6, 6]), ("crashkernel=512M,high crashkernel=0,low", [4, 4]),
+            ("crashkernel=1G crashkernel=512M", [4, 4])):
+        assert taken(line) == want, line
+    # A share of what the pool leaves.
+    assert taken("hugetlb_cma=0:50%")[0] > 8 and taken("hugetlb_cma=0:50%")[1] == 0
+    # What is reserved now is no memory of the node any more.
+    assert taken("crashkernel=512M", crash=512 << 20) == [0, 0]
+    assert taken("crashkernel=512M", crash=256 << 20) == [2, 2]
+    # A pool that there is beside them is no proof for another line.
+    tree = host({CMDLINE: "root=x hugepagesz=1G hugepages=32\n"}, cmdline=SYSTEMD_BOOT)
+    apply(tree, DIFFERS, size="60G")
+    done = on(tree, "plan", "--reserve", "46G", "--apply")
+    assert "guestmemfs=0:46G,1:46G" in tree.get(CMDLINE) and "leaves room" in done.err
+    apply(tree, DIFFERS, size="50G")
+    # Without --apply, it is the line of this boot.
+    assert "/proc/cmdline has hugepages=9" in on(
+        host(cmdline="hugepages=9"), "plan", "--reserve", "50%").err

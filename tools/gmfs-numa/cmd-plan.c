@@ -207,21 +207,42 @@ static size_t read_places(struct place **places)
 	return nr;
 }
 
+/* Bytes of crashkernel= that are not missing from the memory of nodes already. */
+static uint64_t more_crash(const struct others *others, uint64_t all)
+{
+	char *text = read_text("/sys/kernel/kexec_crash_size");
+	uint64_t want = others_crash(others, all), now;
+
+	if (!text || !parse_number(text, &now))
+		now = 0;
+	free(text);
+	return want > now ? want - now : 0;
+}
+
 /*
  * What stays with the kernel: memory maps of a 64th of that, per-CPU data, twice as
  * much for KHO's scratch area, some for what each node needs; on the lowest node its
  * own image, memory below 4 GiB, and KHO's area there; and on the largest KHO's area
  * for all nodes.
  */
-static void limit_places(struct place *places, size_t nr, uint64_t keep)
+static void limit_places(struct place *places, size_t nr, uint64_t keep,
+			 const struct others *others, const struct others *others_now)
 {
 	uint64_t cpus = count_cpus(read_text("/sys/devices/system/cpu/possible"));
-	const struct place *largest = &places[0];
-	size_t i;
+	const struct place *largest = &places[0], *last = &places[0];
+	uint64_t all = 0, crash, other;
+	size_t i, nr_nodes = 0;
 
-	for (i = 1; i < nr; i++)
-		if (!places[i].movable && places[i].total > largest->total)
+	for (i = 0; i < nr; i++) {
+		if (places[i].movable)
+			continue;
+		if (places[i].total > largest->total)
 			largest = &places[i];
+		last = &places[i];
+		nr_nodes++;
+		all += places[i].total;
+	}
+	crash = more_crash(others, all);
 	for (i = 0; i < nr; i++) {
 		struct place *p = &places[i];
 		uint64_t least = 512 * MIB + p->total / 256 + p->cpus * 3 * PER_CPU;
@@ -236,11 +257,15 @@ static void limit_places(struct place *places, size_t nr, uint64_t keep)
 			least += 512 * MIB + nr * 16 * MIB + cpus * 2 * PER_CPU;
 		else if (!i)
 			least += 256 * MIB;
-		if (keep > least)
-			least = keep;
+		other = others_on(others, p->nid, nr_nodes, all, least);
+		/* Below 4 GiB if there is room, or at the end. */
+		if (!i || p == last)
+			other += crash;
+		least = keep > least + other ? keep : least + other;
 		p->most = p->total > least ? (p->total - least) / SECTION * SECTION : 0;
-		/* No estimate is as good as what has been done. */
-		if (p->most < p->now && keep <= p->total - p->now)
+		/* No estimate is as good as what has been done with as much beside it. */
+		if (p->most < p->now && keep <= p->total - p->now &&
+		    other <= others_on(others_now, p->nid, nr_nodes, all, least))
 			p->most = p->now;
 	}
 }
@@ -408,7 +433,7 @@ static void show(const struct place *places, size_t nr, const char *parameter,
 		printf("\nkho=on %s\n", parameter);
 }
 
-/* Other memory that is set aside at boot; how much of a node is for the kernel to say. */
+/* Other memory that is set aside at boot. */
 static void name_other_users(const char *name, const char *value, void *data)
 {
 	static const char * const users[] = { "hugepages", "hugetlb_cma", "crashkernel" };
@@ -416,15 +441,10 @@ static void name_other_users(const char *name, const char *value, void *data)
 
 	for (i = 0; value && i < ARRAY_SIZE(users); i++)
 		if (kcmdline_same_name(name, users[i]))
-			warning("%s has %s=%s, which takes memory of nodes as well: the plan does not count it, so leave room by --keep, or take it out",
+			warning("%s has %s=%s, which takes memory of nodes as well: the plan leaves room for it",
 				(const char *)data, name, value);
 }
 
-static void warn_of_other_users(const char *line, const char *whose)
-{
-	if (line)
-		kcmdline_all(line, name_other_users, (void *)whose);
-}
 
 int cmd_plan(int argc, char **argv)
 {
@@ -448,15 +468,23 @@ int cmd_plan(int argc, char **argv)
 		" side: the kernel has the last word, and says in its log what it refuses. Exit status"
 		" 1 if the wish cannot be met.", children, columns_help, NULL };
 	struct arguments args = { };
+	struct others *others, *others_now;
+	struct boot *boot = NULL;
 	struct place *places;
-	char *parameter, *line;
+	char *parameter, *line, *now;
 	size_t nr, i, kept = 0, n;
 	int first, *nids, status = EX_OK;
 
 	columns_of_help(columns, NR_COLUMNS);
 	parse_args(&argp, argc, argv, &first, &args);
 	nr = read_places(&places);
-	limit_places(places, nr, args.keep);
+	if (args.apply || args.dry_run)
+		boot = boot_find(args.loader);
+	now = read_text("/proc/cmdline");
+	line = boot ? boot_line(boot) : NULL;
+	others = others_read(line ? line : now);
+	others_now = others_read(now);
+	limit_places(places, nr, args.keep, others, others_now);
 	if (args.nodes) {
 		n = parse_nodes(args.nodes, &nids);
 		for (i = 0; i < n; i++) {
@@ -477,17 +505,16 @@ int cmd_plan(int argc, char **argv)
 	place_vms(places, nr, &args);
 	parameter = make_parameter(places, nr);
 	show(places, nr, parameter, &args.table);
-	if (!args.apply && !args.dry_run) {
-		line = read_text("/proc/cmdline");
-		warn_of_other_users(line, "/proc/cmdline");
-	} else {
-		struct boot *boot = boot_find(args.loader);
-
-		line = boot_line(boot);
-		warn_of_other_users(line, "the command line of the next boot");
+	if (line || now)
+		kcmdline_all(line ? line : now, name_other_users, (void *)
+			     (line ? "the command line of the next boot" : "/proc/cmdline"));
+	if (boot) {
 		status = boot_apply(boot, args.dry_run, parameter);
 		boot_free(boot);
 	}
+	others_free(others);
+	others_free(others_now);
+	free(now);
 	for (i = 0; i < nr; i++)
 		free(places[i].vms);
 	free(places);

@@ -313,6 +313,24 @@ bool kcmdline_says_fresh(const char *line);
 /* Does a kernel with this command line hand over: 1, 0, or -1 if it does not say. */
 int kcmdline_says_kho(const char *line);
 
+/* --- others.c: other memory that a command line sets aside at boot --- */
+
+/* As many as the kernel can have. */
+#define MAX_NODES	1024
+
+struct others;
+
+struct others *others_read(const char *line);
+void others_free(struct others *o);
+/*
+ * Bytes that huge pages and hugetlb_cma= take of a node beside @least that the kernel
+ * needs there. @nr_nodes have memory, @all bytes together.
+ */
+uint64_t others_on(const struct others *o, int nid, size_t nr_nodes, uint64_t all,
+		   uint64_t least);
+/* Bytes of crashkernel= on a machine with @all bytes. */
+uint64_t others_crash(const struct others *o, uint64_t all);
+
 /* --- shellvars.c: variables that shell files set, without executing them --- */
 
 struct shellvars;
