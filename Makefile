@@ -90,6 +90,12 @@ lass: kernel
 	@scripts/deps lass
 	@scripts/lass
 
+## make test-debian13 what make check does, in a root of Debian 13 made for it; as root
+.PHONY: test-debian13
+test-debian13:
+	@scripts/deps debian13
+	@scripts/test-debian13
+
 ## make soak        those that find more with time, for some hours
 .PHONY: soak
 soak: kernel
