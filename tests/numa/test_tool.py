@@ -98,6 +98,14 @@ node 1 is mounted at $at/node1" 'output'
     done
     t 0 umount --base /tmp/link 1
     has "$out" 'is unmounted' 'a base by another name'
+    # The directory is that of fstab, which has it by another name.
+    touch /etc/fstab
+    cp /etc/fstab /tmp/fstab
+    echo 'none /tmp/link/./node1 guestmemfs node=1,noauto 0 0' >> /etc/fstab
+    t 0 mount --base $at 1
+    t 0 umount --base $at 1
+    [ -d $at/node1 ] || die 'a directory of fstab is removed'
+    cp /tmp/fstab /etc/fstab
     [ ! -e $at/node1 ] || die 'the directory is left'
     (umask 077 && gmfs-numa mount --base /tmp/umask/x 1)
     equal "$(stat -c %a /tmp/umask /tmp/umask/x | sort -u)" 755 'mode of directories'

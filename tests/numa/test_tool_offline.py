@@ -1316,7 +1316,7 @@ def test_users_of_files(make, tmp_path, shim):
 
 
 def srat(*entries, revision=3):
-    """The firmware's table: ("cpu"|"x2apic"|"generic", domain[, enabled]) or
+    """The firmware's table: ("cpu"|"x2apic"|"gicc"|"rintc"|"generic", domain[, enabled]) or
     ("memory", domain, base, size)."""
     table = b""
     for kind, domain, *rest in entries:
@@ -1326,6 +1326,10 @@ def srat(*entries, revision=3):
         elif kind == "cpu":
             table += struct.pack("<BBBBIB3sI", 0, 16, domain & 0xff, 0, enabled, 0,
                                  (domain >> 8).to_bytes(3, "little"), 0)
+        elif kind == "gicc":
+            table += struct.pack("<BBIIII", 3, 18, domain, 0, enabled, 0)
+        elif kind == "rintc":
+            table += struct.pack("<BBHIIII", 7, 20, 0, domain, 0, enabled, 0)
         elif kind == "x2apic":
             table += struct.pack("<BBHIIIII", 2, 24, 0, domain, 0, enabled, 0, 0)
         else:
@@ -1357,6 +1361,10 @@ BY_FIRMWARE, BY_POOL = "all on node 1 as the firmware has it", "firmware says no
     (srat(("cpu", 0), ("generic", 9, 0), ("cpu", 7), *PLAIN[2:]), OK, BY_FIRMWARE),
     (srat(("cpu", 0), ("generic", 7, 1), *PLAIN[2:]), DIFFERS, "not on node 1"),
     (srat(("x2apic", 0), ("x2apic", 7, 0), ("x2apic", 1), *PLAIN[2:]), OK, BY_FIRMWARE),
+    # Of arm64 and RISC-V, as a copied table can be: domain 7 is node 1, and 1 is node 2.
+    (srat(("gicc", 0), ("gicc", 7), *PLAIN[2:]), DIFFERS, "not on node 1"),
+    (srat(("gicc", 0), ("gicc", 7, 0), ("gicc", 1), *PLAIN[2:]), OK, BY_FIRMWARE),
+    (srat(("rintc", 0), ("rintc", 7), *PLAIN[2:]), DIFFERS, "not on node 1"),
     # A node that is none of the firmware's domains, as of CXL windows; memory in no range.
     (srat(*PLAIN[:1], PLAIN[2]), OK, BY_POOL + " node 1"),
     (srat(*PLAIN[:3]), OK, BY_POOL + " node 1"),
@@ -2055,6 +2063,18 @@ def test_reap_earlier_boot(node_dir):
     assert len(reaped(tool(*args, "--yes", "--earlier-boots"))) == 2
     assert os.listdir(where) == []
     tool("reap", "--earlier-boots", status=USAGE)
+
+
+def test_reap_hard_links(node_dir):
+    """Memory is free when the last name goes, not before."""
+    where, tool, _ = node_dir
+    (where / "one").write_text("x")
+    os.link(where / "one", where / "two")
+    said = "no owner, another name keeps its memory"
+    assert [f["reason"] for f in reaped(tool("reap", "--no-owner", "--json")).values()] == [said] * 2
+    found = reaped(tool("reap", "--no-owner", "--yes", "--json"))
+    assert {n: (f["reason"], f["removed"]) for n, f in found.items()} == {
+        "one": (said, True), "two": ("no owner", True)}
 
 
 def test_reap_odd_tags(node_dir):

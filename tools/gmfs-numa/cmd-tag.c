@@ -216,7 +216,8 @@ static void reap_unowned(struct reap *reap, const struct file *file, const struc
 	/* It is in use, or has changed since it was looked at. */
 	if (err == -EAGAIN || (!err && !reap_unchanged(file)) || has_descriptor(reap, file->st))
 		return;
-	text = xasprintf("%s%s%s", reason, earlier ? ", of an earlier boot" : "",
+	text = xasprintf("%s%s%s%s", reason, earlier ? ", of an earlier boot" : "",
+			 file->st->st_nlink > 1 ? ", another name keeps its memory" : "",
 			 err ? "; who uses it is unknown" : "");
 	if (wanted && err) {
 		warning("%s: it stays: who uses it is not known: %s", file->path,

@@ -15,7 +15,9 @@
 #define SRAT_CPU	0
 #define SRAT_MEMORY	1
 #define SRAT_X2APIC	2
+#define SRAT_GICC	3	/* CPUs of arm64 */
 #define SRAT_GENERIC	5
+#define SRAT_RINTC	7	/* CPUs of RISC-V */
 
 #define SRAT_HEADER	48
 #define MAX_DOMAINS	1024
@@ -78,6 +80,10 @@ static bool read_initiator(struct srat *srat, const unsigned char *e)
 		add_domain(srat, get32(e + 4));
 	if (e[0] == SRAT_CPU && e[1] >= 16 && get32(e + 4) & 1)
 		add_domain(srat, cpu_domain(srat, e));
+	if (e[0] == SRAT_GICC && e[1] >= 18 && get32(e + 10) & 1)
+		add_domain(srat, get32(e + 2));
+	if (e[0] == SRAT_RINTC && e[1] >= 20 && get32(e + 12) & 1)
+		add_domain(srat, get32(e + 4));
 	if (e[0] == SRAT_GENERIC && e[1] >= 32) {
 		if (!(get32(e + 24) & 1))
 			return false;
