@@ -280,6 +280,9 @@ static int gmfs_prefault(struct vm_area_struct *vma, struct inode *inode)
 		/* Refused when it is touched. */
 		if (ret == VM_FAULT_HWPOISON)
 			continue;
+		/* A hole that is to stay one. */
+		if (ret == VM_FAULT_RETRY && vma->vm_flags & VM_NORESERVE)
+			continue;
 		if (fatal_signal_pending(current))
 			return -EINTR;
 		ret = handle_mm_fault(vma, addr, flags, NULL);
@@ -351,8 +354,13 @@ int gmfs_mmap_prepare(struct vm_area_desc *desc)
 	if (!vma_desc_test(desc, VMA_MAYSHARE_BIT))
 		return -EINVAL;
 
-	/* Better now than SIGBUS later. It stays so if the mmap() fails. */
-	if (gmfs_has_hole(inode, first, end)) {
+	/*
+	 * Better now than SIGBUS later. It stays so if the mmap() fails. With
+	 * MAP_NORESERVE a hole takes memory when it is touched: of virtio-mem,
+	 * what is unplugged is a hole.
+	 */
+	if (!vma_desc_test(desc, VMA_NORESERVE_BIT) &&
+	    gmfs_has_hole(inode, first, end)) {
 		err = gmfs_fill_mapped(inode, first, end);
 		if (err)
 			return err;

@@ -205,6 +205,44 @@ TEST_F(leaves, mprotect_of_all)
 	EXPECT_FAULTS(0, 0, 0, EXPECT_EQ(0, self->p[GIANT - 1]));
 }
 
+/* An advice for a part drops the entry that it is in; the rest comes back by faults. */
+TEST_F(leaves, dontneed)
+{
+	EXPECT_FAULTS(0, 0, 1, { self->p[0] = 1; self->p[BLOCK] = 2; });
+	ASSERT_EQ(0, madvise((void *)self->p, GIANT, MADV_DONTNEED));
+	EXPECT_TABLES(self->p, 0, 0, 0);
+	EXPECT_FAULTS(0, 0, 1, EXPECT_EQ(1, self->p[0]));
+	ASSERT_EQ(0, madvise((void *)&self->p[BLOCK], PAGE, MADV_DONTNEED));
+	EXPECT_TABLES(self->p, 0, 0, 0);
+	EXPECT_FAULTS(0, 0, 1, EXPECT_EQ(2, self->p[BLOCK]));
+}
+
+/* A table of pages that becomes empty goes, so that 2 MiB are one entry again. */
+TEST_F(leaves, dontneed_of_pages)
+{
+	volatile char *p = map_off(self->fd, BLOCK);
+
+	ASSERT_NE(MAP_FAILED, p);
+	ASSERT_EQ(0, mprotect((void *)p, PAGE, PROT_READ));
+	EXPECT_FAULTS(1, 0, 0, p[PAGE] = 1);
+	ASSERT_EQ(0, mprotect((void *)p, PAGE, PROT_READ | PROT_WRITE));
+	EXPECT_FAULTS(1, 0, 0, p[2 * PAGE] = 2);
+	ASSERT_EQ(0, madvise((void *)p, BLOCK, MADV_DONTNEED));
+	EXPECT_FAULTS(0, 1, 0, { EXPECT_EQ(1, p[PAGE]); EXPECT_EQ(2, p[2 * PAGE]); });
+}
+
+TEST_F(leaves, populate)
+{
+	volatile char *off = map_off(self->fd, BLOCK);
+
+	ASSERT_NE(MAP_FAILED, off);
+	EXPECT_FAULTS(0, 0, 1, ASSERT_EQ(0, madvise((void *)self->p, GIANT, MADV_POPULATE_WRITE)));
+	EXPECT_FAULTS(0, 0, 0, { self->p[0] = 1; self->p[GIANT - 1] = 2; });
+	EXPECT_FAULTS(0, 0, 0, ASSERT_EQ(0, madvise((void *)self->p, GIANT, MADV_POPULATE_READ)));
+	EXPECT_FAULTS(0, 512, 0, ASSERT_EQ(0, madvise((void *)off, GIANT, MADV_POPULATE_READ)));
+	EXPECT_FAULTS(0, 0, 0, off[BLOCK] = 1);
+}
+
 TEST_F(leaves, mremap)
 {
 	EXPECT_FAULTS(0, 0, 1, self->p[5] = 1);

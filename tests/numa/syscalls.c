@@ -269,8 +269,8 @@ static const struct advice {
 	{ "DONTDUMP", MADV_DONTDUMP, 0 },
 	{ "UNMERGEABLE", MADV_UNMERGEABLE, 0 },
 	{ "KEEPONFORK", MADV_KEEPONFORK, 0 },
-	{ "DONTNEED", MADV_DONTNEED, EINVAL },
-	{ "DONTNEED_LOCKED", 24, EINVAL },
+	{ "DONTNEED", MADV_DONTNEED, 0 },
+	{ "DONTNEED_LOCKED", 24, 0 },
 	{ "FREE", MADV_FREE, EINVAL },
 	{ "COLD", MADV_COLD, EINVAL },
 	{ "PAGEOUT", MADV_PAGEOUT, EINVAL },
@@ -279,8 +279,8 @@ static const struct advice {
 	{ "WIPEONFORK", MADV_WIPEONFORK, EINVAL },
 	{ "DODUMP", MADV_DODUMP, EINVAL },
 	{ "DOFORK", MADV_DOFORK, EINVAL },
-	{ "POPULATE_READ", MADV_POPULATE_READ, EINVAL },
-	{ "POPULATE_WRITE", MADV_POPULATE_WRITE, EINVAL },
+	{ "POPULATE_READ", MADV_POPULATE_READ, 0 },
+	{ "POPULATE_WRITE", MADV_POPULATE_WRITE, 0 },
 	{ "GUARD_INSTALL", MADV_GUARD_INSTALL, EINVAL },
 	{ "GUARD_REMOVE", MADV_GUARD_REMOVE, EINVAL },
 	{ "HWPOISON", MADV_HWPOISON, EFAULT },
@@ -309,6 +309,66 @@ TEST_F(map, madvise)
 		}
 	}
 	EXPECT_TRUE(has_data(self->p, self->len));
+}
+
+/* The entries go, of a part as well, and no block does. */
+TEST_F(map, madvise_dontneed)
+{
+	unsigned char vec = 1;
+	long free = free_blocks();
+
+	ASSERT_EQ(0, madvise(self->p + BLOCK, BLOCK, MADV_DONTNEED));
+	ASSERT_EQ(0, mincore(self->p + BLOCK, PAGE, &vec));
+	EXPECT_EQ(0, vec & 1);
+	EXPECT_EQ(2, self->p[BLOCK + 5]);
+	ASSERT_EQ(0, mincore(self->p + BLOCK, PAGE, &vec));
+	EXPECT_EQ(1, vec & 1);
+	ASSERT_EQ(0, madvise(self->p, self->len, MADV_DONTNEED));
+	EXPECT_EQ(free, free_blocks());
+}
+
+/* What is there afterwards needs no fault, and what cannot be is an error. */
+TEST_F(map, madvise_populate)
+{
+	static const int advice[] = { MADV_POPULATE_READ, MADV_POPULATE_WRITE };
+	size_t len = self->len;
+	unsigned char vec;
+	size_t i, at;
+
+	for (i = 0; i < ARRAY_SIZE(advice); i++) {
+		ASSERT_EQ(0, madvise(self->p, len, MADV_DONTNEED));
+		ASSERT_EQ(0, madvise(self->p, len, advice[i]));
+		for (at = 0; at < len; at += BLOCK / 2) {
+			vec = 0;
+			ASSERT_EQ(0, mincore(self->p + at, PAGE, &vec));
+			ASSERT_EQ(1, vec & 1);
+		}
+	}
+
+	/* Part of it may only be read. */
+	ASSERT_EQ(0, mprotect(self->p + BLOCK, BLOCK, PROT_READ));
+	EXPECT_EQ(0, madvise(self->p, len, MADV_POPULATE_READ));
+	EXPECT_ERR(EINVAL, madvise(self->p, len, MADV_POPULATE_WRITE));
+	ASSERT_EQ(0, mprotect(self->p + BLOCK, BLOCK, PROT_NONE));
+	EXPECT_ERR(EINVAL, madvise(self->p, len, MADV_POPULATE_READ));
+	ASSERT_EQ(0, mprotect(self->p + BLOCK, BLOCK, PROT_READ | PROT_WRITE));
+
+	/* It ends within the file's last block, which is mapped as a whole. */
+	ASSERT_EQ(0, ftruncate(self->fd, len - BLOCK));
+	EXPECT_ERR(EFAULT, madvise(self->p, len, MADV_POPULATE_WRITE));
+	EXPECT_EQ(0, madvise(self->p, len - BLOCK, MADV_POPULATE_WRITE));
+	ASSERT_EQ(0, ftruncate(self->fd, len));
+	self->p[len - 1] = 3;
+
+	/* A hole is filled. */
+	ASSERT_EQ(0, madvise(self->p + 2 * BLOCK, BLOCK, MADV_REMOVE));
+	EXPECT_EQ(0, madvise(self->p, len, MADV_POPULATE_READ));
+
+	/* And a hole in the address space is none of the file's. */
+	ASSERT_EQ(0, munmap(self->p + 2 * BLOCK, BLOCK));
+	EXPECT_ERR(ENOMEM, madvise(self->p, len, MADV_POPULATE_WRITE));
+	ASSERT_EQ(self->p + 2 * BLOCK, mmap(self->p + 2 * BLOCK, BLOCK, PROT_READ | PROT_WRITE,
+					    MAP_SHARED | MAP_FIXED, self->fd, 2 * BLOCK));
 }
 
 /* Pages, from then on, and never an error. */

@@ -46,6 +46,10 @@ def test_prefault(vm):
     grep -q 'guestmemfs .*node=1,prefault' /proc/mounts
     python3 -c 'import mmap; f = open("file", "r+"); mmap.mmap(f.fileno(), 1 << 30)'
     equal "$(stats)" 2 'leaves made by mmap'
+    # What is to stay a hole is not filled.
+    fallocate -p -o 4M -l 2M file
+    python3 -c 'import mmap; f = open("file", "r+"); mmap.mmap(f.fileno(), 1 << 30, 0x4001)'
+    equal "$(stat -f -c %f .)" 1 'blocks that are free'
     mount -o remount,noprefault /mnt/node1
     fails grep -q prefault /proc/mounts
     """, **MACHINE)
