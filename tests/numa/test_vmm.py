@@ -139,3 +139,76 @@ def test_started_by_gmfs_numa(vm):
     [ ! -e /run/guestmemfs/node1/byname ] || die 'the file is left'
     """, **HOST)
     assert run.lines("byname: .* all on node 1") and run.lines("^process .* all on node 1")
+
+
+def test_memory_is_discarded_and_comes_back(vm):
+    """virtio-mem, balloon and free page reporting: QEMU gives memory back, and takes it again."""
+    vm(SETUP + rf"""
+    cd /run/guestmemfs/node1
+    vmm() {{
+        /usr/bin/python3 -B {HERE}/vmm.py "$@"
+    }}
+
+    # of FILE: MiB that it has
+    of() {{
+        echo $(($(stat -c %b "$1") / 2048))
+    }}
+
+    # until_is WANTED COMMAND...: at most two minutes
+    until_is() {{
+        local wanted=$1
+        shift
+        for _ in $(seq 120); do
+            [ "$("$@")" != "$wanted" ] || return 0
+            sleep 1
+        done
+        die "$*: '$("$@")', should become '$wanted'"
+    }}
+
+    # plug MIB: and wait for the guest
+    plug() {{
+        vmm do 1 qom-set "{{\"path\": \"vmem\", \"property\": \"requested-size\", \"value\": $(($1 << 20))}}"
+        until_is $(($1 << 20)) plugged
+    }}
+    plugged() {{
+        vmm do 1 qom-get '{{"path": "vmem", "property": "size"}}'
+    }}
+    balloon() {{
+        vmm do 1 query-balloon
+    }}
+
+    # Idle, it would lose its timer now and then.
+    make_initrd 'n=0; while :; do n=$((n + 1)); [ $((n % 20000)) != 0 ] || echo "guest: $n"; done'
+    vmm start 1 {RAM} {KERNEL} /tmp/initrd -m {RAM},maxmem=2G \
+        -object memory-backend-file,id=more,mem-path=more,size=128M,share=on,reserve=off,align=2M \
+        -device virtio-mem-pci,id=vmem,memdev=more,prealloc=on \
+        -device virtio-balloon-pci,free-page-reporting=on \
+        -append 'console=ttyS0 panic=-1 quiet memhp_default_state=online_movable'
+    wait_for 150 'guest is up'
+    vmm ticks 1 1
+
+    # What is not plugged takes no memory; what is has all of it.
+    equal "$(of more)" 0 'MiB before'
+    plug 64
+    equal "$(of more)" 64 'MiB of what is plugged'
+    plug 0
+    equal "$(of more)" 0 'MiB afterwards'
+
+    # Of what the guest has free, by the time that it says so.
+    for _ in $(seq 120); do
+        [ "$(of vm1.ram)" -ge {int(RAM[:-1]) - 64} ] || break
+        sleep 1
+    done
+    between 1 "$(of vm1.ram)" {int(RAM[:-1]) - 64} 'MiB without what is reported free'
+
+    # Pages of 4 KiB, that free no block; they come back with the balloon's end.
+    size=$((({int(RAM[:-1])} - 16) << 20))
+    vmm do 1 balloon "{{\"value\": $size}}"
+    until_is "{{\"actual\": $size}}" balloon
+    vmm do 1 balloon '{{"value": {int(RAM[:-1]) << 20}}}'
+    until_is '{{"actual": {int(RAM[:-1]) << 20}}}' balloon
+
+    vmm ticks 1 2
+    pkill -9 qemu-system
+    equal "$(cat /tmp/vm1.log)" '' 'what QEMU complains of'
+    """, **HOST)

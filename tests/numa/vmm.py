@@ -11,6 +11,7 @@ usage: vmm.py start NODE SIZE KERNEL INITRD    start a virtual machine on a node
        vmm.py cont NODE                        let it run after stop
        vmm.py ticks NODE COUNT                 wait until its guest has said so many more lines
        vmm.py last NODE                        the last line that it has said
+       vmm.py do NODE COMMAND [JSON]           a command of QMP, with its arguments; prints what it returns
 
 NODE is also 0+1, for a virtual machine with a virtual node on each, of SIZE, and its state on
 the first. Each has its console in /tmp/vm<NODE>.console, and a monitor in /tmp/vm<NODE>.qmp.
@@ -199,6 +200,8 @@ def ticks(node, count):
 
 COMMANDS = {"start": start, "save": save, "stop": stop, "cont": cont, "migrate": migrate, "resume": resume,
             "ticks": lambda node, count: ticks(node, int(count)),
+            "do": lambda node, command, arguments="{}": print(
+                json.dumps(Monitor(node).do(command, **json.loads(arguments)))),
             "last": lambda node: print(f"node {node} at the end: {lines(node)[-1]}")}
 
 if __name__ == "__main__":
