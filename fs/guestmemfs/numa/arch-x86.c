@@ -7,6 +7,7 @@
  * and to take the mapping away again costs no IPI.
  */
 
+#include <linux/cpufeature.h>
 #include <linux/guestmem_pool.h>
 #include <linux/init.h>
 #include <linux/memblock.h>
@@ -19,7 +20,6 @@
 #include <linux/sizes.h>
 #include <linux/string.h>
 
-#include <asm/cpufeature.h>
 #include <asm/e820/api.h>
 #include <asm/memtype.h>
 #include <asm/smap.h>

@@ -5,8 +5,8 @@
  * Two moments, both in mm_core_init_early(): first, before KHO allows anything
  * to be allocated beyond its scratch areas, what an earlier kernel handed over
  * (retrieve.c); then what the command line asks for in addition, as far as it fits
- * (fit.c). Memory that has left memblock gets no struct pages. It stays in the direct map and in the resource
- * tree until hide.c can change these.
+ * (fit.c). Memory that has left memblock gets no struct pages. It stays in the direct
+ * map and in the resource tree until hide.c can change these.
  *
  * The memory is removed, not reserved: KHO makes its scratch areas twice as
  * large as what is reserved for the kernel.
