@@ -40,6 +40,15 @@ def instructions(section):
     return found, names
 
 
+def contents(section):
+    """The bytes of a section."""
+    data = b""
+    for line in objdump("-s", "-j", section):
+        if m := re.match(r" [0-9a-f]+ ((?:[0-9a-f]{2,8} ){1,4})", line):
+            data += bytes.fromhex(m[1].replace(" ", ""))
+    return data
+
+
 def patched():
     """{address: instruction} that the alternatives put into .text on a processor with LASS."""
     replacements, _ = instructions(".altinstr_replacement")
@@ -47,9 +56,11 @@ def patched():
     for line in objdump("-r", "-j", ".altinstructions"):
         if m := re.match(r"([0-9a-f]+) R_X86_64_PC32 +(\.\w+)(?:\+0x([0-9a-f]+))?$", line):
             places[int(m[1], 16)] = m[2], int(m[3] or "0", 16)
+    lengths = contents(".altinstructions")
     found = {}
     for at, (section, address) in places.items():
-        if at % ALT_INSTR == 0 and section == ".text":
+        # One that puts nothing there has the address of the next one's instructions.
+        if at % ALT_INSTR == 0 and section == ".text" and lengths[at + ALT_INSTR - 1]:
             text = replacements.get(places[at + 4][1], ("", ""))[0]
             if text in ("stac", "clac"):
                 found[address] = text
