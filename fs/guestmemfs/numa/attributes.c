@@ -203,79 +203,34 @@ static int gmpool_sysfs_parse_number(const char *buf, u64 max, u64 *number)
 	return *number > max ? -ERANGE : 0;
 }
 
-/* Shows the number at @offset in what is set. */
-static ssize_t gmpool_show_tunable(struct gmpool *pool, char *buf,
-				   size_t offset)
-{
-	guard(mutex)(&pool->manage);
-	return gmpool_show_number(buf, *(u64 *)((void *)&pool->tune + offset));
-}
+/* A file for a number that is set, and must not be above @_max. */
+#define GMPOOL_TUNABLE(_name, _max)					\
+static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
+{									\
+	guard(mutex)(&pool->manage);					\
+	return gmpool_show_number(buf, pool->tune._name);		\
+}									\
+									\
+static ssize_t _name##_store(struct gmpool *pool, const char *buf,	\
+			     size_t count)				\
+{									\
+	struct gmpool_tunables new;					\
+	u64 number;							\
+	int err;							\
+									\
+	err = gmpool_sysfs_parse_number(buf, _max, &number);		\
+	if (err)							\
+		return err;						\
+	guard(mutex)(&pool->manage);					\
+	new = pool->tune;						\
+	new._name = number;						\
+	return gmpool_tune(pool, &new) ?: count;			\
+}									\
+static struct gmpool_attribute _name##_attr = __ATTR_RW(_name)
 
-/* Sets the number at @offset, which must not be above @max. */
-static ssize_t gmpool_store_tunable(struct gmpool *pool, const char *buf,
-				    size_t count, size_t offset, u64 max)
-{
-	struct gmpool_tunables new;
-	u64 number;
-	int err;
-
-	err = gmpool_sysfs_parse_number(buf, max, &number);
-	if (err)
-		return err;
-	guard(mutex)(&pool->manage);
-	new = pool->tune;
-	*(u64 *)((void *)&new + offset) = number;
-	return gmpool_tune(pool, &new) ?: count;
-}
-
-static ssize_t scrub_rate_show(struct gmpool *pool, char *buf)
-{
-	return gmpool_show_tunable(pool, buf,
-				   offsetof(struct gmpool_tunables, scrub_rate));
-}
-
-static ssize_t scrub_rate_store(struct gmpool *pool, const char *buf,
-				size_t count)
-{
-	return gmpool_store_tunable(pool, buf, count,
-				    offsetof(struct gmpool_tunables, scrub_rate),
-				    U64_MAX);
-}
-
-static struct gmpool_attribute scrub_rate_attr = __ATTR_RW(scrub_rate);
-
-static ssize_t reserve_show(struct gmpool *pool, char *buf)
-{
-	return gmpool_show_tunable(pool, buf,
-				   offsetof(struct gmpool_tunables, reserve));
-}
-
-static ssize_t reserve_store(struct gmpool *pool, const char *buf,
-			     size_t count)
-{
-	return gmpool_store_tunable(pool, buf, count,
-				    offsetof(struct gmpool_tunables, reserve),
-				    pool->total_blocks);
-}
-
-static struct gmpool_attribute reserve_attr = __ATTR_RW(reserve);
-
-static ssize_t low_watermark_show(struct gmpool *pool, char *buf)
-{
-	return gmpool_show_tunable(pool, buf,
-				   offsetof(struct gmpool_tunables, low_watermark));
-}
-
-static ssize_t low_watermark_store(struct gmpool *pool, const char *buf,
-				   size_t count)
-{
-	return gmpool_store_tunable(pool, buf, count,
-				    offsetof(struct gmpool_tunables,
-					     low_watermark),
-				    pool->total_blocks);
-}
-
-static struct gmpool_attribute low_watermark_attr = __ATTR_RW(low_watermark);
+GMPOOL_TUNABLE(scrub_rate, U64_MAX);
+GMPOOL_TUNABLE(reserve, pool->total_blocks);
+GMPOOL_TUNABLE(low_watermark, pool->total_blocks);
 
 static const char * const zeroings[] = {
 	[GMPOOL_ZEROING_BACKGROUND]	= "background",
