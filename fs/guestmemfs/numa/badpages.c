@@ -122,14 +122,15 @@ static struct gmpool_poison_ser *gmpool_last_list(struct gmpool *pool)
 	struct gmpool_poison_ser *list;
 
 	while ((hdr = gmpool_meta_next(&pool->meta, GMPOOL_META_POISON, hdr))) {
-		list = (void *)hdr;
+		list = container_of(hdr, struct gmpool_poison_ser, hdr);
 		if (list->nr < GMPOOL_POISON_PAGES)
 			return list;
 	}
 
-	list = (void *)gmpool_meta_alloc(&pool->meta, GMPOOL_META_POISON);
-	if (IS_ERR(list))
-		return list;
+	hdr = gmpool_meta_alloc(&pool->meta, GMPOOL_META_POISON);
+	if (IS_ERR(hdr))
+		return ERR_CAST(hdr);
+	list = container_of(hdr, struct gmpool_poison_ser, hdr);
 	guard(mutex)(&pool->meta.lock);
 	pool->super->feature_ro_compat |= GMPOOL_FEATURE_RO_COMPAT_POISON;
 	gmpool_sync_super(pool);

@@ -189,7 +189,8 @@ static const char *gmpool_find_bitmaps(struct gmpool *pool, u16 type,
 	while ((hdr = gmpool_meta_next(&pool->meta, type, hdr))) {
 		if (hdr->index >= nr || maps[hdr->index])
 			return "a bitmap has a wrong place";
-		maps[hdr->index] = (void *)hdr;
+		maps[hdr->index] = container_of(hdr, struct gmpool_bitmap_ser,
+						hdr);
 		found++;
 	}
 	return found == nr ? NULL : "a bitmap is missing";
@@ -219,13 +220,14 @@ static int gmpool_retrieve_bitmaps(struct gmpool *pool)
 
 static int gmpool_retrieve_poison(struct gmpool *pool)
 {
-	struct gmpool_poison_ser *list = NULL;
+	struct gmpool_meta_ser *hdr = NULL;
+	struct gmpool_poison_ser *list;
 	const char *error;
 	int err;
 	u64 i;
 
-	while ((list = (void *)gmpool_meta_next(&pool->meta, GMPOOL_META_POISON,
-						(void *)list))) {
+	while ((hdr = gmpool_meta_next(&pool->meta, GMPOOL_META_POISON, hdr))) {
+		list = container_of(hdr, struct gmpool_poison_ser, hdr);
 		error = gmpool_poison_check(list, pool->super, pool->total_blocks);
 		if (error) {
 			gmpool_fail(pool, "%s", error);

@@ -181,6 +181,17 @@ int gmpool_alloc_bitmap_pointers(struct gmpool *pool, u64 *nr)
 	return pool->used && pool->dirty ? 0 : -ENOMEM;
 }
 
+static struct gmpool_bitmap_ser *gmpool_new_bitmap(struct gmpool *pool,
+						   u16 type, u64 index)
+{
+	struct gmpool_meta_ser *hdr = gmpool_meta_alloc(&pool->meta, type);
+
+	if (IS_ERR(hdr))
+		return ERR_CAST(hdr);
+	hdr->index = index;
+	return container_of(hdr, struct gmpool_bitmap_ser, hdr);
+}
+
 static int gmpool_create_bitmaps(struct gmpool *pool)
 {
 	struct gmpool_bitmap_ser *map;
@@ -192,16 +203,14 @@ static int gmpool_create_bitmaps(struct gmpool *pool)
 		return err;
 
 	for (i = 0; i < nr; i++) {
-		map = (void *)gmpool_meta_alloc(&pool->meta, GMPOOL_META_USED);
+		map = gmpool_new_bitmap(pool, GMPOOL_META_USED, i);
 		if (IS_ERR(map))
 			return PTR_ERR(map);
-		map->hdr.index = i;
 		pool->used[i] = map;
 
-		map = (void *)gmpool_meta_alloc(&pool->meta, GMPOOL_META_DIRTY);
+		map = gmpool_new_bitmap(pool, GMPOOL_META_DIRTY, i);
 		if (IS_ERR(map))
 			return PTR_ERR(map);
-		map->hdr.index = i;
 		/* What the memory held before the pool was made is unknown. */
 		bits = min(pool->total_blocks - i * GMPOOL_BITMAP_BITS,
 			   (u64)GMPOOL_BITMAP_BITS);
@@ -311,7 +320,7 @@ const char *gmpool_check_metadata(struct gmpool *pool)
 {
 	const struct gmpool_super_ser *super = pool->super;
 	bool newer = gmpool_super_newer(super);
-	struct gmpool_poison_ser *list = NULL;
+	struct gmpool_poison_ser *list;
 	struct gmpool_meta_ser *hdr;
 	const char *error;
 	u32 nr_meta = 0;
@@ -336,9 +345,11 @@ const char *gmpool_check_metadata(struct gmpool *pool)
 	if (!error)
 		error = gmpool_bitmaps_check(pool->used, pool->dirty,
 					     pool->total_blocks);
-	while (!error &&
-	       (list = (void *)gmpool_meta_next(&pool->meta, GMPOOL_META_POISON,
-						(void *)list)))
+	hdr = NULL;
+	while (!error && (hdr = gmpool_meta_next(&pool->meta,
+						 GMPOOL_META_POISON, hdr))) {
+		list = container_of(hdr, struct gmpool_poison_ser, hdr);
 		error = gmpool_poison_check(list, super, pool->total_blocks);
+	}
 	return error;
 }

@@ -23,7 +23,10 @@ void gmpool_tunables_default(struct gmpool_tunables *tune)
 
 static struct gmpool_tunables_ser *gmpool_find_block(struct gmpool *pool)
 {
-	return (void *)gmpool_meta_next(&pool->meta, GMPOOL_META_TUNABLES, NULL);
+	struct gmpool_meta_ser *hdr;
+
+	hdr = gmpool_meta_next(&pool->meta, GMPOOL_META_TUNABLES, NULL);
+	return hdr ? container_of(hdr, struct gmpool_tunables_ser, hdr) : NULL;
 }
 
 static void gmpool_set_effective(struct gmpool *pool,
@@ -79,7 +82,7 @@ static struct gmpool_tunables_ser *gmpool_make_block(struct gmpool *pool)
 	guard(mutex)(&pool->meta.lock);
 	pool->super->feature_compat |= GMPOOL_FEATURE_COMPAT_TUNABLES;
 	gmpool_sync_super(pool);
-	return (void *)hdr;
+	return container_of(hdr, struct gmpool_tunables_ser, hdr);
 }
 
 /**
