@@ -230,6 +230,7 @@ void gmfs_charge_register(struct gmfs_fs *fs);
 
 /* In sysfs.c */
 void gmfs_sysfs_add(struct gmfs_fs *fs);
+void gmfs_sysfs_init(void);
 
 /* In instance.c */
 struct gmfs_fs *gmfs_find(const struct gmpool *pool);

@@ -589,6 +589,7 @@ static int __init gmfs_init(void)
 	err = gmfs_inode_cache_init();
 	if (err)
 		return err;
+	gmfs_sysfs_init();
 	while ((pool = gmpool_next(pool))) {
 		fs = gmfs_start(pool);
 		if (fs)

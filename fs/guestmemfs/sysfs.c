@@ -7,6 +7,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/fs.h>
+#include <linux/kobject.h>
 #include <linux/sysfs.h>
 
 #include "guestmemfs.h"
@@ -86,4 +87,42 @@ void __init gmfs_sysfs_add(struct gmfs_fs *fs)
 	if (err)
 		pr_warn("node %d: files in its directory in sysfs are missing (%pe)\n",
 			gmpool_nid(fs->pool), ERR_PTR(err));
+}
+
+GMPOOL_FEATURE(acl);
+#ifdef CONFIG_CGROUP_DMEM
+GMPOOL_FEATURE(dmem);
+#endif
+GMPOOL_FEATURE(leaf_pmd);
+GMPOOL_FEATURE(leaf_pud);
+GMPOOL_FEATURE(xattr);
+
+static struct attribute *gmfs_features[] = {
+	&feature_acl.attr,
+#ifdef CONFIG_CGROUP_DMEM
+	&feature_dmem.attr,
+#endif
+	&feature_leaf_pmd.attr,
+	&feature_leaf_pud.attr,
+	&feature_xattr.attr,
+	NULL
+};
+
+static const struct attribute_group gmfs_feature_group = {
+	.name	= "features",
+	.attrs	= gmfs_features,
+};
+
+/**
+ * gmfs_sysfs_init - show what this file system can do
+ *
+ * Context: boot.
+ */
+void __init gmfs_sysfs_init(void)
+{
+	int err = gmpool_add_features(&gmfs_feature_group);
+
+	if (err)
+		pr_warn("files in /sys/fs/guestmemfs/features are missing (%pe)\n",
+			ERR_PTR(err));
 }

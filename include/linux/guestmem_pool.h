@@ -18,6 +18,8 @@
 struct address_space;
 struct gmpool;
 struct gmpool_meta;
+struct kobj_attribute;
+struct kobject;
 
 /**
  * struct gmpool_run - physically contiguous blocks of a pool
@@ -98,6 +100,14 @@ __printf(2, 3) void gmpool_fail(struct gmpool *pool, const char *fmt, ...);
 /* What a user has to show beside the pool's own. */
 int gmpool_add_attributes(struct gmpool *pool,
 			  const struct attribute_group *group);
+int gmpool_add_features(const struct attribute_group *group);
+ssize_t gmpool_feature_show(struct kobject *kobj, struct kobj_attribute *attr,
+			    char *buf);
+
+/* A file that says that a feature is there. */
+#define GMPOOL_FEATURE(_name)						\
+static struct kobj_attribute feature_##_name =				\
+	__ATTR(_name, 0444, gmpool_feature_show, NULL)
 
 /* Between these two a change of handed-over state is made: all or nothing. */
 unsigned int __must_check gmpool_op_begin(struct gmpool *pool);

@@ -43,48 +43,40 @@ static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr,
 
 static struct kobj_attribute version_attr = __ATTR_RO(version);
 
-static ssize_t feature_show(struct kobject *kobj, struct kobj_attribute *attr,
+/**
+ * gmpool_feature_show - what the file of a feature says, see GMPOOL_FEATURE()
+ * @kobj: not looked at
+ * @attr: likewise
+ * @buf: a page
+ *
+ * Return: bytes in @buf.
+ */
+ssize_t gmpool_feature_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf)
 {
 	return sysfs_emit(buf, "supported\n");
 }
 
-#define GMPOOL_FEATURE(_name)						\
-static struct kobj_attribute feature_##_name =				\
-	__ATTR(_name, 0444, feature_show, NULL)
-
-GMPOOL_FEATURE(acl);
 GMPOOL_FEATURE(check);
 GMPOOL_FEATURE(discard);
-GMPOOL_FEATURE(dmem);
 GMPOOL_FEATURE(freeze);
-GMPOOL_FEATURE(leaf_pmd);
-GMPOOL_FEATURE(leaf_pud);
 GMPOOL_FEATURE(memory_failure);
 GMPOOL_FEATURE(reserve);
 GMPOOL_FEATURE(scrub);
-GMPOOL_FEATURE(xattr);
 
 static struct attribute *feature_attrs[] = {
-	&feature_acl.attr,
 	&feature_check.attr,
 	&feature_discard.attr,
-	&feature_dmem.attr,
 	&feature_freeze.attr,
-	&feature_leaf_pmd.attr,
-	&feature_leaf_pud.attr,
 	&feature_memory_failure.attr,
 	&feature_reserve.attr,
 	&feature_scrub.attr,
-	&feature_xattr.attr,
 	NULL
 };
 
 static umode_t gmpool_feature_visible(struct kobject *kobj,
 				      struct attribute *attr, int n)
 {
-	if (attr == &feature_dmem.attr && !IS_ENABLED(CONFIG_CGROUP_DMEM))
-		return 0;
 	if (attr == &feature_memory_failure.attr &&
 	    !IS_ENABLED(CONFIG_MEMORY_FAILURE))
 		return 0;
@@ -96,6 +88,20 @@ static const struct attribute_group feature_group = {
 	.attrs		= feature_attrs,
 	.is_visible	= gmpool_feature_visible,
 };
+
+/**
+ * gmpool_add_features - say what a client of pools can do
+ * @group: files by GMPOOL_FEATURE(); its name is "features"
+ *
+ * Context: boot.
+ *
+ * Return: 0 or a negative errno; -ENODEV if there is no directory.
+ */
+int __init gmpool_add_features(const struct attribute_group *group)
+{
+	return gmpool_kset ? sysfs_merge_group(&gmpool_kset->kobj, group) :
+			     -ENODEV;
+}
 
 /* From the device of the node, if there is one: not of a node without memory. */
 static void gmpool_link_node(struct gmpool *pool)
