@@ -3,13 +3,17 @@
  * Files that LUO cannot give back at first: what was preserved has to stay, and a
  * later attempt, or the end of the session, has to find it.
  *
- * usage: luo_errors 1|2 DIR
+ * usage: luo_errors 1|2|3|4 DIR
  *
  * Stage 1 preserves files of the node that is mounted at DIR, and leaves a process
  * behind that has the sessions open. Stage 2, in the next kernel, finds DIR not
- * mounted, and the allocator's fault injection set up for fail-nth.
+ * mounted, and the allocator's fault injection set up for fail-nth. Stages 3 and 4 are
+ * the same for a policy of SELinux that lets new files of DIR not be opened once it is
+ * enforced.
  */
 #define _GNU_SOURCE
+#include <ctype.h>
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdbool.h>
@@ -32,6 +36,9 @@
 #define UNASKED		20
 /* More allocations than a retrieval makes. */
 #define MOST_POINTS	200
+/* Allocations that fail while workers drop what was not asked for, and how likely each. */
+#define WORKER_FAILS	"40"
+#define WORKER_PERCENT	"10"
 
 enum { WRITABLE = 1, READABLE, SHORT_OF_MEMORY };
 
@@ -119,6 +126,45 @@ static void let_fail(int fail_nth, int nth)
 		fail_exit("fail-nth");
 }
 
+static void write_text(const char *path, const char *text)
+{
+	int fd = open(path, O_WRONLY);
+
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		fail_exit("%s to %s", text, path);
+	close(fd);
+}
+
+/* Allocations of all workers fail, those of workers that are not there yet too. */
+static void let_workers_fail(void)
+{
+	char path[300], comm[32];
+	DIR *proc = opendir("/proc");
+	struct dirent *entry;
+	FILE *f;
+
+	while ((entry = readdir(proc))) {
+		if (!isdigit(entry->d_name[0]))
+			continue;
+		snprintf(path, sizeof(path), "/proc/%s/comm", entry->d_name);
+		f = fopen(path, "r");
+		if (!f)
+			continue;
+		if (fgets(comm, sizeof(comm), f) &&
+		    (!strncmp(comm, "kworker/", 8) || !strcmp(comm, "kthreadd\n"))) {
+			snprintf(path, sizeof(path), "/proc/%s/make-it-fail", entry->d_name);
+			write_text(path, "1");
+		}
+		fclose(f);
+	}
+	closedir(proc);
+	write_text("/sys/kernel/debug/failslab/task-filter", "Y");
+	write_text("/sys/kernel/debug/failslab/times", WORKER_FAILS);
+	/* With the stack of each. */
+	write_text("/sys/kernel/debug/failslab/verbose", "2");
+	write_text("/sys/kernel/debug/failslab/probability", WORKER_PERCENT);
+}
+
 static int create(int luo, const char *name)
 {
 	int session = luo_create_session(luo, name);
@@ -139,10 +185,20 @@ static int reopen(int luo, const char *name)
 
 static void set_frozen(bool frozen)
 {
-	int fd = open("/sys/fs/guestmemfs/node0/frozen", O_WRONLY);
+	write_text("/sys/fs/guestmemfs/node0/frozen", frozen ? "1" : "0");
+}
 
-	if (fd < 0 || write(fd, frozen ? "1" : "0", 1) != 1)
-		fail_exit("frozen");
+static void set_enforced(bool enforced)
+{
+	write_text("/sys/fs/selinux/enforce", enforced ? "1" : "0");
+}
+
+static void expect_no_reset(void)
+{
+	int fd = open("/sys/fs/guestmemfs/node0/discard", O_WRONLY);
+
+	if (fd < 0 || write(fd, "node0", 5) >= 0 || errno != EBUSY)
+		fail_exit("discard of a node with a retrieved file");
 	close(fd);
 }
 
@@ -253,6 +309,7 @@ static void run_stage_2(int luo)
 	if (nth == MOST_POINTS || failed < 1)
 		ksft_exit_fail_msg("%d of %d attempts failed\n", failed, nth);
 	check(fd, SHORT_OF_MEMORY);
+	expect_no_reset();
 
 	/* The mount of LUO has decided nothing: these are an administrator's options. */
 	mount_node(0, "node=0,prefault,nr_inodes=1000,mode=750");
@@ -265,9 +322,43 @@ static void run_stage_2(int luo)
 	check(luo_session_retrieve_fd(session, READABLE), READABLE);
 	umount_node();
 
+	let_workers_fail();
 	for (nth = 0; nth < UNASKED; nth++)
 		end_session(luo, nth);
 	expect_used(3, "sessions are finished");
+	if (luo_session_finish(session))
+		fail_exit("finish");
+	close(session);
+}
+
+static void run_stage_3(int luo)
+{
+	int session = create(luo, "refused");
+
+	preserve(session, O_RDWR, WRITABLE);
+	preserve(session, O_RDWR, READABLE);
+	daemonize_and_wait();
+}
+
+static void expect_refused(int session, int token)
+{
+	int fd;
+
+	set_enforced(true);
+	fd = luo_session_retrieve_fd(session, token);
+	set_enforced(false);
+	if (fd != -EACCES)
+		ksft_exit_fail_msg("retrieval that SELinux refuses: %d\n", fd);
+}
+
+static void run_stage_4(int luo)
+{
+	int session = reopen(luo, "refused");
+
+	expect_refused(session, WRITABLE);
+	check(luo_session_retrieve_fd(session, WRITABLE), WRITABLE);
+	/* This one is not asked for again. */
+	expect_refused(session, READABLE);
 	if (luo_session_finish(session))
 		fail_exit("finish");
 	close(session);
@@ -278,14 +369,23 @@ int main(int argc, char **argv)
 	int luo = luo_open_device();
 
 	if (argc != 3)
-		ksft_exit_fail_msg("usage: luo_errors 1|2 DIR\n");
+		ksft_exit_fail_msg("usage: luo_errors 1|2|3|4 DIR\n");
 	if (luo < 0)
 		fail_exit("%s", LUO_DEVICE);
 	dir = argv[2];
-	if (*argv[1] == '1')
+	switch (*argv[1]) {
+	case '1':
 		run_stage_1(luo);
-	else
+		break;
+	case '2':
 		run_stage_2(luo);
+		break;
+	case '3':
+		run_stage_3(luo);
+		break;
+	default:
+		run_stage_4(luo);
+	}
 	printf("stage %s passed\n", argv[1]);
 	return 0;
 }

@@ -91,6 +91,9 @@ def test_what_cannot_be_retrieved_stays(vm):
     done
     equal "$(free_blocks /mnt/node0)" "$(total_blocks /mnt/node0)" 'free blocks'
     equal "$(cat /sys/fs/guestmemfs/node0/check)" ok check
+    dmesg | grep -cE 'Workqueue: .* gmfs_(do_mount_internal|luo_drop_unclaimed)' > /tmp/failed ||
+        die 'no allocation of a worker has failed'
+    echo "failed=$(cat /tmp/failed)"
     """, mem="2G", append="guestmemfs=0:256M", boots=2,
        # Whether one of these is hit depends on what the allocator has cached.
        expect=[r"guestmemfs: node 0 is mounted with prefault elsewhere: use mount -o remount$|"
