@@ -182,15 +182,9 @@ static void __init gmpool_count_left(struct gmpool_machine *m, int nid, u64 size
 }
 
 /*
- * What hugetlb will have of all nodes and of one, if the pool of @nid has @size
- * bytes, and the others what they are to have.
+ * What hugetlb will have of a node, if its pool has @size bytes, and the others
+ * what they are to have.
  */
-static u64 __init gmpool_cma_of_all(struct gmpool_machine *m, int nid, u64 size)
-{
-	gmpool_count_left(m, nid, size);
-	return gmpool_hugetlb_cma(&m->with_memory, m->left);
-}
-
 static u64 __init gmpool_cma_on(struct gmpool_machine *m, int nid, u64 size)
 {
 	gmpool_count_left(m, nid, size);
@@ -231,8 +225,9 @@ static u64 __init gmpool_scratch_for_all(struct gmpool_machine *m, int nid,
 	u64 bytes = m->reserved - m->reserved_low + KEEP_MACHINE;
 	int other;
 
-	bytes += m->cpus * m->unit + gmpool_cma_of_all(m, nid, size);
 	gmpool_count_left(m, nid, size);
+	bytes += m->cpus * m->unit +
+		 gmpool_hugetlb_cma(&m->with_memory, m->left);
 	for_each_node_mask(other, m->with_memory)
 		bytes += gmpool_memmap_size(m->left[other]);
 	return m->scratch.global + gmpool_scratch_for(m, bytes);
