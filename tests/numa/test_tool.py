@@ -14,7 +14,7 @@ from tool import build, check_json, parse_metrics
 TOOL = r"""
 # From memory: it is called often, and large with its libraries.
 mkdir /tmp/tool
-cp $(ldd "$tool" | grep -o '/[^ ]*') "$tool" /tmp/tool/
+cp $(ldd "$tool" | grep -o '/[^ ]*') "$tool" "${tool%/*}/gmfs-state" /tmp/tool/
 export LD_LIBRARY_PATH=/tmp/tool
 PATH=/tmp/tool:$PATH
 export UBSAN_OPTIONS=exitcode=99:print_stacktrace=1
@@ -99,13 +99,12 @@ node 1 is mounted at $at/node1" 'output'
     t 0 umount --base /tmp/link 1
     has "$out" 'is unmounted' 'a base by another name'
     # The directory is that of fstab, which has it by another name.
-    touch /etc/fstab
-    cp /etc/fstab /tmp/fstab
-    echo 'none /tmp/link/./node1 guestmemfs node=1,noauto 0 0' >> /etc/fstab
+    echo 'none /tmp/link/./node1 guestmemfs node=1,noauto 0 0' > /tmp/fstab
+    export LIBMOUNT_FSTAB=/tmp/fstab
     t 0 mount --base $at 1
     t 0 umount --base $at 1
     [ -d $at/node1 ] || die 'a directory of fstab is removed'
-    cp /tmp/fstab /etc/fstab
+    unset LIBMOUNT_FSTAB
     [ ! -e $at/node1 ] || die 'the directory is left'
     (umask 077 && gmfs-numa mount --base /tmp/umask/x 1)
     equal "$(stat -c %a /tmp/umask /tmp/umask/x | sort -u)" 755 'mode of directories'

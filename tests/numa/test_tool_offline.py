@@ -2278,6 +2278,34 @@ def test_store_offline(node_dir, tmp_path):
     store(tool, where / ("x" * 252), b"x", status=FAILED)
 
 
+def test_state_is_its_own_program(node_dir, tmp_path):
+    """It has no library but libc, and says its own name; gmfs-numa needs it."""
+    where, tool, _ = node_dir
+    state = os.path.join(os.path.dirname(build()), "gmfs-state")
+    assert not re.search("mount|smartcols|numa", quiet("ldd", state).replace("gmfs-numa", ""))
+    for args, status, said in ((["--help"], OK, "Usage: gmfs-state store"), (["-V"], OK, "gmfs-state "),
+                               (["store", "--help"], OK, "Usage: gmfs-state store [OPTION...] FILE"),
+                               ([], USAGE, "gmfs-state: say store or load"), (["x"], USAGE, "gmfs-state: say"),
+                               (["load"], USAGE, "gmfs-state: load needs one file")):
+        done = call(args, status=status, prefix=[state])
+        assert said in done.out + done.err, done
+    # As another user, who may write to the directory.
+    if not os.geteuid():
+        for up in where, *where.parents[:3]:
+            os.chmod(up, 0o755)
+        os.chown(where, 65534, 65534)
+        copy = shutil.copy(os.path.join(os.path.dirname(build(sanitize=True)), "gmfs-state"), tmp_path)
+        user = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "--bounding-set=-all",
+                "--inh-caps=-all", copy]
+        store(tool, where / "state", b"xyz", prefix=user)
+        assert os.stat(where / "state").st_uid == 65534
+        assert tool("load", "--remove", str(where / "state"), prefix=user).out == "xyz"
+    # Where it is not installed.
+    alone = shutil.copy(build(), tmp_path)
+    done = call(["load", "x"], status=FAILED, prefix=[alone], stdout=subprocess.DEVNULL)
+    assert "gmfs-state is neither in" in done.err
+
+
 def test_store_long_name(node_dir):
     where, tool, _ = node_dir
     for data in b"1", b"2":
@@ -2451,7 +2479,8 @@ def test_completion_of_odd_names(tmp_path):
 
 
 INSTALLED = (
-    "sbin/gmfs-numa", "share/man/man8/gmfs-numa.8", "share/bash-completion/completions/gmfs-numa",
+    "sbin/gmfs-numa", "bin/gmfs-state", "share/man/man1/gmfs-state.1",
+    "share/man/man8/gmfs-numa.8", "share/bash-completion/completions/gmfs-numa",
     "lib/systemd/system/guestmemfs@.service", "lib/systemd/system/guestmemfs.target",
     "lib/systemd/system/guestmemfs-metrics.service", "lib/systemd/system/guestmemfs-metrics.timer",
     "lib/systemd/system-generators/gmfs-numa-generator",

@@ -1,386 +1,47 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * gmfs-numa store and load: what is no guest's memory and has to survive a kexec as
- * well, such as the state of a virtual machine's devices. Files of guestmemfs can
- * only be mapped; these are the ends of a pipe.
+ * gmfs-numa store and load: gmfs-state does it, see state.c.
  */
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/random.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "gmfs-numa.h"
 
-/* How much of the file is given memory, and mapped, at a time: a block. */
-#define WINDOW	(2ULL << 20)
-
-/* What is behind the name of a file that store --force has replaced. */
-#define REPLACED	".replaced"
-
-/* Room for a name that nobody can have made before. */
-#define TEMP_MAX	64
-
-/* How often a name is tried to be given that comes and goes. */
-#define MAX_TRIES	10
-
-struct arguments {
-	bool force;
-	bool remove;
-	const char *owner;
-};
-
-/* Where the file is going to be. The directory is opened once, whoever may move it. */
-struct place {
-	const char *path;
-	char *name;
-	int dir;
-};
-
-static void find_place(struct place *place, const char *path)
+/* Beside this program, as it is built; or where "make install" has it. */
+static void execute_from(const char *dir, const char *place, char **argv)
 {
-	char *dir;
-	int nid;
+	char *path = xasprintf("%s/%s", dir, place);
 
-	path_split(path, &dir, &place->name);
-	place->path = path;
-	place->dir = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (place->dir < 0)
-		fatal(EX_FAILED, "%s: %s", dir, strerror(errno));
-	nid = fd_node(place->dir);
-	if (nid < 0)
-		fatal(EX_FAILED, "%s: %s", dir, fd_node_error());
-	if (node_is_frozen(nid))
-		fatal(EX_FAILED, "%s: node %d is frozen: gmfs-numa thaw %d", path, nid, nid);
-	free(dir);
+	execv(path, argv);
+	if (errno != ENOENT)
+		fatal(EX_FAILED, "%s: %s", path, strerror(errno));
+	free(path);
 }
 
-static char *replaced_name(const char *name)
-{
-	return xasprintf("%s" REPLACED, name);
-}
-
-/* Is there a file of that name? Anything else is in the way. */
-static bool is_file_there(const struct place *place, const char *name, const char *suffix)
-{
-	struct stat st;
-
-	if (fstatat(place->dir, name, &st, AT_SYMLINK_NOFOLLOW)) {
-		if (errno != ENOENT)
-			fatal(EX_FAILED, "%s%s: %s", place->path, suffix, strerror(errno));
-		return false;
-	}
-	if (!S_ISREG(st.st_mode))
-		fatal(EX_FAILED, "%s%s is there already, and is no file", place->path, suffix);
-	return true;
-}
-
-/* Before all is read for nothing. Only a file is replaced. */
-static void check_place(const struct place *place, bool force)
-{
-	char *old = replaced_name(place->name);
-
-	if (!strcmp(place->name, ".") || !strcmp(place->name, ".."))
-		fatal(EX_USAGE, "%s is a directory, and no file", place->path);
-	if (is_file_there(place, place->name, "")) {
-		if (!force)
-			fatal(EX_FAILED, "%s is there already; --force replaces it", place->path);
-		is_file_there(place, old, REPLACED);
-	}
-	free(old);
-}
-
-/* Up to a window full: less only at the end. -errno if it cannot be read. */
-static ssize_t fill(char *window)
-{
-	size_t have = 0;
-	ssize_t got;
-
-	while (have < WINDOW) {
-		got = read(STDIN_FILENO, window + have, WINDOW - have);
-		if (!got)
-			break;
-		if (got > 0)
-			have += got;
-		else if (errno != EINTR)
-			return -errno;
-	}
-	return have;
-}
-
-/* Gives the file a window more. Returns 0 or -errno. */
-static int append(int fd, uint64_t at, const void *data, size_t size)
-{
-	int err = posix_fallocate(fd, at, WINDOW);
-	void *window;
-
-	if (err)
-		return -err;
-	window = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE, MAP_SHARED, fd, at);
-	if (window == MAP_FAILED)
-		return -errno;
-	memcpy(window, data, size);
-	munmap(window, WINDOW);
-	return 0;
-}
-
-/* What is read is allocated then, and no more. Returns 0 or -errno; @size is what it has. */
-static int store(int fd, uint64_t *size)
-{
-	char *data = xmalloc(WINDOW);
-	ssize_t got;
-	int err = 0;
-
-	*size = 0;
-	do {
-		got = fill(data);
-		if (got > 0)
-			err = append(fd, *size, data, got);
-		if (got < 0)
-			err = got;
-		else
-			*size += got;
-	} while (!err && got == WINDOW);
-	free(data);
-	if (!err && ftruncate(fd, *size))
-		err = -errno;
-	return err;
-}
-
-/* A name that nobody can have made before, for the file @from. 0 or -errno. */
-static int link_hidden(const char *from, const struct place *place, char temp[static TEMP_MAX])
-{
-	uint64_t number;
-	int err;
-
-	do {
-		if (getrandom(&number, sizeof(number), 0) != sizeof(number))
-			return -errno;
-		snprintf(temp, TEMP_MAX, ".gmfs-numa-%016jx", (uintmax_t)number);
-		err = linkat(AT_FDCWD, from, place->dir, temp, AT_SYMLINK_FOLLOW) ? -errno : 0;
-	} while (err == -EEXIST);
-	return err;
-}
-
-/* Keeps what was there: its sender could have been killed, and has had no more to say. */
-static int keep_old(const struct place *place, const char *temp)
-{
-	char *old = replaced_name(place->name);
-	struct stat st;
-	int err = 0;
-
-	if (fstatat(place->dir, temp, &st, AT_SYMLINK_NOFOLLOW))
-		err = -errno;
-	else if (!S_ISREG(st.st_mode))
-		err = -EEXIST;
-	else if (renameat(place->dir, temp, place->dir, old))
-		err = -errno;
-	free(old);
-	return err;
-}
-
-/*
- * Puts the file in the place of another. Who owns the directory can change it at any
- * moment: the two names are exchanged, so that what turns out to be no file goes back.
- */
-static int replace_file(const char *from, const struct place *place)
-{
-	char temp[TEMP_MAX];
-	int err = link_hidden(from, place, temp);
-
-	if (err)
-		return err;
-	if (renameat2(place->dir, temp, place->dir, place->name, RENAME_EXCHANGE)) {
-		err = -errno;
-	} else {
-		err = keep_old(place, temp);
-		if (err)
-			renameat2(place->dir, temp, place->dir, place->name, RENAME_EXCHANGE);
-	}
-	if (err)
-		unlinkat(place->dir, temp, 0);
-	return err;
-}
-
-static bool has_name(int fd, const struct place *place)
-{
-	struct stat st, named;
-
-	return !fstat(fd, &st) && !fstatat(place->dir, place->name, &named, AT_SYMLINK_NOFOLLOW) &&
-	       st.st_dev == named.st_dev && st.st_ino == named.st_ino;
-}
-
-/* Give the file a name, now that it is complete. 0 or -errno. */
-static int name_file(int fd, const struct place *place, bool force)
-{
-	char *from = xasprintf("/proc/self/fd/%d", fd);
-	unsigned int tries = 0;
-	int err;
-
-	do {
-		err = linkat(AT_FDCWD, from, place->dir, place->name, AT_SYMLINK_FOLLOW) ?
-		      -errno : 0;
-		if (err == -EEXIST && force)
-			err = replace_file(from, place);
-		/* What was to be replaced can go, and come back. */
-	} while (err == -ENOENT && force && ++tries < MAX_TRIES);
-	free(from);
-	if (!err && !has_name(fd, place))
-		err = -ESTALE;
-	return err;
-}
-
-static error_t parse(int key, char *arg, struct argp_state *state)
-{
-	struct arguments *args = state->input;
-
-	switch (key) {
-	case 'f':
-		args->force = true;
-		return 0;
-	case 'r':
-		args->remove = true;
-		return 0;
-	case 'O':
-		args->owner = arg;
-		return 0;
-	default:
-		return ARGP_ERR_UNKNOWN;
-	}
-}
-
-/* Until it is complete the file has no name: whatever happens, nothing is left. */
 int cmd_store(int argc, char **argv)
 {
-	static const struct argp_option options[] = {
-		{ "force", 'f', NULL, 0, "replace FILE if it is there; it stays as FILE" REPLACED, 0 },
-		{ "owner", 'O', "ID", 0, "tag it with that owner", 0 },
-		{ }
-	};
-	static const struct argp argp = { options, parse, "FILE",
-		"Read standard input to its end, and keep it in FILE on a node, over kexec: for QEMU,"
-		" migrate \"exec:gmfs-numa store FILE\". FILE is there when all of it is.",
-		NULL, NULL, NULL };
-	struct arguments args = { };
-	struct place place;
-	uint64_t size = 0;
-	int first, fd, err;
-	char *human;
+	static char name[] = "gmfs-numa";
+	char **args = xcalloc(argc + 2, sizeof(*args)), *command = strrchr(argv[0], ' ') + 1;
+	char dir[PATH_MAX];
+	ssize_t len;
+	int i;
 
-	parse_args(&argp, argc, argv, &first, &args);
-	if (argc - first != 1)
-		fatal(EX_USAGE, "store needs one file");
-	if (isatty(STDIN_FILENO))
-		fatal(EX_USAGE, "store takes what it stores from standard input, which is a terminal");
-	tag_check("--owner", args.owner);
-	refuse_sysroot("store");
-	find_place(&place, argv[first]);
-	check_place(&place, args.force);
-	fd = openat(place.dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
-	if (fd < 0)
-		fatal(EX_FAILED, "%s: %s", place.path, strerror(errno));
-	err = store(fd, &size);
-	if (!err && args.owner)
-		err = tags_write(fd, args.owner, "gmfs-numa");
-	if (!err)
-		err = name_file(fd, &place, args.force);
-	close(fd);
-	if (err)
-		fatal(EX_FAILED, "%s: %s: nothing is stored", place.path, err == -ESTALE ?
-		      "another file has this name now" : strerror(-err));
-	human = format_size(size);
-	warning("%s: %s", place.path, human);
-	free(human);
-	close(place.dir);
-	free(place.name);
-	return EX_OK;
-}
-
-static int load(int fd, uint64_t size)
-{
-	uint64_t at, done, part;
-	ssize_t put = 0;
-	char *window;
-
-	for (at = 0; at < size && put >= 0; at += part) {
-		part = size - at < WINDOW ? size - at : WINDOW;
-		window = mmap(NULL, part, PROT_READ, MAP_SHARED, fd, at);
-		if (window == MAP_FAILED)
-			return -errno;
-		for (done = 0; done < part && put >= 0; done += put) {
-			put = write(STDOUT_FILENO, window + done, part - done);
-			if (put < 0 && errno == EINTR)
-				put = 0;
-		}
-		munmap(window, part);
-	}
-	return put < 0 ? -errno : 0;
-}
-
-/* Only if its name is still that of what was written: it can be another's by now. */
-static void remove_loaded(const char *path, const struct stat *st)
-{
-	struct stat named;
-	char *dir, *name, *replaced;
-	int fd;
-
-	path_split(path, &dir, &name);
-	fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (fd < 0 || fstatat(fd, name, &named, AT_SYMLINK_NOFOLLOW))
-		fatal(EX_FAILED, "%s: it is written, and not removed: %s", path, strerror(errno));
-	if (named.st_dev != st->st_dev || named.st_ino != st->st_ino)
-		fatal(EX_FAILED, "%s: it is written, and not removed: another file has its name now",
-		      path);
-	replaced = replaced_name(name);
-	if (unlinkat(fd, name, 0) || (unlinkat(fd, replaced, 0) && errno != ENOENT &&
-				      errno != ENAMETOOLONG))
-		fatal(EX_FAILED, "%s: it is written, and not removed: %s", path, strerror(errno));
-	close(fd);
-	free(replaced);
-	free(dir);
-	free(name);
-}
-
-int cmd_load(int argc, char **argv)
-{
-	static const struct argp_option options[] = {
-		{ "remove", 'r', NULL, 0,
-		  "remove FILE, and FILE" REPLACED ", when all of it is written", 0 },
-		{ }
-	};
-	static const struct argp argp = { options, parse, "FILE",
-		"Write what store has kept to standard output: for QEMU, -incoming"
-		" \"exec:gmfs-numa load FILE\".", NULL, NULL, NULL };
-	struct arguments args = { };
-	int first, fd, nid, err;
-	struct stat st;
-
-	parse_args(&argp, argc, argv, &first, &args);
-	if (argc - first != 1)
-		fatal(EX_USAGE, "load needs one file");
-	if (isatty(STDOUT_FILENO))
-		fatal(EX_USAGE, "load writes to standard output, which is a terminal");
-	refuse_sysroot("load");
-	fd = file_open(argv[first], &nid);
-	if (fd < 0 || fstat(fd, &st))
-		fatal(EX_FAILED, "%s: %s", argv[first], file_open_error());
-	err = load(fd, st.st_size);
-	close(fd);
-	/* Only close() says whether a file system that is elsewhere has it. */
-	if (!err && close(STDOUT_FILENO))
-		err = -errno;
-	if (err)
-		fatal(EX_FAILED, "%s could not be written to standard output: %s", argv[first],
-		      strerror(-err));
-	/* For what is printed, or was not, when the program ends. */
-	if (open("/dev/null", O_WRONLY) != STDOUT_FILENO)
-		fatal(EX_FAILED, "/dev/null: %s", strerror(errno));
-	if (args.remove)
-		remove_loaded(argv[first], &st);
-	return EX_OK;
+	refuse_sysroot(command);
+	args[0] = name;
+	args[1] = command;
+	for (i = 1; i < argc; i++)
+		args[i + 1] = argv[i];
+	len = readlink("/proc/self/exe", dir, sizeof(dir) - 1);
+	if (len < 0)
+		fatal(EX_FAILED, "/proc/self/exe: %s", strerror(errno));
+	dir[len] = '\0';
+	*strrchr(dir, '/') = '\0';
+	execute_from(dir, "gmfs-state", args);
+	execute_from(dir, "../bin/gmfs-state", args);
+	fatal(EX_FAILED, "gmfs-state is neither in %s nor in %s/../bin: it is a part of this program",
+	      dir, dir);
 }

@@ -91,6 +91,8 @@ struct nodes {
 	size_t nr;
 };
 
+#define SYSFS	"/sys/fs/guestmemfs"
+
 /* Root of all paths that are read: "" or what --sysroot says. */
 extern const char *sysroot;
 /* Exits with EX_USAGE if there is one: @what acts on this machine. */
@@ -138,6 +140,16 @@ bool node_is_frozen(int nid);
 bool ranges_cover(const struct range *ranges, size_t nr, uint64_t base, uint64_t size);
 /* Physical ranges of a node's pool; needs CAP_SYS_ADMIN. -errno, or how many. */
 ssize_t node_extents(int nid, struct range **ranges);
+/* A mount of a node; its number is the same in all mount namespaces that show it. */
+struct node_mount {
+	int id;
+	dev_t dev;
+	int nid;		/* or -1 */
+};
+
+/* Calls @fn for each mount of a node that a process, such as "self", has. */
+void mounts_each(const char *process,
+		 void (*fn)(const struct node_mount *mount, void *data), void *data);
 /* nid of the node that a file is on; -1 with errno: ENOTSUP if not guestmemfs. */
 int fd_node(int fd);
 /* What that says of errno. */
@@ -174,7 +186,7 @@ bool use_is_of(const struct use *use, const struct stat *st);
 /* Is a process gone, of this boot or of that with the given id, if not NULL? */
 bool process_gone(pid_t pid, const char *boot);
 
-/* --- files.c: files of guestmemfs --- */
+/* --- file.c and files.c: one file of guestmemfs, and finding them --- */
 
 /* What a walk has found: the file itself, and where its name is. */
 struct file {
@@ -223,6 +235,8 @@ int files_walk_mount(int fd, const char *path, int nid,
  * it is not opened. -1 with errno if not, of which file_open_error() tells.
  */
 int file_find(const char *path, int *nid);
+/* Opens what file_find() has found for reading: a descriptor, or -errno. */
+int file_read(int place);
 /*
  * Opens such a file for reading, and nothing else: a FIFO waits, and devices can act,
  * when they are opened. -1 with errno if not.
@@ -365,6 +379,12 @@ void boot_free(struct boot *boot);
 
 /* --- util.c --- */
 
+/* What messages start with. */
+extern const char *program;
+/* argp_parse() with our exit codes; *first is set to the first argument. */
+void parse_args(const struct argp *argp, int argc, char **argv, int *first, void *input);
+/* For atexit(): what could not be written is an error. */
+void close_stdout(void);
 extern bool opt_bytes;		/* --bytes: sizes as numbers of bytes */
 
 void *xmalloc(size_t size);
@@ -454,9 +474,6 @@ void table_print(struct table *table);		/* and frees it */
 /* For --help: a filter that prints the columns that columns_of_help() was given. */
 void columns_of_help(const struct column *columns, size_t nr);
 char *columns_help(int key, const char *text, void *input);
-/* argp_parse() with our exit codes; *first is set to the first argument. */
-void parse_args(const struct argp *argp, int argc, char **argv, int *first, void *input);
-
 extern const struct argp table_argp;		/* a child parser; input: struct table_options */
 
 /* --- one function each, in cmd-<name>.c; argv[0] is "gmfs-numa <name>" --- */
@@ -479,7 +496,6 @@ int cmd_verify(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_tag(int argc, char **argv);
 int cmd_reap(int argc, char **argv);
-int cmd_store(int argc, char **argv);
-int cmd_load(int argc, char **argv);
+int cmd_store(int argc, char **argv);		/* and "load": both execute gmfs-state */
 
 #endif /* GMFS_NUMA_H */

@@ -29,7 +29,7 @@ static const struct command {
 	{ "tag", cmd_tag, "say whose a file is" },
 	{ "reap", cmd_reap, "find and remove files that nobody owns" },
 	{ "store", cmd_store, "keep what comes from standard input over kexec" },
-	{ "load", cmd_load, "give it back" },
+	{ "load", cmd_store, "give it back" },
 	{ "get", cmd_get, "show what sysfs says of nodes" },
 	{ "set", cmd_set, "change settings of a node" },
 	{ "freeze", cmd_freeze, "let nothing change on nodes" },
@@ -58,20 +58,6 @@ static void help(void)
 	       "  -h, --help     this text; gmfs-numa COMMAND --help for a command\n"
 	       "  -V, --version  version\n\n"
 	       "gmfs-numa(8) describes all of it.\n");
-}
-
-/* What could not be written is an error, also on a disk that is full. */
-static void close_stdout(void)
-{
-	/* Of what was flushed before nothing but this is known. */
-	bool failed = ferror(stdout);
-
-	errno = 0;
-	if ((fclose(stdout) || failed) && errno != EPIPE) {
-		fprintf(stderr, "gmfs-numa: cannot write: %s\n",
-			errno ? strerror(errno) : "an earlier write failed");
-		_exit(EX_FAILED);
-	}
 }
 
 static bool is_help(const char *arg)

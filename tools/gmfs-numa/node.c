@@ -8,113 +8,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libmount/libmount.h>
-#include <linux/openat2.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "gmfs-numa.h"
-
-#define SYSFS	"/sys/fs/guestmemfs"
-
-const char *sysroot = "";
-
-void refuse_sysroot(const char *what)
-{
-	if (*sysroot)
-		fatal(EX_USAGE, "--sysroot is to look at another machine, and %s would change this one",
-		      what);
-}
-
-int root_open(const char *path, int flags)
-{
-	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
-	int root, fd, err;
-
-	if (!*sysroot)
-		return open(path, how.flags);
-	root = open(sysroot, O_PATH | O_DIRECTORY | O_CLOEXEC);
-	if (root < 0)
-		return -1;
-	/* EAGAIN: a directory was moved during the lookup of "..". */
-	do {
-		fd = syscall(SYS_openat2, root, path, &how, sizeof(how));
-	} while (fd < 0 && errno == EAGAIN);
-	err = errno;
-	close(root);
-	errno = err;
-	return fd;
-}
-
-static int open_below(int flags, const char *fmt, va_list args)
-{
-	char *path;
-	int fd;
-
-	if (vasprintf(&path, fmt, args) < 0)
-		fatal(EX_FAILED, "out of memory");
-	fd = root_open(path, flags);
-	free(path);
-	return fd;
-}
-
-static char *read_all(int fd, size_t *size)
-{
-	size_t room = 4096, len = 0;
-	char *text = xmalloc(room);
-	ssize_t got;
-	int err;
-
-	while ((got = read(fd, text + len, room - len - 1)) > 0) {
-		len += got;
-		if (room - len < 2) {
-			room *= 2;
-			text = xrealloc(text, room);
-		}
-	}
-	err = errno;
-	close(fd);
-	if (got < 0) {
-		free(text);
-		errno = err;
-		return NULL;
-	}
-	text[len] = '\0';
-	*size = len;
-	return text;
-}
-
-char *read_text(const char *fmt, ...)
-{
-	va_list args;
-	size_t size;
-	char *text;
-	int fd;
-
-	va_start(args, fmt);
-	fd = open_below(O_RDONLY, fmt, args);
-	va_end(args);
-	text = fd < 0 ? NULL : read_all(fd, &size);
-	if (text && size && text[size - 1] == '\n')
-		text[size - 1] = '\0';
-	return text;
-}
-
-void *read_binary(size_t *size, const char *fmt, ...)
-{
-	va_list args;
-	int fd;
-
-	va_start(args, fmt);
-	fd = open_below(O_RDONLY, fmt, args);
-	va_end(args);
-	return fd < 0 ? NULL : read_all(fd, size);
-}
 
 static uint64_t node_number(int nid, const char *name)
 {
@@ -164,15 +63,6 @@ int node_write(int nid, const char *name, const char *value)
 		err = -errno;
 	close(fd);
 	return err;
-}
-
-bool node_is_frozen(int nid)
-{
-	char *state = node_text(nid, "state");
-	bool frozen = !strcmp(state, "frozen");
-
-	free(state);
-	return frozen;
 }
 
 uint64_t node_meminfo(int nid, const char *field)
@@ -461,40 +351,4 @@ struct libmnt_fs *mounts_next(struct libmnt_table *table, struct libmnt_iter *it
 		if (mnt_fs_match_fstype(fs, "guestmemfs"))
 			return fs;
 	return NULL;
-}
-
-static int device_node(dev_t dev)
-{
-	struct libmnt_table *table = mounts_read();
-	struct libmnt_iter *iter = mnt_new_iter(MNT_ITER_FORWARD);
-	struct libmnt_fs *fs;
-	int nid = -1;
-
-	while ((fs = mounts_next(table, iter)))
-		if (mnt_fs_get_devno(fs) == dev)
-			nid = fs_node(fs);
-	mnt_free_iter(iter);
-	mnt_unref_table(table);
-	if (nid < 0)
-		errno = ENOENT;
-	return nid;
-}
-
-int fd_node(int fd)
-{
-	struct statfs statfs_buf;
-	struct stat st;
-
-	if (fstatfs(fd, &statfs_buf) || fstat(fd, &st))
-		return -1;
-	if (statfs_buf.f_type != GUESTMEMFS_MAGIC) {
-		errno = ENOTSUP;
-		return -1;
-	}
-	return device_node(st.st_dev);
-}
-
-const char *fd_node_error(void)
-{
-	return errno == ENOTSUP ? "this is not on guestmemfs" : strerror(errno);
 }

@@ -25,18 +25,11 @@
 #define DELETED	" (deleted)"
 
 struct search {
-	struct seen_mount *mounts;
+	struct node_mount *mounts;
 	size_t nr_mounts;
 	struct use *uses;
 	size_t nr;
 	bool complete;		/* all processes that are there could be looked at */
-};
-
-/* A mount of a node; its number is the same in all mount namespaces that show it. */
-struct seen_mount {
-	int id;
-	dev_t dev;
-	int nid;
 };
 
 /* Devices that are known otherwise than by a mount that is seen. */
@@ -51,7 +44,7 @@ static void add_mount(struct search *search, int id, dev_t dev, int nid)
 			return;
 	search->mounts = xrealloc(search->mounts,
 				  (search->nr_mounts + 1) * sizeof(*search->mounts));
-	search->mounts[search->nr_mounts++] = (struct seen_mount){ id, dev, nid };
+	search->mounts[search->nr_mounts++] = (struct node_mount){ id, dev, nid };
 }
 
 void pool_device_add(dev_t dev, int nid)
@@ -60,25 +53,12 @@ void pool_device_add(dev_t dev, int nid)
 	add_mount(&known, -1 - nid, dev, nid);
 }
 
-/* A process can be in a mount namespace that has a node which is not mounted here. */
-static void find_mounts_of(struct search *search, const char *process)
+static void take_mount(const struct node_mount *mount, void *data)
 {
-	char *text = read_text("/proc/%s/mountinfo", process), *line, *rest = text;
-	unsigned int major_nr, minor_nr;
-	const char *options, *node;
-	int id;
-
-	while ((line = strsep(&rest, "\n"))) {
-		options = strstr(line, " - guestmemfs ");
-		if (!options || sscanf(line, "%d %*d %u:%u ", &id, &major_nr, &minor_nr) != 3)
-			continue;
-		node = strstr(options, ",node=");
-		add_mount(search, id, makedev(major_nr, minor_nr),
-			  node ? atoi(node + strlen(",node=")) : -1);
-	}
-	free(text);
+	add_mount(data, mount->id, mount->dev, mount->nid);
 }
 
+/* A process can be in a mount namespace that has a node which is not mounted here. */
 static void find_mounts(struct search *search)
 {
 	char *path = xasprintf("%s/proc", sysroot);
@@ -86,10 +66,10 @@ static void find_mounts(struct search *search)
 	struct dirent *entry;
 
 	free(path);
-	find_mounts_of(search, "self");
+	mounts_each("self", take_mount, search);
 	while (dir && (entry = readdir(dir)))
 		if (isdigit(*entry->d_name))
-			find_mounts_of(search, entry->d_name);
+			mounts_each(entry->d_name, take_mount, search);
 	if (dir)
 		closedir(dir);
 }

@@ -329,14 +329,6 @@ char *columns_help(int key, const char *text, void *input)
 	return list;
 }
 
-void parse_args(const struct argp *argp, int argc, char **argv, int *first, void *input)
-{
-	argp_err_exit_status = EX_USAGE;
-	/* Each command has options of its own behind its arguments as well. */
-	if (argp_parse(argp, argc, argv, 0, first, input))
-		exit(EX_USAGE);
-}
-
 static error_t parse_table(int key, char *arg, struct argp_state *state)
 {
 	struct table_options *options = state->input;

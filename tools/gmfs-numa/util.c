@@ -3,6 +3,7 @@
  * Memory, messages and sizes.
  */
 
+#include <argp.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdarg.h>
@@ -15,6 +16,7 @@
 #include "gmfs-numa.h"
 
 bool opt_bytes;
+const char *program = "gmfs-numa";
 
 void *xrealloc(void *p, size_t size)
 {
@@ -67,12 +69,12 @@ static void message(const char *fmt, va_list args)
 	fflush(stdout);
 	/* That there is no memory is said without taking some. */
 	if (again || vasprintf(&text, fmt, args) < 0) {
-		fprintf(stderr, "gmfs-numa: %s\n", fmt);
+		fprintf(stderr, "%s: %s\n", program, fmt);
 		return;
 	}
 	again = true;
 	shown = printable(text);
-	fprintf(stderr, "gmfs-numa: %s\n", shown);
+	fprintf(stderr, "%s: %s\n", program, shown);
 	free(shown);
 	free(text);
 	again = false;
@@ -360,4 +362,26 @@ void replace_end(struct replacement *r)
 		fatal(EX_FAILED, "%s: %s", r->shown, strerror(err));
 	}
 	free(r->temp);
+}
+
+void parse_args(const struct argp *argp, int argc, char **argv, int *first, void *input)
+{
+	argp_err_exit_status = EX_USAGE;
+	/* Each command has options of its own behind its arguments as well. */
+	if (argp_parse(argp, argc, argv, 0, first, input))
+		exit(EX_USAGE);
+}
+
+/* What could not be written is an error, also on a disk that is full. */
+void close_stdout(void)
+{
+	/* Of what was flushed before nothing but this is known. */
+	bool failed = ferror(stdout);
+
+	errno = 0;
+	if ((fclose(stdout) || failed) && errno != EPIPE) {
+		fprintf(stderr, "%s: cannot write: %s\n", program,
+			errno ? strerror(errno) : "an earlier write failed");
+		_exit(EX_FAILED);
+	}
 }
