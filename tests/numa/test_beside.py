@@ -252,7 +252,7 @@ def test_huge_pages(vm, case):
     """Huge pages of the command line and a pool that do not fit both: the pool is refused, and the
     figure that the log allows instead is one that fits."""
     number, refused = HUGE_PAGES[case]
-    run = vm(rf"""
+    run = vm(r"""
     check_kho
     for node in 0 1; do
         pages=/sys/devices/system/node/node$node/hugepages/hugepages-2048kB
