@@ -1110,8 +1110,10 @@ static u64 choice_time(const struct gmpool_bitmap *map, const struct gmpool_bitm
 static void many_runs(struct kunit *test)
 {
 	static const u64 few[][2] = { { 2048, 512 } }, many[][2] = { { 2048, 32768 } };
-	struct gmpool_bitmap *small = make_pool(test, few, 1), *small_clean = make_pool(test, few, 1);
-	struct gmpool_bitmap *map = make_pool(test, many, 1), *clean = make_pool(test, many, 1);
+	struct gmpool_bitmap *small = make_pool(test, few, 1);
+	struct gmpool_bitmap *small_clean = make_pool(test, few, 1);
+	struct gmpool_bitmap *map = make_pool(test, many, 1);
+	struct gmpool_bitmap *clean = make_pool(test, many, 1);
 	u64 one, other;
 
 	take_every_second(small, small_clean);
