@@ -203,14 +203,15 @@ static int gmpool_sysfs_parse_number(const char *buf, u64 max, u64 *number)
 	return *number > max ? -ERANGE : 0;
 }
 
-/* A file for a number that is set, and must not be above @_max. */
-#define GMPOOL_TUNABLE(_name, _max)					\
+/* What a file for a number does that is set, and must not be above @_max. */
+#define GMPOOL_TUNABLE_SHOW(_name)					\
 static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 {									\
 	guard(mutex)(&pool->manage);					\
 	return gmpool_show_number(buf, pool->tune._name);		\
-}									\
-									\
+}
+
+#define GMPOOL_TUNABLE_STORE(_name, _max)				\
 static ssize_t _name##_store(struct gmpool *pool, const char *buf,	\
 			     size_t count)				\
 {									\
@@ -225,12 +226,22 @@ static ssize_t _name##_store(struct gmpool *pool, const char *buf,	\
 	new = pool->tune;						\
 	new._name = number;						\
 	return gmpool_tune(pool, &new) ?: count;			\
-}									\
-static struct gmpool_attribute _name##_attr = __ATTR_RW(_name)
+}
 
-GMPOOL_TUNABLE(scrub_rate, U64_MAX);
-GMPOOL_TUNABLE(reserve, pool->total_blocks);
-GMPOOL_TUNABLE(low_watermark, pool->total_blocks);
+GMPOOL_TUNABLE_SHOW(scrub_rate)
+GMPOOL_TUNABLE_STORE(scrub_rate, U64_MAX)
+
+static struct gmpool_attribute scrub_rate_attr = __ATTR_RW(scrub_rate);
+
+GMPOOL_TUNABLE_SHOW(reserve)
+GMPOOL_TUNABLE_STORE(reserve, pool->total_blocks)
+
+static struct gmpool_attribute reserve_attr = __ATTR_RW(reserve);
+
+GMPOOL_TUNABLE_SHOW(low_watermark)
+GMPOOL_TUNABLE_STORE(low_watermark, pool->total_blocks)
+
+static struct gmpool_attribute low_watermark_attr = __ATTR_RW(low_watermark);
 
 static const char * const zeroings[] = {
 	[GMPOOL_ZEROING_BACKGROUND]	= "background",
