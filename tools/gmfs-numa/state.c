@@ -262,7 +262,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 static int state_store(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
-		{ "force", 'f', NULL, 0, "replace FILE if it is there; it stays as FILE" REPLACED, 0 },
+		{ "force", 'f', NULL, 0,
+		  "replace FILE if it is there; it stays as FILE" REPLACED, 0 },
 		{ "owner", 'O', "ID", 0, "tag it with that owner", 0 },
 		{ }
 	};
