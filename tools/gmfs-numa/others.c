@@ -125,8 +125,8 @@ static void take_hugepages(struct others *o, const char *value)
 			return;
 		value += len + 1;
 	}
-	if (sscanf(value, "%lu", &nr) == 1)
-		pages->all = nr;
+	if (*value >= '0' && *value <= '9')
+		pages->all = strtoul(value, NULL, 10);
 }
 
 static bool parse_cma(const char *value, const char **end, struct huge_cma *cma)
