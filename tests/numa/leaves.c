@@ -223,9 +223,9 @@ TEST_F(leaves, dontneed_of_pages)
 	volatile char *p = map_off(self->fd, BLOCK);
 
 	ASSERT_NE(MAP_FAILED, p);
-	ASSERT_EQ(0, mprotect((void *)p, PAGE, PROT_READ));
+	ASSERT_EQ(0, madvise((void *)p, GIANT, MADV_NOHUGEPAGE));
 	EXPECT_FAULTS(1, 0, 0, p[PAGE] = 1);
-	ASSERT_EQ(0, mprotect((void *)p, PAGE, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, madvise((void *)p, GIANT, MADV_HUGEPAGE));
 	EXPECT_FAULTS(1, 0, 0, p[2 * PAGE] = 2);
 	ASSERT_EQ(0, madvise((void *)p, BLOCK, MADV_DONTNEED));
 	EXPECT_FAULTS(0, 1, 0, { EXPECT_EQ(1, p[PAGE]); EXPECT_EQ(2, p[2 * PAGE]); });
