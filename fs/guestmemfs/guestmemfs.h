@@ -46,7 +46,7 @@ enum gmfs_map {
  * @client: what the pool knows of it
  * @region: the pool as the dmem controller knows it, or NULL
  * @faults: how many were served with which leaf, since boot
- * @preserved: open files that LUO hands over to the next kernel, as of now
+ * @preserved: inodes of which LUO hands over open files to the next kernel, as of now
  * @lock: guards @attached, @sb and @mounting, and @image while it is not
  *	attached; within a super block's s_umount
  * @attached: @image is that of the pool

@@ -62,8 +62,11 @@ static void gmfs_luo_count(struct inode *inode, int more)
 	inode_lock(inode);
 	flags = gmpool_op_begin(fs->pool);
 	gmfs_luo_set_feature(&fs->image);
+	if (!rec->preserved)
+		atomic_inc(&fs->preserved);
 	rec->preserved += more;
-	atomic_add(more, &fs->preserved);
+	if (!rec->preserved)
+		atomic_dec(&fs->preserved);
 	gmfs_dirty(&fs->image, rec);
 	gmpool_op_end(fs->pool, flags);
 	inode_unlock(inode);

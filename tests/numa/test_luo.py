@@ -23,7 +23,7 @@ def test_descriptors_come_back(vm):
         mount_node 1
         luo 1 /mnt/node0 /mnt/node1
         # The one whose session was closed does not count.
-        preserved '8 1' 'files preserved for the next kernel'
+        preserved '5 1' 'files preserved for the next kernel'
         # The last was given up again; the process has it open until the kexec.
         used /mnt/node0 $((4 + 3 + 2 + 5 + 10 + 20)) 'preserved'
         vm-kexec
