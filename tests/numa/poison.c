@@ -234,6 +234,24 @@ TEST_F(poison, signal_and_address)
 	EXPECT_EQ(77, bad[PAGE]);
 }
 
+/* To populate it is an error, as to touch it is; to drop it is none. */
+TEST_F(poison, advice)
+{
+	char *block = (char *)self->p + 3 * BLOCK;
+
+	if (!sigsetjmp(back, 1))
+		fail_phys(phys_of(self->fd, 3 * BLOCK + 5 * PAGE));
+	EXPECT_EQ(-1, madvise(block, BLOCK, MADV_POPULATE_READ));
+	EXPECT_EQ(EHWPOISON, errno);
+	EXPECT_EQ(-1, madvise((char *)self->p, BLOCKS * BLOCK, MADV_POPULATE_WRITE));
+	EXPECT_EQ(EHWPOISON, errno);
+	EXPECT_EQ(0, madvise(block, 5 * PAGE, MADV_POPULATE_WRITE));
+	EXPECT_EQ(0, madvise(block + 6 * PAGE, BLOCK - 6 * PAGE, MADV_POPULATE_WRITE));
+	EXPECT_EQ(0, madvise(block, BLOCK, MADV_DONTNEED));
+	EXPECT_EQ(BUS_MCEERR_AR, touch(block + 5 * PAGE));
+	EXPECT_EQ(4, block[0]);
+}
+
 /* Another process hears of it when it touches the page, or early if it asks. */
 TEST_F(poison, other_process)
 {
