@@ -1066,6 +1066,25 @@ def test_handover_command_line(make, tmp_path, line, default, result):
         assert judged(tree, "--kernel", image, *args, status=status)["command-line"] == result
 
 
+@pytest.mark.parametrize("running, line, result", [
+    ("quiet", "memtest=4", "fail"), ("quiet", "memtest", "fail"), ("quiet", "memtest=0", "ok"),
+    ("quiet", "memtest=4 memtest=0", "ok"), ("memtest=4", "memtest=4", "fail"),
+    ("quiet", "mem=3G", "fail"), ("mem=3G", "mem=3G", "ok"), ("mem=3G", "mem=0xC0000000", "ok"),
+    ("mem=3G", "mem=4096m", "ok"), ("mem=3G", "mem=4G mem=2G", "fail"), ("mem=3G", "", "ok"),
+    ("quiet", "mem=nopentium", "ok"), ("quiet", "memory=3G", "ok"), ("quiet", "-- mem=3G", "ok"),
+    ("quiet", "memmap=64M$0x50000000", "unknown"), ("quiet", "memmap=exactmap", "unknown"),
+    ("memmap=64M$0x50000000", "memmap=64M$0x50000000", "ok"),
+    ("memmap=64M$0x50000000", "", "ok"),
+])
+def test_handover_memory_of_the_next_kernel(make, tmp_path, running, line, result):
+    """The next kernel has all the memory that this one has, and does not write to it."""
+    tree = make(MACHINES["1"](), cmdline=f"kho=on {running}")
+    tree.put("boot/config-7.3.4-next", config())
+    results = judged(tree, "--kernel", kernel(tmp_path / "bzImage"), "--command-line",
+                     f"kho=on {line}", status=OK if result == "ok" else DIFFERS)
+    assert results["command-line"] == result
+
+
 @pytest.mark.parametrize("builtin, line, result", [
     ('CONFIG_CMDLINE=""', "kho=on", "ok"),
     ('CONFIG_CMDLINE="quiet guestmemfs=fresh"', "kho=on", "fail"),

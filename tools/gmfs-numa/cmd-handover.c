@@ -3,8 +3,10 @@
  * gmfs-numa handover: is the machine ready to kexec, and the kexec itself.
  */
 
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -237,8 +239,88 @@ static char *whole_command_line(const char *line, const char *config)
 	return whole;
 }
 
+/* The kernel's memparse(): false if the text does not begin with a number. */
+static bool parse_kernel_size(const char *text, uint64_t *bytes)
+{
+	static const char suffixes[] = "kmgtpe";
+	const char *suffix;
+	char *end;
+
+	*bytes = strtoull(text, &end, 0);
+	if (end == text)
+		return false;
+	suffix = *end ? strchr(suffixes, tolower((unsigned char)*end)) : NULL;
+	if (suffix)
+		*bytes <<= 10 * (suffix - suffixes + 1);
+	return true;
+}
+
+/* Of several mem=, the smallest ends the memory: parse_memopt() of arch/x86/kernel/e820.c. */
+static void take_mem(const char *value, void *data)
+{
+	uint64_t *end = data, bytes;
+
+	if (value && parse_kernel_size(value, &bytes) && bytes && bytes < *end)
+		*end = bytes;
+}
+
+/* The last memtest= counts, and without a number all patterns: mm/memtest.c. */
+static void take_memtest(const char *value, void *data)
+{
+	unsigned int *patterns = data;
+	char *end;
+	unsigned long number;
+
+	if (!value) {
+		*patterns = UINT_MAX;
+		return;
+	}
+	number = strtoul(value, &end, 0);
+	if (end != value && !*end)
+		*patterns = number;
+}
+
+static void take_memmap(const char *value, void *data)
+{
+	char **all = data;
+
+	*all = join(*all, " ", value ? value : "");
+}
+
+/*
+ * Words that take memory from the next kernel, or write to it. KHO's pages and pools can
+ * be anywhere in the memory of this kernel, so the next one needs all of it.
+ */
+static bool check_memory_words(const char *line, const char *running)
+{
+	uint64_t next_end = UINT64_MAX, end = UINT64_MAX;
+	char *next_map = NULL, *map = NULL;
+	unsigned int patterns = 0;
+	bool good = false;
+
+	kcmdline_each(line, "memtest", take_memtest, &patterns);
+	kcmdline_each(line, "mem", take_mem, &next_end);
+	kcmdline_each(running, "mem", take_mem, &end);
+	kcmdline_each(line, "memmap", take_memmap, &next_map);
+	kcmdline_each(running, "memmap", take_memmap, &map);
+	if (patterns)
+		result("command-line", FAIL,
+		       "memtest= has the next kernel write to all handed-over memory: leave it out");
+	else if (next_end < end)
+		result("command-line", FAIL,
+		       "mem= ends below memory of this kernel: the next one panics if KHO's pages lie above, and loses pools that do: leave it out");
+	else if (next_map && (!map || strcmp(next_map, map)))
+		result("command-line", UNKNOWN,
+		       "memmap= is not that of this kernel: it can take memory of a pool or of KHO");
+	else
+		good = true;
+	free(next_map);
+	free(map);
+	return good;
+}
+
 /* What the next kernel is told: to hand over in its turn, and to keep what it gets. */
-static void check_command_line(const char *given, const char *config)
+static void check_command_line(const char *given, const char *config, const char *running)
 {
 	char *line = whole_command_line(given, config);
 	int on = kcmdline_says_kho(line);
@@ -258,7 +340,7 @@ static void check_command_line(const char *given, const char *config)
 	else if (on < 0)
 		result("command-line", UNKNOWN,
 		       "it does not say kho=on, and whether that is the default is not known");
-	else
+	else if (check_memory_words(line, running))
 		result("command-line", OK, "the next kernel takes the pools over");
 	free(line);
 }
@@ -295,7 +377,7 @@ static void check_kernel(const struct arguments *args, const struct nodes *nodes
 	else
 		result("format", UNKNOWN,
 		       "its configuration is not in /boot nor with its modules: name it with --config");
-	check_command_line(args->append ? args->append : cmdline, config);
+	check_command_line(args->append ? args->append : cmdline, config, cmdline);
 	free(config);
 	free(release);
 }
