@@ -445,7 +445,6 @@ static void name_other_users(const char *name, const char *value, void *data)
 				(const char *)data, name, value);
 }
 
-
 int cmd_plan(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
