@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The blocks of a pool: which are claimed, used, dirty, and who gets the next. For
- * the life of a block see pool.c.
+ * The block allocator of a pool: claimed, used and dirty blocks. For the life
+ * of a block see pool.c.
  *
- * What is handed over are two bitmaps in metadata blocks. Two more in ordinary
- * memory (bitmap.c) find blocks quickly: they are built from those at boot.
+ * Two bitmaps in metadata blocks, used and dirty, are handed over. Two more in
+ * ordinary memory (bitmap.c) find blocks quickly. gmpool_init_blocks() builds
+ * them at boot from the first two.
  */
 
 #include <linux/bitmap.h>
@@ -16,7 +17,7 @@
 #include "pool.h"
 
 /**
- * gmpool_free_blocks - what is left of a pool
+ * gmpool_free_blocks - number of free blocks
  * @pool: a pool that has not failed
  *
  * Return: blocks that are neither used nor claimed.
@@ -28,10 +29,10 @@ u64 gmpool_free_blocks(struct gmpool *pool)
 }
 
 /**
- * gmpool_dirty_blocks - what of a pool is not ready to be given out
+ * gmpool_dirty_blocks - number of dirty blocks
  * @pool: a pool that has not failed
  *
- * Return: blocks that are free, but have to be zeroed first.
+ * Return: free blocks that must be zeroed before use.
  */
 u64 gmpool_dirty_blocks(struct gmpool *pool)
 {
@@ -39,7 +40,7 @@ u64 gmpool_dirty_blocks(struct gmpool *pool)
 	return pool->blocks.nr_free - pool->clean.nr_free;
 }
 
-/* Of the free blocks those that are kept for privileged tasks. */
+/* Number of free blocks that are reserved for privileged tasks. */
 static u64 gmpool_reserved_locked(struct gmpool *pool)
 {
 	lockdep_assert_held(&pool->lock);
@@ -47,10 +48,11 @@ static u64 gmpool_reserved_locked(struct gmpool *pool)
 }
 
 /**
- * gmpool_reserved_blocks - what of a pool only privileged tasks can have
+ * gmpool_reserved_blocks - number of free blocks reserved for privileged tasks
  * @pool: the pool
  *
- * Return: free blocks that gmpool_claim() gives to none but them.
+ * Return: free blocks that gmpool_claim() gives only to tasks with
+ * CAP_SYS_RESOURCE.
  */
 u64 gmpool_reserved_blocks(struct gmpool *pool)
 {
@@ -58,7 +60,7 @@ u64 gmpool_reserved_blocks(struct gmpool *pool)
 	return gmpool_reserved_locked(pool);
 }
 
-/* Change bits of a handed-over bitmap. */
+/* Set or clear the bits of @run in a handed-over bitmap. */
 static void gmpool_change_bits(struct gmpool *pool,
 			       struct gmpool_bitmap_ser **maps,
 			       const struct gmpool_run *run, bool set)
@@ -83,7 +85,7 @@ static void gmpool_change_bits(struct gmpool *pool,
 	}
 }
 
-/* A part of a run that one block of a handed-over bitmap has. */
+/* The part of a run that lies in one metadata block of a handed-over bitmap. */
 struct part {
 	const unsigned long *bits;
 	u64 first;
@@ -110,7 +112,10 @@ static bool gmpool_next_part(struct gmpool *pool,
 	return true;
 }
 
-/* Blocks of @run, all free, count as clean if they are. */
+/*
+ * Put those blocks of @run into the clean bitmap that are not dirty. All are
+ * free.
+ */
 static void gmpool_put_clean(struct gmpool *pool, const struct gmpool_run *run)
 {
 	struct part part;
@@ -125,7 +130,7 @@ static void gmpool_put_clean(struct gmpool *pool, const struct gmpool_run *run)
 }
 
 /**
- * gmpool_count_dirty - how many blocks have to be scrubbed
+ * gmpool_count_dirty - number of blocks that must be zeroed
  * @pool: the pool
  * @run: blocks that are not used
  *
@@ -153,7 +158,7 @@ u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_run *run)
 }
 
 /**
- * gmpool_is_dirty - does a block have to be scrubbed
+ * gmpool_is_dirty - must a block be zeroed before use
  * @pool: the pool
  * @block: a block that is not used
  *
@@ -170,7 +175,7 @@ bool gmpool_is_dirty(struct gmpool *pool, u64 block)
 }
 
 /**
- * gmpool_scrubbed - a block has been zeroed
+ * gmpool_scrubbed - record that a block has been zeroed
  * @pool: the pool
  * @block: a block that was dirty, free or claimed by the caller
  *
@@ -203,8 +208,10 @@ static void gmpool_update_low_locked(struct gmpool *pool)
 }
 
 /**
- * gmpool_update_low - see whether there are few free blocks
- * @pool: the pool, of which the watermark or the free blocks have changed
+ * gmpool_update_low - compare the free blocks with the low watermark
+ * @pool: the pool, after a change of the watermark or of the free blocks
+ *
+ * Notifies user space when the watermark was crossed in either direction.
  *
  * Context: any; takes gmpool.lock.
  */
@@ -214,13 +221,13 @@ void gmpool_update_low(struct gmpool *pool)
 	gmpool_update_low_locked(pool);
 }
 
-/* Not a matter for the audit log: most who want blocks are not asked. */
+/* Not audited: most allocations do not need the capability. */
 static bool gmpool_privileged(void)
 {
 	return ns_capable_noaudit(&init_user_ns, CAP_SYS_RESOURCE);
 }
 
-/* How many blocks a task can have. */
+/* Number of blocks that the task can allocate. @all: it may use the reserve. */
 static u64 gmpool_available(struct gmpool *pool, bool all)
 {
 	lockdep_assert_held(&pool->lock);
@@ -228,16 +235,17 @@ static u64 gmpool_available(struct gmpool *pool, bool all)
 }
 
 /**
- * gmpool_check_room - see whether several claims can succeed
- * @pool: a pool that is active
- * @want: blocks that they take together
+ * gmpool_check_room - check whether several claims can succeed
+ * @pool: an active pool
+ * @want: blocks of all claims together
  *
- * Who cannot have all should not take what there is from others, only to give it
- * back. Others may have it by the time it is claimed, though.
+ * A task that cannot get all blocks should not claim a part, since others lack
+ * that part until the task gives it back. The result is a hint: other tasks may
+ * claim the blocks first.
  *
  * Context: process context; takes gmpool.lock.
  *
- * Return: 0; -ENOSPC as gmpool_claim().
+ * Return: 0, or -ENOSPC as gmpool_claim().
  */
 int gmpool_check_room(struct gmpool *pool, u64 want)
 {
@@ -275,20 +283,21 @@ static int gmpool_do_claim(struct gmpool *pool, u64 want, u64 goal, bool all,
 }
 
 /**
- * gmpool_claim - set free blocks aside for a user
- * @pool: a pool that is active
- * @want: blocks, not zero; if that is more than one run can have, say all the
- *	same how many will be needed, so that they are placed well
- * @goal: block that would be best, GMPOOL_NO_GOAL if any
- * @run: filled: contiguous blocks, at most @want
+ * gmpool_claim - claim free blocks
+ * @pool: an active pool
+ * @want: blocks, not 0; give the full number even if it does not fit in one
+ *	run: placement depends on it
+ * @goal: preferred block, or GMPOOL_NO_GOAL
+ * @run: filled with contiguous blocks, at most @want
  *
- * Blocks that are zero already are preferred where they do as well. A claim is
- * not handed over. It ends with gmpool_commit() or gmpool_unclaim().
+ * Prefers blocks that are zeroed already, where they fit equally well. A claim
+ * is not handed over. It ends with gmpool_commit() or gmpool_unclaim().
  *
  * Context: process context; takes gmpool.lock.
  *
- * Return: 0; -ENOSPC if no block is free, or none but for tasks with
- * CAP_SYS_RESOURCE, which the current one has not; -EROFS.
+ * Return: 0; -ENOSPC if no block is free, or if all free blocks are reserved
+ * for tasks with CAP_SYS_RESOURCE and the current one lacks it; -EROFS if the
+ * pool is not active.
  */
 int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 		 struct gmpool_run *run)
@@ -309,9 +318,9 @@ int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 }
 
 /**
- * gmpool_unclaim - give claimed blocks back
+ * gmpool_unclaim - return claimed blocks
  * @pool: the pool
- * @run: from gmpool_claim(), or a part of that
+ * @run: run from gmpool_claim(), or a part of one
  *
  * Context: process context; takes gmpool.lock.
  */
@@ -329,11 +338,11 @@ void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run)
 }
 
 /**
- * gmpool_commit - give claimed blocks to a user for good
+ * gmpool_commit - turn claimed blocks into used ones
  * @pool: the pool
  * @run: claimed and scrubbed
  *
- * The user records in the same operation that they are its own.
+ * The client records its ownership in the same operation.
  *
  * Context: within an operation; takes gmpool.lock.
  */
@@ -345,9 +354,9 @@ void gmpool_commit(struct gmpool *pool, const struct gmpool_run *run)
 }
 
 /**
- * gmpool_free - take blocks back from a user
+ * gmpool_free - free used blocks
  * @pool: the pool
- * @run: committed blocks, that nobody can reach any more
+ * @run: committed blocks that are no longer mapped or referenced
  *
  * Context: within an operation; takes gmpool.lock.
  */
@@ -373,8 +382,9 @@ void gmpool_free(struct gmpool *pool, const struct gmpool_run *run)
  * @offset: bytes into the block
  * @len: bytes, not beyond the block's end
  *
- * Context: process context, sleeps. Within an operation too, where what is
- * zeroed belongs to the change: it is less than a block then, which is short.
+ * Context: process context, sleeps. Allowed within an operation if the zeroing
+ * belongs to the change; it covers less than a block then, and takes little
+ * time.
  */
 void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len)
 {
@@ -386,7 +396,7 @@ void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len)
 		gmpool_zero_phys(phys + offset, len, false);
 		return;
 	}
-	/* Nobody reads a page that has failed, and to write it could fail too. */
+	/* Skip poisoned pages: a store to one could fail. */
 	for (; offset < end; offset += step) {
 		step = min(end - offset, PAGE_SIZE - offset % PAGE_SIZE);
 		if (!gmpool_has_poison(pool, page + (offset >> PAGE_SHIFT), 1))
@@ -395,13 +405,13 @@ void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len)
 }
 
 /**
- * gmpool_check_used - compare what users own with what the pool says
+ * gmpool_check_used - compare clients' blocks with the pool's bitmap
  * @pool: a pool that has not failed
- * @used: bitmap of all blocks that have an owner, NULL if none has
+ * @used: bitmap of all blocks that clients own, NULL if there are none
  *
- * Context: boot, before the pool has users.
+ * Context: boot, before the pool has clients.
  *
- * Return: the first block where they differ; the number of blocks if none.
+ * Return: first block that differs; gmpool_total_blocks() if none does.
  */
 u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
 {
@@ -424,12 +434,13 @@ u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
 }
 
 /**
- * gmpool_init_blocks - build the allocator of a pool from its bitmaps
+ * gmpool_init_blocks - build a pool's allocator from the handed-over bitmaps
  * @pool: the pool, with metadata
  *
- * Context: process context, may sleep; the pool has no users. Takes gmpool.lock.
+ * Context: process context, may sleep; the pool has no clients. Takes
+ * gmpool.lock.
  *
- * Return: 0; -ENOMEM, and then the pool has none.
+ * Return: 0; -ENOMEM, the pool has no allocator then.
  */
 int gmpool_init_blocks(struct gmpool *pool)
 {
@@ -461,7 +472,7 @@ int gmpool_init_blocks(struct gmpool *pool)
 		}
 	}
 
-	/* sysfs and memory failure find both bitmaps, or none. */
+	/* Locked, so that sysfs and memory failure see both or neither. */
 	guard(spinlock)(&pool->lock);
 	pool->blocks = blocks;
 	pool->clean = clean;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The life of a pool: it is set up at boot, made anew when its contents are
- * discarded, and frozen at kexec.
+ * The life of a pool: set-up at boot, reset when its contents are discarded,
+ * and freeze at kexec.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -17,10 +17,10 @@
 
 #include "pool.h"
 
-/* What pools need of the machine is there: they can be made. */
+/* Work queues and the rest that pools need exist: pools can be reset. */
 static bool usable __ro_after_init;
 
-/* Has a rescuer: a kexec must not wait for memory for a worker. */
+/* Has a rescuer: a kexec must not wait for memory to start a worker. */
 static struct workqueue_struct *freeze_wq;
 
 static void gmpool_freeze_work(struct work_struct *work)
@@ -36,14 +36,17 @@ static void gmpool_freeze_work(struct work_struct *work)
 		trace_guestmemfs_freeze(pool->nid, pool->meta.nr,
 					pool->super->generation);
 	}
-	/* It stays locked, but not on behalf of this task, which goes on. */
+	/*
+	 * Stays locked for ever. Tell lockdep that this task, which goes on,
+	 * does not hold it.
+	 */
 	percpu_rwsem_release(&pool->freeze, _THIS_IP_);
 }
 
 /*
- * There is no way back from here to user space, so what is frozen stays so. A
- * pool that could not be taken over has no super block of ours and was never
- * changed: it is not looked at.
+ * The kexec cannot return to user space from here, so pools stay frozen. A
+ * failed pool without super block was never changed by this kernel and is
+ * skipped.
  */
 static int gmpool_reboot(struct notifier_block *nb, unsigned long action,
 			 void *data)
@@ -52,7 +55,10 @@ static int gmpool_reboot(struct notifier_block *nb, unsigned long action,
 
 	if (!kexec_in_progress)
 		return NOTIFY_DONE;
-	/* Each waits for an RCU grace period: all of them for the same one. */
+	/*
+	 * Each waits for an RCU grace period. In parallel, all wait for the
+	 * same one.
+	 */
 	list_for_each_entry(pool, &gmpool_list, list) {
 		INIT_WORK(&pool->freeze_work, gmpool_freeze_work);
 		if (pool->super || pool->state != GMPOOL_FAILED)
@@ -65,7 +71,7 @@ static int gmpool_reboot(struct notifier_block *nb, unsigned long action,
 
 static struct notifier_block gmpool_reboot_nb = {
 	.notifier_call = gmpool_reboot,
-	/* After all who might still want to create or remove a file. */
+	/* Last: other notifiers might still create or remove a file. */
 	.priority = INT_MIN,
 };
 
@@ -73,11 +79,14 @@ static void gmpool_destroy_blocks(struct gmpool *pool)
 {
 	struct gmpool_bitmap blocks = {}, clean = {};
 
-	/* The thread begins no other block then, and ends the one it is at. */
+	/*
+	 * The scrub thread begins no further block and finishes the current
+	 * one.
+	 */
 	scoped_guard(spinlock, &pool->lock)
 		pool->state = GMPOOL_SETUP;
 	wait_event(pool->scrub_done, !READ_ONCE(pool->scrubbing.count));
-	/* Some may be counting. */
+	/* sysfs may be counting blocks under the lock. */
 	scoped_guard(spinlock, &pool->lock) {
 		swap(pool->blocks, blocks);
 		swap(pool->clean, clean);
@@ -101,17 +110,17 @@ static int gmpool_make_anew(struct gmpool *pool)
 }
 
 /**
- * gmpool_discard - throw the contents of a pool away and make it anew
+ * gmpool_discard - discard the contents of a pool and reset it
  * @pool: the pool, which may have failed
  *
- * What is known of failed pages and what the administrator has set stay.
+ * The list of poisoned pages and the administrator's settings are kept.
  *
  * Context: process context, may sleep; gmpool.manage is held.
  *
- * Return: 0; -EBUSY if it is in use, or frozen and can be thawed, -ENODEV if its
- * memory is not there or not its own, and nothing has changed; -ENOMEM and
- * others if it cannot be made, and then it has failed; -EIO if it can be used,
- * but KHO does not take it.
+ * Return: 0; -EBUSY if the pool is in use, or frozen and can be thawed, and
+ * -ENODEV if its memory is missing or not hidden, both without any change;
+ * -ENOMEM and others if the reset fails, the pool has failed then; -EIO if the
+ * pool is usable, but KHO does not accept it.
  */
 int gmpool_discard(struct gmpool *pool)
 {
@@ -124,7 +133,7 @@ int gmpool_discard(struct gmpool *pool)
 		return -ENOMEM;
 	if (!pool->nr_extents || pool->nr_hidden != pool->nr_extents)
 		return -ENODEV;
-	/* One that can only be read cannot be thawed. */
+	/* A read-only pool cannot be thawed, so its freeze does not count. */
 	if (pool->state == GMPOOL_ACTIVE && pool->tune.frozen)
 		return -EBUSY;
 	if (!failed && pool->client)
@@ -179,7 +188,7 @@ static void __init gmpool_init_pool(struct gmpool *pool, int err)
 		gmpool_tunables_retrieve(pool);
 	if (err) {
 		gmpool_fail(pool, "cannot be set up (%pe)", ERR_PTR(err));
-		/* What was never whole is not handed on either. */
+		/* A new pool whose set-up failed is not handed over. */
 		if (pool->key == GMPOOL_NO_KEY)
 			pool->super = NULL;
 	} else if (pool->state == GMPOOL_SETUP) {
@@ -205,7 +214,7 @@ static int __init gmpool_init(void)
 	err = freeze_wq ? gmpool_zero_init() : -ENOMEM;
 	if (!err)
 		err = gmpool_scrub_init();
-	/* Those in use have their node's number for a name, others what is left. */
+	/* Usable pools are named by node; held ones take a free number. */
 	list_for_each_entry(pool, &gmpool_list, list) {
 		if (!err)
 			err = percpu_init_rwsem(&pool->freeze);

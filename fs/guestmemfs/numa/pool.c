@@ -2,11 +2,13 @@
 /**
  * DOC: Pools of guest memory
  *
- * A pool is the memory of one NUMA node that was set aside at boot for virtual
- * machines. It is given out in blocks of 2 MiB to users in the kernel, of which
- * guestmemfs is the first (include/linux/guestmem_pool.h).
+ * A pool is the memory of one NUMA node that is reserved at boot for virtual
+ * machines. The pool hands out blocks of 2 MiB to clients in the kernel.
+ * guestmemfs is the first client (include/linux/guestmem_pool.h).
  *
- * Life of a block::
+ * **Life of a block**
+ *
+ * ::
  *
  *   free, dirty --claim--> claimed, dirty
  *    |  ^   ^                 |  |
@@ -19,32 +21,37 @@
  *       |  +--------claim--------+                     |
  *       +- - - - (dirty again) <--------free-----------+
  *
- * Blocks are scrubbed while they are free, by the pool's thread, or else by who
- * claims them (scrub.c). Only "used" and "dirty" are handed over. A claim is
- * known to this kernel alone: scrubbing takes long, and a kexec does not wait
- * for it.
+ * The scrub thread zeroes blocks while they are free. The claiming task zeroes
+ * those that are still dirty (scrub.c). Only "used" and "dirty" are handed
+ * over. A claim is known to this kernel alone: scrubbing takes long, and a
+ * kexec does not wait for it.
  *
- * Freezing: every change of handed-over state, the pool's own or a user's, is
- * made between gmpool_op_begin() and gmpool_op_end(). At kexec the pool waits
- * for operations under way and lets no other begin, so the next kernel finds
- * each one whole or not at all. Stores to mapped memory go on until the CPUs
- * are stopped; nothing depends on their being quiet.
+ * **Freezing**
  *
- * Locking, outermost first:
+ * The pool and its clients change handed-over state only between
+ * gmpool_op_begin() and gmpool_op_end(). At kexec the pool waits for running
+ * operations and lets no other begin. The next kernel therefore finds each
+ * operation complete or not begun. Stores to mapped memory go on until the CPUs
+ * are stopped; the handover does not depend on them.
  *
- * - gmpool.freeze (percpu rwsem): an operation; held over memory allocation,
- *   never over scrubbing or anything that waits for user space
- * - a user's own locks
- * - gmpool_meta.lock (mutex): giving out of metadata blocks
- * - gmpool.lock (spinlock): which blocks are claimed, used, dirty, and being
- *   scrubbed while free; what the administrator has set
+ * **Locking**
  *
- * gmpool.manage (mutex) is outside of all of them, and of a user's freezing: one
- * administrator at a time changes what is set, freezes, or makes a pool anew, and
- * meanwhile no page is noted as failed.
+ * Outermost lock first:
  *
- * Memory allocated within an operation must not lead back here through
- * reclaim: gmpool_op_begin() starts a scope in which it cannot.
+ * - gmpool.freeze (percpu rwsem): guards handed-over state against the freeze
+ *   at kexec; held for reading during an operation, also over memory
+ *   allocation, never over scrubbing or a wait for user space
+ * - a client's own locks
+ * - gmpool_meta.lock (mutex): guards the allocation of metadata blocks
+ * - gmpool.lock (spinlock): guards which blocks are claimed, used, dirty and
+ *   being scrubbed while free, and the settings
+ *
+ * gmpool.manage (mutex) is outside of all of them, and of a client's freezing.
+ * It serialises changes of settings, freezing, resetting a pool, and the
+ * recording of a failed page.
+ *
+ * Memory allocation within an operation must not enter an operation again
+ * through reclaim: gmpool_op_begin() starts a NOFS scope for this.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -59,7 +66,7 @@
 #include <trace/events/guestmemfs.h>
 
 /**
- * gmpool_nid - node that a pool's memory is on
+ * gmpool_nid - NUMA node of a pool
  * @pool: the pool
  *
  * Return: node number.
@@ -70,7 +77,7 @@ int gmpool_nid(const struct gmpool *pool)
 }
 
 /**
- * gmpool_uuid - what identifies a pool over kexecs
+ * gmpool_uuid - identity of a pool, the same over kexecs
  * @pool: a pool that has not failed
  *
  * Return: GMPOOL_UUID_SIZE bytes.
@@ -92,7 +99,7 @@ u64 gmpool_total_blocks(const struct gmpool *pool)
 }
 
 /**
- * gmpool_metadata_bytes - memory that holds a pool's metadata
+ * gmpool_metadata_bytes - size of a pool's metadata
  * @pool: the pool
  *
  * Return: bytes of ordinary memory.
@@ -103,10 +110,11 @@ u64 gmpool_metadata_bytes(const struct gmpool *pool)
 }
 
 /**
- * gmpool_read_only - may a pool not be changed
+ * gmpool_read_only - is a pool read-only
  * @pool: the pool
  *
- * Return: true if it has features that this kernel can only read.
+ * Return: true if the pool, or its client's data, has features that this kernel
+ * can read but not write.
  */
 bool gmpool_read_only(const struct gmpool *pool)
 {
@@ -114,10 +122,11 @@ bool gmpool_read_only(const struct gmpool *pool)
 }
 
 /**
- * gmpool_set_read_only - let a pool not be changed
- * @pool: a pool that has not failed, in which a user has what it can only read
+ * gmpool_set_read_only - make a pool read-only
+ * @pool: a pool that has not failed, with client data that this kernel can read
+ *	but not write
  *
- * Context: boot, before the pool has users.
+ * Context: boot, before the pool has clients.
  */
 void gmpool_set_read_only(struct gmpool *pool)
 {
@@ -128,7 +137,7 @@ void gmpool_set_read_only(struct gmpool *pool)
  * gmpool_usable - can a pool be used
  * @pool: the pool
  *
- * Return: false if it has failed.
+ * Return: true if it is active or read-only.
  */
 bool gmpool_usable(const struct gmpool *pool)
 {
@@ -147,14 +156,14 @@ const char *gmpool_error(const struct gmpool *pool)
 }
 
 /**
- * gmpool_fail - give up using a pool
+ * gmpool_fail - mark a pool as failed
  * @pool: the pool
- * @fmt: why, as for printk(), without a newline
+ * @fmt: reason, as for printk(), without a newline
  *
- * Its memory stays as it is and is handed on. The first reason is kept. Other
+ * Its memory stays as it is and is handed over. The first reason is kept. Other
  * pools are not affected.
  *
- * Context: boot, or gmpool.manage is held; the pool has no users.
+ * Context: boot, or gmpool.manage is held; the pool has no clients.
  */
 void gmpool_fail(struct gmpool *pool, const char *fmt, ...)
 {
@@ -172,11 +181,11 @@ void gmpool_fail(struct gmpool *pool, const char *fmt, ...)
 }
 
 /**
- * gmpool_op_begin - start to change handed-over state
+ * gmpool_op_begin - begin a change of handed-over state
  * @pool: the pool
  *
- * Context: process context, may sleep. Waits for ever if the machine is about
- * to kexec. Does not nest.
+ * Context: process context, may sleep. Waits for ever once the pool is frozen
+ * for kexec. Does not nest.
  *
  * Return: for gmpool_op_end().
  */
@@ -187,7 +196,7 @@ unsigned int gmpool_op_begin(struct gmpool *pool)
 }
 
 /**
- * gmpool_op_end - the state is consistent again
+ * gmpool_op_end - end a change of handed-over state
  * @pool: the pool
  * @flags: from gmpool_op_begin()
  */
@@ -198,15 +207,16 @@ void gmpool_op_end(struct gmpool *pool, unsigned int flags)
 }
 
 /**
- * gmpool_pfn - where a block is
+ * gmpool_pfn - physical location of a block
  * @pool: the pool
  * @block: a block of it
  *
- * The blocks of a run are contiguous, those of different runs need not be.
+ * The blocks of a run are physically contiguous, those of different runs need
+ * not be.
  *
  * Context: any.
  *
- * Return: the pfn of its first page.
+ * Return: pfn of its first page.
  */
 unsigned long gmpool_pfn(const struct gmpool *pool, u64 block)
 {
@@ -220,7 +230,7 @@ unsigned long gmpool_pfn(const struct gmpool *pool, u64 block)
 }
 
 /**
- * gmpool_metadata - where users keep their own records
+ * gmpool_metadata - metadata blocks of a pool, for clients' records
  * @pool: a pool that has not failed
  *
  * Return: its metadata blocks.
@@ -231,11 +241,12 @@ struct gmpool_meta *gmpool_metadata(struct gmpool *pool)
 }
 
 /**
- * gmpool_root - a user's first metadata block
+ * gmpool_root - first metadata block of a client
  * @pool: a pool that has not failed
  * @owner: enum gmpool_owner_ser
  *
- * Return: metadata block number; 0 if the user has none. Block 0 is a bitmap.
+ * Return: metadata block number; 0 if the client has none. 0 is never a root:
+ * block 0 is a bitmap.
  */
 u32 gmpool_root(const struct gmpool *pool, u32 owner)
 {
@@ -248,14 +259,14 @@ u32 gmpool_root(const struct gmpool *pool, u32 owner)
 }
 
 /**
- * gmpool_set_root - say where a user's first metadata block is
- * @pool: a pool that is active
+ * gmpool_set_root - record a client's first metadata block
+ * @pool: an active pool
  * @owner: enum gmpool_owner_ser
  * @mbn: metadata block number, not 0
  *
  * Context: within an operation.
  *
- * Return: 0, or -ENOSPC if there are too many users.
+ * Return: 0, or -ENOSPC if all GMPOOL_MAX_ROOTS entries are taken.
  */
 int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn)
 {
@@ -281,10 +292,11 @@ int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn)
 }
 
 /**
- * gmpool_sync_super - bring checksum and second copy of a super block up to date
+ * gmpool_sync_super - update checksum and second copy of a super block
  * @pool: the pool
  *
- * Context: gmpool_meta.lock is held, or nobody else can change the super block.
+ * Context: gmpool_meta.lock is held, or no other task can change the super
+ * block.
  */
 void gmpool_sync_super(struct gmpool *pool)
 {

@@ -20,8 +20,8 @@
 #include "meta.h"
 
 /*
- * A sparsemem section: within one, either all pages have struct pages or none
- * has, so extents are made of whole ones.
+ * Size of a sparsemem section. Within a section, either all pages have struct
+ * pages or none has, so extents consist of whole sections.
  */
 #define GMPOOL_GRANULARITY	BIT_ULL(SECTION_SIZE_BITS)
 
@@ -29,18 +29,20 @@
 
 #define GMPOOL_NO_KEY		U32_MAX
 
-/* Of the folio that has the super blocks. */
+/* Order of the folio that holds both copies of the super block. */
 #define GMPOOL_BLOB_ORDER	1
 
 /**
- * struct gmpool_tunables - what the administrator has set
- * @scrub_rate: bytes per second that the pool's thread zeroes, 0 is no limit
- * @scrub_target: free blocks that it keeps zeroed, or GMPOOL_SCRUB_ALL
+ * struct gmpool_tunables - settings of the administrator
+ * @scrub_rate: bytes per second that the scrub thread zeroes at most, 0 is no
+ *	limit
+ * @scrub_target: free blocks that the scrub thread keeps zeroed, or
+ *	GMPOOL_SCRUB_ALL
  * @reserve: free blocks that only privileged tasks may take
- * @low_watermark: free blocks below which user space is told, 0 is never
+ * @low_watermark: user space is notified when fewer blocks are free, 0 is never
  * @zeroing: enum gmpool_zeroing_ser
  * @policy: enum gmpool_policy_ser
- * @frozen: nothing is to be changed
+ * @frozen: modifying calls block
  */
 struct gmpool_tunables {
 	u64 scrub_rate;
@@ -53,11 +55,11 @@ struct gmpool_tunables {
 };
 
 /**
- * enum gmpool_state - what can be done with a pool
- * @GMPOOL_SETUP: not yet ready, during boot or while it is made anew
- * @GMPOOL_ACTIVE: everything
- * @GMPOOL_READ_ONLY: it has features that this kernel can only read
- * @GMPOOL_FAILED: nothing; it is kept and handed on
+ * enum gmpool_state - state of a pool
+ * @GMPOOL_SETUP: not ready yet: during boot, or during a reset
+ * @GMPOOL_ACTIVE: usable without limits
+ * @GMPOOL_READ_ONLY: it has features that this kernel can read but not write
+ * @GMPOOL_FAILED: not usable; kept and handed over
  */
 enum gmpool_state {
 	GMPOOL_SETUP,
@@ -69,51 +71,55 @@ enum gmpool_state {
 /**
  * struct gmpool - the pool of a node
  * @list: in gmpool_list
- * @nid: node that its memory is on
+ * @nid: NUMA node of the memory
  * @key: number in the name of the KHO subtree it came from, or GMPOOL_NO_KEY
- * @state: what can be done with it; changed during boot, then with @manage held
- * @error: why it failed, else empty; likewise
- * @nr_hidden: extents that no other part of the kernel can reach any more
+ * @state: state; changed during boot, afterwards with @manage held
+ * @error: reason of a failure, else empty; changed as @state
+ * @nr_hidden: extents that are hidden: out of the direct map and the resource
+ *	tree
  * @nr_extents: entries of @extents
- * @extents: the memory, by rising address
+ * @extents: the memory, by ascending address
  * @total_blocks: blocks in @extents
- * @used_otherwise: which of the extents in the handed-over super block have
- *	memory that this kernel uses itself
- * @taken_over: KHO has given its metadata back, or was asked to
- * @handed_over_from: kernel that it comes from, else empty
- * @blob: physical address of the super blocks, or 0 if none were handed over that
- *	KHO has preserved
- * @super: the super block, once it is this kernel's to change
- * @tables: chunk tables, likewise
+ * @used_otherwise: bit per extent of the handed-over super block, set if this
+ *	kernel uses memory of that extent itself
+ * @taken_over: KHO was asked to give the metadata back, and may have done so
+ * @handed_over_from: release of the kernel that handed the pool over, else
+ *	empty
+ * @blob: physical address of the super blocks; 0 if none were handed over, or
+ *	if KHO has not preserved them
+ * @super: the super block, set once this kernel may change it
+ * @tables: chunk tables, set as @super
  * @meta: metadata blocks
- * @freeze: held for read over each change of handed-over state, and for write
- *	from the moment the pool is frozen for kexec
- * @freeze_work: takes @freeze for write at kexec
- * @manage: one administrator at a time: @tune, @state, making it anew; and one
- *	page that fails
+ * @freeze: held for reading over each change of handed-over state; held for
+ *	writing from the moment the pool is frozen for kexec
+ * @freeze_work: takes @freeze for writing at kexec
+ * @manage: guards changes of @tune and @state, a reset, and the recording of a
+ *	failed page: one at a time
  * @lock: guards @blocks, @clean, @scrubbing and the contents of @used and @dirty,
  *	@tune, @low and @nr_failures
- * @blocks: blocks that are used, or claimed by who is about to use them
- * @clean: which blocks are free and known to be zero: those are free in it too
- * @scrubbing: free blocks that the pool's thread is zeroing
- * @tune: what the administrator has set, changed with @manage held as well
- * @low: there are fewer free blocks than its low_watermark
- * @nr_failures: how many times nobody could have a block
- * @scrub_hold: the thread is to pause; for tests
- * @scrub_work: where the thread waits for something to do
- * @scrub_done: where others wait for the end of @scrubbing
- * @used: bitmap of blocks that have an owner, as handed over
- * @dirty: bitmap of free blocks that are not known to be zero, as handed over
- * @poison: pages of the pool that have failed
- * @nr_poisoned: how many
- * @nr_poisoned_blocks: how many blocks have one
- * @client: is told of pages that fail, or NULL
- * @kobj: its directory in sysfs, or NULL
- * @state_file: in there, to say that it has changed
- * @free_file: likewise
- * @poison_file: likewise
+ * @blocks: allocator of all blocks: a taken block is used or claimed
+ * @clean: allocator of zeroed blocks: a block is free here if it is free in
+ *	@blocks and known to be zero
+ * @scrubbing: free block that the scrub thread is zeroing
+ * @tune: settings, changed with @manage held as well
+ * @low: fewer blocks are free than @tune.low_watermark
+ * @nr_failures: number of failed allocations
+ * @scrub_hold: pauses the scrub thread; for tests
+ * @scrub_work: the scrub thread waits here for work
+ * @scrub_done: other tasks wait here for the end of @scrubbing
+ * @used: bitmap of blocks that are used, in handed-over metadata
+ * @dirty: bitmap of free blocks that are not known to be zero, in handed-over
+ *	metadata
+ * @poison: poisoned pages of the pool
+ * @nr_poisoned: number of poisoned pages
+ * @nr_poisoned_blocks: number of blocks with at least one poisoned page
+ * @client: is notified of pages that fail, or NULL
+ * @kobj: directory in sysfs, or NULL
+ * @state_file: sysfs file of the state, to notify pollers
+ * @free_file: sysfs file of the free blocks, likewise
+ * @poison_file: sysfs file of the poisoned pages, likewise
  *
- * Fields without a lock are set before other CPUs can know of the pool.
+ * Fields without a lock are set before other CPUs can reach the pool.
  */
 struct gmpool {
 	struct list_head list;
@@ -161,7 +167,7 @@ struct gmpool {
 	struct kernfs_node *poison_file;
 };
 
-/* All pools, by rising node number. Complete before the first initcall. */
+/* All pools, by ascending node number. Complete before the first initcall. */
 extern struct list_head gmpool_list;
 
 /* In list.c */
