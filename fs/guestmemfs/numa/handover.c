@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Pools and Kexec HandOver: what the kernel before has handed over, and what the
- * next one is handed.
+ * Pools and Kexec HandOver: retrieval of metadata from the previous kernel, and
+ * preservation for the next one.
  *
- * This kernel checks all metadata that it is handed and goes on using it where it
- * is. What it cannot use it holds: nothing is changed, and all that is known to be
- * part of the pool is handed on, for a kernel that can.
+ * This kernel checks all handed-over metadata and then uses it in place. It
+ * holds a pool that it cannot use: it changes nothing of it, and preserves all
+ * memory that is known to be part of the pool, for a kernel that can use it.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -26,13 +26,13 @@
 #include "format.h"
 #include "pool.h"
 
-/* Memory of this kernel at an address that was handed over, or NULL. */
+/* Map a handed-over address; NULL if it is not memory of this kernel. */
 static void *gmpool_handed_over(u64 phys, u64 size)
 {
 	u64 pfn = PHYS_PFN(phys);
 	u64 end = pfn + PFN_UP(offset_in_page(phys) + size);
 
-	/* By pfns, for an address can be so high that its end is 0. */
+	/* Compare pfns: the end of a range near U64_MAX overflows to 0. */
 	for (; pfn < end; pfn++)
 		if (!pfn_to_online_page(pfn))
 			return NULL;
@@ -40,17 +40,17 @@ static void *gmpool_handed_over(u64 phys, u64 size)
 }
 
 /**
- * gmpool_read_handed_over - copy memory that the kernel before is said to have handed over
+ * gmpool_read_handed_over - copy memory at a handed-over address
  * @to: buffer
- * @phys: physical address, which can be a wrong one
+ * @phys: physical address, which may be wrong
  * @len: bytes
  *
- * KHO says whether it has preserved a page only when it gives the page back.
- * Before, the contents can be anything, and change.
+ * KHO tells whether it has preserved a page only when it restores the page.
+ * Until then the contents are not trusted, and may change.
  *
  * Context: process context.
  *
- * Return: false if there is no memory of this kernel, or it cannot be read.
+ * Return: false if this kernel has no memory there, or cannot read it.
  */
 bool gmpool_read_handed_over(void *to, u64 phys, size_t len)
 {
@@ -59,9 +59,9 @@ bool gmpool_read_handed_over(void *to, u64 phys, size_t len)
 }
 
 /*
- * A copy of a block of handed-over memory, good until the next one, or NULL. The
- * address can be a wrong one, and what is there be free: KASAN would not have it
- * read in its place, for that is what it is there for.
+ * Copy one block of handed-over memory, or return NULL. The copy is valid until
+ * the next call. A wrong address can point to free memory, and KASAN would
+ * report a direct read of that.
  */
 static const void *gmpool_peek(u64 phys)
 {
@@ -70,7 +70,10 @@ static const void *gmpool_peek(u64 phys)
 	return gmpool_read_handed_over(copy, phys, sizeof(copy)) ? copy : NULL;
 }
 
-/* @copy gets the table: until KHO has given it back, its own place may be anybody's. */
+/*
+ * @copy gets the table: until KHO has restored its page, the page may have
+ * another use.
+ */
 static const char *gmpool_check_table(struct gmpool *pool,
 				      const struct gmpool_super_ser *super,
 				      u32 index, u32 *nr_meta,
@@ -86,7 +89,7 @@ static const char *gmpool_check_table(struct gmpool *pool,
 	return gmpool_table_check(copy, super, index, nr_meta);
 }
 
-/* Content is checked before KHO is asked for the pages: it would warn. */
+/* Check the contents before KHO restores the pages: KHO warns of bad ones. */
 static int gmpool_check_chunk(struct gmpool *pool,
 			      const struct gmpool_chunk_ser *chunk)
 {
@@ -139,7 +142,7 @@ static int gmpool_check_handed_over(struct gmpool *pool)
 	return 0;
 }
 
-/* Take pages back from KHO, and preserve them for the next kernel. */
+/* Restore pages from KHO, and preserve them for the next kernel. */
 static int gmpool_restore_block(struct gmpool *pool, u64 phys,
 				unsigned int order)
 {
@@ -250,13 +253,13 @@ static int gmpool_retrieve_poison(struct gmpool *pool)
 }
 
 /**
- * gmpool_retrieve_metadata - take over the metadata of a handed-over pool
- * @pool: the pool; its extents are taken already
+ * gmpool_retrieve_metadata - retrieve the metadata of a handed-over pool
+ * @pool: the pool; its extents are retrieved already
  *
  * Context: process context during boot, once KHO is up.
  *
  * Return: 0 or a negative errno. After an error the pool has failed, and
- * gmpool_hold() will hand on what there is of it.
+ * gmpool_hold() preserves the rest of it for the next kernel.
  */
 int gmpool_retrieve_metadata(struct gmpool *pool)
 {
@@ -306,7 +309,7 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 	return 0;
 
 err_hold:
-	/* It stays as it is: not ours to change, and not to be sealed. */
+	/* Without super block, the pool is neither changed nor sealed. */
 	gmpool_fail(pool, "error %d while it was taken over", err);
 	pool->super = NULL;
 	return err;
@@ -319,8 +322,8 @@ static void gmpool_hold_pages(u64 phys, u64 size)
 }
 
 /*
- * Call @fn for all memory that a blob can be believed to name as metadata, with
- * @damaged for tables too of which nothing more can be believed.
+ * Call @fn for all metadata that the super block names in valid chunk tables,
+ * and for these tables. With @damaged, call it for invalid tables as well.
  */
 static void gmpool_walk_pieces(const struct gmpool_super_ser *from,
 			       bool damaged, void (*fn)(u64 phys, u64 size))
@@ -332,7 +335,7 @@ static void gmpool_walk_pieces(const struct gmpool_super_ser *from,
 	u32 t, c;
 	bool good;
 
-	/* It may be in what it names itself, and go by @fn. */
+	/* @from may lie in memory that it names itself, and @fn may free that. */
 	copy = *from;
 	for (t = 0; t < super->nr_tables; t++) {
 		table = gmpool_peek(super->tables[t]);
@@ -360,7 +363,10 @@ static int gmpool_add_subtree(struct gmpool *pool, u32 key)
 			       GMPOOL_BLOB_SIZE);
 }
 
-/* The number in the name is a hint; what matters is that none is lost. */
+/*
+ * The number in the name is a hint: take any free one rather than lose the
+ * pool.
+ */
 static int gmpool_publish_blob(struct gmpool *pool, u32 key)
 {
 	int err = gmpool_add_subtree(pool, key);
@@ -375,7 +381,7 @@ static int gmpool_publish_blob(struct gmpool *pool, u32 key)
 	return err;
 }
 
-/* The super block of a pool that is only held; NULL if nothing of it can be had. */
+/* The super block of a held pool; NULL if neither copy is available. */
 static const struct gmpool_super_ser *
 gmpool_held_super(const struct gmpool *pool)
 {
@@ -388,10 +394,11 @@ gmpool_held_super(const struct gmpool *pool)
 }
 
 /*
- * This kernel uses some of the pool's memory itself. The next one must neither
- * take that memory, nor take the pool for one that has all its contents.
+ * If this kernel uses memory of some extents itself, remove these extents from
+ * the handed-over super block. The next kernel must neither take that memory
+ * nor regard the pool as complete.
  *
- * Return: false if nothing is left of the pool.
+ * Return: false if no extent is left.
  */
 static bool gmpool_leave_out_used(struct gmpool *pool,
 				  const struct gmpool_super_ser *super)
@@ -425,8 +432,8 @@ static bool gmpool_leave_out_used(struct gmpool *pool,
 }
 
 /**
- * gmpool_hold - hand on a pool that cannot be used
- * @pool: the pool, which has failed before its metadata was taken over
+ * gmpool_hold - preserve a pool that cannot be used
+ * @pool: the pool, which failed before its metadata was retrieved
  *
  * Context: process context during boot, after all other pools are published.
  */
@@ -440,7 +447,7 @@ void gmpool_hold(struct gmpool *pool)
 		pool->blob = 0;
 		return;
 	}
-	/* The first copy may be damaged. */
+	/* Read again: the first copy of the super block may be damaged. */
 	super = gmpool_held_super(pool);
 	gmpool_hold_pages(pool->blob, GMPOOL_BLOB_SIZE);
 	gmpool_walk_pieces(super, true, gmpool_hold_pages);
@@ -448,12 +455,12 @@ void gmpool_hold(struct gmpool *pool)
 }
 
 /**
- * gmpool_publish - make a pool known to the next kernel
+ * gmpool_publish - add a pool to KHO's subtrees
  * @pool: the pool, with metadata
  *
  * Context: process context, may sleep.
  *
- * Return: 0 or a negative errno; without KHO there is nothing to be done.
+ * Return: 0 or a negative errno; 0 with a warning if KHO is off.
  */
 int gmpool_publish(struct gmpool *pool)
 {
@@ -483,7 +490,7 @@ static void gmpool_free_pages_handed_over(u64 phys, u64 size)
 }
 
 /**
- * gmpool_discard_metadata - free the metadata of a pool that is thrown away
+ * gmpool_discard_metadata - free the handed-over metadata of a discarded pool
  * @key: number in the name of its KHO subtree
  *
  * Context: process context during boot, once KHO is up.
@@ -507,15 +514,15 @@ void gmpool_discard_metadata(u32 key)
 		return;
 	pr_notice("node %u: pool of %llu blocks thrown away\n", key,
 		  super->total_blocks);
-	/* KHO would warn of pages that it was not handed. */
+	/* Without damaged tables: KHO warns of pages that were not preserved. */
 	gmpool_walk_pieces(super, false, gmpool_free_pages_handed_over);
 	gmpool_free_pages_handed_over(phys, size);
 }
 
-/* Of a pool that is only held. */
+/* Free the metadata of a held pool. */
 static void gmpool_drop_held(struct gmpool *pool)
 {
-	/* Guards what gmpool_peek() and gmpool_walk_pieces() have. */
+	/* Guards the static copies of gmpool_peek() and gmpool_walk_pieces(). */
 	static DEFINE_MUTEX(lock);
 	const struct gmpool_super_ser *super = gmpool_held_super(pool);
 
@@ -526,9 +533,9 @@ static void gmpool_drop_held(struct gmpool *pool)
 	gmpool_unhold_pages(pool->blob, GMPOOL_BLOB_SIZE);
 	gmpool_walk_pieces(super, true, gmpool_unhold_pages);
 	/*
-	 * If KHO has given back only a part of the pages, it would warn of those,
-	 * and it is not known which they are. They stay as they are until the next
-	 * kernel.
+	 * If KHO has restored only some of the pages, restoring them again
+	 * would warn, and it is not known which pages these are. Then all stay
+	 * allocated until the next kernel.
 	 */
 	if (!pool->taken_over) {
 		gmpool_walk_pieces(super, false, gmpool_free_pages_handed_over);
@@ -540,12 +547,12 @@ static void gmpool_drop_held(struct gmpool *pool)
 }
 
 /**
- * gmpool_drop_metadata - give the memory of a pool's metadata back
- * @pool: the pool, in whatever state; then it has none, and the next kernel will
- *	not know of it
+ * gmpool_drop_metadata - free a pool's metadata
+ * @pool: the pool, in any state; afterwards it has no metadata and is not
+ *	handed over
  *
- * Context: process context, may sleep; nobody can begin an operation, and the
- * pool has no users.
+ * Context: process context, may sleep; no operation can begin, and the pool has
+ * no clients.
  */
 void gmpool_drop_metadata(struct gmpool *pool)
 {
@@ -557,7 +564,7 @@ void gmpool_drop_metadata(struct gmpool *pool)
 		gmpool_drop_own(pool);
 	else
 		gmpool_drop_held(pool);
-	/* It may have failed before it had any. */
+	/* The pool may have failed before gmpool_meta_init(). */
 	if (pool->meta.grow)
 		gmpool_meta_destroy(&pool->meta);
 	memset(&pool->meta, 0, sizeof(pool->meta));

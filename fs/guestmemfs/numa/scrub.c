@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Zeroing blocks before anybody can have them.
+ * Scrubbing: zeroing of blocks before a client gets them.
  *
- * Each pool has a thread on the CPUs of its node, or on the nearest, that zeroes
- * free blocks when it finds dirty ones: after boot and when files are deleted.
- * It does not claim them, so what is free does not seem to be less meanwhile.
- * Who claims the very block that it is at waits for it.
+ * Each pool has a scrub thread on the CPUs of its node, or of the nearest node
+ * with CPUs. The thread zeroes free blocks that are dirty: after boot, and
+ * after files were deleted. It does not claim blocks, so the number of free
+ * blocks does not drop during scrubbing. A task that claims the block under
+ * scrub waits for the thread.
  *
- * Claims that have dirty blocks are scrubbed by the task that made them, with
- * help from other CPUs of the node if there are many such blocks in all of them.
+ * A task that claims dirty blocks zeroes them itself. If its claims have 64 MiB
+ * or more of them, other CPUs of the node help.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -27,20 +28,20 @@
 
 #include "pool.h"
 
-/* Blocks that are worth waking another CPU for: 64 MiB. */
+/* Dirty blocks per CPU that takes part: 64 MiB. */
 #define BLOCKS_PER_HELPER	32
 
 static struct workqueue_struct *scrub_wq;
 
 /**
- * struct scrub_job - scrubbing of claims by several CPUs
+ * struct scrub_job - scrubbing of a task's claims by several CPUs
  * @pool: the pool
- * @runs: what was claimed
- * @nr: how many runs
- * @lock: guards the rest
- * @at: the run that the next block to look at is in
- * @done: blocks of that run that somebody has, or had
- * @stop: leave the rest
+ * @runs: the claims
+ * @nr: number of runs
+ * @lock: guards @at, @done and @stop
+ * @at: index of the run with the next block to scrub
+ * @done: blocks of that run that a CPU has taken
+ * @stop: take no more blocks
  */
 struct scrub_job {
 	struct gmpool *pool;
@@ -57,7 +58,7 @@ struct scrub_helper {
 	struct scrub_job *job;
 };
 
-/* Where work for a pool is done: on its node, if that has CPUs. */
+/* The node that scrubs: the pool's own, or the nearest one with CPUs. */
 static int gmpool_scrub_nid(const struct gmpool *pool)
 {
 	return numa_nearest_node(pool->nid, N_CPU);
@@ -71,7 +72,7 @@ static void gmpool_scrub_block(struct gmpool *pool, u64 block, bool idle)
 	trace_guestmemfs_scrub(pool->nid, block, idle);
 }
 
-/* Returns false when all blocks are somebody's, or when it was stopped. */
+/* Take the next block. Returns false if all are taken, or the job was stopped. */
 static bool gmpool_next_block(struct scrub_job *job, u64 *block)
 {
 	guard(spinlock)(&job->lock);
@@ -91,7 +92,10 @@ static bool gmpool_scrub_next(struct scrub_job *job)
 
 	if (!gmpool_next_block(job, &block))
 		return false;
-	/* One that has failed since it was claimed is replaced: a store may fail. */
+	/*
+	 * Skip a block that was poisoned since the claim: a store may fail, and
+	 * gmpool_find_poison() has the caller replace it.
+	 */
 	if (gmpool_is_dirty(job->pool, block) &&
 	    !gmpool_has_poison(job->pool, block * GMPOOL_BLOCK_PAGES,
 			       GMPOOL_BLOCK_PAGES))
@@ -109,7 +113,7 @@ static void gmpool_scrub_help(struct work_struct *work)
 		;
 }
 
-/* Without memory for helpers it goes on alone. */
+/* Without memory for helpers, the task scrubs alone. */
 static struct scrub_helper *gmpool_call_helpers(struct scrub_job *job,
 						u64 dirty, unsigned int *nr)
 {
@@ -140,7 +144,7 @@ static bool gmpool_is_scrubbing(struct gmpool *pool,
 	       run->start < now->start + now->count;
 }
 
-/* The thread chooses among free blocks: it will not come back to a claimed one. */
+/* Once is enough: the scrub thread does not choose claimed blocks. */
 static void gmpool_wait_for_thread(struct gmpool *pool,
 				   const struct gmpool_run *runs, size_t nr)
 {
@@ -162,11 +166,10 @@ static void gmpool_wait_for_thread(struct gmpool *pool,
  * gmpool_scrub - make claimed blocks read as zeroes
  * @pool: the pool
  * @runs: from gmpool_claim(), none of them empty
- * @nr: how many runs
+ * @nr: number of runs
  *
- * Blocks that are known to be zero cost nothing. What was done before an error
- * is not lost. A page of the blocks can have failed since they were claimed:
- * see gmpool_find_poison().
+ * Skips blocks that are known to be zero. Blocks zeroed before an error stay
+ * zeroed. A page may have failed since the claim: see gmpool_find_poison().
  *
  * Context: process context, sleeps; not within an operation.
  *
@@ -204,7 +207,7 @@ int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *runs, size_t nr)
 	return err;
 }
 
-/* Shall the pool's thread zero a block now? */
+/* Is the scrub thread to zero a block now? */
 static bool gmpool_wants_scrub(struct gmpool *pool)
 {
 	lockdep_assert_held(&pool->lock);
@@ -216,7 +219,7 @@ static bool gmpool_wants_scrub(struct gmpool *pool)
 	       !READ_ONCE(pool->scrub_hold);
 }
 
-/* The next free block that is dirty, from @from on. */
+/* Choose the next free and dirty block, from @from on and then from the start. */
 static bool gmpool_choose_block(struct gmpool *pool, u64 from, u64 *block)
 {
 	const unsigned long *unclean, *taken;
@@ -243,9 +246,9 @@ static u64 gmpool_scrub_rate(struct gmpool *pool)
 }
 
 /*
- * Wait until the next block may be zeroed, as the rate is now. What is less than
- * a tick is waited for with a later block, for a short time would become too long.
- * Returns when that is, or was.
+ * Wait until the rate allows the next block. A wait of less than a tick is
+ * added to that of a later block, since a timeout cannot be that short. Returns
+ * the time in ns at which the next block is due; 0 without a limit.
  */
 static u64 gmpool_scrub_pace(struct gmpool *pool, u64 due)
 {
@@ -275,7 +278,7 @@ static int gmpool_scrub_thread(void *data)
 	for (;;) {
 		wait_event_idle(pool->scrub_work,
 				gmpool_choose_block(pool, block, &block));
-		/* Nothing is made up for that was not done when it could be. */
+		/* Idle time is not credited to a later rate. */
 		due = max(due, ktime_get_ns());
 		gmpool_scrub_block(pool, block, true);
 		scoped_guard(spinlock, &pool->lock)
@@ -301,7 +304,10 @@ static void __init gmpool_create_thread(struct gmpool *pool)
 	wake_up_process(task);
 }
 
-/* When it is known which pools are in use. One that is not can be made anew. */
+/*
+ * Late, when the state of all pools is known. Failed ones have a thread too:
+ * they can be reset.
+ */
 static int __init gmpool_scrub_start(void)
 {
 	struct gmpool *pool;
@@ -313,7 +319,7 @@ static int __init gmpool_scrub_start(void)
 late_initcall(gmpool_scrub_start);
 
 /**
- * gmpool_scrub_init - prepare for scrubbing by claimers
+ * gmpool_scrub_init - create the work queue of the scrub helpers
  *
  * Context: boot, once there is a pool.
  *
