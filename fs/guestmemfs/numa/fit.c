@@ -2,15 +2,15 @@
 /*
  * How large the pool of a node can be.
  *
- * Pure: a struct gmpool_machine in, a size out. What it must not take is what the
- * kernel itself needs there: memory maps, per-CPU data, what hugetlb is to have, and
- * KHO's scratch areas, each of which is in one piece. If one of these finds no room,
- * KHO turns itself off for the whole machine.
+ * Pure code: its input is a struct gmpool_machine, its output a size. A pool
+ * must leave room for memory maps, per-CPU data, the memory of hugetlb, and
+ * KHO's scratch areas. Each scratch area is contiguous. If one of them finds no
+ * room, KHO turns itself off for the whole machine.
  *
- * With KASLR the kernel image is elsewhere at each boot. What is allowed must not
- * depend on that: the pools of a machine would be there after one boot and not after
- * the next. So the image counts on each node, and with the place in which it is most
- * in the way.
+ * With KASLR, the kernel image has another address at each boot. The limit must
+ * not depend on that address: otherwise a pool would be made at one boot and
+ * refused at the next. So the model counts the image on each node, at the
+ * address where it is most in the way.
  */
 
 #include <linux/init.h>
@@ -26,29 +26,39 @@
 #include "pool.h"
 
 /*
- * What a node needs beside struct pages, per-CPU data and what is allocated
- * already: slabs, page tables, and on some node the hash tables.
+ * Bytes that a node needs in addition to struct pages, per-CPU data and
+ * existing allocations: for slabs, page tables, and on one node the hash
+ * tables.
  */
 #define KEEP_NODE	SZ_256M
 
-/* What the kernel allocates early once for all nodes, beside swiotlb's buffer. */
+/*
+ * Bytes that the kernel allocates early for all nodes together, without
+ * swiotlb.
+ */
 #define KEEP_MACHINE	SZ_16M
 
-/* Of KHO's scratch areas: SCRATCH_ALIGNMENT_BYTES in kexec_handover.c. */
+/*
+ * Alignment of KHO's scratch areas: SCRATCH_ALIGNMENT_BYTES in
+ * kexec_handover.c.
+ */
 #define SCRATCH_ALIGN	((u64)PAGE_SIZE * MAX_ORDER_NR_PAGES)
 
-/* Free memory below gmpool_machine.low_end that stays: DMA zones, swiotlb, KHO's low scratch. */
+/*
+ * Free memory that pools leave below gmpool_machine.low_end: for DMA zones and
+ * swiotlb.
+ */
 #define KEEP_LOW	SZ_256M
 
-/* Sections that the image can be in. */
+/* Number of sections that the image can touch. */
 static u64 __init gmpool_image_sections(const struct gmpool_machine *m)
 {
 	return DIV_ROUND_UP_ULL(m->image, GMPOOL_GRANULARITY) + 1;
 }
 
 /*
- * What is allocated for the CPUs of a node at first, in one piece. Then what is
- * behind each CPU's unit is given back.
+ * Contiguous bytes that are allocated first for the CPUs of a node. The part
+ * behind each CPU's unit is freed afterwards.
  */
 static u64 __init gmpool_percpu_piece(const struct gmpool_machine *m,
 				      unsigned int cpus)
@@ -56,7 +66,7 @@ static u64 __init gmpool_percpu_piece(const struct gmpool_machine *m,
 	return cpus * roundup_pow_of_two(m->unit);
 }
 
-/* What KHO sets aside when the kernel has allocated so much. */
+/* Bytes of a scratch area when the kernel has allocated @bytes early. */
 static u64 __init gmpool_scratch_for(const struct gmpool_machine *m, u64 bytes)
 {
 	return div_u64(bytes * m->scratch.scale, 100);
@@ -68,8 +78,8 @@ static u64 __init gmpool_memmap_size(u64 bytes)
 }
 
 /*
- * KHO's scratch area for allocations on no particular node is in one piece, on
- * the highest node that has room for it. The largest shall have it: of several,
+ * KHO's scratch area for allocations on any node is contiguous, on the highest
+ * node with room for it. The model gives it to the largest node; of several, to
  * the highest of them.
  */
 static int __init gmpool_find_node_for_all(const struct gmpool_machine *m)
@@ -86,7 +96,10 @@ static int __init gmpool_find_node_for_all(const struct gmpool_machine *m)
 	return largest;
 }
 
-/* The node that has to have what must be below gmpool_machine.low_end. */
+/*
+ * The node for memory that must be below gmpool_machine.low_end: with most of
+ * it.
+ */
 static int __init gmpool_find_node_for_low(const struct gmpool_machine *m)
 {
 	int nid, most = first_node(m->with_memory);
@@ -98,7 +111,7 @@ static int __init gmpool_find_node_for_low(const struct gmpool_machine *m)
 }
 
 /**
- * gmpool_fit_nodes - choose the nodes that have what is there only once
+ * gmpool_fit_nodes - choose the nodes of areas that exist once per machine
  * @m: the machine, with its nodes
  *
  * Sets @m->node_for_all and @m->node_for_low.
@@ -112,11 +125,11 @@ void __init gmpool_fit_nodes(struct gmpool_machine *m)
 }
 
 /**
- * gmpool_fit_low_limit - where the low memory starts that a pool may take
- * @m: the machine; its pieces are the free memory of all nodes, on a KHO boot all
- *	of their memory: there more is free than is known to be
+ * gmpool_fit_low_limit - address from which a pool may take low memory
+ * @m: the machine; its pieces are the free memory of all nodes; on a KHO boot
+ *	all memory of the nodes, as the free part is not known then
  *
- * Behind what is kept there are the image, and KHO's scratch area.
+ * The kept part has room for KEEP_LOW, the image, and KHO's low scratch area.
  *
  * Context: early boot.
  *
@@ -142,8 +155,8 @@ u64 __init gmpool_fit_low_limit(const struct gmpool_machine *m)
 }
 
 /*
- * Bytes of a node that are allocated for good, or will be as soon as there is
- * per-CPU data; the image among them.
+ * Bytes of a node that are allocated permanently, including per-CPU data and
+ * the image.
  */
 static u64 __init gmpool_kernel_bytes(const struct gmpool_machine *m, int nid)
 {
@@ -154,7 +167,10 @@ static u64 __init gmpool_kernel_bytes(const struct gmpool_machine *m, int nid)
 	return bytes + m->image;
 }
 
-/* Is some memory of a node above the start of that of another, or its own? */
+/*
+ * Does a node have memory above the start of @other? True for a node and
+ * itself.
+ */
 static bool __init gmpool_reaches_above(const struct gmpool_machine *m, int nid,
 					int other)
 {
@@ -162,8 +178,8 @@ static bool __init gmpool_reaches_above(const struct gmpool_machine *m, int nid,
 }
 
 /*
- * Sets @m->left, if the pool of @nid has @size bytes, and the others what they are
- * to have.
+ * Set @m->left for a pool of @size bytes on @nid and the wanted pools
+ * elsewhere.
  */
 static void __init gmpool_count_left(struct gmpool_machine *m, int nid, u64 size)
 {
@@ -182,8 +198,8 @@ static void __init gmpool_count_left(struct gmpool_machine *m, int nid, u64 size
 }
 
 /*
- * What hugetlb will have of a node, if its pool has @size bytes, and the others
- * what they are to have.
+ * Bytes of hugetlb_cma= on a node, for a pool of @size bytes there and the
+ * wanted pools elsewhere.
  */
 static u64 __init gmpool_cma_on(struct gmpool_machine *m, int nid, u64 size)
 {
@@ -199,7 +215,7 @@ static u64 __init gmpool_huge_pages_on(struct gmpool_machine *m, int nid,
 }
 
 /**
- * gmpool_fit_huge - what hugetlb will have of a node
+ * gmpool_fit_huge - memory of hugetlb on a node
  * @m: the machine
  * @nid: a node with memory
  * @size: bytes of its pool
@@ -214,10 +230,11 @@ u64 __init gmpool_fit_huge(struct gmpool_machine *m, int nid, u64 size)
 }
 
 /*
- * The size of this area. It is sized by all that the kernel has allocated
- * early, the memory maps of what the pools leave of all nodes, the data of all
- * CPUs and hugetlb_cma= among that, less the area below gmpool_machine.low_end. The
- * pool of @nid has @size bytes, the others what they are to have.
+ * Size of KHO's scratch area for allocations on any node. KHO sizes it by all
+ * early allocations of the kernel, without those below gmpool_machine.low_end.
+ * They include the memory maps of all memory outside pools, the data of all
+ * CPUs, and hugetlb_cma=. The pool of @nid has @size bytes, the others have
+ * their wanted sizes.
  */
 static u64 __init gmpool_scratch_for_all(struct gmpool_machine *m, int nid,
 					 u64 size)
@@ -233,7 +250,10 @@ static u64 __init gmpool_scratch_for_all(struct gmpool_machine *m, int nid,
 	return m->scratch.global + gmpool_scratch_for(m, bytes);
 }
 
-/* Bytes that are allocated for good on a node beside a pool, less its memory maps. */
+/*
+ * Bytes that are allocated permanently on a node with a pool, without memory
+ * maps.
+ */
 static u64 __init gmpool_kernel_bytes_beside(struct gmpool_machine *m, int nid,
 					     u64 size)
 {
@@ -241,7 +261,7 @@ static u64 __init gmpool_kernel_bytes_beside(struct gmpool_machine *m, int nid,
 }
 
 /**
- * gmpool_fit_keep - what must stay of a node beside its pool
+ * gmpool_fit_keep - memory of a node that the kernel keeps
  * @m: the machine
  * @nid: a node with memory
  * @size: bytes of its pool
@@ -262,8 +282,8 @@ u64 __init gmpool_fit_keep(struct gmpool_machine *m, int nid, u64 size)
 }
 
 /*
- * Choose a pool's extents, wherever the image is. Where it is in the way, the pool
- * has others instead, and an extent can be in two pieces.
+ * Choose a pool's extents, regardless of where the image is. The image can
+ * split an extent, and the pool takes other sections in its place.
  */
 static bool __init gmpool_pick(struct gmpool_machine *m, u64 size, u32 *nr)
 {
@@ -271,13 +291,13 @@ static bool __init gmpool_pick(struct gmpool_machine *m, u64 size, u32 *nr)
 	       *nr + 1 + gmpool_image_sections(m) <= GMPOOL_MAX_EXTENTS;
 }
 
-/* As many as gmpool_list_areas() can find. */
+/* Areas that gmpool_list_areas() returns at most. */
 #define MAX_AREAS	8
 
 /*
- * What will be allocated on a node beside a pool of @size bytes, each in one piece,
- * in this order: memory maps, hugetlb_cma=, per-CPU data, the buffer of swiotlb, and
- * KHO's areas.
+ * List the contiguous areas that will be allocated on a node with a pool of
+ * @size bytes, in this order: memory maps, hugetlb_cma=, per-CPU data, the
+ * buffer of swiotlb, and KHO's areas.
  */
 static u32 __init gmpool_list_areas(struct gmpool_machine *m, int nid, u64 size,
 				    struct gmpool_area *areas)
@@ -289,7 +309,7 @@ static u32 __init gmpool_list_areas(struct gmpool_machine *m, int nid, u64 size,
 	u32 nr = 0;
 
 	areas[nr++] = (struct gmpool_area){ .size = maps };
-	/* It starts at a gigabyte, for which there has to be room. */
+	/* It is aligned to 1 GiB, which needs room as well. */
 	if (cma)
 		areas[nr++] = (struct gmpool_area){
 			.size = cma + GMPOOL_1G_SIZE,
@@ -297,7 +317,7 @@ static u32 __init gmpool_list_areas(struct gmpool_machine *m, int nid, u64 size,
 	areas[nr++] = (struct gmpool_area){
 		.size = gmpool_percpu_piece(m, m->node[nid].cpus),
 	};
-	/* It is as KHO's area for all nodes: where there is room. */
+	/* As KHO's area for all nodes, it is where there is room. */
 	if (nid == m->node_for_all)
 		areas[nr++] = (struct gmpool_area){
 			.size = gmpool_percpu_piece(m, m->cpus_elsewhere),
@@ -318,7 +338,7 @@ static u32 __init gmpool_list_areas(struct gmpool_machine *m, int nid, u64 size,
 	}
 	if (lowest)
 		kernel += m->swiotlb;
-	/* It gets no further down than to the largest node. */
+	/* This area is never on a lower node than the largest one. */
 	if (gmpool_reaches_above(m, nid, m->node_for_all))
 		areas[nr++] = (struct gmpool_area){
 			.size = gmpool_scratch_for_all(m, nid, size),
@@ -331,14 +351,17 @@ static u32 __init gmpool_list_areas(struct gmpool_machine *m, int nid, u64 size,
 }
 
 /*
- * Is there room for all of that? The pieces and ranges are those without the image:
- * it can be anywhere in what is left, or have been in the way of the pool, which then
- * took others.
+ * Is there room for all these areas? The pieces and ranges do not exclude the
+ * image. Check both cases: the image lies in the memory that is left, or it was
+ * in the way of the pool, and the pool took other sections.
  */
 static bool __init gmpool_leaves_room(struct gmpool_machine *m, int nid, u64 size)
 {
 	u64 in_the_way = gmpool_image_sections(m) * GMPOOL_GRANULARITY;
-	/* It is aligned to less than the areas are, and so in the way of more. */
+	/*
+	 * Its alignment is smaller than that of the areas, so it can obstruct
+	 * more than its size.
+	 */
 	u64 image = m->image + SCRATCH_ALIGN -
 		    min(SCRATCH_ALIGN, m->image_align);
 	struct gmpool_area areas[MAX_AREAS];
@@ -368,21 +391,22 @@ static bool __init gmpool_size_fits(struct gmpool_machine *m, int nid, u64 size)
 
 	if (size > total || gmpool_fit_keep(m, nid, size) > total - size)
 		return false;
-	/* What is allocated on a KHO boot is in areas that are there already. */
+	/* On a KHO boot, allocations are in scratch areas that exist already. */
 	return m->kho_boot ? gmpool_pick(m, size, &nr) :
 			     gmpool_leaves_room(m, nid, size);
 }
 
 /**
  * gmpool_fit_largest - the largest pool that a node can have
- * @m: the machine, with the pieces and ranges of the node as if the image were not
- *	in any
+ * @m: the machine, with the pieces and ranges of the node, the image not
+ *	excluded
  * @nid: a node with memory
- * @asked: bytes, none larger is looked for; 0 is no limit
+ * @asked: upper limit in bytes; 0 is no limit
  *
- * It need not be that all smaller ones fit: what leaves more can have room for what
- * would have gone elsewhere. So this is one that fits, and one section more does not.
- * It is looked for in few steps, as there are nodes with a hundred thousand sections.
+ * Smaller pools need not all fit: with more room on this node, an area can move
+ * here from another node. So the result is a size that fits while one section
+ * more does not. A bisection finds it in few steps, as nodes can have a hundred
+ * thousand sections.
  *
  * Context: early boot.
  *

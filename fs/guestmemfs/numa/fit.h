@@ -12,10 +12,10 @@
 
 /**
  * struct gmpool_scratch - how KHO sizes its scratch areas
- * @scale: in percent of what is allocated early, or if that is 0, in bytes
- * @low: the area below gmpool_machine.low_end
- * @global: the area for allocations on no particular node
- * @node: the area of each node
+ * @scale: size in percent of early allocations; 0 if sizes are in bytes
+ * @low: bytes of the area below gmpool_machine.low_end
+ * @global: bytes of the area for allocations on any node
+ * @node: bytes of the area of each node
  */
 struct gmpool_scratch {
 	u32 scale;
@@ -25,43 +25,45 @@ struct gmpool_scratch {
 };
 
 /**
- * struct gmpool_machine - what decides how large pools can be
- * @kho_boot: the kernel was started with KHO: its scratch areas are there already
+ * struct gmpool_machine - the machine's memory, as far as it limits pools
+ * @kho_boot: the kernel was started with KHO, so the scratch areas exist
+ *	already
  * @scratch: how KHO sizes its scratch areas, all 0 if it makes none
- * @low_end: physical address up to which all devices and zones for them reach
- * @low_limit: physical address from which on a pool may have memory below @low_end
- * @swiotlb: bytes below @low_end of the buffer for devices that reach no further
+ * @low_end: physical address that limits DMA zones and devices of limited reach
+ * @low_limit: physical address from which a pool may take memory below @low_end
+ * @swiotlb: bytes of swiotlb's buffer, which is below @low_end
  * @image: bytes of the kernel image
- * @image_align: what its address is a multiple of
- * @unit: bytes of a CPU's data
+ * @image_align: alignment of the kernel image in bytes
+ * @unit: bytes of per-CPU data of one CPU
  * @cpus: possible CPUs
- * @cpus_elsewhere: those of no node with memory
- * @reserved: bytes of the machine that are allocated for good, the image among them
+ * @cpus_elsewhere: possible CPUs of nodes without memory
+ * @reserved: bytes that are allocated permanently on the machine, including the
+ *	image
  * @reserved_low: the same below @low_end, without the image
- * @with_memory: nodes with memory, or with a pool that has all of it
- * @node_for_all: has the scratch area for allocations on no particular node
- * @node_for_low: has what must be below @low_end
- * @node: of each node
+ * @with_memory: nodes with memory, including those whose pool has all of it
+ * @node_for_all: node with the scratch area for allocations on any node
+ * @node_for_low: node for allocations that must be below @low_end
+ * @node: data of each node
  * @node.size: bytes of memory
  * @node.low: bytes of it below @low_end
  * @node.start: physical address of its first byte
  * @node.end: physical address behind its last byte
- * @node.reserved: bytes that are allocated for good, without the image
+ * @node.reserved: bytes that are allocated permanently, without the image
  * @node.cpus: possible CPUs
  * @node.asked: bytes that the command line asks for
- * @wanted: a new pool is to be made there
- * @pieces: free memory of the node that is looked at
+ * @wanted: nodes that are to get a new pool
+ * @pieces: free memory of the node under examination
  * @nr_pieces: entries of @pieces
- * @ranges: what of that a pool can have
+ * @ranges: the part of @pieces that a pool can take
  * @nr_ranges: entries of @ranges
- * @picked: extents of the pool that is looked at
- * @left: bytes of each node that no pool has
+ * @picked: extents of the pool under examination
+ * @left: bytes of each node outside pools
  * @left_over: @pieces without @picked
- * @work: for gmpool_layout_room()
+ * @work: scratch space of gmpool_layout_room()
  *
- * gmpool_machine_survey() fills it once, but for what is asked and wanted, and
- * gmpool_machine_find() the pieces and ranges of one node. From @picked on all is
- * scratch space of fit.c.
+ * gmpool_machine_survey() fills the structure once, except @node.asked and
+ * @wanted. gmpool_machine_find() fills the pieces and ranges of one node.
+ * @picked and all fields after it are scratch space of fit.c.
  */
 struct gmpool_machine {
 	bool kho_boot;

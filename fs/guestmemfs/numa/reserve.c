@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Taking the memory of pools out of memblock, early in boot.
+ * Early boot: the memory of pools leaves memblock.
  *
- * Two moments, both in mm_core_init_early(): first, before KHO allows anything
- * to be allocated beyond its scratch areas, what an earlier kernel handed over
- * (retrieve.c); then what the command line asks for in addition, as far as it fits
- * (fit.c). Memory that has left memblock gets no struct pages. It stays in the direct
- * map and in the resource tree until hide.c can change these.
+ * This happens in two steps, both in mm_core_init_early(). First, while KHO
+ * allows allocations only in its scratch areas, retrieve.c takes the memory of
+ * handed-over pools. Then new pools are made for the rest of the command line,
+ * as far as they fit (fit.c). Memory that has left memblock gets no struct
+ * pages. It stays in the direct map and in the resource tree until hide.c can
+ * change these.
  *
  * The memory is removed, not reserved: KHO makes its scratch areas twice as
  * large as what is reserved for the kernel.
@@ -34,12 +35,12 @@
 static char guestmemfs_param[COMMAND_LINE_SIZE] __initdata;
 static struct gmpool_cmdline cmdline __initdata;
 static struct gmpool_machine machine __initdata;
-static nodemask_t lost __initdata;	/* a pool of which nothing could be retrieved */
+static nodemask_t lost __initdata;	/* nodes of handed-over pools that are lost */
 static bool fresh __ro_after_init;
 
 /*
- * Only recorded here: the nodes are not known yet. If it is given more than
- * once, all of it counts.
+ * Only record the text: the nodes are not known yet. Several guestmemfs=
+ * parameters add up.
  */
 static int __init guestmemfs_setup(char *s)
 {
@@ -61,7 +62,7 @@ static void __init gmpool_report_arg(void *ctx, const char *token, int len,
 }
 
 /**
- * gmpool_start_afresh - is what was handed over to be thrown away
+ * gmpool_start_afresh - are handed-over pools to be discarded
  *
  * Return: true if the command line has "guestmemfs=fresh".
  */
@@ -71,9 +72,9 @@ bool gmpool_start_afresh(void)
 }
 
 /**
- * guestmem_pool_retrieve_early - take over the memory of handed-over pools
+ * guestmem_pool_retrieve_early - retrieve the memory of handed-over pools
  *
- * Context: early boot; memblock allocates from KHO's scratch areas alone.
+ * Context: early boot; memblock allocates only from KHO's scratch areas.
  */
 void __init guestmem_pool_retrieve_early(void)
 {
@@ -94,7 +95,7 @@ static bool __init gmpool_is_asked(int nid)
 	       cmdline.node[nid].kind != GMPOOL_SIZE_NONE;
 }
 
-/* Bytes that the command line asks for on a node; a small share can be none. */
+/* Bytes that the command line asks for on a node; a small percentage can be 0. */
 static u64 __init gmpool_asked_on(int nid)
 {
 	const struct gmpool_size *size = &cmdline.node[nid];
@@ -107,11 +108,14 @@ static u64 __init gmpool_asked_on(int nid)
 	if (size->kind != GMPOOL_SIZE_PERCENT)
 		return size->value;
 
-	/* The share is of all memory, that of a handed-over pool too. */
+	/* The percentage is of all memory, including a handed-over pool. */
 	total = machine.node[nid].size;
 	if (gmpool_find(nid))
 		total += gmpool_find(nid)->total_blocks << GMPOOL_BLOCK_SHIFT;
-	/* To the nearest section: firmware keeps some pages of a round size. */
+	/*
+	 * Round to the nearest section: firmware takes some pages away from a
+	 * round size.
+	 */
 	return round_down(div_u64(total, 100) * size->value +
 			  GMPOOL_GRANULARITY / 2, GMPOOL_GRANULARITY);
 }
@@ -123,9 +127,10 @@ static u64 __init gmpool_largest_pool(int nid, u64 asked)
 }
 
 /*
- * Which of the wanted pools can be made, while all memory is still there. What
- * is refused stays with the kernel, and needs a memory map, for which KHO sets
- * more aside; that can be too much for another.
+ * Remove pools that do not fit from @machine.wanted, before any memory is
+ * taken. The kernel keeps the memory of a refused pool and needs a memory map
+ * for it, which makes KHO's scratch areas larger. Another pool may no longer
+ * fit then, so repeat until no pool is refused.
  */
 static void __init gmpool_refuse_pools(void)
 {
@@ -154,7 +159,10 @@ static void __init gmpool_explain_refusal(int nid)
 	u64 keep = gmpool_fit_keep(&machine, nid, GMPOOL_GRANULARITY);
 	u64 huge = gmpool_fit_huge(&machine, nid, size);
 
-	/* It was too large before others were refused. Smaller fits either way. */
+	/*
+	 * The size fits only now that others are refused. A smaller one fits in
+	 * both cases.
+	 */
 	if (size && allowed == size) {
 		allowed = size - GMPOOL_GRANULARITY;
 		if (allowed)
@@ -205,7 +213,7 @@ static void __init gmpool_make_pool(int nid)
 		return;
 	}
 
-	/* What describes the pool must not lie in it. */
+	/* Keep the allocation of struct gmpool out of the pool's memory. */
 	for (i = 0; i < nr; i++)
 		err = memblock_reserve(picked[i].base, picked[i].size) ?: err;
 	pool = err ? NULL : gmpool_add_pool(nid, GMPOOL_NO_KEY);
@@ -232,7 +240,7 @@ err_memory:
 	       nid);
 }
 
-/* Is a new pool to be made for what the command line asks for on a node? */
+/* Does the request of the command line for a node need a new pool? */
 static bool __init gmpool_want_pool(int nid)
 {
 	struct gmpool *pool = gmpool_find(nid);
@@ -254,7 +262,10 @@ static bool __init gmpool_want_pool(int nid)
 	return false;
 }
 
-/* What the command line asks for, and of which nodes a new pool is to be made. */
+/*
+ * Fill in the size that is asked for on each node, and the nodes that need a
+ * new pool.
+ */
 static void __init gmpool_ask(void)
 {
 	int nid;
@@ -280,7 +291,7 @@ static void __init gmpool_report_pools(void)
 	list_for_each_entry(pool, &gmpool_list, list) {
 		u64 size = pool->total_blocks << GMPOOL_BLOCK_SHIFT;
 
-		/* retrieve.c has said why. */
+		/* retrieve.c has logged the reason. */
 		if (!pool->nr_extents)
 			continue;
 		pr_info("node %d: pool of %llu MiB in %u extent%s, from %#llx%s\n",
@@ -291,11 +302,11 @@ static void __init gmpool_report_pools(void)
 }
 
 /**
- * guestmem_pool_reserve - set aside the pools that the command line asks for
+ * guestmem_pool_reserve - make the pools that the command line asks for
  *
- * Each node gets all of its pool or none. Nothing here fails the boot.
+ * Each node gets its whole pool or none. No error here fails the boot.
  *
- * Context: early boot, before memblock's memory is counted by anybody.
+ * Context: early boot, before the kernel counts the memory in memblock.
  */
 void __init guestmem_pool_reserve(void)
 {
@@ -307,7 +318,7 @@ void __init guestmem_pool_reserve(void)
 			pr_info("guestmemfs= is ignored in a kdump kernel\n");
 		return;
 	}
-	/* False in a Xen PV domain: mappings and zero.c need PMD leaves. */
+	/* False in a Xen PV domain: mappings and zero.c need 2 MiB mappings. */
 	if (!has_transparent_hugepage()) {
 		if (guestmemfs_param[0])
 			pr_warn("guestmemfs= is ignored: this machine has no page table entries of 2 MiB (is it a Xen PV domain?)\n");

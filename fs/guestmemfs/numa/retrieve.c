@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Taking over the memory of pools that an earlier kernel has handed over: the part
- * that comes before anything is allocated beyond KHO's scratch areas. Their metadata
- * is for handover.c, once KHO can be asked for it.
+ * Retrieval of the memory of handed-over pools, before anything is allocated
+ * outside KHO's scratch areas. handover.c retrieves the metadata later, when
+ * KHO can restore pages.
  *
- * What was handed over is believed only so far as it agrees with the memory that there
- * is, with what KHO has preserved, and with the other pools. A pool that does not is
- * kept as it is and handed on.
+ * A handed-over pool is used only if it agrees with the memory of this machine,
+ * with the memory that KHO has preserved, and with the other pools. Otherwise
+ * the pool is kept as it is and handed over again.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -24,8 +24,8 @@
 static struct gmpool_extent_ser picked[GMPOOL_MAX_EXTENTS] __initdata;
 
 /*
- * How many pages of a range are memory of this kernel? @nid gets the node that
- * all of them are on, NUMA_NO_NODE if there is no one such.
+ * Count the pages of a range that are memory of this kernel. @nid gets the node
+ * of all of them, or NUMA_NO_NODE if there are none or several nodes.
  */
 static u64 __init gmpool_count_memory(u64 base, u64 size, int *nid)
 {
@@ -55,9 +55,10 @@ static bool __init gmpool_is_memory(u64 base, u64 size, int *nid)
 }
 
 /*
- * A range around what the walk of preserved memory has seen last, in which no
- * super block and no extent lies that could still be refused. KHO's tree has the
- * pages of an order by rising address: nearly all are compared with this alone.
+ * A range around the preserved memory that was compared last. It overlaps no
+ * super block, and no extent that is not marked yet. KHO's tree has the pages
+ * of an order by ascending address, so nearly all of them need only this
+ * comparison.
  */
 static u64 gap_start __initdata;
 static u64 gap_end __initdata;
@@ -73,7 +74,10 @@ static void __init gmpool_narrow_gap(u64 phys, u64 base, u64 end)
 		gap_end = min(gap_end, base);
 }
 
-/* Preserved memory, or a node of KHO's tree: which pools claim it as theirs? */
+/*
+ * Find the super blocks and extents in a piece of preserved memory, or of KHO's
+ * tree.
+ */
 static int __init gmpool_compare_preserved(phys_addr_t phys, u64 size,
 					   void *data)
 {
@@ -109,9 +113,10 @@ static int __init gmpool_compare_preserved(phys_addr_t phys, u64 size,
 }
 
 /*
- * What KHO has preserved is not in memblock yet, and it dies of a preserved page
- * that has no struct page. So look before anything is taken. And super blocks that
- * it has not preserved are overwritten as soon as memory is allocated.
+ * Preserved memory is not reserved in memblock yet, and KHO crashes on a
+ * preserved page without struct page. So walk the preserved memory before any
+ * extent is taken. Super blocks that are not preserved are dropped: the next
+ * allocation may overwrite them.
  */
 static void __init gmpool_find_preserved(void)
 {
@@ -120,7 +125,7 @@ static void __init gmpool_find_preserved(void)
 	gap_start = 0;
 	gap_end = 0;
 	nodes_clear(blob_preserved);
-	/* If it cannot be walked, nothing is preserved. */
+	/* An error means that nothing is preserved. */
 	kho_walk_preserved(gmpool_compare_preserved, NULL);
 	list_for_each_entry(pool, &gmpool_list, list) {
 		if (node_isset(pool->key, blob_preserved))
@@ -132,9 +137,9 @@ static void __init gmpool_find_preserved(void)
 }
 
 /*
- * Is this memory that is still nobody's? Then take it. On a KHO boot only KHO's
- * scratch areas can be in use now, and what it has preserved, which the caller has
- * compared: the super blocks of pools are among that.
+ * Take an extent if its memory is free. On a KHO boot, only KHO's scratch areas
+ * and preserved memory can be in use now. The caller has compared the preserved
+ * memory, which includes the super blocks of pools.
  */
 static const char *__init
 gmpool_take_extent(const struct gmpool_extent_ser *extent)
@@ -157,7 +162,7 @@ gmpool_take_extent(const struct gmpool_extent_ser *extent)
 	return NULL;
 }
 
-/* The node that all of a pool is on, or NUMA_NO_NODE. */
+/* The node of a whole pool, or NUMA_NO_NODE. */
 static int __init gmpool_pool_node(const struct gmpool_super_ser *super)
 {
 	int nid = NUMA_NO_NODE, other;
@@ -230,9 +235,9 @@ static bool __init gmpool_overlap(const struct gmpool *a,
 }
 
 /*
- * Two pools that claim the same memory: whose it is cannot be known, nor what
- * the other one had, so no new pool may stand in for either. And what was two
- * nodes may be one now: then the first pool there serves it.
+ * If two pools claim the same memory, neither its owner nor the contents of the
+ * other pool are known, so no new pool may replace either. Two nodes of the
+ * previous kernel may be one now: then the first pool serves the node.
  */
 static void __init gmpool_compare_pools(struct gmpool *a, struct gmpool *b,
 					nodemask_t *lost)
@@ -265,7 +270,7 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 			taken++;
 			continue;
 		}
-		/* What this kernel cannot reach at all stays as it is. */
+		/* An extent outside this kernel's memory stays as it is. */
 		if (gmpool_count_memory(picked[taken].base, picked[taken].size,
 					&nid))
 			__set_bit(i, pool->used_otherwise);
@@ -273,7 +278,7 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 		       pool->extents[i].base, pool->extents[i].size, error);
 		gmpool_fail(pool, "its memory is not free");
 	}
-	/* What the kernel uses itself must not be taken away from it later. */
+	/* Keep only the extents taken here: hide.c must not hide memory in use. */
 	gmpool_set_extents(pool, picked, taken);
 	if (!taken)
 		pr_err("node %u: no memory of its pool is left to this kernel\n",
@@ -285,10 +290,10 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 }
 
 /**
- * gmpool_retrieve_memory - take over the memory of handed-over pools
+ * gmpool_retrieve_memory - retrieve the memory of handed-over pools
  * @lost: gets the numbers of nodes whose pools are lost
  *
- * Context: early boot; memblock allocates from KHO's scratch areas alone.
+ * Context: early boot; memblock allocates only from KHO's scratch areas.
  */
 void __init gmpool_retrieve_memory(nodemask_t *lost)
 {
