@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What pools need of arm64 with pages of 4 KiB. It is compiled, and has not run yet.
+ * Architecture code of pools for arm64 with pages of 4 KiB. It compiles, but
+ * has not been run yet.
  *
- * A page can be mapped by an entry of a PTE or a PMD table: the kernel cannot insert
- * a pfn of 1 GiB, and KVM maps at most 2 MiB of what has no struct pages.
+ * Pool memory has mappings of 4 KiB and 2 MiB. The kernel cannot insert a pfn
+ * with a 1 GiB mapping, and KVM maps memory without struct pages by at most 2
+ * MiB.
  *
- * The window through which pool memory is zeroed is in vmalloc space, one for each
- * CPU. There is no mm for one CPU, but the CPUs invalidate a translation together and
- * without interrupts: the window is empty, for all of them, before it shows another
+ * Each CPU zeroes pool memory through its own window in vmalloc space. There is
+ * no mm for each CPU as on x86. But TLB invalidation reaches all CPUs without
+ * interrupts, so the window is unmapped on all CPUs before it maps another
  * block.
  */
 
@@ -30,10 +32,10 @@
 #include "arch.h"
 
 /**
- * struct gmpool_window - where a CPU maps a block
- * @area: where, in vmalloc space
- * @lock: held by the task of the CPU that uses it
- * @block: physical address of the block that is in it, or 0
+ * struct gmpool_window - window in which a CPU maps a block
+ * @area: address range in vmalloc space
+ * @lock: guards @block; held while a task uses the window
+ * @block: physical address of the mapped block, or 0
  */
 struct gmpool_window {
 	struct vm_struct *area;
@@ -41,11 +43,11 @@ struct gmpool_window {
 	phys_addr_t block;
 };
 
-/* Made once, when the CPU comes up first. */
+/* Allocated when the CPU comes up for the first time. */
 static DEFINE_PER_CPU(struct gmpool_window, gmpool_windows);
 
 /**
- * gmpool_maps_1g - can the processor map 1 GiB by one page table entry
+ * gmpool_maps_1g - are there 1 GiB mappings of pool memory
  *
  * Context: any.
  *
@@ -57,10 +59,10 @@ bool gmpool_maps_1g(void)
 }
 
 /**
- * gmpool_arch_swiotlb_size - what swiotlb will allocate
+ * gmpool_arch_swiotlb_size - size of swiotlb's buffer
  *
- * If no device needs its buffer, it is for unaligned ones, and smaller, see
- * arch_mm_preinit().
+ * If no device needs the buffer, it is smaller, and only for unaligned buffers:
+ * see arch_mm_preinit().
  *
  * Context: early boot.
  *
@@ -75,11 +77,11 @@ u64 __init gmpool_arch_swiotlb_size(void)
 }
 
 /**
- * gmpool_arch_image_align - how the kernel image is aligned
+ * gmpool_arch_image_align - alignment of the kernel image
  *
  * Context: early boot.
  *
- * Return: bytes: its physical address is a multiple of that, with KASLR too.
+ * Return: alignment of the physical address in bytes, also with KASLR.
  */
 u64 __init gmpool_arch_image_align(void)
 {
@@ -87,11 +89,11 @@ u64 __init gmpool_arch_image_align(void)
 }
 
 /**
- * gmpool_arch_at_boot - does firmware tell every kernel of a range of memory
+ * gmpool_arch_at_boot - is a range in the memory map of firmware
  * @start: physical address
  * @end: physical address of its end, in the same memory block
  *
- * What was there at boot cannot be set offline, so its sections are as they were.
+ * Boot memory cannot be set offline, so its sections still have the boot flag.
  *
  * Context: process context.
  *
@@ -103,13 +105,13 @@ bool gmpool_arch_at_boot(u64 start, u64 end)
 }
 
 /**
- * gmpool_arch_cached - fix the caching of pool memory as write-back
+ * gmpool_arch_cached - set the caching of pool memory to write-back
  * @base: physical address
  * @size: bytes
  *
  * Context: boot, process context.
  *
- * Return: true: user mappings by pfn are what their VMA says.
+ * Return: true: user mappings by pfn use the attributes of their VMA.
  */
 bool __init gmpool_arch_cached(u64 base, u64 size)
 {
@@ -117,7 +119,7 @@ bool __init gmpool_arch_cached(u64 base, u64 size)
 }
 
 /**
- * gmpool_arch_unmap - take memory out of the linear map
+ * gmpool_arch_unmap - remove memory from the linear map
  * @base: physical address
  * @size: bytes
  *
@@ -133,7 +135,7 @@ int __init gmpool_arch_unmap(u64 base, u64 size)
 
 	if (!can_set_direct_map())
 		return -EOPNOTSUPP;
-	/* It counts pages in an int, and bytes in one of them. */
+	/* In steps: set_memory_valid() counts pages and bytes in an int. */
 	for (done = 0; done < size; done += step) {
 		step = min_t(u64, size - done, SZ_1G);
 		err = set_memory_valid((unsigned long)__va(base + done),
@@ -167,8 +169,8 @@ static int gmpool_show_block(struct gmpool_window *window, phys_addr_t block)
 }
 
 /**
- * gmpool_arch_open_window - let a CPU zero pool memory
- * @cpu: the CPU, which comes up
+ * gmpool_arch_open_window - create the zeroing window of a CPU
+ * @cpu: the CPU that comes up
  *
  * Context: process context, may sleep.
  *
@@ -179,14 +181,17 @@ int gmpool_arch_open_window(unsigned int cpu)
 	struct gmpool_window *window = per_cpu_ptr(&gmpool_windows, cpu);
 	int err;
 
-	/* It stays: the CPU may come up again. */
+	/* The window is never freed: the CPU may come up again. */
 	if (window->area)
 		return 0;
 	mutex_init(&window->lock);
 	window->area = get_vm_area(PMD_SIZE, VM_IOREMAP);
 	if (!window->area)
 		return -ENOMEM;
-	/* Any memory: the page tables for the window stay, and later nothing can fail. */
+	/*
+	 * Map and unmap some memory now: the page tables stay, so that no later
+	 * mapping can fail.
+	 */
 	err = gmpool_show_block(window, virt_to_phys(window->area) & PMD_MASK);
 	gmpool_empty_window(window);
 	if (err) {
@@ -200,7 +205,7 @@ int gmpool_arch_open_window(unsigned int cpu)
  * gmpool_arch_zero - zero a part of a block
  * @phys: physical address
  * @len: bytes, within a block
- * @idle: nobody waits for the memory
+ * @idle: no task waits for the memory
  *
  * Context: process context, may sleep; migration is off until
  * gmpool_arch_close_window().
@@ -210,15 +215,15 @@ void gmpool_arch_zero(phys_addr_t phys, size_t len, bool idle)
 	struct gmpool_window *window = this_cpu_ptr(&gmpool_windows);
 
 	guard(mutex)(&window->lock);
-	/* What is not zeroed would be another tenant's data. */
+	/* Memory that is not zeroed would expose another guest's data. */
 	if (gmpool_show_block(window, phys & PMD_MASK))
 		panic("guestmem_pool: a block cannot be mapped to zero it");
 	memset(window->area->addr + (phys & ~PMD_MASK), 0, len);
 }
 
 /**
- * gmpool_arch_close_window - let no mapping of a block stay
- * @block: physical address of a block that gmpool_arch_zero() was at
+ * gmpool_arch_close_window - unmap a block from the window
+ * @block: physical address of a block that gmpool_arch_zero() has zeroed
  *
  * Context: process context, may sleep; migration is off since gmpool_arch_zero().
  */
@@ -227,7 +232,7 @@ void gmpool_arch_close_window(phys_addr_t block)
 	struct gmpool_window *window = this_cpu_ptr(&gmpool_windows);
 
 	guard(mutex)(&window->lock);
-	/* Another task may have come in between. */
+	/* Another task may have mapped another block since. */
 	if (window->block == block)
 		gmpool_empty_window(window);
 }

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What pools need of x86-64.
+ * Architecture code of pools for x86-64.
  *
- * The window through which pool memory is zeroed: each CPU has an mm of its own, with
- * room for one block, as text_poke() has for patching. No other CPU ever loads it,
- * and to take the mapping away again costs no IPI.
+ * Each CPU zeroes pool memory through its own window: an mm with room for one
+ * block, as text_poke() has one for patching. No other CPU ever loads this mm,
+ * so unmapping the block needs no IPI.
  */
 
 #include <linux/cpufeature.h>
@@ -28,13 +28,13 @@
 #include "arch.h"
 
 /**
- * gmpool_maps_1g - can the processor map 1 GiB by one page table entry
+ * gmpool_maps_1g - does the processor have 1 GiB mappings
  *
- * Without X86_FEATURE_GBPAGES, the bit that makes a PUD a leaf is reserved.
+ * Without X86_FEATURE_GBPAGES, the page size bit of a PUD entry is reserved.
  *
  * Context: any.
  *
- * Return: true if it can.
+ * Return: true if it has.
  */
 bool gmpool_maps_1g(void)
 {
@@ -42,10 +42,10 @@ bool gmpool_maps_1g(void)
 }
 
 /**
- * gmpool_arch_swiotlb_size - what swiotlb will allocate
+ * gmpool_arch_swiotlb_size - size of swiotlb's buffer
  *
- * The buffer is for devices that reach no further than 4 GiB, if there is something
- * beyond, see pci_swiotlb_detect(): IO_TLB_DEFAULT_SIZE.
+ * The buffer is for devices that address only 4 GiB. It has IO_TLB_DEFAULT_SIZE
+ * bytes if the machine has memory above 4 GiB: see pci_swiotlb_detect().
  *
  * Context: early boot.
  *
@@ -57,11 +57,11 @@ u64 __init gmpool_arch_swiotlb_size(void)
 }
 
 /**
- * gmpool_arch_image_align - how the kernel image is aligned
+ * gmpool_arch_image_align - alignment of the kernel image
  *
  * Context: early boot.
  *
- * Return: bytes: its physical address is a multiple of that, with KASLR too.
+ * Return: alignment of the physical address in bytes, also with KASLR.
  */
 u64 __init gmpool_arch_image_align(void)
 {
@@ -69,7 +69,7 @@ u64 __init gmpool_arch_image_align(void)
 }
 
 /**
- * gmpool_arch_at_boot - does firmware tell every kernel of a range of memory
+ * gmpool_arch_at_boot - is a range in the memory map of firmware
  * @start: physical address
  * @end: physical address of its end
  *
@@ -83,16 +83,16 @@ bool gmpool_arch_at_boot(u64 start, u64 end)
 }
 
 /**
- * gmpool_arch_cached - fix the caching of pool memory as write-back
+ * gmpool_arch_cached - set the caching of pool memory to write-back
  * @base: physical address
  * @size: bytes
  *
- * User mappings by pfn ask PAT, which answers uncached for memory that it does not
- * know.
+ * User mappings by pfn get their caching from PAT, which treats unknown memory
+ * as uncached.
  *
  * Context: boot, process context.
  *
- * Return: false if it cannot be cached.
+ * Return: false if PAT does not allow write-back.
  */
 bool __init gmpool_arch_cached(u64 base, u64 size)
 {
@@ -103,7 +103,7 @@ bool __init gmpool_arch_cached(u64 base, u64 size)
 }
 
 /**
- * gmpool_arch_unmap - take memory out of the direct map
+ * gmpool_arch_unmap - remove memory from the direct map
  * @base: physical address
  * @size: bytes
  *
@@ -117,7 +117,7 @@ int __init gmpool_arch_unmap(u64 base, u64 size)
 	u64 done, step;
 	int err;
 
-	/* It counts pages in an int. */
+	/* In steps: set_memory_np() counts pages in an int. */
 	for (done = 0; done < pages; done += step) {
 		step = min(pages - done, (u64)SZ_1G);
 		err = set_memory_np((unsigned long)__va(base) +
@@ -128,14 +128,14 @@ int __init gmpool_arch_unmap(u64 base, u64 size)
 	return 0;
 }
 
-/* Where a block is mapped: any place in the user half. */
+/* Address of the window: any in the user half would do. */
 #define WINDOW_ADDR	SZ_1G
 
 /**
- * struct gmpool_window - what a CPU sees of a block
- * @mm: has the window, and nothing else
- * @pmd: the entry for the window
- * @block: physical address of the block that is in it, or 0
+ * struct gmpool_window - window in which a CPU maps a block
+ * @mm: contains the window, and no other mapping
+ * @pmd: page table entry of the window
+ * @block: physical address of the mapped block, or 0
  */
 struct gmpool_window {
 	struct mm_struct *mm;
@@ -143,7 +143,7 @@ struct gmpool_window {
 	phys_addr_t block;
 };
 
-/* Made once, when the CPU comes up first; used with preemption off. */
+/* Allocated when the CPU comes up for the first time; used with preemption off. */
 static DEFINE_PER_CPU(struct gmpool_window, gmpool_windows);
 
 static pmd_t *gmpool_alloc_window_pmd(struct mm_struct *mm)
@@ -159,8 +159,8 @@ static pmd_t *gmpool_alloc_window_pmd(struct mm_struct *mm)
 }
 
 /**
- * gmpool_arch_open_window - let a CPU zero pool memory
- * @cpu: the CPU, which comes up
+ * gmpool_arch_open_window - create the zeroing window of a CPU
+ * @cpu: the CPU that comes up
  *
  * Context: process context, may sleep.
  *
@@ -170,7 +170,7 @@ int gmpool_arch_open_window(unsigned int cpu)
 {
 	struct gmpool_window *window = per_cpu_ptr(&gmpool_windows, cpu);
 
-	/* They stay, half made or whole: it may come up again. */
+	/* Never freed, even if incomplete: the CPU may come up again. */
 	if (!window->mm) {
 		window->mm = mm_alloc();
 		if (!window->mm)
@@ -182,7 +182,7 @@ int gmpool_arch_open_window(unsigned int cpu)
 	return window->pmd ? 0 : -ENOMEM;
 }
 
-/* Past the caches, which have better things to hold than zeroes. */
+/* Non-temporal stores: zeroes would only displace useful data from the caches. */
 static __always_inline void gmpool_zero_around_caches(void *p, size_t len)
 {
 	void *end = p + len;
@@ -197,7 +197,7 @@ static __always_inline void gmpool_zero_around_caches(void *p, size_t len)
 			     "movnti %1, 48(%0)\n\t"
 			     "movnti %1, 56(%0)"
 			     : : "r" (p), "r" (0UL) : "memory");
-	/* Such stores are ordered with no others. */
+	/* Non-temporal stores are weakly ordered. */
 	asm volatile("sfence" : : : "memory");
 }
 
@@ -210,9 +210,9 @@ static __always_inline void gmpool_zero_words(void *p, size_t len)
 }
 
 /*
- * The window is in the user half, where LASS refuses accesses of the kernel unless
- * AC is set. objtool allows no call with AC set, so the stores are inline. KASAN,
- * which knows of no memory there, does not instrument them either.
+ * The window is in the user half, where LASS refuses kernel accesses unless AC
+ * is set. objtool allows no call with AC set, so the stores are inline. KASAN
+ * does not instrument them, and has no shadow memory for the window.
  */
 static void gmpool_zero_mapped(void *p, size_t len, bool idle)
 {
@@ -228,21 +228,24 @@ static void gmpool_zero_mapped(void *p, size_t len, bool idle)
 
 static void gmpool_show_block(struct gmpool_window *window, phys_addr_t block)
 {
-	/* Not global: it would outlive the mm in the TLB. */
+	/*
+	 * Not global: a global entry would stay in the TLB when the CPU leaves
+	 * the mm.
+	 */
 	pgprot_t prot = __pgprot(pgprot_val(PAGE_KERNEL_LARGE) & ~_PAGE_GLOBAL);
 
 	if (window->block == block)
 		return;
 	set_pmd(window->pmd, pfn_pmd(PHYS_PFN(block), prot));
-	/* The CPU forgets the block before, once it loads the mm again. */
+	/* The CPU flushes the previous block when it loads the mm again. */
 	flush_tlb_mm_range(window->mm, WINDOW_ADDR, WINDOW_ADDR + PMD_SIZE,
 			   PMD_SHIFT, false);
 	window->block = block;
 }
 
 /**
- * gmpool_arch_close_window - let no mapping of a block stay
- * @block: physical address of a block that gmpool_arch_zero() was at
+ * gmpool_arch_close_window - unmap a block from the window
+ * @block: physical address of a block that gmpool_arch_zero() has zeroed
  *
  * Context: process context; migration is off since gmpool_arch_zero().
  */
@@ -252,7 +255,7 @@ void gmpool_arch_close_window(phys_addr_t block)
 
 	guard(preempt)();
 	window = this_cpu_ptr(&gmpool_windows);
-	/* Another task may have come in between. */
+	/* Another task may have mapped another block since. */
 	if (window->block != block)
 		return;
 	pmd_clear(window->pmd);
@@ -262,8 +265,8 @@ void gmpool_arch_close_window(phys_addr_t block)
 /**
  * gmpool_arch_zero - zero a part of a block
  * @phys: physical address
- * @len: bytes, within a block; nothing else runs on the CPU meanwhile
- * @idle: nobody waits for the memory: keep it out of the caches
+ * @len: bytes, within a block; preemption is off during the stores
+ * @idle: no task waits for the memory: keep it out of the caches
  *
  * Context: process context; migration is off until gmpool_arch_close_window().
  */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What pools need of an architecture. arch-x86.c has it for x86-64; all else in this
- * directory is the same everywhere. See also gmpool_maps_1g().
+ * Functions of pools that depend on the architecture: arch-x86.c and
+ * arch-arm64.c implement them. All other files of this directory are common
+ * code. See also gmpool_maps_1g().
  */
 #ifndef _GMPOOL_ARCH_H
 #define _GMPOOL_ARCH_H
