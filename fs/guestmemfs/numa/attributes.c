@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The files in a pool's directory in sysfs: what an administrator sees of it, and can
- * set. Each is described in Documentation/ABI/testing/sysfs-fs-guestmemfs.
+ * The files in a pool's directory in sysfs: values and settings of the pool.
+ * They are described in Documentation/ABI/testing/sysfs-fs-guestmemfs.
  */
 
 #include <linux/capability.h>
@@ -54,13 +54,13 @@ static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 }									\
 static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
 
-/* Of a pool that has failed nothing is believed, however far it was taken over. */
+/* Are the pool's counts valid? Not those of a failed pool. */
 static bool gmpool_is_known(const struct gmpool *pool)
 {
 	return READ_ONCE(pool->state) != GMPOOL_FAILED;
 }
 
-/* The same, of what changes while it is looked at; 0 if the pool has failed. */
+/* A file that shows a changing number; 0 if the pool has failed. */
 #define GMPOOL_COUNT(_name, _value)					\
 static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 {									\
@@ -102,7 +102,7 @@ static ssize_t extents_show(struct gmpool *pool, char *buf)
 
 static struct gmpool_attribute extents_attr = __ATTR_RO_MODE(extents, 0400);
 
-/* The super block, or NULL. */
+/* The super block, or NULL if the pool has failed. */
 static const struct gmpool_super_ser *
 gmpool_known_super(const struct gmpool *pool)
 {
@@ -179,7 +179,10 @@ static ssize_t check_show(struct gmpool *pool, char *buf)
 	ssize_t len;
 	char *why;
 
-	/* It keeps every operation waiting, and an empty answer would read as one. */
+	/*
+	 * Needs the capability: the check blocks all operations. An error, as
+	 * an empty answer would mean that the check has passed.
+	 */
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;
 	guard(mutex)(&pool->manage);
@@ -193,7 +196,7 @@ static ssize_t check_show(struct gmpool *pool, char *buf)
 
 static struct gmpool_attribute check_attr = __ATTR_RO_MODE(check, 0400);
 
-/* A number that must not be above @max. */
+/* Parse a number of at most @max. */
 static int gmpool_sysfs_parse_number(const char *buf, u64 max, u64 *number)
 {
 	int err = kstrtou64(buf, 0, number);
@@ -203,7 +206,7 @@ static int gmpool_sysfs_parse_number(const char *buf, u64 max, u64 *number)
 	return *number > max ? -ERANGE : 0;
 }
 
-/* What a file for a number does that is set, and must not be above @_max. */
+/* Show and store functions of a setting that is a number of at most @_max. */
 #define GMPOOL_TUNABLE_SHOW(_name)					\
 static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 {									\
@@ -388,7 +391,7 @@ static struct attribute *pool_attrs[] = {
 	NULL
 };
 
-/* Which part of @count bytes from @off on there is of a bitmap of the pool. */
+/* Number of bytes, at most @count, that a pool's bitmap has from @off on. */
 static size_t gmpool_bitmap_part(const struct gmpool *pool, loff_t off,
 				 size_t count)
 {
@@ -397,7 +400,7 @@ static size_t gmpool_bitmap_part(const struct gmpool *pool, loff_t off,
 	return off >= size ? 0 : min_t(u64, count, size - off);
 }
 
-/* The same for a reader: the bitmaps tell where memory is. */
+/* The same for a reader: the bitmaps reveal where memory is. */
 static size_t gmpool_bitmap_readable(const struct gmpool *pool, loff_t off,
 				     size_t count)
 {

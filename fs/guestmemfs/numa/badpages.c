@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The pages of a pool that have failed: a set in ordinary memory, and a list in the
- * pool's metadata for the next kernel. Nothing leaves it. For what happens when one
- * fails see poison.c.
+ * The poisoned pages of a pool: a set in ordinary memory, and a list in the
+ * pool's metadata for the next kernel. Pages are never removed from either.
+ * poison.c handles the failure itself.
  */
 
 #include <linux/mm.h>
@@ -11,30 +11,30 @@
 #include "pool.h"
 
 /**
- * gmpool_has_poison - has one of some pages failed
+ * gmpool_has_poison - does a range of pages have a poisoned one
  * @pool: the pool
- * @page: the first, in pages from the start of block 0
- * @nr: how many pages
+ * @page: first page, counted from the start of block 0
+ * @nr: number of pages
  *
  * Context: any; takes the RCU read lock.
  *
- * Return: true if one of them has.
+ * Return: true if at least one of them is poisoned.
  */
 bool gmpool_has_poison(struct gmpool *pool, u64 page, u64 nr)
 {
 	unsigned long index = page;
 
-	/* That is how it should be. */
+	/* Common case: no poisoned pages. */
 	if (!READ_ONCE(pool->nr_poisoned))
 		return false;
 	return xa_find(&pool->poison, &index, page + nr - 1, XA_PRESENT);
 }
 
 /**
- * gmpool_find_poison - find a block with a page that has failed
+ * gmpool_find_poison - find a block with a poisoned page
  * @pool: the pool
- * @run: where to look
- * @block: filled: the first one in @run, if there is one
+ * @run: blocks to search
+ * @block: filled with the first such block of @run, if there is one
  *
  * Context: any; takes the RCU read lock.
  *
@@ -54,7 +54,7 @@ bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_run *run,
 }
 
 /**
- * gmpool_poisoned_pages - what of a pool has failed
+ * gmpool_poisoned_pages - number of poisoned pages of a pool
  * @pool: a pool that has not failed as a whole
  *
  * Return: pages.
@@ -65,9 +65,9 @@ u64 gmpool_poisoned_pages(const struct gmpool *pool)
 }
 
 /**
- * gmpool_withhold - do not give out blocks with failed pages
+ * gmpool_withhold - keep blocks with poisoned pages from being allocated
  * @pool: the pool
- * @run: blocks of which some are free
+ * @run: blocks, of which some may be free
  *
  * Context: gmpool.lock is held.
  */
@@ -81,7 +81,7 @@ void gmpool_withhold(struct gmpool *pool, const struct gmpool_run *run)
 
 	lockdep_assert_held(&pool->lock);
 
-	/* A pool that has failed has no blocks to give out. */
+	/* A failed pool has no allocator. */
 	if (!pool->nr_poisoned || !pool->blocks.taken)
 		return;
 	xa_for_each_range(&pool->poison, page, entry, first, last) {
@@ -92,13 +92,13 @@ void gmpool_withhold(struct gmpool *pool, const struct gmpool_run *run)
 }
 
 /**
- * gmpool_add_poison - a page is known to have failed
+ * gmpool_add_poison - add a page to the set of poisoned pages
  * @pool: the pool
- * @page: in pages from the start of block 0
+ * @page: page, counted from the start of block 0
  *
- * Context: process context, may sleep; one at a time.
+ * Context: process context, may sleep; the caller serialises calls for a pool.
  *
- * Return: 0; -EBUSY if it was known before; -ENOMEM.
+ * Return: 0; -EBUSY if the page is in the set already; -ENOMEM.
  */
 int gmpool_add_poison(struct gmpool *pool, u64 page)
 {
@@ -115,7 +115,7 @@ int gmpool_add_poison(struct gmpool *pool, u64 page)
 	return 0;
 }
 
-/* The list that has room for one more, made if needed. */
+/* Return a list with room for one more page; allocate one if needed. */
 static struct gmpool_poison_ser *gmpool_last_list(struct gmpool *pool)
 {
 	struct gmpool_meta_ser *hdr = NULL;
@@ -138,11 +138,12 @@ static struct gmpool_poison_ser *gmpool_last_list(struct gmpool *pool)
 }
 
 /**
- * gmpool_list_page - note a failed page for the next kernel
+ * gmpool_list_page - record a poisoned page for the next kernel
  * @pool: the pool
- * @page: in pages from the start of block 0
+ * @page: page, counted from the start of block 0
  *
- * Context: within an operation, or nobody else can begin one; gmpool.manage is held.
+ * Context: within an operation, or no other task can begin one; gmpool.manage
+ * is held.
  *
  * Return: 0; -ENOMEM, -ENOSPC.
  */
@@ -160,11 +161,11 @@ int gmpool_list_page(struct gmpool *pool, u64 page)
 }
 
 /**
- * gmpool_remember_poison - list all failed pages in new metadata
- * @pool: the pool, whose metadata lists none yet
+ * gmpool_remember_poison - list all poisoned pages in new metadata
+ * @pool: the pool, with no pages listed in its metadata yet
  *
- * Context: process context, may sleep; gmpool.manage is held, and nobody can
- * begin an operation.
+ * Context: process context, may sleep; gmpool.manage is held, and no operation
+ * can begin.
  *
  * Return: 0; -ENOMEM, -ENOSPC.
  */

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which blocks of a pool are taken; which of the others are the best is for choose.c.
+ * Bitmap of the taken blocks of a pool. choose.c finds the best free blocks.
  *
- * Pure: a bitmap in memory and the extents that say what is physically
- * contiguous. Runs of blocks never cross from one extent to the next.
+ * Pure code: a bitmap in memory, and the extents, which tell what is physically
+ * contiguous. A run of blocks never crosses an extent boundary.
  *
- * An index says of each gigabyte how its free runs begin, end and how long they
- * are.
+ * For each 1 GiB, an index has the free blocks at its start and end, and the
+ * length of its longest free run.
  */
 
 #include <linux/bitmap.h>
@@ -19,7 +19,7 @@
 #include "bitmap.h"
 #include "groups.h"
 
-/* Free blocks are set bits in what this returns: @nr from @block on. */
+/* Return the free blocks as set bits: @nr blocks from @block on. */
 static unsigned long gmpool_free_bits(const struct gmpool_bitmap *map,
 				      u64 block, unsigned int nr)
 {
@@ -40,7 +40,7 @@ static unsigned int gmpool_longest_in_word(unsigned long bits)
 	return longest;
 }
 
-/* Look at the bits from @start to @end, which are a group. */
+/* Compute the index of the group with the bits from @start to @end. */
 static void gmpool_update_group(const struct gmpool_bitmap *map,
 				struct gmpool_bitmap_group *group, u64 start,
 				u64 end)
@@ -58,7 +58,7 @@ static void gmpool_update_group(const struct gmpool_bitmap *map,
 		}
 		open += __ffs(~bits);
 		longest = max(longest, max(open, gmpool_longest_in_word(bits)));
-		/* Nothing is free in the bits that are not of the group. */
+		/* Bits outside the group do not continue a free run. */
 		open = 0;
 		if (test_bit(nr - 1, &bits))
 			open = nr - 1 - __fls(~bits & BITMAP_LAST_WORD_MASK(nr));
@@ -68,7 +68,7 @@ static void gmpool_update_group(const struct gmpool_bitmap *map,
 	group->longest = max(longest, open);
 }
 
-/* Bring the index up to date with the bits of @run. */
+/* Update the index for the bits of @run. */
 static void gmpool_update_index(struct gmpool_bitmap *map,
 				const struct gmpool_run *run)
 {
@@ -95,10 +95,10 @@ static void gmpool_update_index(struct gmpool_bitmap *map,
 }
 
 /**
- * gmpool_bitmap_init - start with all blocks free
- * @map: what to set up
- * @extents: must outlive @map; gmpool_extent.first is in order from 0
- * @nr_extents: how many
+ * gmpool_bitmap_init - set up a bitmap with all blocks free
+ * @map: bitmap to set up
+ * @extents: must outlive @map; gmpool_extent.first ascends from 0
+ * @nr_extents: number of extents
  *
  * Context: process context, may sleep.
  *
@@ -156,10 +156,10 @@ static bool gmpool_run_valid(const struct gmpool_bitmap *map,
 	       run->count <= map->nr_blocks - run->start;
 }
 
-/* bitmap_set() and bitmap_clear() count in 32 bits. */
+/* In steps: bitmap_set() and bitmap_clear() count in 32 bits. */
 #define GMPOOL_BITMAP_STEP	BIT_ULL(30)
 
-/* The caller brings the index up to date. */
+/* The caller updates the index. */
 static void gmpool_bitmap_mark(struct gmpool_bitmap *map, u64 start, u64 count,
 			       bool taken)
 {
@@ -179,14 +179,14 @@ static void gmpool_bitmap_mark(struct gmpool_bitmap *map, u64 start, u64 count,
 }
 
 /**
- * gmpool_bitmap_take - take blocks
- * @map: where
- * @run: which
+ * gmpool_bitmap_take - mark free blocks as taken
+ * @map: the bitmap
+ * @run: the blocks
  *
- * Context: the caller holds what guards @map.
+ * Context: the caller holds the lock that guards @map.
  *
  * Return: 0; -EINVAL if @run is empty or not within the pool; -EBUSY if one of
- * the blocks is taken, and then none was.
+ * the blocks is taken, nothing is changed then.
  */
 int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run)
 {
@@ -203,10 +203,10 @@ int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run)
 
 /**
  * gmpool_bitmap_take_free - take those blocks of a run that are free
- * @map: where
- * @run: which, within the pool
+ * @map: the bitmap
+ * @run: the blocks, within the pool
  *
- * Context: the caller holds what guards @map.
+ * Context: the caller holds the lock that guards @map.
  */
 void gmpool_bitmap_take_free(struct gmpool_bitmap *map,
 			     const struct gmpool_run *run)
@@ -234,14 +234,14 @@ static bool gmpool_bitmap_all_taken(const struct gmpool_bitmap *map,
 }
 
 /**
- * gmpool_bitmap_put - give blocks back
- * @map: where
- * @run: which
+ * gmpool_bitmap_put - mark taken blocks as free
+ * @map: the bitmap
+ * @run: the blocks
  *
- * Context: the caller holds what guards @map.
+ * Context: the caller holds the lock that guards @map.
  *
  * Return: 0; -EINVAL if @run is empty, not within the pool, or if one of the
- * blocks is free already, and then nothing was changed.
+ * blocks is free already; nothing is changed then.
  */
 int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run)
 {
@@ -254,7 +254,10 @@ int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run)
 	return 0;
 }
 
-/* The next clear bits of @mask, from @from up to @to; false if none are before @end. */
+/*
+ * Find the next clear bits of @mask: set @from and @to. False if there are none
+ * before @end.
+ */
 static bool gmpool_next_clear(const unsigned long *mask, u32 *from, u32 *to,
 			      u32 end)
 {
@@ -266,17 +269,17 @@ static bool gmpool_next_clear(const unsigned long *mask, u32 *from, u32 *to,
 }
 
 /**
- * gmpool_bitmap_put_clear - give those blocks back that have no bit in a mask
- * @map: where
+ * gmpool_bitmap_put_clear - free those blocks whose bit in a mask is clear
+ * @map: the bitmap
  * @first: the block of bit 0 in @mask
- * @mask: bits set are for blocks that stay as they are
+ * @mask: a set bit leaves its block unchanged
  * @start: first bit to look at
  * @end: bit to stop at, above @start
  *
- * Context: the caller holds what guards @map.
+ * Context: the caller holds the lock that guards @map.
  *
- * Return: 0; -EINVAL if it is not within the pool, or if one of the blocks is free
- * already, and then nothing was changed.
+ * Return: 0; -EINVAL if the range is not within the pool, or if one of the
+ * blocks is free already; nothing is changed then.
  */
 int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
 			    const unsigned long *mask, u32 start, u32 end)
@@ -304,12 +307,12 @@ int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
 }
 
 /**
- * gmpool_bitmap_largest - how much there is in one piece
- * @map: where to look
+ * gmpool_bitmap_largest - length of the longest free run
+ * @map: the bitmap
  *
- * Context: the caller holds what guards @map.
+ * Context: the caller holds the lock that guards @map.
  *
- * Return: blocks of the longest free run.
+ * Return: blocks.
  */
 u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map)
 {
@@ -335,12 +338,12 @@ u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map)
 }
 
 /**
- * gmpool_bitmap_free_1g - how many free gigabytes one leaf each could map
- * @map: where to look
+ * gmpool_bitmap_free_1g - number of free 1 GiB ranges
+ * @map: the bitmap
  *
- * Context: the caller holds what guards @map.
+ * Context: the caller holds the lock that guards @map.
  *
- * Return: free runs of GMPOOL_1G_BLOCKS that start where a giant page can.
+ * Return: free runs of GMPOOL_1G_BLOCKS with an alignment of 1 GiB.
  */
 u64 gmpool_bitmap_free_1g(const struct gmpool_bitmap *map)
 {

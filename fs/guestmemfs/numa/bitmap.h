@@ -5,11 +5,11 @@
 #include <linux/guestmem_pool.h>
 #include <linux/types.h>
 
-/* Blocks in what one PUD leaf of x86-64 maps. */
+/* Blocks of a 1 GiB mapping. */
 #define GMPOOL_1G_BLOCKS	512
 
 /**
- * struct gmpool_extent - one physically contiguous piece of a pool
+ * struct gmpool_extent - a physically contiguous range of a pool
  * @base: physical address, bytes
  * @size: bytes
  * @first: number of its first block in the pool
@@ -25,12 +25,12 @@ struct gmpool_bitmap_index;
 /**
  * struct gmpool_bitmap - which blocks of a pool are taken
  * @taken: bit set = taken
- * @index: what @taken has, for each gigabyte of physical memory
+ * @index: free runs of @taken, for each 1 GiB of physical memory
  * @nr_blocks: bits in @taken
  * @nr_free: bits clear in @taken
  * @extents: the pool's extents, in the order of their blocks
- * @nr_extents: how many
- * @first_fit: the lowest place that does is the best, not the tightest
+ * @nr_extents: number of extents
+ * @first_fit: allocate the lowest run that fits, rather than the smallest one
  */
 struct gmpool_bitmap {
 	unsigned long *taken;

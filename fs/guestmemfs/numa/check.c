@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Checking a pool that is in use, by what checks it after a kexec. An
- * administrator learns before the jump what the next kernel would say.
+ * Check of a pool in use, by the functions that check it after a kexec. The
+ * administrator learns before the kexec whether the next kernel would refuse
+ * the pool.
  */
 
 #include <linux/cleanup.h>
@@ -15,13 +16,13 @@
  * gmpool_check - check all metadata of a pool
  * @pool: the pool
  *
- * Changes to the pool wait meanwhile. Memory that is needed for it must not be
- * sought where that would lead to such a change.
+ * Blocks operations on the pool during the check. Memory for the check is
+ * allocated with GFP_NOFS semantics, since reclaim could begin an operation.
  *
  * Context: process context, may sleep; gmpool.manage is held.
  *
- * Return: NULL if all is right, else what was found first, to be freed by
- * kfree(); an ERR_PTR: -ENOMEM.
+ * Return: NULL if the pool is valid; else the first error as text, to be freed
+ * by kfree(), or ERR_PTR(-ENOMEM).
  */
 char *gmpool_check(struct gmpool *pool)
 {

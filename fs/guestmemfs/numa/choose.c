@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where in a pool the next blocks come from.
+ * Choice of the blocks for an allocation.
  *
- * Pure, as bitmap.c, in which the index is that it searches.
+ * Pure code, as bitmap.c, which maintains the index that this file searches.
  *
- * Placement keeps the gigabytes that one PUD leaf could map, naturally aligned
- * in physical memory, whole for those who can use them: what is smaller goes
- * where they are broken already, and by best fit, so that large runs last. Who
- * would rather have the end of the pool free chooses first fit.
+ * Placement keeps free 1 GiB ranges whole, naturally aligned in physical
+ * memory, for files that can have 1 GiB mappings. Smaller allocations go where
+ * such a range is broken already. Best fit keeps large runs. With the first-fit
+ * policy, the end of the pool stays free instead.
  *
- * A search goes through the index, and looks at the bits of a gigabyte only if a run
- * in it can be better than what was found.
+ * A search goes through the index. It reads the bits of a 1 GiB range only if a
+ * run in that range can be better than the best one so far.
  */
 
 #include <linux/bitmap.h>
@@ -25,8 +25,9 @@
 #include "groups.h"
 
 /*
- * What a search has found so far. Less cost is better; what has room for all
- * that is wanted is better than what has not.
+ * Best place of a search so far. A place with room for all wanted blocks is
+ * better than one without; of two such places, the one with less cost is
+ * better.
  */
 struct candidate {
 	struct gmpool_run run;
@@ -47,7 +48,7 @@ static void gmpool_consider(struct candidate *best, u64 start, u64 count,
 	best->cost = cost;
 }
 
-/* A place at a giant boundary, in the smallest free run that has one. */
+/* Consider a 1 GiB boundary: the best is in the smallest free run that has one. */
 static void gmpool_consider_1g(const struct gmpool_bitmap *map,
 			       struct candidate *best,
 			       const struct gmpool_extent *extent, u64 start,
@@ -66,7 +67,7 @@ static void gmpool_consider_1g(const struct gmpool_bitmap *map,
 				map->first_fit ? aligned : end - start);
 }
 
-/* A place in the smallest free run, if possible one with no giant in it. */
+/* Consider the smallest free run, preferably one without a whole 1 GiB range. */
 static void gmpool_consider_small(const struct gmpool_bitmap *map,
 				  struct candidate *best,
 				  const struct gmpool_extent *extent, u64 start,
@@ -84,7 +85,7 @@ static void gmpool_consider_small(const struct gmpool_bitmap *map,
 		return;
 	}
 
-	/* The pieces beside the giants break nothing either. */
+	/* The parts before and after the 1 GiB ranges break none of them. */
 	if (aligned > start && aligned - start >= want)
 		gmpool_consider(best, start, aligned - start, want,
 				aligned - start);
@@ -93,8 +94,8 @@ static void gmpool_consider_small(const struct gmpool_bitmap *map,
 		gmpool_consider(best, tail, end - tail, want, end - tail);
 
 	/*
-	 * Else break the last one, and together with the tail. Dearer than
-	 * anything that breaks none: no run is that long.
+	 * Else break the last 1 GiB range, and use the part after it too. The
+	 * cost exceeds that of any place that breaks none: no run is that long.
 	 */
 	if (end - start >= want)
 		gmpool_consider(best, end - want, want, want,
@@ -121,9 +122,10 @@ gmpool_extent_of(const struct gmpool_bitmap *map, u64 block)
  * struct search - a search through a bitmap
  * @map: the bitmap
  * @want: blocks
- * @enough: the first run with that many is the best; U64_MAX if none has to be
- * @giant: the best place at a giant boundary
- * @small: the best place, if there is no such
+ * @enough: the first run with this many blocks ends the search; U64_MAX if
+ *	unknown
+ * @giant: best place at a 1 GiB boundary
+ * @small: best place if there is no such boundary
  */
 struct search {
 	const struct gmpool_bitmap *map;
@@ -144,7 +146,7 @@ static void gmpool_consider_run(struct search *search,
 			      search->want);
 }
 
-/* Can a run of at most @longest blocks, in which no giant starts, be better? */
+/* Can a run of at most @longest blocks, without a 1 GiB boundary, be better? */
 static bool gmpool_can_improve(const struct search *search, u64 longest)
 {
 	const struct candidate *best = &search->small;
@@ -155,7 +157,7 @@ static bool gmpool_can_improve(const struct search *search, u64 longest)
 	       best->cost > search->want;
 }
 
-/* Was something found that nothing behind it can be better than? */
+/* Is the best place final, as no later one can be better? */
 static bool gmpool_found_best(const struct search *search)
 {
 	const struct candidate *best = &search->small;
@@ -167,7 +169,7 @@ static bool gmpool_found_best(const struct search *search)
 	       (search->map->first_fit || best->cost <= search->want);
 }
 
-/* Look at those free runs that are within a group. */
+/* Consider the free runs within a group. */
 static void gmpool_search_group(struct search *search,
 				const struct gmpool_extent *extent, u64 start,
 				u64 end)
@@ -185,8 +187,8 @@ static void gmpool_search_group(struct search *search,
 }
 
 /*
- * Look at the free runs of an extent from the group of block @from on. Of a run
- * that begins before that group, what is in it counts.
+ * Consider the free runs of an extent from the group of block @from on. Of a
+ * run that begins before that group, only the part in the group counts.
  */
 static void gmpool_search_extent(struct search *search,
 				 const struct gmpool_extent *extent,
@@ -195,7 +197,7 @@ static void gmpool_search_extent(struct search *search,
 {
 	u64 start, end, open, last = gmpool_extent_end(extent);
 
-	/* Where the free run starts that reaches to the end of the group before. */
+	/* Start of the free run that reaches the end of the previous group. */
 	open = from;
 	for (start = from; start < last && !gmpool_found_best(search);
 	     start = end, group++) {
@@ -248,9 +250,10 @@ static void gmpool_search_start(struct search *search,
 }
 
 /*
- * Who wants more than any run has gets the longest ones, one after the other. It
- * is known where the search for the one before has found the first of its length:
- * if there is another, it is behind that.
+ * A request larger than any free run gets the longest runs, one after the
+ * other. The index knows the longest length, and where the previous search
+ * found the first run of that length. Another run of that length can only be
+ * behind it.
  */
 static void gmpool_search_map(struct search *search,
 			      const struct gmpool_bitmap *map, u64 want)
@@ -275,16 +278,17 @@ static void gmpool_search_map(struct search *search,
 }
 
 /**
- * gmpool_bitmap_find - find free blocks that lie together
- * @map: where to look
- * @want: how many blocks, not zero
- * @goal: block to start at if it is free, so that a file goes on where it
- *	ends; or GMPOOL_NO_GOAL
- * @run: what was found, at most @want blocks. It is less where no free run is
- *	long enough: then the longest.
+ * gmpool_bitmap_find - find contiguous free blocks
+ * @map: bitmap to search
+ * @want: number of blocks, not 0
+ * @goal: first block of the run if it is free, to continue a file contiguously;
+ *	or GMPOOL_NO_GOAL
+ * @run: filled with at most @want blocks; if no free run is long enough, with
+ *	the longest one
  *
- * From GMPOOL_1G_BLOCKS on, @run starts where a giant page can, if there is
- * such a place, and if it is short, its length is a multiple of that.
+ * If @want is at least GMPOOL_1G_BLOCKS, @run starts at a 1 GiB boundary if
+ * there is a free one. If such a run is shorter than @want, its length is a
+ * multiple of GMPOOL_1G_BLOCKS.
  *
  * Context: the caller holds what guards @map.
  *
@@ -317,7 +321,7 @@ int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 	return run->count ? 0 : -ENOSPC;
 }
 
-/* What makes a block's number in the pool one in units of physical memory. */
+/* Add this to a block number of the pool to get its physical address in blocks. */
 static u64 gmpool_phys_shift(const struct gmpool_extent *extent)
 {
 	return (extent->base >> GMPOOL_BLOCK_SHIFT) - extent->first;
@@ -330,7 +334,7 @@ static bool gmpool_starts_1g(const struct gmpool_bitmap *map, u64 block)
 	return IS_ALIGNED(block + shift, GMPOOL_1G_BLOCKS);
 }
 
-/* Is the giant around @block free, so that a part of @run would break it? */
+/* Is the 1 GiB range around @block free, so that a part of @run would break it? */
 static bool gmpool_in_free_1g(const struct gmpool_bitmap *map, u64 block,
 			      const struct gmpool_run *run)
 {
@@ -357,21 +361,20 @@ static bool gmpool_breaks_1g(const struct gmpool_bitmap *map,
 }
 
 /**
- * gmpool_bitmap_choose - find free blocks that lie together, clean ones if they
- *	are as good
- * @map: which blocks are taken
- * @clean: of the same pool; free are those that are free in @map and known to
- *	be zero
+ * gmpool_bitmap_choose - find contiguous free blocks, preferably clean ones
+ * @map: bitmap of the taken blocks
+ * @clean: bitmap of the same pool; a block is free here if it is free in @map
+ *	and known to be zero
  * @want: as for gmpool_bitmap_find()
- * @goal: as for gmpool_bitmap_find(); a file that goes on where it ends matters
- *	more than what is clean
- * @run: what was found, as by gmpool_bitmap_find()
+ * @goal: as for gmpool_bitmap_find(); it has priority over clean blocks
+ * @run: filled as by gmpool_bitmap_find()
  *
- * Clean blocks are as good if they do as many gigabyte leaves, or hold all in
- * one piece that is smaller than that, and break none that @map keeps whole.
- * With first fit, there is one place that is best.
+ * Clean blocks are chosen if they allow as many 1 GiB mappings, or, for less
+ * than 1 GiB, hold all wanted blocks in one run, and if they break no 1 GiB
+ * range that @map would keep whole. With first fit, the first place is taken,
+ * clean or not.
  *
- * Context: the caller holds what guards the maps.
+ * Context: the caller holds the lock that guards both bitmaps.
  *
  * Return: 0, or -ENOSPC if no block is free.
  */

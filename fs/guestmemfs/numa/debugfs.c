@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What tests of pools need and nobody else.
+ * Debug files for tests of pools.
  *
  * /sys/kernel/debug/guestmem_pool/node<N>/reach says for each extent whether
  * the kernel has a mapping or struct pages of it.
  *
- * While /sys/kernel/debug/guestmem_pool/node<N>/hold_scrub is Y, the pool's
- * thread zeroes nothing, so that a test can have dirty blocks.
+ * While /sys/kernel/debug/guestmem_pool/node<N>/hold_scrub is Y, the scrub
+ * thread pauses, so that a test can have dirty blocks.
  *
- * Damaging the state of a pool on purpose: each line written to
- * /sys/kernel/debug/guestmem_pool/node<N>/damage is kept and carried out when
- * the pool has been sealed for kexec:
+ * /sys/kernel/debug/guestmem_pool/node<N>/damage damages the state of a pool.
+ * Each line written to the file is stored, and applied when the pool has been
+ * sealed for kexec:
  *
  *   <where> <offset> <mask> [fix]
  *
  * <where> is "super", "copy", "both" (super blocks), "table<i>" or
  * "meta<number>"; the byte at <offset> is xored with <mask>. With "fix" the
- * checksum is made to fit again, so that what lies behind it is tested.
+ * checksum is corrected afterwards, to test the checks behind that of the
+ * checksum.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -77,7 +78,7 @@ static void gmpool_damage_meta(struct gmpool *pool, struct damage *d, u32 mbn)
 }
 
 /**
- * gmpool_debugfs_damage - do to a pool what was asked for
+ * gmpool_debugfs_damage - apply the stored damage to a pool
  * @pool: the pool, sealed
  *
  * Context: process context, right before kexec.
@@ -157,7 +158,7 @@ static bool gmpool_in_direct_map(u64 phys)
 	return !copy_from_kernel_nofault(&word, __va(phys), sizeof(word));
 }
 
-/* First, middle and last page of each extent. */
+/* Examine the first, middle and last page of each extent. */
 static int reach_show(struct seq_file *seq, void *v)
 {
 	const struct gmpool *pool = seq->private;
@@ -189,7 +190,7 @@ static int __init gmpool_debugfs_init(void)
 
 	top = debugfs_create_dir("guestmem_pool", NULL);
 	list_for_each_entry(pool, &gmpool_list, list) {
-		/* Two pools can be on a node, but one of them is only held. */
+		/* A node can have two pools, but one of them is only held. */
 		if (!pool->super)
 			continue;
 		snprintf(name, sizeof(name), "node%d", pool->nid);

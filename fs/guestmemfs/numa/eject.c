@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory devices that must not be removed from the machine.
+ * Protection of memory devices with pool memory against removal.
  *
  * ACPI describes memory that can be removed at run time by memory devices
- * (PNP0C80). Before it ejects one, the ACPI core sets all devices offline that
- * are bound to it, and gives up if one refuses. For System RAM these are memory
- * blocks. Pool memory has none, so nothing would refuse, and the eject would take
- * the memory of running guests.
+ * (PNP0C80). Before the ACPI core ejects one, it sets all devices offline that
+ * are bound to it, and stops if one refuses. For System RAM these are memory
+ * blocks. Pool memory has no memory blocks, so no device would refuse, and the
+ * eject would remove the memory of running guests.
  *
- * So each memory device that holds pool memory has another device bound to it,
- * which never goes offline.
+ * So each memory device with pool memory has a further device bound to it,
+ * which refuses to go offline.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -32,7 +32,7 @@ static int gmpool_refuse_offline(struct device *dev)
 	return -EBUSY;
 }
 
-/* The driver core takes a device for one that can be offline only with both callbacks. */
+/* The driver core supports offline only for devices with both callbacks. */
 static int gmpool_stay_online(struct device *dev)
 {
 	return 0;
@@ -44,7 +44,7 @@ static const struct bus_type gmpool_subsys = {
 	.online		= gmpool_stay_online,
 };
 
-/* The pool that has memory of the range, or NULL. */
+/* The pool that has memory in the range, or NULL. */
 static struct gmpool *gmpool_in_range(u64 base, u64 size)
 {
 	struct gmpool *pool;
@@ -119,7 +119,7 @@ static int gmpool_check_device(struct device *dev, void *unused)
 	return 0;
 }
 
-/* Firmware's tables can be added to at run time. */
+/* Firmware can add tables at run time. */
 static int gmpool_acpi_notify(struct notifier_block *nb, unsigned long action,
 			      void *data)
 {
@@ -144,7 +144,7 @@ static int __init gmpool_eject_init(void)
 			ERR_PTR(err));
 		return err;
 	}
-	/* No device is added or ejected between the two. */
+	/* Neither add nor eject devices between the two steps. */
 	acpi_scan_lock_acquire();
 	bus_register_notifier(&acpi_bus_type, &gmpool_acpi_nb);
 	bus_for_each_dev(&acpi_bus_type, NULL, NULL, gmpool_check_device);
@@ -152,5 +152,5 @@ static int __init gmpool_eject_init(void)
 	return 0;
 }
 
-/* Right after the ACPI core has found its devices. */
+/* Right after the ACPI core has enumerated its devices. */
 subsys_initcall_sync(gmpool_eject_init);

@@ -1,8 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * What user space is told of a pool without asking: uevents, and files in sysfs
- * that can be polled.
- */
+/* Events of a pool for user space: uevents, and poll() on files in sysfs. */
 
 #include <linux/kobject.h>
 #include <linux/sysfs.h>
@@ -10,7 +7,7 @@
 #include "pool.h"
 
 /**
- * gmpool_state_name - the state of a pool as an administrator knows it
+ * gmpool_state_name - name of a pool's state, as shown in sysfs
  * @pool: the pool
  *
  * Context: gmpool.manage is held.
@@ -39,7 +36,7 @@ static void gmpool_send_event(struct gmpool *pool, char *event, char *detail)
 }
 
 /**
- * gmpool_notify_state - the state of a pool is another one now
+ * gmpool_notify_state - notify user space of a changed state
  * @pool: the pool
  *
  * Context: process context, may sleep; boot, or gmpool.manage is held.
@@ -57,7 +54,7 @@ void gmpool_notify_state(struct gmpool *pool)
 }
 
 /**
- * gmpool_notify_free - the free blocks of a pool have crossed the watermark
+ * gmpool_notify_free - notify user space that free blocks crossed the watermark
  * @pool: the pool
  *
  * Context: any but hard interrupts.
@@ -69,7 +66,7 @@ void gmpool_notify_free(struct gmpool *pool)
 }
 
 /**
- * gmpool_notify_poison - memory of a pool has failed
+ * gmpool_notify_poison - notify user space of a poisoned page
  * @pool: the pool
  *
  * Context: process context, may sleep.
