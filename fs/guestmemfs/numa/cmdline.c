@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The boot parameter "guestmemfs=", from string to table.
+ * Parser of the boot parameter "guestmemfs=".
  *
- * Pure: knows neither the machine nor memblock. Whether a node exists and has
- * the room is for reserve.c to say.
+ * Pure code: uses neither the machine nor memblock. reserve.c checks whether a
+ * node exists and has enough memory.
  */
 
 #include <linux/ctype.h>
@@ -14,7 +14,7 @@
 
 #include "cmdline.h"
 
-/* Longest number that kstrtoull() can make sense of: octal, and its prefix. */
+/* Longest number that kstrtoull() can parse: octal with its prefix. */
 #define NUMBER_MAX	32
 
 /*
@@ -139,11 +139,11 @@ static int gmpool_cmdline_parse_token(const char *s, const char *end,
  * @s: comma separated: "fresh", and either "<node>:<size>" for each node or
  *	one "<size>" for all. A size is what memparse() takes, with at least
  *	one digit, or "1%" to "99%".
- * @cmdline: filled, whatever it held
+ * @cmdline: overwritten
  * @report: called for each part that is ignored
  * @ctx: for @report
  *
- * Parts that make no sense are reported and ignored, the others count.
+ * Invalid parts are reported and ignored; the others are used.
  *
  * Context: any.
  *
@@ -174,7 +174,7 @@ int gmpool_parse_cmdline(const char *s, struct gmpool_cmdline *cmdline,
  * gmpool_arg_strerror - text for an error of gmpool_parse_cmdline()
  * @error: the error
  *
- * Return: what is wrong and what is allowed.
+ * Return: text that names the error and the allowed values.
  */
 const char *gmpool_arg_strerror(enum gmpool_arg_error error)
 {

@@ -6,10 +6,10 @@
 #include <linux/types.h>
 
 /**
- * enum gmpool_size_kind - how a size was given
- * @GMPOOL_SIZE_NONE: not at all
- * @GMPOOL_SIZE_BYTES: in bytes
- * @GMPOOL_SIZE_PERCENT: as a share of the node's memory
+ * enum gmpool_size_kind - unit of a size on the command line
+ * @GMPOOL_SIZE_NONE: no size given
+ * @GMPOOL_SIZE_BYTES: bytes
+ * @GMPOOL_SIZE_PERCENT: percent of the node's memory
  */
 enum gmpool_size_kind {
 	GMPOOL_SIZE_NONE,
@@ -19,7 +19,7 @@ enum gmpool_size_kind {
 
 /**
  * struct gmpool_size - a size on the command line
- * @kind: what @value counts
+ * @kind: unit of @value
  * @value: bytes or percent
  */
 struct gmpool_size {
@@ -28,10 +28,10 @@ struct gmpool_size {
 };
 
 /**
- * struct gmpool_cmdline - what "guestmemfs=" asks for
- * @fresh: do not take over what an earlier kernel has handed over
- * @all: for all nodes: bytes to spread over them, or percent of each
- * @node: for each node; none if @all is given
+ * struct gmpool_cmdline - parsed value of "guestmemfs="
+ * @fresh: discard handed-over pools
+ * @all: size for all nodes: bytes to divide among them, or percent of each
+ * @node: size for each node; GMPOOL_SIZE_NONE if @all is given
  */
 struct gmpool_cmdline {
 	bool fresh;
@@ -40,15 +40,15 @@ struct gmpool_cmdline {
 };
 
 /**
- * enum gmpool_arg_error - why a part of "guestmemfs=" was ignored
+ * enum gmpool_arg_error - reason for ignoring a part of "guestmemfs="
  * @GMPOOL_ARG_EMPTY: nothing between two commas
  * @GMPOOL_ARG_NODE: no node number before the colon
- * @GMPOOL_ARG_NODE_RANGE: node number that no kernel of this build can have
- * @GMPOOL_ARG_REPEATED: the node, or a size for all nodes, was there before
- * @GMPOOL_ARG_MIXED: a size for all nodes beside a size for one node
+ * @GMPOOL_ARG_NODE_RANGE: node number not below MAX_NUMNODES
+ * @GMPOOL_ARG_REPEATED: second size for a node, or for all nodes
+ * @GMPOOL_ARG_MIXED: both a size for all nodes and one for a single node
  * @GMPOOL_ARG_NO_SIZE: nothing after the colon
  * @GMPOOL_ARG_SIZE: not a number
- * @GMPOOL_ARG_SUFFIX: something after the number that is no unit
+ * @GMPOOL_ARG_SUFFIX: unknown unit after the number
  * @GMPOOL_ARG_OVERFLOW: more bytes than 64 bits can count
  * @GMPOOL_ARG_ZERO: zero bytes
  * @GMPOOL_ARG_PERCENT: percentage out of range
@@ -68,11 +68,11 @@ enum gmpool_arg_error {
 };
 
 /**
- * typedef gmpool_arg_report_t - told about each part that is ignored
+ * typedef gmpool_arg_report_t - callback for each ignored part
  * @ctx: as given to gmpool_parse_cmdline()
  * @token: the part, not NUL terminated
  * @len: its length in bytes
- * @error: why
+ * @error: reason
  */
 typedef void (*gmpool_arg_report_t)(void *ctx, const char *token, int len,
 				    enum gmpool_arg_error error);

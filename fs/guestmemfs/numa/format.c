@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Reading and checking the envelope of a handed-over pool.
+ * Reading and checking the super block and chunk tables of a handed-over pool.
  *
- * Pure: bytes in, verdict out. The bytes come from another kernel and are
- * trusted in nothing; whether an address may be looked at is for the caller to
- * know.
+ * Pure code: its input are bytes, its output is an error text. The bytes come
+ * from another kernel and are not trusted. The caller checks whether an address
+ * may be read.
  */
 
 #include <linux/bitmap.h>
@@ -16,12 +16,12 @@
 
 #include "format.h"
 
-/* What the configuration tells the kernel before this one, see Kconfig. */
+/* The values in Kconfig, for readers of an image's configuration, must agree. */
 static_assert(CONFIG_GUESTMEM_POOL_FORMAT == GMPOOL_VERSION);
 static_assert(CONFIG_GUESTMEM_POOL_RO_COMPAT == GMPOOL_FEATURE_RO_COMPAT_ALL);
 static_assert(CONFIG_GUESTMEM_POOL_INCOMPAT == GMPOOL_FEATURE_INCOMPAT_ALL);
 
-/* crc32c of a struct with a checksum field, which counts as zero. */
+/* crc32c of a struct, with its checksum field taken as zero. */
 static u32 gmpool_csum_around(const void *p, size_t size, size_t field)
 {
 	static const __u32 zero;
@@ -46,10 +46,10 @@ u32 gmpool_super_csum(const struct gmpool_super_ser *super)
 }
 
 /**
- * gmpool_super_update - make a changed super block valid
+ * gmpool_super_update - update checksum and copy of a changed super block
  * @super: first copy in a blob of GMPOOL_BLOB_SIZE
  *
- * Brings the checksum and the second copy up to date.
+ * Computes the checksum, and then overwrites the second copy.
  */
 void gmpool_super_update(struct gmpool_super_ser *super)
 {
@@ -89,14 +89,14 @@ gmpool_format_extents_check(const struct gmpool_super_ser *super,
 }
 
 /**
- * gmpool_super_check - validate a super block as an envelope
+ * gmpool_super_check - validate a super block
  * @super: the super block
- * @granularity: what extents must be multiples of, in bytes
+ * @granularity: required alignment of extents, in bytes
  *
- * What passes names the pool's memory. Whether the pool can be used as well is
- * for gmpool_super_usable().
+ * A valid super block describes the pool's memory. gmpool_super_usable() tells
+ * whether the pool is usable too.
  *
- * Return: NULL, or what is wrong, for the log.
+ * Return: NULL, or the error as text for the log.
  */
 const char *gmpool_super_check(const struct gmpool_super_ser *super,
 			       u64 granularity)
@@ -125,10 +125,10 @@ const char *gmpool_super_check(const struct gmpool_super_ser *super,
  * gmpool_super_pick - find a valid super block in a pool's blob
  * @blob: GMPOOL_BLOB_SIZE bytes
  * @granularity: as for gmpool_super_check()
- * @first_error: set to what is wrong with the first copy, or to NULL
+ * @first_error: set to the error of the first copy, or to NULL
  *
- * The second copy says where the memory is if the first was damaged. It does
- * not make the pool usable: who damages one page may have damaged others.
+ * If the first copy is damaged, the second one still describes the memory. The
+ * pool is not usable then: other pages may be damaged as well.
  *
  * Return: the valid copy, or NULL if there is none.
  */
@@ -150,14 +150,14 @@ const struct gmpool_super_ser *gmpool_super_pick(const void *blob,
  * @super: has passed gmpool_super_check()
  * @read_only: set if it can be read but not changed
  *
- * Return: NULL, or why not, for the log.
+ * Return: NULL, or the reason as text for the log.
  */
 const char *gmpool_super_usable(const struct gmpool_super_ser *super,
 				bool *read_only)
 {
 	*read_only = super->feature_ro_compat & ~GMPOOL_FEATURE_RO_COMPAT_ALL;
 
-	/* Before anything that another version may see otherwise. */
+	/* Check the version first: other fields may differ between versions. */
 	if (super->version != GMPOOL_VERSION)
 		return "format version is not known to this kernel";
 	if (super->feature_incompat & ~GMPOOL_FEATURE_INCOMPAT_ALL)
@@ -177,7 +177,7 @@ const char *gmpool_super_usable(const struct gmpool_super_ser *super,
 }
 
 /**
- * gmpool_super_newer - does a pool have features that are not known here
+ * gmpool_super_newer - does a pool have unknown features
  * @super: has passed gmpool_super_check()
  *
  * Return: true if it can have metadata blocks of unknown types.
@@ -205,10 +205,10 @@ u32 gmpool_table_csum(const struct gmpool_table_ser *table)
  * @table: the table
  * @super: valid super block that names it
  * @index: its place in @super->tables
- * @nr_meta: metadata blocks in the tables before this one; those of this table
- *	are added
+ * @nr_meta: number of metadata blocks in the previous tables; increased by
+ *	those of this table
  *
- * Return: NULL, or what is wrong, for the log.
+ * Return: NULL, or the error as text for the log.
  */
 const char *gmpool_table_check(const struct gmpool_table_ser *table,
 			       const struct gmpool_super_ser *super, u32 index,
@@ -259,7 +259,7 @@ const char *gmpool_table_check(const struct gmpool_table_ser *table,
  * @dirty: the same of type GMPOOL_META_DIRTY
  * @nr_blocks: blocks of the pool
  *
- * Return: NULL, or what is wrong, for the log.
+ * Return: NULL, or the error as text for the log.
  */
 const char *gmpool_bitmaps_check(struct gmpool_bitmap_ser **used,
 				 struct gmpool_bitmap_ser **dirty,
@@ -286,14 +286,14 @@ const char *gmpool_bitmaps_check(struct gmpool_bitmap_ser **used,
 }
 
 /**
- * gmpool_poison_check - validate a list of pages that have failed
+ * gmpool_poison_check - validate a list of poisoned pages
  * @list: has passed gmpool_meta_check()
  * @super: the pool's super block
  * @nr_blocks: blocks of the pool
  *
- * That no page is there twice is left to who puts them into one set.
+ * Does not find a page that is listed twice: gmpool_add_poison() does.
  *
- * Return: NULL, or what is wrong, for the log.
+ * Return: NULL, or the error as text for the log.
  */
 const char *gmpool_poison_check(const struct gmpool_poison_ser *list,
 				const struct gmpool_super_ser *super,
@@ -317,12 +317,12 @@ const char *gmpool_poison_check(const struct gmpool_poison_ser *list,
 }
 
 /**
- * gmpool_tunables_check - validate what an administrator has set
+ * gmpool_tunables_check - validate the settings of a pool
  * @tunables: has passed gmpool_meta_check()
  * @nr_blocks: blocks of the pool
  * @newer: the pool has features that this kernel does not know
  *
- * Return: NULL, or what is out of its range, for the log.
+ * Return: NULL, or the setting that is out of its range, for the log.
  */
 const char *gmpool_tunables_check(const struct gmpool_tunables_ser *tunables,
 				  u64 nr_blocks, bool newer)
