@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/*
- * The index of a pool's bitmap: what bitmap.c keeps and choose.c searches.
- */
+/* The index of a pool's bitmap: bitmap.c maintains it, choose.c searches it. */
 #ifndef _GMPOOL_GROUPS_H
 #define _GMPOOL_GROUPS_H
 
@@ -13,11 +11,10 @@
 #include "bitmap.h"
 
 /**
- * struct gmpool_bitmap_group - the blocks of an extent in one gigabyte of
- *	physical memory, naturally aligned
- * @head: free blocks that it starts with
- * @tail: free blocks that it ends with
- * @longest: blocks of its longest free run
+ * struct gmpool_bitmap_group - blocks of an extent in an aligned 1 GiB
+ * @head: number of free blocks at the start
+ * @tail: number of free blocks at the end
+ * @longest: blocks of the longest free run
  */
 struct gmpool_bitmap_group {
 	u16 head;
@@ -26,10 +23,10 @@ struct gmpool_bitmap_group {
 };
 
 /**
- * struct gmpool_bitmap_index - what is known of the free runs of a bitmap
- * @longest: no free run has more blocks; U64_MAX if that is not known
- * @from: if it is known: no free run that starts before this block has as many
- * @groups: by rising block
+ * struct gmpool_bitmap_index - knowledge of the free runs of a bitmap
+ * @longest: no free run has more blocks; U64_MAX if unknown
+ * @from: no free run before this block has @longest blocks, if that is known
+ * @groups: by ascending block
  */
 struct gmpool_bitmap_index {
 	u64 longest;
@@ -42,7 +39,7 @@ static inline u64 gmpool_extent_end(const struct gmpool_extent *extent)
 	return extent->first + (extent->size >> GMPOOL_BLOCK_SHIFT);
 }
 
-/* First block at or after @block where a giant page could start. */
+/* First block at or after @block with an alignment of 1 GiB. */
 static inline u64 gmpool_1g_up(const struct gmpool_extent *extent, u64 block)
 {
 	u64 phys = (extent->base >> GMPOOL_BLOCK_SHIFT) + block - extent->first;
@@ -50,14 +47,14 @@ static inline u64 gmpool_1g_up(const struct gmpool_extent *extent, u64 block)
 	return block + round_up(phys, GMPOOL_1G_BLOCKS) - phys;
 }
 
-/* The end of the group of @block, which is in @extent. */
+/* The end of the group of @block, in @extent. */
 static inline u64 gmpool_group_end(const struct gmpool_extent *extent, u64 block)
 {
 	return min(gmpool_1g_up(extent, block + 1),
 		   gmpool_extent_end(extent));
 }
 
-/* Which group of @extent has @block. */
+/* Number of the group of @block in @extent. */
 static inline u64 gmpool_group_nr(const struct gmpool_extent *extent, u64 block)
 {
 	u64 phys = extent->base >> GMPOOL_BLOCK_SHIFT;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What hugetlb will take of the nodes: hugepages= and hugetlb_cma=, read as
- * mm/hugetlb.c and mm/hugetlb_cma.c read them. They are allocated after pools are
- * made, from what pools leave.
+ * Memory that hugetlb will take of the nodes. hugepages= and hugetlb_cma= are
+ * parsed as in mm/hugetlb.c and mm/hugetlb_cma.c. hugetlb allocates after pools
+ * are made, from the memory that pools leave.
  */
 
 #include <linux/init.h>
@@ -17,7 +17,7 @@
 #include "hugetlb.h"
 #include "layout.h"
 
-/* Sizes of huge pages, and the default one until it is known. */
+/* Sizes of huge pages, and the default size until it is known. */
 enum huge_size {
 	HUGE_2M,
 	HUGE_1G,
@@ -27,10 +27,10 @@ enum huge_size {
 };
 
 /**
- * struct huge_pages - what hugepages= asks for of one size
- * @given: a number is there, another one is ignored
- * @named: the size has been named by hugepagesz= or default_hugepagesz=
- * @all: pages on no particular node
+ * struct huge_pages - request of hugepages= for one size
+ * @given: a number was given: further ones are ignored
+ * @named: the size was given by hugepagesz= or default_hugepagesz=
+ * @all: pages on any node
  * @node: pages of each node
  */
 struct huge_pages {
@@ -41,9 +41,9 @@ struct huge_pages {
 };
 
 /**
- * struct huge_cma - what hugetlb_cma= asks for, of a node or of all
+ * struct huge_cma - request of hugetlb_cma=, for a node or for all
  * @bytes: size
- * @percent: share of what pools leave, if not 0
+ * @percent: percent of the memory that pools leave, if not 0
  */
 struct huge_cma {
 	u64 bytes;
@@ -63,15 +63,18 @@ static enum huge_size __init gmpool_parse_huge_size(const char *s)
 {
 	u64 size = s ? memparse(s, NULL) : 0;
 
-	/* hugetlb takes 1 GiB for no size, and hugetlb_cma= for nothing, without. */
+	/*
+	 * Without 1 GiB mappings, hugetlb refuses this size and ignores
+	 * hugetlb_cma=.
+	 */
 	if (size == GMPOOL_1G_SIZE && gmpool_maps_1g())
 		return HUGE_1G;
 	return size == PMD_SIZE ? HUGE_2M : HUGE_INVALID;
 }
 
 /*
- * hugetlb parses these too, and says what is wrong with them. It does so after
- * pools are made, and allocates later still. See hugepages_setup() in mm/hugetlb.c.
+ * hugetlb parses these too, and reports errors. It parses them after pools are
+ * made, and allocates even later. See hugepages_setup() in mm/hugetlb.c.
  */
 static int __init gmpool_hugepagesz_setup(char *s)
 {
@@ -129,7 +132,7 @@ static int __init gmpool_hugepages_setup(char *s)
 }
 early_param("hugepages", gmpool_hugepages_setup);
 
-/* False if it is a share that hugetlb does not take; then nothing changes. */
+/* Returns false, without a change, for a percentage that hugetlb refuses. */
 static bool __init gmpool_parse_cma(const char *s, char **end,
 				    struct huge_cma *cma)
 {
@@ -145,8 +148,8 @@ static bool __init gmpool_parse_cma(const char *s, char **end,
 }
 
 /*
- * See cmdline_parse_hugetlb_cma(): what comes before a part that makes no sense
- * counts, also from an earlier hugetlb_cma=.
+ * See cmdline_parse_hugetlb_cma(): parts before an invalid part count, also
+ * from an earlier hugetlb_cma=.
  */
 static int __init gmpool_hugetlb_cma_setup(char *s)
 {
@@ -158,7 +161,7 @@ static int __init gmpool_hugetlb_cma_setup(char *s)
 		if (sscanf(at, "%lu%n", &nid, &len) != 1)
 			return 0;
 		if (at[len] != ':') {
-			/* hugetlb reads it from the start, whatever is there. */
+			/* hugetlb parses the value again from its start. */
 			if (!gmpool_parse_cma(s, &at, &huge_cma_all))
 				return 0;
 			memset(huge_cma, 0, sizeof(huge_cma));
@@ -177,10 +180,13 @@ static int __init gmpool_hugetlb_cma_setup(char *s)
 }
 early_param("hugetlb_cma", gmpool_hugetlb_cma_setup);
 
-/* As good as all of a machine, and times GMPOOL_MAX_SCALE still within 64 bits. */
+/* More than any machine has; times GMPOOL_MAX_SCALE it fits in 64 bits. */
 #define HUGE_MOST	BIT_ULL(50)
 
-/* hugetlb_cma_reserve() rounds a share down, and takes no other broken size. */
+/*
+ * hugetlb_cma_reserve() rounds percentages down, and refuses other unaligned
+ * sizes.
+ */
 static u64 __init gmpool_cma_bytes(const struct huge_cma *cma, u64 left)
 {
 	if (cma->percent)
@@ -192,11 +198,11 @@ static u64 __init gmpool_cma_bytes(const struct huge_cma *cma, u64 left)
 }
 
 /**
- * gmpool_hugetlb_cma - what hugetlb_cma= will take of all nodes
+ * gmpool_hugetlb_cma - memory of hugetlb_cma= on all nodes
  * @nodes: nodes with memory
- * @left: bytes of each of them that no pool has
+ * @left: bytes of each of them outside pools
  *
- * A size for one node replaces that for all. See hugetlb_cma_reserve().
+ * A size for a node replaces the size for all. See hugetlb_cma_reserve().
  *
  * Context: early boot.
  *
@@ -219,10 +225,10 @@ u64 __init gmpool_hugetlb_cma(const nodemask_t *nodes, const u64 *left)
 }
 
 /**
- * gmpool_hugetlb_cma_on - what hugetlb_cma= will take of a node
+ * gmpool_hugetlb_cma_on - memory of hugetlb_cma= on a node
  * @nid: the node
  * @nodes: nodes with memory
- * @left: bytes of each of them that no pool has
+ * @left: bytes of each of them outside pools
  *
  * Context: early boot.
  *
@@ -235,19 +241,19 @@ u64 __init gmpool_hugetlb_cma_on(int nid, const nodemask_t *nodes,
 
 	if (all && huge_cma_by_node)
 		return gmpool_cma_bytes(&huge_cma[nid], left[nid]);
-	/* As equal as whole gigabytes can be, the first nodes first. */
+	/* Equal shares of whole GiB; the first nodes get the rest. */
 	return min(all, round_up(DIV_ROUND_UP_ULL(all, nodes_weight(*nodes)),
 				 GMPOOL_1G_SIZE));
 }
 
 /**
- * gmpool_hugetlb_pages_on - what hugepages= will take of a node
+ * gmpool_hugetlb_pages_on - memory of hugepages= on a node
  * @nid: the node
  * @nodes: nodes with memory
- * @left: bytes of each of them that no pool has
+ * @left: bytes of each of them outside pools
  *
- * That is what is asked for there, and an equal share of what is asked for
- * anywhere. KHO does not count it when it sizes its scratch areas.
+ * The pages that are requested for this node, and an equal share of those for
+ * any node. KHO does not count them when it sizes its scratch areas.
  *
  * Context: early boot.
  *
@@ -262,7 +268,10 @@ u64 __init gmpool_hugetlb_pages_on(int nid, const nodemask_t *nodes,
 	for (i = 0; i < NR_HUGE_SIZES; i++) {
 		page = (i == HUGE_DEFAULT ? huge_default : i) == HUGE_1G ?
 		       GMPOOL_1G_SIZE : PMD_SIZE;
-		/* With hugetlb_cma= gigantic pages come from there, on all nodes. */
+		/*
+		 * With hugetlb_cma=, pages of 1 GiB come from that memory, on
+		 * all nodes.
+		 */
 		if (page == GMPOOL_1G_SIZE && cma)
 			continue;
 		nr = huge_pages[i].node[nid] +

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which part of a node's free memory becomes its pool, and how much must stay.
+ * Layout: the part of a node's free memory that becomes its pool, and the part
+ * that must stay.
  *
- * Pure: ranges in, extents out. Where the ranges come from is for reserve.c.
+ * Pure code: takes ranges, returns extents. machine.c finds the ranges.
  */
 
 #include <linux/errno.h>
@@ -16,7 +17,7 @@
 
 #include "layout.h"
 
-/* Forget the smallest, if it is smaller than @size bytes. */
+/* Drop the smallest range, if it is smaller than @size bytes. */
 static bool gmpool_layout_make_room(struct gmpool_extent_ser *ranges,
 				    u32 nr_ranges, u64 size)
 {
@@ -33,17 +34,16 @@ static bool gmpool_layout_make_room(struct gmpool_extent_ser *ranges,
 }
 
 /**
- * gmpool_layout_add - note one more free range
- * @ranges: GMPOOL_MAX_RANGES entries, by rising address
- * @nr_ranges: how many are used
+ * gmpool_layout_add - add a free range
+ * @ranges: GMPOOL_MAX_RANGES entries, by ascending address
+ * @nr_ranges: number of used entries
  * @start: physical address, not below that of the last range
- * @end: physical address of its end; if it is not above @start, there is nothing
- *	to note
+ * @end: physical address of its end; nothing is added if it is not above @start
  *
- * What touches the last range becomes a part of it. If there are too many, the
- * smallest of all is left out.
+ * A range that touches the last one is merged with it. If all entries are used,
+ * the smallest range is dropped.
  *
- * Return: how many are used now.
+ * Return: number of entries used now.
  */
 u32 gmpool_layout_add(struct gmpool_extent_ser *ranges, u32 nr_ranges, u64 start,
 		      u64 end)
@@ -67,9 +67,9 @@ u32 gmpool_layout_add(struct gmpool_extent_ser *ranges, u32 nr_ranges, u64 start
 }
 
 /**
- * gmpool_layout_size - bytes in some ranges
+ * gmpool_layout_size - total size of ranges
  * @ranges: the ranges
- * @nr_ranges: how many
+ * @nr_ranges: number of ranges
  *
  * Return: the sum of their sizes, in bytes.
  */
@@ -108,7 +108,7 @@ static void gmpool_layout_merge(struct gmpool_extent_ser *extents,
 	*nr_extents = n;
 }
 
-/* Take up to *@want from the top of [@start, @end), next to what there is. */
+/* Take up to *@want from the top of [@start, @end), merged with neighbours. */
 static int gmpool_layout_take(u64 start, u64 end, u64 unit, u64 *want,
 			      struct gmpool_extent_ser *extents,
 			      u32 *nr_extents)
@@ -142,18 +142,18 @@ static int gmpool_layout_take(u64 start, u64 end, u64 unit, u64 *want,
 
 /**
  * gmpool_layout_pick - choose a pool's extents
- * @ranges: free memory by rising address, without overlap
- * @nr_ranges: how many
- * @size: bytes the pool shall have, a multiple of the ranges' granularity
- * @extents: GMPOOL_MAX_EXTENTS entries, filled by rising address
- * @nr_extents: set to the entries used
+ * @ranges: free memory by ascending address, without overlap
+ * @nr_ranges: number of ranges
+ * @size: bytes of the pool, a multiple of the ranges' granularity
+ * @extents: GMPOOL_MAX_EXTENTS entries, filled by ascending address
+ * @nr_extents: set to the number of entries used
  *
- * Whole naturally aligned gigabytes first, from the top: memory below 4 GiB is
- * what devices and the next kernel's own early allocations ask for. What is
- * left comes from pieces that are no whole gigabyte, so as to break few.
+ * First takes whole, naturally aligned ranges of 1 GiB, from the top: devices
+ * and early allocations of the next kernel need memory below 4 GiB. Then takes
+ * the rest from parts smaller than 1 GiB, to break few whole ranges.
  *
- * Return: 0; -ENOSPC if @ranges are too small; -E2BIG if they are in more
- * pieces than a pool can have. @extents is of no use then.
+ * Return: 0; -ENOSPC if @ranges are too small; -E2BIG if the pool would need
+ * more than GMPOOL_MAX_EXTENTS extents. @extents is not valid then.
  */
 int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 		       u64 size, struct gmpool_extent_ser *extents,
@@ -185,11 +185,11 @@ int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 				continue;
 			}
 
-			/* How much of this range the first pass has taken. */
+			/* Whole GiB of this range taken by the first pass. */
 			taken = first < last ? min(giants, last - first) : 0;
 			giants -= taken;
 			if (first >= last) {
-				/* No whole gigabyte: all of it counts as edge. */
+				/* No whole 1 GiB: the range is an edge. */
 				if (pass == 1)
 					err = gmpool_layout_take(start, end, 1,
 								 &want, extents,
@@ -216,7 +216,7 @@ int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 	return want ? -ENOSPC : 0;
 }
 
-/* Cut @size bytes out of the piece at @start; at its edges, @work stays as long. */
+/* Cut @size bytes out at @start. A cut at an edge adds no entry to @work. */
 static u32 gmpool_layout_cut(struct gmpool_extent_ser *work, u32 nr, u32 piece,
 			     u64 start, u64 size)
 {
@@ -229,7 +229,7 @@ static u32 gmpool_layout_cut(struct gmpool_extent_ser *work, u32 nr, u32 piece,
 	return nr + 1;
 }
 
-/* As memblock does it: each area from the top, where it fits first. */
+/* As memblock: place each area at the first fit from the top. */
 static bool gmpool_layout_place(struct gmpool_extent_ser *work, u32 nr,
 				const struct gmpool_area *areas, u32 nr_areas,
 				u64 align)
@@ -262,22 +262,22 @@ static bool gmpool_layout_place(struct gmpool_extent_ser *work, u32 nr,
 }
 
 /**
- * gmpool_layout_room - is there room for areas in what a pool leaves
- * @left: free memory beside the pool, by rising address, without overlap
- * @nr_left: how many
- * @areas: what must be in one piece each, in the order in which they will be
- *	allocated
- * @nr_areas: how many
- * @image: bytes of an image that takes its place first, which nobody knows; 0
- *	for none
- * @align: of the areas and of the image, in bytes, a power of two
- * @work: @nr_left + 1 entries to work with
+ * gmpool_layout_room - is there room for areas in the memory that a pool leaves
+ * @left: free memory outside the pool, by ascending address, without overlap
+ * @nr_left: number of ranges
+ * @areas: areas, each contiguous, in the order of their allocation
+ * @nr_areas: number of areas
+ * @image: bytes of an image that is placed first, at an unknown address; 0 for
+ *	none
+ * @align: alignment of the areas and of the image in bytes, a power of two
+ * @work: scratch space of @nr_left + 1 entries
  *
- * Enough memory is not enough: it has to be in one piece, and the image can lie
- * in its middle. An area goes as far up as it can, so an image is in the way only
- * where there would be areas without it; no other place of it has to be tried.
+ * The sum of free memory does not suffice: each area is contiguous, and the
+ * image can lie in the middle of free memory. Areas are placed as high as
+ * possible, so the image is in the way only where there would be areas without
+ * it. Other addresses of the image need no check.
  *
- * Return: true if all areas find a place wherever the image is.
+ * Return: true if all areas find a place for each address of the image.
  */
 bool gmpool_layout_room(const struct gmpool_extent_ser *left, u32 nr_left,
 			const struct gmpool_area *areas, u32 nr_areas,
@@ -315,14 +315,14 @@ bool gmpool_layout_room(const struct gmpool_extent_ser *left, u32 nr_left,
 }
 
 /**
- * gmpool_layout_without - what is left of free memory
- * @ranges: the free memory, by rising address, without overlap
- * @nr_ranges: how many
- * @extents: what is taken of it, by rising address, each within one range
- * @nr_extents: how many
- * @left: @nr_ranges + @nr_extents entries, filled by rising address
+ * gmpool_layout_without - subtract extents from free memory
+ * @ranges: the free memory, by ascending address, without overlap
+ * @nr_ranges: number of ranges
+ * @extents: extents to subtract, by ascending address, each within one range
+ * @nr_extents: number of extents
+ * @left: @nr_ranges + @nr_extents entries, filled by ascending address
  *
- * Return: how many entries of @left are used.
+ * Return: number of used entries of @left.
  */
 u32 gmpool_layout_without(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 			  const struct gmpool_extent_ser *extents,
@@ -350,17 +350,17 @@ u32 gmpool_layout_without(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 }
 
 /**
- * gmpool_layout_keep - what must stay of a node outside its pool
- * @kernel_bytes: bytes the kernel has allocated there for good so far
- * @base: bytes for what it will need beside memory maps
- * @scale: what KHO sets aside for each byte that the kernel allocates early,
- *	in percent, at most GMPOOL_MAX_SCALE
- * @granularity: of the result, in bytes, a multiple of PAGE_SIZE
+ * gmpool_layout_keep - bytes of a node that must stay outside its pool
+ * @kernel_bytes: bytes that the kernel has allocated permanently there so far
+ * @base: bytes that the kernel will need in addition to memory maps
+ * @scale: size of KHO's scratch area in percent of early allocations, at most
+ *	GMPOOL_MAX_SCALE
+ * @granularity: granularity of the result in bytes, a multiple of PAGE_SIZE
  *
- * KHO's scratch area on a node is sized by what is allocated there
- * (scratch_size_node() in kernel/liveupdate/kexec_handover.c), and if there is
- * no room for it, KHO turns itself off for the whole machine. What is kept
- * needs struct pages, which are such an allocation too. So with k kept bytes::
+ * The size of KHO's scratch area on a node depends on the allocations there
+ * (scratch_size_node() in kernel/liveupdate/kexec_handover.c). If there is no
+ * room for it, KHO turns itself off for the whole machine. The struct pages of
+ * the kept memory are such an allocation too. So with k kept bytes::
  *
  *   k >= base + (1 + scale / 100) *
  *	  (kernel_bytes + k * sizeof(struct page) / PAGE_SIZE)

@@ -7,21 +7,21 @@
 
 #include <linux/kho/abi/guestmemfs.h>
 
-/* What one PUD leaf of x86-64 maps. Extents start on it where they can. */
+/* Size of a 1 GiB mapping. Extents start at a multiple of it where possible. */
 #define GMPOOL_1G_SIZE	BIT_ULL(30)
 
-/* Largest scale that gmpool_layout_keep() can count with, in percent. */
+/* Largest scale that gmpool_layout_keep() supports, in percent. */
 #define GMPOOL_MAX_SCALE	5000
 
-/* Free ranges of one node that are looked at: the largest of them. */
+/* Number of free ranges of a node that are considered: the largest ones. */
 #define GMPOOL_MAX_RANGES	256
 
 /**
- * struct gmpool_area - what will be allocated on a node
+ * struct gmpool_area - a contiguous area that will be allocated on a node
  * @size: bytes
- * @scale: percent of what is allocated before it below 4 GiB, in addition to @size
- * @low: it has to be below 4 GiB itself
- * @optional: if there is no room for it, it goes elsewhere
+ * @scale: percent of earlier allocations below 4 GiB, in addition to @size
+ * @low: the area must be below 4 GiB
+ * @optional: without room here, the area is allocated elsewhere
  */
 struct gmpool_area {
 	u64 size;

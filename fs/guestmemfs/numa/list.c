@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The list of all pools: it is complete before the first initcall, and pools live as
- * long as the kernel does.
+ * The list of all pools. It is complete before the first initcall, and pools
+ * are never freed.
  */
 
 #include <linux/init.h>
@@ -14,8 +14,8 @@
 LIST_HEAD(gmpool_list);
 
 /**
- * gmpool_next - walk all pools by rising node number
- * @pool: the one before, or NULL to start
+ * gmpool_next - walk all pools by ascending node number
+ * @pool: the previous pool, or NULL to start
  *
  * Context: any, once the fs_initcalls of pools have run.
  *
@@ -35,8 +35,8 @@ struct gmpool *gmpool_next(struct gmpool *pool)
  *
  * Context: any, once the fs_initcalls of pools have run.
  *
- * Return: the pool; one that has failed only if there is no other. NULL if the node
- * has none.
+ * Return: the pool, NULL if the node has none. A failed pool is returned only
+ * if there is no other.
  */
 struct gmpool *gmpool_find(int nid)
 {
@@ -53,21 +53,22 @@ struct gmpool *gmpool_find(int nid)
 }
 
 /**
- * gmpool_add_pool - make a pool and put it into the list of all
- * @nid: its node
+ * gmpool_add_pool - allocate a pool and add it to the list
+ * @nid: node of the pool
  * @key: number in the name of the KHO subtree it came from, or GMPOOL_NO_KEY
  *
  * Context: early boot.
  *
- * Return: the pool, with no memory; NULL if there is none to describe it.
+ * Return: the pool, without extents; NULL if out of memory.
  */
 struct gmpool *__init gmpool_add_pool(int nid, u32 key)
 {
 	struct gmpool *pool, *next;
 
 	/*
-	 * Low, where it does not break a gigabyte that a pool could have. But
-	 * on a KHO boot that is one scratch area, which others may have filled.
+	 * Allocate low memory, so as not to break 1 GiB that a pool could have.
+	 * On a KHO boot, low memory is a single scratch area, which may be
+	 * full.
 	 */
 	pool = memblock_alloc_low(sizeof(*pool), SMP_CACHE_BYTES);
 	if (!pool)
@@ -84,10 +85,10 @@ struct gmpool *__init gmpool_add_pool(int nid, u32 key)
 }
 
 /**
- * gmpool_set_extents - say where the memory of a pool is
+ * gmpool_set_extents - set the extents of a pool
  * @pool: the pool
- * @extents: by rising address, of whole blocks
- * @nr: how many
+ * @extents: by ascending address, of whole blocks
+ * @nr: number of extents
  *
  * Context: early boot.
  */

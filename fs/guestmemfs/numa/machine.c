@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What memblock, the command line of KHO and the kernel image say of this machine,
- * for fit.c.
+ * Survey of the machine for fit.c: memblock, KHO's parameter, and the kernel
+ * image.
  */
 
 #include <linux/cpumask.h>
@@ -23,10 +23,7 @@
 
 static struct gmpool_scratch kho_scratch __initdata = { .scale = 200 };
 
-/*
- * KHO parses this too, and says what is wrong with it. See
- * kho_parse_scratch_size().
- */
+/* KHO parses this too, and reports errors. See kho_parse_scratch_size(). */
 static int __init gmpool_kho_scratch_setup(char *s)
 {
 	u64 low, global, node;
@@ -62,7 +59,10 @@ static int __init gmpool_image_node(void)
 	return early_pfn_to_nid(PHYS_PFN(__pa_symbol(_text)));
 }
 
-/* What memblock has of it: not the end of its brk area, which nobody has used. */
+/*
+ * Bytes of the image that memblock reserves: without the unused end of its brk
+ * area.
+ */
 static u64 __init gmpool_image_reserved(void)
 {
 	phys_addr_t start, end, image_end = __pa_symbol(_end);
@@ -79,15 +79,15 @@ static u64 __init gmpool_image_reserved(void)
 	return bytes;
 }
 
-/* On a KHO boot, what KHO has found to hold nothing that is preserved. */
+/* On a KHO boot, use only memory that KHO has found free of preserved pages. */
 static enum memblock_flags __init gmpool_free_flags(void)
 {
 	return is_kho_boot() ? MEMBLOCK_KHO_SCRATCH : MEMBLOCK_NONE;
 }
 
 /*
- * The free memory of a node, or of all; with @image, also what only the image keeps
- * from being free.
+ * Find the free memory of a node, or of all; with @image, also memory that only
+ * the image occupies.
  */
 static void __init gmpool_find_pieces(struct gmpool_machine *m, int nid,
 				      bool image)
@@ -114,7 +114,7 @@ static void __init gmpool_find_pieces(struct gmpool_machine *m, int nid,
 	m->nr_pieces = nr;
 }
 
-/* All memory, whether it is free or not. */
+/* Find all memory, free or not. */
 static void __init gmpool_find_memory(struct gmpool_machine *m)
 {
 	unsigned long start, end;
@@ -126,7 +126,10 @@ static void __init gmpool_find_memory(struct gmpool_machine *m)
 						 PFN_PHYS(start), PFN_PHYS(end));
 }
 
-/* What of the pieces a pool can have: whole sections, less KHO's scratch areas. */
+/*
+ * Find the parts of the pieces for pools: whole sections, without KHO's
+ * scratch.
+ */
 static void __init gmpool_find_ranges(struct gmpool_machine *m)
 {
 	u64 start, base, end;
@@ -152,9 +155,9 @@ static void __init gmpool_find_ranges(struct gmpool_machine *m)
  * gmpool_machine_find - find the free memory of a node
  * @m: the machine, gets the node's pieces and ranges
  * @nid: the node
- * @image: as if the kernel image were not there
+ * @image: count the memory of the kernel image as free
  *
- * Context: early boot; memblock has that memory still.
+ * Context: early boot; memblock still has the memory.
  */
 void __init gmpool_machine_find(struct gmpool_machine *m, int nid, bool image)
 {
@@ -162,7 +165,7 @@ void __init gmpool_machine_find(struct gmpool_machine *m, int nid, bool image)
 	gmpool_find_ranges(m);
 }
 
-/* Where the memory of nodes is, and how much there is of it. */
+/* Find location and size of each node's memory. */
 static void __init gmpool_survey_memory(struct gmpool_machine *m)
 {
 	unsigned long start, end, low = PHYS_PFN(m->low_end);
@@ -180,7 +183,7 @@ static void __init gmpool_survey_memory(struct gmpool_machine *m)
 	}
 }
 
-/* What the kernel has allocated already. */
+/* Find the memory that the kernel has allocated already. */
 static void __init gmpool_survey_allocated(struct gmpool_machine *m)
 {
 	u64 image = gmpool_image_reserved();
@@ -208,7 +211,7 @@ static void __init gmpool_survey_cpus(struct gmpool_machine *m)
 	unsigned int cpu;
 	int nid;
 
-	/* What is allocated for a CPU, as pcpu_build_alloc_info() has it. */
+	/* Bytes per CPU, computed as in pcpu_build_alloc_info(). */
 	m->unit = PAGE_ALIGN(__per_cpu_end - __per_cpu_start +
 			     PERCPU_MODULE_RESERVE + PERCPU_DYNAMIC_RESERVE);
 	m->cpus = num_possible_cpus();
@@ -222,10 +225,10 @@ static void __init gmpool_survey_cpus(struct gmpool_machine *m)
 }
 
 /**
- * gmpool_machine_survey - find out what decides how large pools can be
- * @m: all zero; filled, but for what is asked and wanted
+ * gmpool_machine_survey - survey the machine, for the sizes of pools
+ * @m: all zero; filled, except @m->node.asked and @m->wanted
  *
- * Context: early boot, when handed-over pools have been taken.
+ * Context: early boot, after the memory of handed-over pools was retrieved.
  */
 void __init gmpool_machine_survey(struct gmpool_machine *m)
 {
