@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Metadata blocks of a pool: numbering, giving out, checksums.
+ * Metadata blocks of a pool: numbering, allocation, checksums.
  *
- * Pure: knows neither KHO nor pools. Memory comes from the owner of the
- * struct, as chunks.
+ * Pure code: uses neither KHO nor pools. The owner of the struct provides
+ * memory, as chunks.
  *
- * A checksum for every change of a record would cost more than the change. So
- * a changed block is only marked, and checksums are made right when the pool
- * is sealed for kexec: the cost of that is bounded by what changed, not by the
- * size of the pool.
+ * A new checksum for every change of a record would cost more than the change.
+ * So a changed block is only marked, and its checksum is computed when the pool
+ * is sealed for kexec. The cost depends on the number of changed blocks, not on
+ * the size of the pool.
  */
 
 #include <linux/crc32.h>
@@ -21,8 +21,8 @@
 #define META_FREE	XA_MARK_1
 
 /**
- * gmpool_meta_init - start with no metadata blocks
- * @meta: what to set up
+ * gmpool_meta_init - set up without metadata blocks
+ * @meta: struct to set up
  * @uuid: GMPOOL_UUID_SIZE bytes, copied
  * @grow: called with @meta->lock held when blocks run out
  */
@@ -38,10 +38,10 @@ void gmpool_meta_init(struct gmpool_meta *meta, const u8 *uuid,
 }
 
 /**
- * gmpool_meta_destroy - forget all metadata blocks
+ * gmpool_meta_destroy - remove all metadata blocks
  * @meta: set up by gmpool_meta_init()
  *
- * The chunks' memory is the caller's to free.
+ * The caller frees the memory of the chunks.
  */
 void gmpool_meta_destroy(struct gmpool_meta *meta)
 {
@@ -61,18 +61,18 @@ static void gmpool_meta_format(struct gmpool_meta *meta,
 
 /**
  * gmpool_meta_add_chunk - add contiguous metadata blocks
- * @meta: where to
+ * @meta: metadata to extend
  * @mem: @nr * GMPOOL_META_SIZE bytes
  * @first: number of the first block, which must be @meta->nr
  * @nr: blocks in the chunk
- * @fresh: make them free blocks; else they are what they say, and have passed
- *	gmpool_meta_check()
+ * @fresh: initialise them as free blocks; else their contents are used, which
+ *	have passed gmpool_meta_check()
  *
- * Context: process context, may sleep. The caller holds @meta->lock, or is the
- * only one to know @meta.
+ * Context: process context, may sleep. The caller holds @meta->lock, or has the
+ * only reference to @meta.
  *
- * Return: 0; -EINVAL if @first leaves a gap or an overlap; -ENOMEM, and then
- * nothing was added.
+ * Return: 0; -EINVAL if @first leaves a gap or an overlap; -ENOMEM, nothing is
+ * added then.
  */
 int gmpool_meta_add_chunk(struct gmpool_meta *meta, void *mem, u32 first,
 			  u32 nr, bool fresh)
@@ -104,7 +104,7 @@ int gmpool_meta_add_chunk(struct gmpool_meta *meta, void *mem, u32 first,
 			meta->nr_free++;
 		}
 	}
-	/* Also read without the lock, to be shown. */
+	/* Also read without the lock, for sysfs. */
 	WRITE_ONCE(meta->nr, meta->nr + nr);
 	return 0;
 
@@ -115,17 +115,17 @@ err_erase:
 }
 
 /**
- * gmpool_meta_alloc - get a metadata block
- * @meta: where from
+ * gmpool_meta_alloc - allocate a metadata block
+ * @meta: metadata to allocate from
  * @type: enum gmpool_meta_type_ser, not GMPOOL_META_FREE
  *
- * The block with the lowest number, zeroed but for its header. Memory for more
- * blocks is taken if there is none.
+ * Takes the free block with the lowest number, and zeroes it except the header.
+ * Adds a chunk if there is no free block.
  *
- * Context: process context, may sleep, takes @meta->lock. A user of a pool
- * calls this within gmpool_op_begin() and gmpool_op_end().
+ * Context: process context, may sleep, takes @meta->lock. A client of a pool
+ * calls this between gmpool_op_begin() and gmpool_op_end().
  *
- * Return: the block, or an ERR_PTR: what the owner's grow function returned,
+ * Return: the block, or an ERR_PTR with the error of the owner's grow function,
  * usually -ENOMEM.
  */
 struct gmpool_meta_ser *gmpool_meta_alloc(struct gmpool_meta *meta, u16 type)
@@ -154,8 +154,8 @@ struct gmpool_meta_ser *gmpool_meta_alloc(struct gmpool_meta *meta, u16 type)
 }
 
 /**
- * gmpool_meta_free - give a metadata block back
- * @meta: where it came from
+ * gmpool_meta_free - free a metadata block
+ * @meta: metadata that has the block
  * @hdr: from gmpool_meta_alloc() or gmpool_meta_next()
  *
  * Context: process context, may sleep, takes @meta->lock.
@@ -173,29 +173,29 @@ void gmpool_meta_free(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr)
 }
 
 /**
- * gmpool_meta_dirty - say that a block has changed
- * @meta: where it is
+ * gmpool_meta_dirty - mark a block as changed
+ * @meta: metadata that has the block
  * @hdr: the block
  *
- * To be called within the same operation as the change, before or after it.
+ * Call this within the same operation as the change, before or after it.
  *
  * Context: any but hard interrupts; takes the xarray's spinlock.
  */
 void gmpool_meta_dirty(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr)
 {
-	/* A lookup without a lock: only the first change since sealing pays. */
+	/* Test without the lock: only the first change takes it. */
 	if (!xa_get_mark(&meta->blocks, hdr->mbn, META_STALE))
 		xa_set_mark(&meta->blocks, hdr->mbn, META_STALE);
 }
 
 /**
  * gmpool_meta_block - find a metadata block by number
- * @meta: where to look
+ * @meta: metadata to search
  * @mbn: its number
  *
  * Context: any; takes the RCU read lock.
  *
- * Return: the block, or NULL if there are not so many.
+ * Return: the block, or NULL if the number is too large.
  */
 struct gmpool_meta_ser *gmpool_meta_block(struct gmpool_meta *meta, u32 mbn)
 {
@@ -203,10 +203,10 @@ struct gmpool_meta_ser *gmpool_meta_block(struct gmpool_meta *meta, u32 mbn)
 }
 
 /**
- * gmpool_meta_next - walk the blocks of a type by rising number
- * @meta: where to look
+ * gmpool_meta_next - walk the blocks of a type by ascending number
+ * @meta: metadata to search
  * @type: enum gmpool_meta_type_ser
- * @prev: the block before, or NULL to start
+ * @prev: the previous block, or NULL to start
  *
  * Return: the next block, or NULL at the end.
  */
@@ -241,13 +241,13 @@ u32 gmpool_meta_csum(const void *block)
 }
 
 /**
- * gmpool_meta_check - validate what every metadata block must have
- * @block: GMPOOL_META_SIZE bytes, trusted in nothing
- * @uuid: the pool's
- * @mbn: the number that the block has by its place
+ * gmpool_meta_check - validate the header and checksum of a metadata block
+ * @block: GMPOOL_META_SIZE bytes, not trusted
+ * @uuid: uuid of the pool
+ * @mbn: block number that follows from the location
  * @newer: the pool has features that this kernel does not know
  *
- * Return: NULL if all is right, else what is wrong, for the log.
+ * Return: NULL if valid, else the error as text for the log.
  */
 const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn,
 			      bool newer)
@@ -263,7 +263,7 @@ const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn,
 		return "UUID";
 	if (hdr->mbn != mbn)
 		return "number";
-	/* Who got it would have no root: 0 says that there is none. */
+	/* Never allocate block 0: a root of 0 means that there is none. */
 	if (!mbn && hdr->type == GMPOOL_META_FREE)
 		return "free";
 	switch (hdr->type) {
@@ -282,7 +282,7 @@ const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn,
 		bitmap = false;
 		break;
 	default:
-		/* What is in it is for others to know. */
+		/* A newer kernel knows the type. */
 		return newer ? NULL : "type";
 	}
 	if (!bitmap && hdr->index)
@@ -293,10 +293,10 @@ const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn,
 }
 
 /**
- * gmpool_meta_seal - bring all checksums up to date
- * @meta: whose
+ * gmpool_meta_seal - compute the checksums of all changed blocks
+ * @meta: metadata to seal
  *
- * Context: process context; nobody changes a block meanwhile.
+ * Context: process context; no task may change a block during the call.
  */
 void gmpool_meta_seal(struct gmpool_meta *meta)
 {

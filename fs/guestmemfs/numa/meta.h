@@ -10,8 +10,8 @@
 struct gmpool_meta;
 
 /**
- * typedef gmpool_meta_grow_t - get more memory for metadata
- * @meta: what needs it
+ * typedef gmpool_meta_grow_t - callback that adds memory for metadata
+ * @meta: metadata that needs it
  *
  * Adds at least one chunk by gmpool_meta_add_chunk() with @fresh set.
  *
@@ -21,14 +21,14 @@ typedef int (*gmpool_meta_grow_t)(struct gmpool_meta *meta);
 
 /**
  * struct gmpool_meta - the metadata blocks of one pool
- * @blocks: metadata block number to struct gmpool_meta_ser. Marked are blocks
- *	that are free, and blocks whose checksum is out of date.
- * @nr: blocks there are
- * @nr_free: blocks of type GMPOOL_META_FREE
- * @uuid: what every header must repeat
- * @grow: gets more chunks
- * @lock: guards @nr, @nr_free, and the giving out and taking back of blocks;
- *	held over @grow. What is in a block is its owner's to guard.
+ * @blocks: maps a metadata block number to struct gmpool_meta_ser. Marks tell
+ *	blocks that are free, and blocks with an outdated checksum.
+ * @nr: number of blocks
+ * @nr_free: number of blocks of type GMPOOL_META_FREE
+ * @uuid: uuid of the pool, repeated in every header
+ * @grow: adds chunks
+ * @lock: guards @nr, @nr_free, and allocation and freeing of blocks; held over
+ *	@grow. The owner of a block guards its contents.
  */
 struct gmpool_meta {
 	struct xarray blocks;

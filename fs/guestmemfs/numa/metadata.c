@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The metadata of a pool of this kernel: made, grown, checked, and freed.
+ * The metadata of a pool of this kernel: creation, growth, check, freeing.
  *
- * It lives in pages that KHO preserves from the moment they are allocated, in the
- * form in which it is handed over. At kexec nothing is left to do but to seal it
- * (lifecycle.c).
+ * Metadata has the handed-over format all the time, in pages that KHO preserves
+ * from their allocation on. At kexec it only has to be sealed (lifecycle.c).
  */
 
 #include <linux/bitmap.h>
@@ -23,13 +22,16 @@
 #include "pool.h"
 
 /*
- * Zeroed memory near the pool that is there again after kexec, or NULL. It is
- * charged to the cgroup of who is the first to need it.
+ * Allocate zeroed memory near the pool that KHO preserves; NULL if there is
+ * none. It is charged to the cgroup of the allocating task.
  */
 static void *gmpool_alloc_preserved(struct gmpool *pool, unsigned int order,
 				    gfp_t gfp)
 {
-	/* The number of a pool whose memory is on no one node can be of none. */
+	/*
+	 * A pool with memory on several nodes may have a number that is no
+	 * node's.
+	 */
 	int nid = node_online(pool->nid) ? pool->nid : numa_mem_id();
 	struct folio *folio;
 
@@ -53,7 +55,7 @@ static void gmpool_free_preserved(void *mem)
 	folio_put(folio);
 }
 
-/* The table that has room for one more chunk, made if needed. */
+/* Return the table with room for one more chunk; allocate one if needed. */
 static struct gmpool_table_ser *gmpool_last_table(struct gmpool *pool)
 {
 	struct gmpool_super_ser *super = pool->super;
@@ -75,8 +77,8 @@ static struct gmpool_table_ser *gmpool_last_table(struct gmpool *pool)
 }
 
 /*
- * Chunks grow with what there is already, so that few of them hold much, but
- * no large one is insisted on.
+ * Chunks grow with the size of the metadata, so that few chunks hold much. If a
+ * large one is not available, take a smaller one.
  */
 static void *gmpool_alloc_chunk(struct gmpool *pool, unsigned int *order)
 {
@@ -95,12 +97,12 @@ static void *gmpool_alloc_chunk(struct gmpool *pool, unsigned int *order)
 
 /**
  * gmpool_grow_metadata - add a chunk of metadata blocks to a pool
- * @meta: of the pool
+ * @meta: metadata of the pool
  *
- * Context: process context, may sleep; gmpool_meta.lock is held, or nobody else can
- * use @meta.
+ * Context: process context, may sleep; gmpool_meta.lock is held, or no other
+ * task can use @meta.
  *
- * Return: 0; -ENOMEM, -ENOSPC, and others of KHO, and nothing has changed.
+ * Return: 0; -ENOMEM, -ENOSPC or an error of KHO, nothing is changed then.
  */
 int gmpool_grow_metadata(struct gmpool_meta *meta)
 {
@@ -149,10 +151,10 @@ err_free_table:
 }
 
 /**
- * gmpool_sign_super - say in the super block whose it is now
+ * gmpool_sign_super - enter this kernel into the super block
  * @pool: the pool, with a super block that this kernel may change
  *
- * Context: process context; the pool has no users.
+ * Context: process context; the pool has no clients.
  */
 void gmpool_sign_super(struct gmpool *pool)
 {
@@ -165,13 +167,13 @@ void gmpool_sign_super(struct gmpool *pool)
 }
 
 /**
- * gmpool_alloc_bitmap_pointers - make room for the places of a pool's bitmaps
- * @pool: the pool, of which gmpool.used and gmpool.dirty are set
- * @nr: filled: how many metadata blocks each of the two bitmaps has
+ * gmpool_alloc_bitmap_pointers - allocate the arrays of bitmap pointers
+ * @pool: the pool; sets gmpool.used and gmpool.dirty
+ * @nr: filled with the number of metadata blocks of each bitmap
  *
- * Context: process context, may sleep; the pool has no users.
+ * Context: process context, may sleep; the pool has no clients.
  *
- * Return: 0 or -ENOMEM; what there is goes by gmpool_drop_metadata().
+ * Return: 0 or -ENOMEM; gmpool_drop_metadata() frees the arrays.
  */
 int gmpool_alloc_bitmap_pointers(struct gmpool *pool, u64 *nr)
 {
@@ -211,7 +213,10 @@ static int gmpool_create_bitmaps(struct gmpool *pool)
 		map = gmpool_new_bitmap(pool, GMPOOL_META_DIRTY, i);
 		if (IS_ERR(map))
 			return PTR_ERR(map);
-		/* What the memory held before the pool was made is unknown. */
+		/*
+		 * Dirty: the contents from before the pool was made are
+		 * unknown.
+		 */
 		bits = min(pool->total_blocks - i * GMPOOL_BITMAP_BITS,
 			   (u64)GMPOOL_BITMAP_BITS);
 		bitmap_set((unsigned long *)map->bits, 0, bits);
@@ -221,13 +226,13 @@ static int gmpool_create_bitmaps(struct gmpool *pool)
 }
 
 /**
- * gmpool_create_metadata - make the metadata of a new pool
+ * gmpool_create_metadata - create the metadata of a new pool
  * @pool: the pool
  *
- * Context: process context, may sleep; the pool has no users.
+ * Context: process context, may sleep; the pool has no clients.
  *
  * Return: 0 or a negative errno. After an error the pool must not be used, and
- * what there is of it goes by gmpool_drop_metadata().
+ * gmpool_drop_metadata() frees the part that was created.
  */
 int gmpool_create_metadata(struct gmpool *pool)
 {
@@ -260,12 +265,12 @@ int gmpool_create_metadata(struct gmpool *pool)
 }
 
 /**
- * gmpool_check_roots - look at the users that a super block names
+ * gmpool_check_roots - validate the clients that a super block names
  * @pool: the pool
  *
- * Context: any; nobody changes the super block.
+ * Context: any; no task may change the super block during the call.
  *
- * Return: NULL, or what is wrong.
+ * Return: NULL, or the error as text.
  */
 const char *gmpool_check_roots(struct gmpool *pool)
 {
@@ -288,11 +293,11 @@ const char *gmpool_check_roots(struct gmpool *pool)
 }
 
 /**
- * gmpool_drop_own - free metadata that this kernel has made or taken over
+ * gmpool_drop_own - free metadata that this kernel has created or retrieved
  * @pool: the pool
  *
- * Context: process context, may sleep; nobody can begin an operation, and the pool
- * has no users.
+ * Context: process context, may sleep; no operation can begin, and the pool has
+ * no clients.
  */
 void gmpool_drop_own(struct gmpool *pool)
 {
@@ -309,12 +314,12 @@ void gmpool_drop_own(struct gmpool *pool)
 }
 
 /**
- * gmpool_check_metadata - look whether a pool could be taken over as it is
+ * gmpool_check_metadata - check whether the next kernel could retrieve a pool
  * @pool: the pool, which has not failed
  *
- * Context: process context, may sleep; nobody can begin an operation.
+ * Context: process context, may sleep; no operation can begin.
  *
- * Return: NULL, or what is wrong first.
+ * Return: NULL, or the first error as text.
  */
 const char *gmpool_check_metadata(struct gmpool *pool)
 {
@@ -335,7 +340,10 @@ const char *gmpool_check_metadata(struct gmpool *pool)
 	for (i = 0; i < super->nr_tables && !error; i++)
 		error = gmpool_table_check(pool->tables[i], super, i, &nr_meta);
 
-	/* Of what has changed since; then no other may be wrong. */
+	/*
+	 * Compute the checksums of changed blocks. Any wrong checksum is an
+	 * error then.
+	 */
 	gmpool_meta_seal(&pool->meta);
 	for (i = 0; i < super->nr_meta && !error; i++) {
 		hdr = gmpool_meta_block(&pool->meta, i);

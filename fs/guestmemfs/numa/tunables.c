@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the administrator sets for a pool. It is noted for the next kernel as
- * soon as there is something to note, and holds from then on.
+ * Settings of the administrator for a pool. They are stored in metadata once
+ * there is a setting, and so survive kexec.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -13,7 +13,7 @@
 #include "pool.h"
 
 /**
- * gmpool_tunables_default - what holds as long as nothing is set
+ * gmpool_tunables_default - default settings
  * @tune: filled
  */
 void gmpool_tunables_default(struct gmpool_tunables *tune)
@@ -38,10 +38,10 @@ static void gmpool_set_effective(struct gmpool *pool,
 }
 
 /**
- * gmpool_tunables_retrieve - go by what was set in an earlier kernel
+ * gmpool_tunables_retrieve - apply the settings of the previous kernel
  * @pool: the pool, with metadata and an allocator
  *
- * A value that is out of its range is no reason to give up the pool.
+ * Invalid settings are replaced by the defaults; the pool does not fail.
  *
  * Context: process context during boot.
  */
@@ -68,7 +68,7 @@ void gmpool_tunables_retrieve(struct gmpool *pool)
 	tune.policy = ser->policy;
 	tune.frozen = ser->frozen;
 	gmpool_set_effective(pool, &tune);
-	/* Who polls is told of what changes from now on. */
+	/* Compare with the watermark: poll() sees changes from now on. */
 	gmpool_update_low(pool);
 }
 
@@ -86,14 +86,14 @@ static struct gmpool_tunables_ser *gmpool_make_block(struct gmpool *pool)
 }
 
 /**
- * gmpool_tunables_store - note for the next kernel what is set
+ * gmpool_tunables_store - store settings for the next kernel
  * @pool: the pool, with metadata
- * @new: what is set
+ * @new: the settings
  *
- * Context: process context, within an operation or while nobody else can begin
- * one; gmpool.manage is held.
+ * Context: process context, within an operation or while no other task can
+ * begin one; gmpool.manage is held.
  *
- * Return: 0; -ENOMEM, -ENOSPC if there is no room for it.
+ * Return: 0; -ENOMEM, -ENOSPC if there is no room for the settings.
  */
 int gmpool_tunables_store(struct gmpool *pool, const struct gmpool_tunables *new)
 {
@@ -117,14 +117,14 @@ int gmpool_tunables_store(struct gmpool *pool, const struct gmpool_tunables *new
 }
 
 /**
- * gmpool_tune - change what is set
+ * gmpool_tune - change the settings of a pool
  * @pool: the pool
- * @new: all that shall hold from now on, but for frozen in its range
+ * @new: all new settings; each one except frozen is checked by the caller
  *
  * Context: process context, may sleep; gmpool.manage is held.
  *
- * Return: 0; -EROFS if the pool has failed or can only be read; -ENOMEM,
- * -ENOSPC if there is no room to note it. Nothing has changed then.
+ * Return: 0; -EROFS if the pool has failed or is read-only; -ENOMEM, -ENOSPC if
+ * there is no room to store them. Nothing is changed on error.
  */
 int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new)
 {
@@ -149,14 +149,13 @@ int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new)
 }
 
 /**
- * gmpool_freeze - let nothing change any more, or let it
+ * gmpool_freeze - freeze or thaw a pool
  * @pool: the pool
- * @frozen: which
+ * @frozen: true to freeze
  *
  * Context: process context, may sleep; gmpool.manage is held.
  *
- * Return: 0, or a negative errno: what gmpool_tune() returns, and what its user
- * has to say.
+ * Return: 0, or a negative errno of gmpool_tune() or of the client.
  */
 int gmpool_freeze(struct gmpool *pool, bool frozen)
 {
