@@ -1,22 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Putting pool memory out of everybody's reach.
+ * Hiding pool memory from the rest of the kernel.
  *
- * It has left memblock early (reserve.c), so there are no struct pages. What
- * remains is done here, as soon as the allocators are up and before user space
- * or /proc/kcore could look:
+ * The memory has left memblock early (reserve.c), so it has no struct pages.
+ * The remaining steps follow as soon as the allocators are up, before user
+ * space or /proc/kcore can access it:
  *
- * - In the resource tree it must be no busy System RAM any more: a fault or
- *   memremap() would look for its struct pages. But with no resource at all,
- *   /dev/mem would open. IORESOURCE_SYSTEM_RAM without IORESOURCE_BUSY, and
- *   IORESOURCE_EXCLUSIVE, is what both respect (and iomem=relaxed does not
- *   override), as virtio-mem does for its device memory.
- * - But a region can be requested in a resource that is not busy: memory hotplug
- *   counts on that for drivers that reserve a range and add it later. So
- *   the resource has a child that is busy, and covers all of it. It is not
- *   System RAM: where the flags of System RAM matter, the parent comes first.
- * - Its caching is fixed as write-back, where user mappings by pfn ask for it.
- * - Its entries in the direct map go.
+ * - In the resource tree, the memory must not be busy System RAM: a fault or
+ *   memremap() would look for struct pages. But without any resource, /dev/mem
+ *   would give access. IORESOURCE_SYSTEM_RAM without IORESOURCE_BUSY, and with
+ *   IORESOURCE_EXCLUSIVE, satisfies both, as virtio-mem does for its device
+ *   memory. iomem=relaxed does not override it.
+ * - A region can be requested in a resource that is not busy: memory hotplug
+ *   relies on this for drivers that reserve a range and add it later. So the
+ *   resource has a busy child that covers all of it. The child is not System
+ *   RAM: a search for the flags of System RAM finds the parent first.
+ * - The caching is set to write-back, where user mappings by pfn look it up.
+ * - The memory is removed from the direct map.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -64,7 +64,7 @@ gmpool_take_resource(struct gmpool *pool, const struct gmpool_extent *extent)
 	u64 done;
 
 	release_mem_region_adjustable(extent->base, extent->size);
-	/* It does nothing where firmware describes the memory in pieces. */
+	/* No effect where firmware describes the extent in parts. */
 	if (gmpool_is_system_ram(extent))
 		for (done = 0; done < extent->size; done += GMPOOL_GRANULARITY)
 			release_mem_region_adjustable(extent->base + done,
@@ -88,11 +88,11 @@ gmpool_take_resource(struct gmpool *pool, const struct gmpool_extent *extent)
 }
 
 /*
- * A confidential guest (TDX, SEV-SNP) must accept memory before the first access,
- * which is fatal otherwise. Memblock accepts what it allocates, the buddy allocator
- * what it is given: neither has seen pool memory. The interrupts are off for one
- * call, hence the steps. SEV-SNP accepts memory through the direct map, so this
- * comes before that is taken.
+ * A confidential guest (TDX, SEV-SNP) must accept memory before the first
+ * access, which is fatal otherwise. Memblock and the buddy allocator accept the
+ * memory that they manage, which excludes pool memory. Interrupts are off
+ * during a call, hence the steps. SEV-SNP accepts memory through the direct
+ * map, so this precedes the removal from it.
  */
 static void __init gmpool_accept_extent(const struct gmpool_extent *extent)
 {

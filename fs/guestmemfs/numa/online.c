@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory that is added after boot, and KHO.
+ * KHO and memory that is added after boot.
  *
- * The next kernel starts with the memory map of firmware. Memory that virtio-mem,
- * dax/kmem or ACPI has added is not in it; it comes back when the driver finds its
- * device. KHO does not know that: its tables, and what it preserves, can be
- * anywhere. If a page of either is in added memory, the next kernel reads an
- * address early that it has not mapped, and dies with all guests.
+ * The next kernel starts with the memory map of firmware. This map lacks memory
+ * that virtio-mem, dax/kmem or ACPI has added. The memory comes back when the
+ * driver finds its device. KHO does not consider that: its tables and the pages
+ * that it preserves can be anywhere. If one of them is in added memory, the
+ * next kernel reads an unmapped address early in boot, and crashes with all
+ * guests.
  *
- * Tables of KHO and metadata of pools are unmovable allocations, and LUO pins a
- * memfd that it preserves, which migrates it out of ZONE_MOVABLE. So added memory
- * can be set online in ZONE_MOVABLE only.
+ * Tables of KHO and metadata of pools are unmovable allocations. LUO pins a
+ * memfd that it preserves, which migrates its pages out of ZONE_MOVABLE. So
+ * added memory can be set online only in ZONE_MOVABLE.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -58,5 +59,5 @@ static int __init gmpool_online_init(void)
 	return err;
 }
 
-/* Before anything adds memory, which ACPI does at subsys_initcall. */
+/* Before ACPI adds memory, at subsys_initcall. */
 core_initcall(gmpool_online_init);

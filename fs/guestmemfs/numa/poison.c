@@ -1,15 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory of a pool that fails now.
+ * Memory failure in a pool.
  *
- * There are no struct pages that could have a flag, so the pool itself keeps a
- * set of its pages with hardware errors (badpages.c).
+ * Pool memory has no struct pages with a poison flag, so the pool keeps a set
+ * of its pages with hardware errors (badpages.c).
  *
- * A block with such a page is not given out any more: it is taken for good once
- * it is free. A file that has it now keeps it, with all of its other pages.
+ * A block with a poisoned page is not allocated any more: it is taken
+ * permanently once it is free. A file that has the block keeps it, with all its
+ * other pages.
  *
- * Who the memory belongs to is told before processes are: it unmaps the block,
- * and what is touched after that is refused by the fault.
+ * The client is notified before processes are. It unmaps the block, and later
+ * faults on the poisoned page fail.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -25,7 +26,7 @@
 
 /**
  * struct gmpool_space - an extent as memory-failure.c knows it
- * @space: its pfns, and what to do when one of them fails
+ * @space: pfns of the extent, and callbacks for a failure
  * @pool: the pool
  * @extent: of the pool
  */
@@ -35,13 +36,16 @@ struct gmpool_space {
 	const struct gmpool_extent *extent;
 };
 
-/* The page that fails, in its file. memory-failure.c does one at a time. */
+/*
+ * Offset of the failing page in its file. memory-failure.c handles one page at
+ * a time.
+ */
 static pgoff_t failing_pgoff;
 
 /**
- * gmpool_set_client - who is to be told of failed memory
+ * gmpool_set_client - set the client that is notified of failed memory
  * @pool: the pool
- * @client: whose files have its blocks
+ * @client: owner of the pool's blocks
  *
  * Context: boot, before user space; the file system can be mounted from now on.
  */
@@ -52,7 +56,7 @@ void gmpool_set_client(struct gmpool *pool, struct gmpool_client *client)
 		client->freeze(client, true);
 }
 
-/* For the next kernel. */
+/* Record a poisoned page for the next kernel. */
 static int gmpool_remember_page(struct gmpool *pool, u64 page)
 {
 	unsigned int flags;
@@ -126,7 +130,10 @@ static void gmpool_put_mapping(struct pfn_address_space *pfn_space)
 	pfn_space->mapping = NULL;
 }
 
-/* An error for a mapping without the page, or its process would be killed. */
+/*
+ * Return an error for a mapping without the page: its process would be killed
+ * otherwise.
+ */
 static int gmpool_pfn_to_vma_pgoff(struct vm_area_struct *vma,
 				   unsigned long pfn, pgoff_t *pgoff)
 {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Hibernation saves what has struct pages, switches off, and has another kernel
- * put it back. Pools would be lost by the first part, and what they hold by the
- * last, so a kernel that has any does neither. In suspend memory stays as it is.
+ * Hibernation saves memory that has struct pages, switches the machine off, and
+ * lets another kernel restore the image. The image would lack the pools, and
+ * restoring an image would lose their contents. So a kernel with pools does
+ * neither. Suspend keeps memory unchanged, and is allowed.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -33,7 +34,7 @@ static struct notifier_block power_nb = {
 	.notifier_call = gmpool_notify_power,
 };
 
-/* Before anything resumes, which is at late_initcall. */
+/* Before resume from hibernation, at late_initcall. */
 static int __init gmpool_power_init(void)
 {
 	return list_empty(&gmpool_list) ? 0 : register_pm_notifier(&power_nb);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * /sys/fs/guestmemfs: the directories of pools, with the files that attributes.c has,
- * and what is said of all pools.
+ * /sys/fs/guestmemfs: the directories of pools, with the files of attributes.c,
+ * and the files that concern all pools.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -21,7 +21,7 @@
 static struct kset *gmpool_kset;
 
 /**
- * gmpool_add_attributes - show more of a pool
+ * gmpool_add_attributes - add files to a pool's directory
  * @pool: the pool
  * @group: files, each in a struct gmpool_attribute
  *
@@ -44,9 +44,9 @@ static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr,
 static struct kobj_attribute version_attr = __ATTR_RO(version);
 
 /**
- * gmpool_feature_show - what the file of a feature says, see GMPOOL_FEATURE()
- * @kobj: not looked at
- * @attr: likewise
+ * gmpool_feature_show - contents of a feature file, see GMPOOL_FEATURE()
+ * @kobj: unused
+ * @attr: unused
  * @buf: a page
  *
  * Return: bytes in @buf.
@@ -90,7 +90,7 @@ static const struct attribute_group feature_group = {
 };
 
 /**
- * gmpool_add_features - say what a client of pools can do
+ * gmpool_add_features - add the features of a client of pools
  * @group: files by GMPOOL_FEATURE(); its name is "features"
  *
  * Context: boot.
@@ -103,7 +103,7 @@ int __init gmpool_add_features(const struct attribute_group *group)
 			     -ENODEV;
 }
 
-/* From the device of the node, if there is one: not of a node without memory. */
+/* Link from the node's device. A node without memory may have none. */
 static void gmpool_link_node(struct gmpool *pool)
 {
 	struct node *node = node_devices[pool->nid];
@@ -118,7 +118,7 @@ static void gmpool_link_node(struct gmpool *pool)
 			pool->nid, ERR_PTR(err));
 }
 
-/* A node that gets its first memory may have got its device with it. */
+/* The device of a node may be created with its first memory. */
 static int gmpool_node_added(struct notifier_block *nb, unsigned long action,
 			     void *data)
 {
@@ -173,7 +173,7 @@ static int __init gmpool_sysfs_init(void)
 			ERR_PTR(err));
 
 	list_for_each_entry(pool, &gmpool_list, list) {
-		/* Two pools can be on a node, but one of them is only held. */
+		/* A node can have two pools, but one of them is only held. */
 		if (gmpool_find(pool->nid) != pool)
 			continue;
 		err = gmpool_add_dir(pool);
@@ -185,5 +185,5 @@ static int __init gmpool_sysfs_init(void)
 	return 0;
 }
 
-/* After the pools are set up (lifecycle.c), before they have users. */
+/* After the pools are set up (lifecycle.c), before they have clients. */
 fs_initcall(gmpool_sysfs_init);

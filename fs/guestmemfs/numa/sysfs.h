@@ -6,7 +6,10 @@
 
 struct gmpool;
 
-/* The directory of a pool in sysfs: goes by its own count, the pool stays. */
+/*
+ * The directory of a pool in sysfs: freed by its own reference count, unlike
+ * the pool.
+ */
 struct gmpool_dir {
 	struct kobject kobj;
 	struct gmpool *pool;

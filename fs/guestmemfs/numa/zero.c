@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Zeroing memory that no part of the kernel can reach.
+ * Zeroing of pool memory, which is not in the direct map.
  *
- * The direct map has no pool memory, and a mapping in vmalloc space would show
- * it to all CPUs, with stale translations until the next flush of everything.
- * So each CPU has a window of its own, with room for one block (arch.h).
+ * A mapping in vmalloc space would be visible to all CPUs, with stale
+ * translations until the next full TLB flush. So each CPU has a window of its
+ * own, with room for one block (arch.h).
  */
 
 #include <linux/cpuhotplug.h>
@@ -17,14 +17,11 @@
 #include "arch.h"
 #include "pool.h"
 
-/*
- * Nothing else can run on the CPU meanwhile, so it must not take long: some 50
- * us at 10 GB/s.
- */
+/* Bytes to zero with preemption off: takes about 50 us at 10 GB/s. */
 #define WINDOW_STEP	SZ_512K
 
 /**
- * gmpool_zero_init - make it possible for all CPUs to zero pool memory
+ * gmpool_zero_init - set up the windows of all CPUs
  *
  * Context: boot, once there is a pool.
  *
@@ -43,7 +40,7 @@ int __init gmpool_zero_init(void)
  * gmpool_zero_phys - zero a part of a pool's memory
  * @phys: physical address
  * @len: bytes, not beyond the end of the block that @phys is in
- * @idle: nobody waits for the memory: keep it out of the caches
+ * @idle: no task waits for the memory: keep it out of the caches
  *
  * Context: process context, may sleep.
  */
@@ -52,7 +49,7 @@ void gmpool_zero_phys(phys_addr_t phys, u64 len, bool idle)
 	phys_addr_t block = phys & PMD_MASK;
 	u64 step;
 
-	/* One CPU, so that its window can be emptied in the end. */
+	/* Stay on one CPU, to unmap the block from its window at the end. */
 	guard(migrate)();
 	for (; len; phys += step, len -= step) {
 		step = min(len, WINDOW_STEP - phys % WINDOW_STEP);
