@@ -125,8 +125,8 @@ bool __init gmpool_arch_cached(u64 base, u64 size)
  *
  * Context: boot, process context.
  *
- * Return: 0; -EOPNOTSUPP if the linear map has larger entries that cannot be split
- * (rodata=off).
+ * Return: 0; -EOPNOTSUPP if the linear map has larger entries that cannot be
+ * split (rodata=off).
  */
 int __init gmpool_arch_unmap(u64 base, u64 size)
 {
@@ -225,7 +225,8 @@ void gmpool_arch_zero(phys_addr_t phys, size_t len, bool idle)
  * gmpool_arch_close_window - unmap a block from the window
  * @block: physical address of a block that gmpool_arch_zero() has zeroed
  *
- * Context: process context, may sleep; migration is off since gmpool_arch_zero().
+ * Context: process context, may sleep; migration is off since
+ * gmpool_arch_zero().
  */
 void gmpool_arch_close_window(phys_addr_t block)
 {

@@ -143,7 +143,7 @@ struct gmpool_window {
 	phys_addr_t block;
 };
 
-/* Allocated when the CPU comes up for the first time; used with preemption off. */
+/* Allocated when the CPU first comes up; used with preemption off. */
 static DEFINE_PER_CPU(struct gmpool_window, gmpool_windows);
 
 static pmd_t *gmpool_alloc_window_pmd(struct mm_struct *mm)
@@ -182,7 +182,7 @@ int gmpool_arch_open_window(unsigned int cpu)
 	return window->pmd ? 0 : -ENOMEM;
 }
 
-/* Non-temporal stores: zeroes would only displace useful data from the caches. */
+/* Non-temporal stores: zeroes would displace useful data from the caches. */
 static __always_inline void gmpool_zero_around_caches(void *p, size_t len)
 {
 	void *end = p + len;

@@ -48,7 +48,7 @@ static void gmpool_consider(struct candidate *best, u64 start, u64 count,
 	best->cost = cost;
 }
 
-/* Consider a 1 GiB boundary: the best is in the smallest free run that has one. */
+/* Consider a 1 GiB boundary: prefer that in the smallest free run. */
 static void gmpool_consider_1g(const struct gmpool_bitmap *map,
 			       struct candidate *best,
 			       const struct gmpool_extent *extent, u64 start,
@@ -67,7 +67,7 @@ static void gmpool_consider_1g(const struct gmpool_bitmap *map,
 				map->first_fit ? aligned : end - start);
 }
 
-/* Consider the smallest free run, preferably one without a whole 1 GiB range. */
+/* Consider a free run: prefer the smallest, and one without a whole 1 GiB. */
 static void gmpool_consider_small(const struct gmpool_bitmap *map,
 				  struct candidate *best,
 				  const struct gmpool_extent *extent, u64 start,
@@ -290,7 +290,7 @@ static void gmpool_search_map(struct search *search,
  * there is a free one. If such a run is shorter than @want, its length is a
  * multiple of GMPOOL_1G_BLOCKS.
  *
- * Context: the caller holds what guards @map.
+ * Context: the caller holds the lock that guards @map.
  *
  * Return: 0, or -ENOSPC if no block is free.
  */
@@ -321,7 +321,7 @@ int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 	return run->count ? 0 : -ENOSPC;
 }
 
-/* Add this to a block number of the pool to get its physical address in blocks. */
+/* Add this to a block number to get the physical address in blocks. */
 static u64 gmpool_phys_shift(const struct gmpool_extent *extent)
 {
 	return (extent->base >> GMPOOL_BLOCK_SHIFT) - extent->first;
@@ -334,7 +334,7 @@ static bool gmpool_starts_1g(const struct gmpool_bitmap *map, u64 block)
 	return IS_ALIGNED(block + shift, GMPOOL_1G_BLOCKS);
 }
 
-/* Is the 1 GiB range around @block free, so that a part of @run would break it? */
+/* Is the 1 GiB around @block free, so that a part of @run would break it? */
 static bool gmpool_in_free_1g(const struct gmpool_bitmap *map, u64 block,
 			      const struct gmpool_run *run)
 {

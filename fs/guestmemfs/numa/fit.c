@@ -391,7 +391,7 @@ static bool __init gmpool_size_fits(struct gmpool_machine *m, int nid, u64 size)
 
 	if (size > total || gmpool_fit_keep(m, nid, size) > total - size)
 		return false;
-	/* On a KHO boot, allocations are in scratch areas that exist already. */
+	/* On a KHO boot, allocations use existing scratch areas. */
 	return m->kho_boot ? gmpool_pick(m, size, &nr) :
 			     gmpool_leaves_room(m, nid, size);
 }

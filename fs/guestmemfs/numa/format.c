@@ -2,7 +2,7 @@
 /*
  * Reading and checking the super block and chunk tables of a handed-over pool.
  *
- * Pure code: its input are bytes, its output is an error text. The bytes come
+ * Pure code: takes bytes, returns an error text. The bytes come
  * from another kernel and are not trusted. The caller checks whether an address
  * may be read.
  */
@@ -16,7 +16,7 @@
 
 #include "format.h"
 
-/* The values in Kconfig, for readers of an image's configuration, must agree. */
+/* Kconfig tells readers of an image's configuration the same values. */
 static_assert(CONFIG_GUESTMEM_POOL_FORMAT == GMPOOL_VERSION);
 static_assert(CONFIG_GUESTMEM_POOL_RO_COMPAT == GMPOOL_FEATURE_RO_COMPAT_ALL);
 static_assert(CONFIG_GUESTMEM_POOL_INCOMPAT == GMPOOL_FEATURE_INCOMPAT_ALL);
@@ -37,7 +37,7 @@ static u32 gmpool_csum_around(const void *p, size_t size, size_t field)
  * gmpool_super_csum - checksum of a super block
  * @super: the super block
  *
- * Return: what its csum field must hold.
+ * Return: the value of its csum field.
  */
 u32 gmpool_super_csum(const struct gmpool_super_ser *super)
 {
@@ -192,7 +192,7 @@ bool gmpool_super_newer(const struct gmpool_super_ser *super)
  * gmpool_table_csum - checksum of a chunk table
  * @table: the table
  *
- * Return: what its csum field must hold.
+ * Return: the value of its csum field.
  */
 u32 gmpool_table_csum(const struct gmpool_table_ser *table)
 {

@@ -335,7 +335,7 @@ static void gmpool_walk_pieces(const struct gmpool_super_ser *from,
 	u32 t, c;
 	bool good;
 
-	/* @from may lie in memory that it names itself, and @fn may free that. */
+	/* @from may lie in memory that it names, and @fn may free that. */
 	copy = *from;
 	for (t = 0; t < super->nr_tables; t++) {
 		table = gmpool_peek(super->tables[t]);
@@ -514,7 +514,7 @@ void gmpool_discard_metadata(u32 key)
 		return;
 	pr_notice("node %u: pool of %llu blocks thrown away\n", key,
 		  super->total_blocks);
-	/* Without damaged tables: KHO warns of pages that were not preserved. */
+	/* Skip damaged tables: KHO warns of pages not preserved. */
 	gmpool_walk_pieces(super, false, gmpool_free_pages_handed_over);
 	gmpool_free_pages_handed_over(phys, size);
 }
@@ -522,7 +522,7 @@ void gmpool_discard_metadata(u32 key)
 /* Free the metadata of a held pool. */
 static void gmpool_drop_held(struct gmpool *pool)
 {
-	/* Guards the static copies of gmpool_peek() and gmpool_walk_pieces(). */
+	/* Guards the copies in gmpool_peek() and gmpool_walk_pieces(). */
 	static DEFINE_MUTEX(lock);
 	const struct gmpool_super_ser *super = gmpool_held_super(pool);
 

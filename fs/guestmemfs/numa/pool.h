@@ -95,7 +95,7 @@ enum gmpool_state {
  * @freeze_work: takes @freeze for writing at kexec
  * @manage: guards changes of @tune and @state, a reset, and the recording of a
  *	failed page: one at a time
- * @lock: guards @blocks, @clean, @scrubbing and the contents of @used and @dirty,
+ * @lock: guards @blocks, @clean, @scrubbing, the contents of @used and @dirty,
  *	@tune, @low and @nr_failures
  * @blocks: allocator of all blocks: a taken block is used or claimed
  * @clean: allocator of zeroed blocks: a block is free here if it is free in

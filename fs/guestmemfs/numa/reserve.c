@@ -35,7 +35,7 @@
 static char guestmemfs_param[COMMAND_LINE_SIZE] __initdata;
 static struct gmpool_cmdline cmdline __initdata;
 static struct gmpool_machine machine __initdata;
-static nodemask_t lost __initdata;	/* nodes of handed-over pools that are lost */
+static nodemask_t lost __initdata;	/* nodes of lost pools */
 static bool fresh __ro_after_init;
 
 /*
@@ -95,7 +95,7 @@ static bool __init gmpool_is_asked(int nid)
 	       cmdline.node[nid].kind != GMPOOL_SIZE_NONE;
 }
 
-/* Bytes that the command line asks for on a node; a small percentage can be 0. */
+/* Bytes requested for a node; a small percentage can result in 0. */
 static u64 __init gmpool_asked_on(int nid)
 {
 	const struct gmpool_size *size = &cmdline.node[nid];

@@ -45,7 +45,7 @@ static u64 __init gmpool_count_memory(u64 base, u64 size, int *nid)
 	return covered;
 }
 
-/* Is all of a range memory of this kernel? @nid as for gmpool_count_memory(). */
+/* Is a range memory of this kernel? @nid as for gmpool_count_memory(). */
 static bool __init gmpool_is_memory(u64 base, u64 size, int *nid)
 {
 	if (gmpool_count_memory(base, size, nid) == PHYS_PFN(size))
@@ -278,7 +278,7 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 		       pool->extents[i].base, pool->extents[i].size, error);
 		gmpool_fail(pool, "its memory is not free");
 	}
-	/* Keep only the extents taken here: hide.c must not hide memory in use. */
+	/* Keep only these extents: hide.c must not hide memory in use. */
 	gmpool_set_extents(pool, picked, taken);
 	if (!taken)
 		pr_err("node %u: no memory of its pool is left to this kernel\n",

@@ -72,7 +72,7 @@ static void gmpool_scrub_block(struct gmpool *pool, u64 block, bool idle)
 	trace_guestmemfs_scrub(pool->nid, block, idle);
 }
 
-/* Take the next block. Returns false if all are taken, or the job was stopped. */
+/* Take the next block; false if all are taken, or the job was stopped. */
 static bool gmpool_next_block(struct scrub_job *job, u64 *block)
 {
 	guard(spinlock)(&job->lock);
@@ -219,7 +219,7 @@ static bool gmpool_wants_scrub(struct gmpool *pool)
 	       !READ_ONCE(pool->scrub_hold);
 }
 
-/* Choose the next free and dirty block, from @from on and then from the start. */
+/* Choose the next free dirty block, from @from on, then from the start. */
 static bool gmpool_choose_block(struct gmpool *pool, u64 from, u64 *block)
 {
 	const unsigned long *unclean, *taken;
