@@ -27,7 +27,10 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 KUNIT_DEFINE_ACTION_WRAPPER(bitmap_destroy, gmpool_bitmap_destroy,
 			    struct gmpool_bitmap *);
 
-/* Base and size in blocks; the number of the first block follows. */
+/*
+ * @blocks has base and size in blocks; the number of the first block is
+ * computed.
+ */
 static void set_extents(struct gmpool_extent *extents, const u64 (*blocks)[2],
 			unsigned int nr)
 {
@@ -59,7 +62,7 @@ static struct gmpool_bitmap *make_pool(struct kunit *test,
 	return map;
 }
 
-/* What must be true after every step. */
+/* Check the invariants, after every step. */
 static void assert_counters(struct kunit *test, const struct gmpool_bitmap *map,
 			    u64 nr_free)
 {
@@ -128,18 +131,18 @@ static void contiguity(struct kunit *test)
 	static const u64 blocks[][2] = { { 4 * GIANT, 300 } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
 
-	/* Each where the one before ends, without asking. */
+	/* Each follows the previous one, without a goal. */
 	expect_found(test, map, 100, GMPOOL_NO_GOAL, 0, 100);
 	take(test, map, 0, 100);
 	expect_found(test, map, 100, GMPOOL_NO_GOAL, 100, 100);
 	take(test, map, 100, 100);
 
-	/* To find is not to take. */
+	/* A search takes nothing. */
 	expect_found(test, map, 100, GMPOOL_NO_GOAL, 200, 100);
 	expect_found(test, map, 100, GMPOOL_NO_GOAL, 200, 100);
 	assert_counters(test, map, 100);
 
-	/* In pieces only if there is no run that is long enough. */
+	/* Split only if no run is long enough. */
 	put(test, map, 50, 99);
 	expect_found(test, map, 100, GMPOOL_NO_GOAL, 200, 100);
 	expect_found(test, map, 101, GMPOOL_NO_GOAL, 200, 100);
@@ -169,11 +172,11 @@ static const struct giant_case giant_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(giant, giant_cases, name);
 
-/* What counts is the boundary in physical memory, not in block numbers. */
+/* The boundary is one of physical memory, not of block numbers. */
 static void giant_alignment(struct kunit *test)
 {
 	const struct giant_case *c = test->param_value;
-	/* A single block first, so that block and address differ in any case. */
+	/* A single block first: block number and address always differ. */
 	const u64 blocks[][2] = { { 0, 1 }, { c->base, c->first_giant + 3 * GIANT + 100 } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 2);
 	const u64 giant = 1 + c->first_giant;
@@ -185,28 +188,31 @@ static void giant_alignment(struct kunit *test)
 	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, giant, 3 * GIANT);
 	expect_found(test, map, 3 * GIANT + 100, GMPOOL_NO_GOAL, giant,
 		     3 * GIANT + 100);
-	/* More than there is: whole giants, and the rest by the next search. */
+	/*
+	 * More than there is: whole 1 GiB ranges now, the rest by the next
+	 * search.
+	 */
 	expect_found(test, map, 3 * GIANT + 101, GMPOOL_NO_GOAL, giant, 3 * GIANT);
 	expect_found(test, map, ~0ULL, GMPOOL_NO_GOAL, giant, 3 * GIANT);
 
-	/* One block in the first giant: the other two are left. */
+	/* Break the first 1 GiB: two are left. */
 	take(test, map, giant, 1);
 	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, giant + GIANT, GIANT);
 	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, giant + GIANT,
 		     2 * GIANT);
 
-	/* The last block of the last giant: one is left. */
+	/* Break the last 1 GiB at its end: one is left. */
 	take(test, map, giant + 3 * GIANT - 1, 1);
 	expect_found(test, map, 2 * GIANT, GMPOOL_NO_GOAL, giant + GIANT, GIANT);
 
-	/* None is left: the longest run, wherever it starts. */
+	/* Break the last one: the longest run is found, at any alignment. */
 	take(test, map, giant + 2 * GIANT - 1, 1);
 	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, giant + 1, GIANT);
 	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, giant + 1,
 		     2 * GIANT - 2);
 }
 
-/* The smallest free run that has a place is broken. */
+/* The smallest free run with a 1 GiB boundary is broken. */
 static void giant_best_fit(struct kunit *test)
 {
 	static const u64 blocks[][2] = {
@@ -235,7 +241,10 @@ static void goal(struct kunit *test)
 	expect_found(test, map, 10, 0, 0, 10);
 	expect_found(test, map, 10, 50, 50, 10);
 
-	/* Short rather than elsewhere: up to what is taken, or the extent ends. */
+	/*
+	 * The goal has priority over length: up to a taken block or the
+	 * extent's end.
+	 */
 	expect_found(test, map, 10, 95, 95, 5);
 	expect_found(test, map, 10, 99, 99, 1);
 	expect_found(test, map, 10, 195, 195, 5);
@@ -244,16 +253,16 @@ static void goal(struct kunit *test)
 	expect_found(test, map, ~0ULL, 110, 110, 90);
 	expect_found(test, map, 1, 110, 110, 1);
 
-	/* The first block of the next extent is as good a goal as any. */
+	/* The first block of the next extent is a valid goal. */
 	expect_found(test, map, 10, 200, 200, 10);
 
-	/* Taken, or not a block of this pool: as without. */
+	/* A goal that is taken or not in the pool is ignored. */
 	expect_found(test, map, 10, 100, 390, 10);
 	expect_found(test, map, 10, 109, 390, 10);
 	expect_found(test, map, 10, 400, 390, 10);
 	expect_found(test, map, 10, ~0ULL - 1, 390, 10);
 
-	/* A giant request goes on where its file ends, too. */
+	/* The goal also has priority for requests of 1 GiB. */
 	expect_found(test, map, GIANT, 110, 110, 90);
 }
 
@@ -275,16 +284,16 @@ static void best_fit(struct kunit *test)
 	expect_found(test, map, 10, GMPOOL_NO_GOAL, 5, 10);
 	expect_found(test, map, 11, GMPOOL_NO_GOAL, 40, 11);
 	expect_found(test, map, 20, GMPOOL_NO_GOAL, 40, 20);
-	/* Nothing fits: the longest. */
+	/* No run is long enough: the longest is found. */
 	expect_found(test, map, 21, GMPOOL_NO_GOAL, 40, 20);
 	expect_found(test, map, ~0ULL, GMPOOL_NO_GOAL, 40, 20);
 }
 
 /*
- * Free blocks that are part of no whole giant are used first:
+ * Free blocks outside whole 1 GiB ranges are used first:
  *
  *   block   0        64       576      1088     1188
- *           | head 64 | giant  | giant  | tail 100 |
+ *           | head 64 | 1 GiB  | 1 GiB  | tail 100 |
  */
 static void giants_kept_whole(struct kunit *test)
 {
@@ -296,12 +305,12 @@ static void giants_kept_whole(struct kunit *test)
 	expect_found(test, map, 64, GMPOOL_NO_GOAL, 0, 64);
 	expect_found(test, map, 65, GMPOOL_NO_GOAL, 1088, 65);
 	expect_found(test, map, 100, GMPOOL_NO_GOAL, 1088, 100);
-	/* Too much for both: the tail, and as little of the last giant as goes. */
+	/* Too large for both: the tail, and few blocks of the last 1 GiB. */
 	expect_found(test, map, 101, GMPOOL_NO_GOAL, 1087, 101);
 	expect_found(test, map, GIANT - 1, GMPOOL_NO_GOAL, 1188 - (GIANT - 1),
 		     GIANT - 1);
 
-	/* Block by block, all that is beside the giants goes first. */
+	/* Single blocks come from outside the 1 GiB ranges first. */
 	for (i = 0; i < 164; i++) {
 		KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), 0);
 		KUNIT_ASSERT_TRUE_MSG(test, run.start < 64 || run.start >= 1088,
@@ -310,7 +319,7 @@ static void giants_kept_whole(struct kunit *test)
 	}
 	expect_found(test, map, 2 * GIANT, GMPOOL_NO_GOAL, 64, 2 * GIANT);
 
-	/* Then the last giant is broken, and no other until it is full. */
+	/* Then the last 1 GiB is broken, and no other until it is full. */
 	for (i = 0; i < GIANT; i++) {
 		expect_found(test, map, GIANT, GMPOOL_NO_GOAL, 64, GIANT);
 		KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), 0);
@@ -321,7 +330,7 @@ static void giants_kept_whole(struct kunit *test)
 	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, 64, GIANT);
 }
 
-/* Not even where the next extent is next in physical memory. */
+/* A run ends at the extent's end, even if the next extent is adjacent. */
 static void extents_not_crossed(struct kunit *test)
 {
 	static const u64 blocks[][2] = { { 0, 100 }, { 100, 50 }, { GIANT, 100 } };
@@ -334,7 +343,7 @@ static void extents_not_crossed(struct kunit *test)
 	expect_found(test, map, 250, 40, 40, 60);
 	expect_found(test, map, 250, 100, 100, 50);
 
-	/* Who takes and gives back may cross: that is a matter of bits alone. */
+	/* Take and put may cross extents: they only change bits. */
 	take(test, map, 90, 70);
 	expect_found(test, map, 250, GMPOOL_NO_GOAL, 0, 90);
 	put(test, map, 95, 60);
@@ -349,7 +358,7 @@ static void exhaustion(struct kunit *test)
 	struct gmpool_run run;
 	u64 i;
 
-	/* Nothing wanted, nothing found. */
+	/* A request of 0 blocks fails. */
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 0, GMPOOL_NO_GOAL, &run), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 0, 5, &run), -ENOSPC);
 
@@ -366,7 +375,7 @@ static void exhaustion(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, GIANT, GMPOOL_NO_GOAL, &run), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, ~0ULL, GMPOOL_NO_GOAL, &run), -ENOSPC);
 
-	/* The last block to come back is found, whatever is wanted. */
+	/* The only free block is found by requests of any size. */
 	put(test, map, 65, 1);
 	expect_found(test, map, 1, GMPOOL_NO_GOAL, 65, 1);
 	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, 65, 1);
@@ -374,14 +383,14 @@ static void exhaustion(struct kunit *test)
 	take(test, map, 65, 1);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
 
-	/* All at once, and all over again. */
+	/* Free all at once, and start again. */
 	put(test, map, 0, 766);
 	assert_counters(test, map, 766);
 	take(test, map, 0, 766);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
 }
 
-/* Refuses, and changes neither a bit nor a counter. */
+/* Expect an error, and no changed bit or counter. */
 static void expect_refused(struct kunit *test, struct gmpool_bitmap *map,
 			   bool is_take, u64 start, u64 count, int err)
 {
@@ -418,7 +427,7 @@ static void double_take(struct kunit *test)
 	expect_refused(test, map, true, 0, 51, -EBUSY);
 	expect_refused(test, map, true, 149, 51, -EBUSY);
 	expect_refused(test, map, true, 0, 200, -EBUSY);
-	/* What is next to it is free. */
+	/* The neighbour is free. */
 	take(test, map, 0, 50);
 	take(test, map, 150, 50);
 	expect_refused(test, map, true, 0, 200, -EBUSY);
@@ -454,7 +463,7 @@ static void out_of_range(struct kunit *test)
 	struct gmpool_bitmap *map = make_pool(test, blocks, 2);
 	unsigned int i;
 
-	/* The same for both, in an empty pool and in a full one. */
+	/* Take and put, in an empty pool and in a full one. */
 	for (i = 0; i < 4; i++) {
 		bool is_take = i % 2;
 
@@ -467,7 +476,7 @@ static void out_of_range(struct kunit *test)
 		expect_refused(test, map, is_take, 130, 1, -EINVAL);
 		expect_refused(test, map, is_take, 130, 0, -EINVAL);
 		expect_refused(test, map, is_take, ~0ULL, 1, -EINVAL);
-		/* Start and count wrap around to what is in the pool. */
+		/* The sum of start and count wraps around into the pool. */
 		expect_refused(test, map, is_take, ~0ULL, 2, -EINVAL);
 		expect_refused(test, map, is_take, 1, ~0ULL, -EINVAL);
 		expect_refused(test, map, is_take, 64, ~0ULL - 62, -EINVAL);
@@ -477,8 +486,8 @@ static void out_of_range(struct kunit *test)
 }
 
 /*
- * The oracle: a byte for each block, and what is free worked out anew each
- * time, in the plainest way there is.
+ * The oracle: a byte for each block. Free runs are computed again for each
+ * check, by a simple loop.
  */
 #define WALK_EXTENTS	5
 #define WALK_BLOCKS	1800	/* of one extent, at most */
@@ -493,7 +502,7 @@ struct walk {
 	unsigned int nr_runs;
 };
 
-/* A free run as long as it goes, and what there is of whole giants in it. */
+/* A maximal free run, and the whole 1 GiB ranges in it. */
 struct free_run {
 	u64 start, end;
 	u64 giants_start, giants_end;
@@ -551,7 +560,7 @@ static void assert_like_oracle(const struct walk *walk)
 	KUNIT_ASSERT_EQ(test, map->nr_free, nr_free);
 }
 
-/* The run lies together, is free, and is not more than was wanted. */
+/* Check that a run is contiguous, free, and not longer than wanted. */
 static void assert_run_good(const struct walk *walk, u64 want,
 			    const struct gmpool_run *run)
 {
@@ -577,7 +586,7 @@ static void assert_goal_kept(const struct walk *walk, u64 want, u64 goal,
 	KUNIT_ASSERT_EQ(walk->test, run->count, min(want, free.end - goal));
 }
 
-/* Giants are wanted: at a boundary if any giant is whole, else the longest. */
+/* For 1 GiB and more: at a boundary if any 1 GiB is free, else the longest. */
 static void assert_giant_placed(const struct walk *walk, u64 want,
 				const struct gmpool_run *run)
 {
@@ -591,7 +600,7 @@ static void assert_giant_placed(const struct walk *walk, u64 want,
 
 		longest = max(longest, len);
 		if (free.giants_start == free.giants_end) {
-			/* Counts only if there is no giant at all. */
+			/* Valid only if no 1 GiB is free. */
 			if (run->start == free.start)
 				starts = true;
 			continue;
@@ -621,7 +630,10 @@ static void assert_giant_placed(const struct walk *walk, u64 want,
 	}
 }
 
-/* Less than a giant: in the smallest piece beside the giants, if one will do. */
+/*
+ * For less than 1 GiB: the smallest part outside the 1 GiB ranges that
+ * suffices.
+ */
 static void assert_small_placed(const struct walk *walk, u64 want,
 				const struct gmpool_run *run)
 {
@@ -718,7 +730,7 @@ static void walk_put(struct walk *walk)
 	struct gmpool_run run = walk->runs[i];
 	u64 part = gmpool_test_random(&walk->rnd, 1, run.count);
 
-	/* All of it, or its end. */
+	/* Put the whole run, or its end. */
 	if (gmpool_test_random(&walk->rnd, 0, 1)) {
 		walk->runs[i].count -= part;
 		run.start += walk->runs[i].count;
@@ -733,7 +745,7 @@ static void walk_put(struct walk *walk)
 	memset(walk->taken + run.start, 0, run.count);
 }
 
-/* Anything at all, most of it refused. */
+/* Try a random range: most are refused. */
 static void walk_try(struct walk *walk)
 {
 	const u64 total = walk->map->nr_blocks;
@@ -781,7 +793,7 @@ static void random_walk(struct kunit *test)
 		KUNIT_ASSERT_NOT_NULL(test, walk->taken);
 
 		for (step = 0; step < 600; step++) {
-			/* Fills up, runs empty, and fills up again. */
+			/* Alternate between filling and emptying the pool. */
 			bool filling = step / 100 % 2 == 0;
 			u32 dice = gmpool_test_random(&walk->rnd, 0, 9);
 
@@ -815,7 +827,7 @@ static void large_pool(struct kunit *test)
 	assert_counters(test, map, SZ_2M - 1);
 	expect_found(test, map, SZ_2M - 1, GMPOOL_NO_GOAL, 0, SZ_2M - 1);
 	expect_found(test, map, SZ_2M, GMPOOL_NO_GOAL, 0, SZ_2M - GIANT);
-	/* The tail is no giant: its last block is missing. */
+	/* The tail is not a whole 1 GiB: its last block is missing. */
 	expect_found(test, map, 1, GMPOOL_NO_GOAL, SZ_2M - GIANT, 1);
 	expect_found(test, map, 10, last, last, 1);
 
@@ -826,7 +838,7 @@ static void large_pool(struct kunit *test)
 	put(test, map, 0, last);
 	assert_counters(test, map, SZ_2M - 1);
 
-	/* Every giant, one by one, in order. */
+	/* Each 1 GiB, one by one, in order. */
 	for (i = 0; i < SZ_2M / GIANT - 1; i++) {
 		KUNIT_ASSERT_EQ(test,
 				gmpool_bitmap_find(map, GIANT, i ? i * GIANT : GMPOOL_NO_GOAL,
@@ -874,37 +886,37 @@ static void clean_preferred(struct kunit *test)
 	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
 	struct gmpool_bitmap *clean = make_pool(test, blocks, 1);
 
-	/* Nothing is clean: as if it were not asked. */
+	/* Without clean blocks, the choice is that of a plain search. */
 	take(test, clean, 0, 4 * GIANT);
 	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 0, GIANT);
 	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 4 * GIANT - 10, 10);
 
-	/* One giant is. It is as good as longer runs, the rest comes later. */
+	/* One clean 1 GiB is as good as a longer run: the rest comes later. */
 	put(test, clean, 2 * GIANT, GIANT);
 	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 2 * GIANT, GIANT);
 	expect_chosen(test, map, clean, GIANT + 88, GMPOOL_NO_GOAL, 2 * GIANT, GIANT);
 	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIANT - 10, 10);
-	/* Where the file goes on is better still. */
+	/* The goal has priority. */
 	expect_chosen(test, map, clean, GIANT, GIANT, GIANT, GIANT);
 	expect_chosen(test, map, clean, 10, 7, 7, 10);
 
-	/* For what is small, it is not broken while another one is. */
+	/* A small request does not break it while another 1 GiB is broken. */
 	take(test, map, 4 * GIANT - 1, 1);
 	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIANT, 10);
 	expect_chosen(test, map, clean, GIANT - 1, GMPOOL_NO_GOAL, 3 * GIANT, GIANT - 1);
-	/* Nor if it lacks a clean block: all of it is free. */
+	/* Nor if one of its blocks is dirty: all of it is free. */
 	take(test, clean, 2 * GIANT + 5, 1);
 	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIANT, 10);
-	/* It is no giant of clean blocks any more. */
+	/* It is no 1 GiB of clean blocks any more. */
 	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 0, GIANT);
 
-	/* In the broken one clean blocks do, if there are enough. */
+	/* Clean blocks of the broken 1 GiB are chosen, if there are enough. */
 	put(test, clean, 3 * GIANT + 50, 20);
 	expect_chosen(test, map, clean, 20, GMPOOL_NO_GOAL, 3 * GIANT + 50, 20);
 	expect_chosen(test, map, clean, 21, GMPOOL_NO_GOAL, 3 * GIANT, 21);
 }
 
-/* A giant counts where memory has one, not where a clean run starts. */
+/* 1 GiB is aligned in memory, not to the start of a clean run. */
 static void clean_giants_aligned(struct kunit *test)
 {
 	static const u64 blocks[][2] = { { 3, 1 }, { GIANT - 10, 3 * GIANT } };
@@ -916,12 +928,12 @@ static void clean_giants_aligned(struct kunit *test)
 	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 11, GIANT);
 	put(test, clean, GIANT + GIANT + 10, 1);
 	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 11 + GIANT, GIANT);
-	/* What is before the first giant breaks none. */
+	/* Blocks before the first 1 GiB break none. */
 	put(test, clean, 4, 7);
 	expect_chosen(test, map, clean, 7, GMPOOL_NO_GOAL, 4, 7);
 }
 
-/* The lowest place, where best fit would look for the tightest. */
+/* First fit takes the lowest run, best fit would take the smallest. */
 static void first_fit(struct kunit *test)
 {
 	static const u64 blocks[][2] = { { 4 * GIANT + 100, 3 * GIANT } };
@@ -937,14 +949,14 @@ static void first_fit(struct kunit *test)
 	expect_found(test, map, 5, GMPOOL_NO_GOAL, 0, 5);
 	expect_found(test, map, 50, GMPOOL_NO_GOAL, 0, 50);
 	expect_found(test, map, 51, GMPOOL_NO_GOAL, 70, 51);
-	/* A file goes on where it ends all the same. */
+	/* The goal has priority here too. */
 	expect_found(test, map, 3, 61, 61, 3);
-	/* Where a giant page can start, and the lowest such place. */
+	/* The lowest place at a 1 GiB boundary. */
 	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, GIANT - 100, GIANT);
-	/* Too much for any: the longest, from where a giant page can start. */
+	/* Too large for any run: the longest one from a 1 GiB boundary. */
 	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, GIANT - 100, 2 * GIANT);
 
-	/* What is clean does not matter. */
+	/* Clean blocks are not preferred. */
 	take(test, clean, 0, 100);
 	KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, 5, GMPOOL_NO_GOAL, &run), 0);
 	KUNIT_EXPECT_EQ(test, run.start, 0);
@@ -973,7 +985,10 @@ static void largest(struct kunit *test)
 
 static void giants(struct kunit *test)
 {
-	/* The first has one at its end, the second none, the third two. */
+	/*
+	 * Whole 1 GiB ranges: one at the end of the first, none, two in the
+	 * third.
+	 */
 	static const u64 blocks[][2] = {
 		{ 3 * GIANT - 1, GIANT + 1 }, { 5 * GIANT + 1, 2 * GIANT - 2 },
 		{ 8 * GIANT, 2 * GIANT + 5 },
@@ -982,7 +997,7 @@ static void giants(struct kunit *test)
 	const u64 third = 3 * GIANT - 1;
 
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 3);
-	/* Beside them. */
+	/* Outside these ranges. */
 	take(test, map, 0, 1);
 	take(test, map, third + 2 * GIANT, 5);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 3);
@@ -996,7 +1011,7 @@ static void giants(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 1);
 }
 
-/* The longest free run, of those the first; or one of no blocks. */
+/* The first of the longest free runs; empty if no block is free. */
 static struct gmpool_run first_longest(const struct gmpool_bitmap *map)
 {
 	struct gmpool_run longest = {};
@@ -1019,7 +1034,7 @@ static struct gmpool_run first_longest(const struct gmpool_bitmap *map)
 	return longest;
 }
 
-/* What no run has room for gets the longest ones, also when some come back. */
+/* Requests larger than any run get the longest ones, also after frees. */
 static void longest_first(struct kunit *test)
 {
 	static const u64 blocks[][2] = { { 448, 1600 }, { 4096, 64 }, { 5000, 700 } };
@@ -1057,7 +1072,7 @@ static void longest_first(struct kunit *test)
 	}
 }
 
-/* Every second block of both is free. */
+/* Take every second block of both bitmaps. */
 static void take_every_second(struct gmpool_bitmap *map, struct gmpool_bitmap *clean)
 {
 	struct gmpool_run run = { .count = 1 };
@@ -1068,7 +1083,7 @@ static void take_every_second(struct gmpool_bitmap *map, struct gmpool_bitmap *c
 	}
 }
 
-/* What was claimed one by one is all there was, block after block. */
+/* Single claims get all free blocks, one after the other. */
 static void claim_all(struct kunit *test, struct gmpool_bitmap *map, struct gmpool_bitmap *clean)
 {
 	struct gmpool_run run = { .count = 1 };
@@ -1085,8 +1100,8 @@ static void claim_all(struct kunit *test, struct gmpool_bitmap *map, struct gmpo
 }
 
 /*
- * The nanoseconds of a choice, behind the middle of the pool. Of many rounds it is the
- * least: whatever else the CPU does makes a round longer.
+ * Measure the ns of a choice behind the middle of the pool. Takes the minimum
+ * of many rounds: other work of the CPU only makes a round longer.
  */
 static u64 choice_time(const struct gmpool_bitmap *map, const struct gmpool_bitmap *clean)
 {
@@ -1104,8 +1119,8 @@ static u64 choice_time(const struct gmpool_bitmap *map, const struct gmpool_bitm
 }
 
 /*
- * A claim of n runs makes n choices: one among 64 times as many runs takes a few times as
- * long, and not 64 times.
+ * A claim of n runs makes n choices. A choice among 64 times as many runs takes
+ * a few times as long, not 64 times.
  */
 static void many_runs(struct kunit *test)
 {

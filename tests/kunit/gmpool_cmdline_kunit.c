@@ -33,8 +33,8 @@ struct bad_token {
 };
 
 /**
- * struct cmdline_case - a value of "guestmemfs=" and what must become of it
- * @name: for the log
+ * struct cmdline_case - a value of "guestmemfs=" and the expected result
+ * @name: name in the log
  * @input: the value
  * @fresh: expected flag
  * @all: expected size for all nodes
@@ -62,9 +62,9 @@ struct cmdline_case {
 #define ZEROES_16	"0000000000000000"
 #define NINES_16	"9999999999999999"
 
-/* Only nodes 0 and 1: every NUMA kernel can have them. */
+/* Uses only nodes 0 and 1: each NUMA kernel supports them. */
 static const struct cmdline_case cmdline_cases[] = {
-	/* What is meant to be written. */
+	/* Usual values. */
 	{ "one node", "0:1G", .node = {{ 0, BYTES(GIB) }} },
 	{ "two nodes", "0:1G,1:2G",
 	  .node = {{ 0, BYTES(GIB) }, { 1, BYTES(2 * GIB) }} },
@@ -117,7 +117,7 @@ static const struct cmdline_case cmdline_cases[] = {
 	{ "no octal digit in the node", "08:1G",
 	  .bad = {{ "08:1G", GMPOOL_ARG_NODE }} },
 
-	/* The edges of 64 bits. */
+	/* Limits of 64 bits. */
 	{ "largest size", "0:18446744073709551615",
 	  .node = {{ 0, BYTES(U64_MAX) }} },
 	{ "largest size plus one", "0:18446744073709551616",
@@ -157,7 +157,7 @@ static const struct cmdline_case cmdline_cases[] = {
 	{ "node number is negative in 64 bits", "18446744073709551615:1G",
 	  .bad = {{ "18446744073709551615:1G", GMPOOL_ARG_NODE_RANGE }} },
 
-	/* Nothing there. */
+	/* Empty parts. */
 	{ "nothing", "", .bad = {{ "", GMPOOL_ARG_EMPTY }} },
 	{ "a comma", ",",
 	  .bad = {{ "", GMPOOL_ARG_EMPTY }, { "", GMPOOL_ARG_EMPTY }} },
@@ -208,7 +208,7 @@ static const struct cmdline_case cmdline_cases[] = {
 	{ "percent sign and unit", "0:1%G",
 	  .bad = {{ "0:1%G", GMPOOL_ARG_SUFFIX }} },
 
-	/* Signs, fractions, and what else is no number. */
+	/* Signs, fractions, and other text that is not a number. */
 	{ "negative size", "0:-1", .bad = {{ "0:-1", GMPOOL_ARG_SIZE }} },
 	{ "positive size", "0:+1G", .bad = {{ "0:+1G", GMPOOL_ARG_SIZE }} },
 	{ "negative node", "-1:1G", .bad = {{ "-1:1G", GMPOOL_ARG_NODE }} },
@@ -271,7 +271,7 @@ static const struct cmdline_case cmdline_cases[] = {
 	{ "bytes below space", "\x01\x02:\x7f",
 	  .bad = {{ "\x01\x02:\x7f", GMPOOL_ARG_NODE }} },
 
-	/* Repeated and mixed: what comes first counts, if it is good. */
+	/* Repeated and mixed: the first valid part counts. */
 	{ "node twice", "0:1G,0:2G", .node = {{ 0, BYTES(GIB) }},
 	  .bad = {{ "0:2G", GMPOOL_ARG_REPEATED }} },
 	{ "node twice, the same", "0:1G,0:1G", .node = {{ 0, BYTES(GIB) }},
@@ -315,7 +315,7 @@ static const struct cmdline_case cmdline_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(cmdline, cmdline_cases, name);
 
-/* What a parse has reported. */
+/* Reports of a parse. */
 struct reports {
 	struct kunit *test;
 	const char *input;
@@ -333,7 +333,7 @@ static void note_report(void *ctx, const char *token, int len,
 	struct reports *reports = ctx;
 	const char *end = reports->input + strlen(reports->input);
 
-	/* A part is what stands between two commas, and in the input. */
+	/* A part lies in the input, between two commas. */
 	KUNIT_EXPECT_GE(reports->test, len, 0);
 	KUNIT_EXPECT_TRUE(reports->test, token >= reports->input);
 	KUNIT_EXPECT_TRUE(reports->test, token + len <= end);
@@ -378,7 +378,7 @@ static bool same_size(const struct gmpool_size *a, const struct gmpool_size *b)
 	return a->kind == b->kind && a->value == b->value;
 }
 
-/* Field by field: what is in the padding does not count. */
+/* Compare field by field: padding does not count. */
 static bool same_table(const struct gmpool_cmdline *a,
 		       const struct gmpool_cmdline *b)
 {
@@ -426,7 +426,7 @@ static void parse_cmdline(struct kunit *test)
 	}
 }
 
-/* The greatest node number depends on the configuration of the kernel. */
+/* The largest node number depends on the kernel's configuration. */
 static void last_node(struct kunit *test)
 {
 	struct gmpool_cmdline *cmdline;
@@ -447,7 +447,7 @@ static void last_node(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, memchr_inv(cmdline, 0, sizeof(*cmdline)));
 }
 
-/* Far more than a command line holds, in one part and in very many. */
+/* Far more than a command line holds, as one part and as many. */
 static void long_input(struct kunit *test)
 {
 	static const char part[] = "0:1G,";
@@ -491,7 +491,7 @@ static void long_input(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, cmdline->node[0].value, GIB);
 }
 
-/* What memparse() can read in full is read as the same, or is not accepted. */
+/* A value that memparse() reads in full gives that number, or is refused. */
 static void like_memparse(struct kunit *test)
 {
 	static const char alphabet[] = "0011789afFxXkKmMgGtTpPeE%. ";
@@ -513,7 +513,7 @@ static void like_memparse(struct kunit *test)
 
 		for (i = 0; i < len; i++)
 			input[i] = alphabet[gmpool_test_random(&rnd, 0, strlen(alphabet) - 1)];
-		/* Few would have many digits by chance. */
+		/* Force long numbers: random ones rarely are. */
 		if (n % 4 == 0)
 			for (i = 2; i + 1 < len; i++)
 				input[i] = '0' + input[i] % 8;
@@ -539,7 +539,7 @@ static void like_memparse(struct kunit *test)
 	KUNIT_EXPECT_GT(test, accepted, 1000);
 }
 
-/* The table is that of the accepted parts alone, which are then all accepted. */
+/* The accepted parts alone result in the same table, without a report. */
 static void bad_parts_change_nothing(struct kunit *test)
 {
 	static const char * const parts[] = {
@@ -597,7 +597,7 @@ static void bad_parts_change_nothing(struct kunit *test)
 	}
 }
 
-/* Each error has its own text: one line, without a full stop. */
+/* Each error has a text of its own: one line, without a full stop. */
 static void error_texts(struct kunit *test)
 {
 	const char *other = gmpool_arg_strerror(GMPOOL_ARG_PERCENT + 1);

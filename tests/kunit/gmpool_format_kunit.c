@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of the format of handed-over pools: its layout, and the checks
- * of what another kernel has left.
+ * KUnit tests of the format of handed-over pools: its layout, and the checks of
+ * data from another kernel.
  */
 
 #include <linux/math.h>
@@ -26,7 +26,7 @@ struct field {
 	size_t size;
 };
 
-/* Of a struct that is at address zero. */
+/* Offset and size of a member of a struct at address 0. */
 #define FIELD(m)	{ (size_t)&(m), sizeof(m) }
 
 #define SUPER		((struct gmpool_super_ser *)NULL)
@@ -46,10 +46,10 @@ struct field {
 #define TUNABLES	((struct gmpool_tunables_ser *)NULL)
 
 /**
- * struct golden_member - where a member of a struct is
- * @name: for the log
- * @is: as the compiler has it
- * @golden: as it must be for ever
+ * struct golden_member - location of a member of a struct
+ * @name: name in the log
+ * @is: location by the compiler
+ * @golden: location by the format, never to change
  */
 struct golden_member {
 	const char *name;
@@ -186,7 +186,7 @@ static const struct golden_member fs_dirent_members[] = {
 	MEMBER(FS_DIRENT->type, 26, 1),
 	MEMBER(FS_DIRENT->nr_slots, 27, 1),
 	MEMBER(FS_DIRENT->reserved, 28, 4),
-	/* Here starts the name. */
+	/* Start of the name. */
 	{ "name", { offsetof(struct gmfs_dirent_ser, name), 0 }, { 32, 0 } },
 	{}
 };
@@ -210,7 +210,7 @@ static const struct golden_member fs_attr_members[] = {
 	MEMBER(FS_ATTR->nr_slots, 27, 1),
 	MEMBER(FS_ATTR->name_len, 28, 2),
 	MEMBER(FS_ATTR->reserved, 30, 2),
-	/* Here starts the data. */
+	/* Start of the data. */
 	{ "data", { offsetof(struct gmfs_attr_ser, data), 0 }, { 32, 0 } },
 	{}
 };
@@ -267,8 +267,8 @@ static const struct golden_struct golden_structs[] = {
 KUNIT_ARRAY_PARAM_DESC(golden, golden_structs, name);
 
 /*
- * If this fails, the next kernel reads something else than was written: give
- * the format a new version or a feature bit, and these numbers stay.
+ * If this fails, the next kernel would misread the data. Give the format a new
+ * version or a feature bit instead of changing these numbers.
  */
 static void golden_layout(struct kunit *test)
 {
@@ -339,7 +339,7 @@ static void golden_checksums(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmpool_super_csum((void *)page), 0x6706be76);
 	KUNIT_EXPECT_EQ(test, gmpool_table_csum((void *)page), 0x6706be76);
 
-	/* Only the checksum itself is left out. */
+	/* All bytes count, except the checksum itself. */
 	for (i = 0; i < GMPOOL_META_SIZE; i++)
 		page[i] = i * 7;
 	KUNIT_EXPECT_EQ(test, gmpool_super_csum((void *)page), 0x83b11512);
@@ -352,12 +352,12 @@ static void golden_checksums(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmpool_table_csum((void *)page), 0x8d09f786);
 }
 
-/* 252 metadata blocks in the chunks of a full table, 21 in those of another. */
+/* 252 metadata blocks in the chunks of a full table, 21 in another one. */
 #define NR_META		(252 + 1 + 4 + 16)
 
 /*
- * A super block that is good in every respect, in the first half of a blob.
- * Its memory, the second and third extent side by side:
+ * A valid super block, in the first half of a blob. In its memory, the second
+ * and third extent are adjacent:
  *
  *   1 GiB       2 GiB        4 GiB      6 GiB  6.125 GiB
  *     | extent 0  |     ...    | extent 1 | ext. 2 |
@@ -407,7 +407,7 @@ static void super_valid(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, read_only);
 	KUNIT_EXPECT_PTR_EQ(test, gmpool_super_pick(super, GRANULARITY, &error), super);
 	KUNIT_EXPECT_NULL(test, error);
-	/* The second copy is one. */
+	/* The second copy is identical. */
 	KUNIT_EXPECT_MEMEQ(test, super, (void *)super + GMPOOL_META_SIZE,
 			   GMPOOL_META_SIZE);
 }
@@ -420,12 +420,12 @@ static void super_valid(struct kunit *test)
 
 /**
  * struct damage - one field with another value
- * @name: for the log
- * @field: which; of more than eight bytes, the first eight are written
- * @value: to write
- * @check: what the check must say; NULL if it must pass
- * @usable: what gmpool_super_usable() must say after that
- * @read_only: and if it can only be read
+ * @name: name in the log
+ * @field: the field; of more than 8 bytes, the first 8 are written
+ * @value: value to write
+ * @check: expected error of the check; NULL if it must pass
+ * @usable: expected result of gmpool_super_usable() afterwards
+ * @read_only: expected read-only flag
  */
 struct damage {
 	const char *name;
@@ -467,7 +467,7 @@ static const struct damage super_damages[] = {
 	{ "incompat bit 32", FIELD(SUPER->feature_incompat), BIT_ULL(32), NULL, E_FEATURE },
 	{ "incompat bit 63", FIELD(SUPER->feature_incompat), BIT_ULL(63), NULL, E_FEATURE },
 
-	/* Any will do here: it is the metadata that must have the same. */
+	/* Any uuid is valid here: it only has to match that of the metadata. */
 	{ "uuid", FIELD(SUPER->uuid), 0 },
 
 	{ "total_blocks 0", FIELD(SUPER->total_blocks), 0, "number of blocks" },
@@ -508,11 +508,11 @@ static const struct damage super_damages[] = {
 	{ "reserved2 first", FIELD(SUPER->reserved2[0]), 1, NULL, E_RESERVED },
 	{ "reserved2 last", FIELD(SUPER->reserved2[1023]), 0x80, NULL, E_RESERVED },
 
-	/* Empty, and free to be anything up to the last byte but one. */
+	/* Empty, or any text that ends before the last byte. */
 	{ "release empty", FIELD(SUPER->release[0]), 0 },
 	{ "release with a NUL more", FIELD(SUPER->release[3]), 0 },
 
-	/* For the user that finds its root there to judge. */
+	/* Not checked here: the client checks its own root. */
 	{ "roots[0].owner", FIELD(SUPER->roots[0].owner), 99 },
 	{ "roots[0].mbn", FIELD(SUPER->roots[0].mbn), U32_MAX },
 	{ "roots[7].owner", FIELD(SUPER->roots[7].owner), 1 },
@@ -566,7 +566,7 @@ static const struct damage super_damages[] = {
 
 KUNIT_ARRAY_PARAM_DESC(super_damage, super_damages, name);
 
-/* As KUNIT_EXPECT_STREQ(), where NULL is equal to NULL: nothing is wrong. */
+/* As KUNIT_EXPECT_STREQ(), but NULL, for no error, equals NULL. */
 static void expect_verdict(struct kunit *test, const char *verdict,
 			   const char *expected)
 {
@@ -600,7 +600,7 @@ static void super_damaged_in_places(struct kunit *test)
 	struct gmpool_super_ser *super = make_super(test);
 	bool read_only;
 
-	/* A release without end, and with one at the very end. */
+	/* A release without a NUL, and with one in the last byte. */
 	memset(super->release, 'r', sizeof(super->release));
 	gmpool_super_update(super);
 	KUNIT_EXPECT_NULL(test, gmpool_super_check(super, GRANULARITY));
@@ -609,7 +609,7 @@ static void super_damaged_in_places(struct kunit *test)
 	super->release[sizeof(super->release) - 1] = '\0';
 	KUNIT_EXPECT_NULL(test, gmpool_super_usable(super, &read_only));
 
-	/* No tables at all is an envelope, but of no use. */
+	/* Without tables, the super block is valid, but not usable. */
 	super = make_super(test);
 	super->tables[0] = 0;
 	super->tables[1] = 0;
@@ -618,7 +618,10 @@ static void super_damaged_in_places(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, gmpool_super_check(super, GRANULARITY));
 	KUNIT_EXPECT_STREQ(test, gmpool_super_usable(super, &read_only), E_NO_META);
 
-	/* Another version comes first: the rest may mean something else. */
+	/*
+	 * The version is checked first: other fields may differ between
+	 * versions.
+	 */
 	super = make_super(test);
 	super->version = 2;
 	super->feature_incompat = 1;
@@ -628,7 +631,7 @@ static void super_damaged_in_places(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, gmpool_super_check(super, GRANULARITY));
 	KUNIT_EXPECT_STREQ(test, gmpool_super_usable(super, &read_only), E_VERSION);
 
-	/* Read-only and unknown: not usable, and not an excuse for it. */
+	/* Read-only and incompatible features together: not usable. */
 	super = make_super(test);
 	super->feature_ro_compat = 2;
 	super->feature_incompat = 1;
@@ -637,14 +640,14 @@ static void super_damaged_in_places(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, read_only);
 }
 
-/* What the format allows at its edges. */
+/* Limits of the format. */
 static void super_extents(struct kunit *test)
 {
 	struct gmpool_super_ser *super = make_super(test);
 	const size_t size = sizeof(super->extents);
 	unsigned int i;
 
-	/* As many as there can be, from address zero, all side by side. */
+	/* The maximum number, from address 0, all adjacent. */
 	for (i = 0; i < GMPOOL_MAX_EXTENTS; i++) {
 		super->extents[i].base = i * GRANULARITY;
 		super->extents[i].size = GRANULARITY;
@@ -653,7 +656,7 @@ static void super_extents(struct kunit *test)
 	super->total_blocks = GMPOOL_MAX_EXTENTS * 64;
 	gmpool_super_update(super);
 	KUNIT_EXPECT_NULL(test, gmpool_super_check(super, GRANULARITY));
-	/* A kernel with larger sections cannot take them out. */
+	/* A kernel with larger sections cannot remove them from memblock. */
 	KUNIT_EXPECT_STREQ(test, gmpool_super_check(super, 2 * GRANULARITY),
 			   "alignment of an extent");
 	KUNIT_EXPECT_NULL(test, gmpool_super_check(super, SZ_2M));
@@ -662,7 +665,7 @@ static void super_extents(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, gmpool_super_check(super, GRANULARITY),
 			   "order of the extents");
 
-	/* Two that share one block, side by side, and the other way round. */
+	/* Two that share one block, two adjacent ones, and in reverse order. */
 	memset(super->extents, 0, size);
 	super->extents[0].base = SZ_1G;
 	super->extents[0].size = 2 * SZ_2M;
@@ -687,7 +690,7 @@ static void super_extents(struct kunit *test)
 	gmpool_super_update(super);
 	KUNIT_EXPECT_NULL(test, gmpool_super_check(super, GRANULARITY));
 
-	/* The sums of sizes that wrap would be right. */
+	/* The sum of sizes would be right after a wrap. */
 	memset(super->extents, 0, size);
 	super->extents[0].size = BIT_ULL(63);
 	super->extents[1].base = BIT_ULL(63);
@@ -699,7 +702,7 @@ static void super_extents(struct kunit *test)
 			   "size of an extent");
 }
 
-/* Nothing but the checksum tells here. */
+/* Only the checksum finds a flipped bit here. */
 static void super_flipped(struct kunit *test)
 {
 	struct gmpool_super_ser *super = make_super(test);
@@ -738,13 +741,13 @@ static void super_pick(struct kunit *test)
 	KUNIT_EXPECT_PTR_EQ(test, gmpool_super_pick(first, GRANULARITY, &error), second);
 	KUNIT_EXPECT_STREQ(test, error, "checksum");
 
-	/* The error is the first one's, whatever is wrong with the second. */
+	/* Returns the error of the first copy, also if both are damaged. */
 	second->magic ^= 1;
 	KUNIT_EXPECT_NULL(test, gmpool_super_pick(first, GRANULARITY, &error));
 	KUNIT_EXPECT_STREQ(test, error, "checksum");
 	first->generation--;
 
-	/* A damaged second copy does not matter. */
+	/* A damaged second copy is not an error. */
 	KUNIT_EXPECT_PTR_EQ(test, gmpool_super_pick(first, GRANULARITY, &error), first);
 	KUNIT_EXPECT_NULL(test, error);
 
@@ -758,7 +761,7 @@ static void super_pick(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, gmpool_super_pick(first, GRANULARITY, &error));
 }
 
-/* What must be true of every super block that passes, said in other words. */
+/* Properties of each valid super block, checked independently. */
 static void assert_envelope(struct kunit *test,
 			    const struct gmpool_super_ser *super)
 {
@@ -786,7 +789,7 @@ static void assert_envelope(struct kunit *test,
 	}
 }
 
-/* Random values in random fields, by someone who can compute a checksum. */
+/* Random values in random fields, with a correct checksum. */
 static void super_random(struct kunit *test)
 {
 	struct gmpool_super_ser *good = make_super(test);
@@ -804,7 +807,7 @@ static void super_random(struct kunit *test)
 			d = &super_damages[gmpool_test_random(&rnd, 0,
 							      ARRAY_SIZE(super_damages) - 1)];
 			do_damage(super, d);
-			/* Often a value that nobody has thought of. */
+			/* Often a random value rather than a listed one. */
 			if (gmpool_test_random(&rnd, 0, 1)) {
 				u64 value = prandom_u32_state(&rnd);
 
@@ -822,7 +825,7 @@ static void super_random(struct kunit *test)
 	KUNIT_EXPECT_GT(test, passed, 0);
 }
 
-/* Chunk tables that fit make_super(). */
+/* Make a chunk table that fits make_super(). */
 static struct gmpool_table_ser *make_table(struct kunit *test, u32 index)
 {
 	struct gmpool_table_ser *table;
@@ -835,7 +838,10 @@ static struct gmpool_table_ser *make_table(struct kunit *test, u32 index)
 	table->index = index;
 	if (!index) {
 		for (i = 0; i < GMPOOL_TABLE_CHUNKS; i++) {
-			/* Not in order: only numbers need be. */
+			/*
+			 * Not in order of addresses: only block numbers must
+			 * ascend.
+			 */
 			table->chunks[i].phys = SZ_16M - i * SZ_4K;
 			table->chunks[i].first = i;
 			table->chunks[i].nr = 1;
@@ -871,7 +877,7 @@ static void table_valid(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_meta, 252);
 }
 
-/* Of the first table, which must be full. */
+/* Damage to the first table, which must be full. */
 static const struct damage table0_damages[] = {
 	{ "0: magic zero", FIELD(TABLE->magic), 0, "magic number" },
 	{ "0: magic, one bit", FIELD(TABLE->magic), GMPOOL_TABLE_MAGIC ^ 1, "magic number" },
@@ -901,7 +907,7 @@ static const struct damage table0_damages[] = {
 	{ "0: chunks[251].phys", FIELD(TABLE->chunks[251].phys), SZ_2K, "address of a chunk" },
 };
 
-/* Of the second one, which is the last. */
+/* Damage to the second table, which is the last. */
 static const struct damage table1_damages[] = {
 	{ "1: index", FIELD(TABLE->index), 0, "index" },
 	{ "1: nr 0", FIELD(TABLE->nr), 0, "number of chunks" },
@@ -951,7 +957,7 @@ static void table1_damaged(struct kunit *test)
 	expect_table_error(test, 1, test->param_value);
 }
 
-/* Good tables with a super block that counts otherwise. */
+/* Valid tables with a super block that has another count. */
 static void table_and_super_differ(struct kunit *test)
 {
 	struct gmpool_table_ser *table0 = make_table(test, 0);
@@ -972,14 +978,14 @@ static void table_and_super_differ(struct kunit *test)
 			   "size of a chunk");
 	super->nr_meta = NR_META;
 
-	/* One more table: then this one must be full. */
+	/* With a further table, this one must be full. */
 	super->nr_tables = 3;
 	nr_meta = 252;
 	KUNIT_EXPECT_STREQ(test, gmpool_table_check(table1, super, 1, &nr_meta),
 			   "number of chunks");
 	super->nr_tables = 2;
 
-	/* One table twice, or in the place of the other. */
+	/* One table twice, or instead of the other. */
 	nr_meta = 252;
 	KUNIT_EXPECT_STREQ(test, gmpool_table_check(table0, super, 1, &nr_meta), "index");
 	nr_meta = 0;
@@ -1066,13 +1072,13 @@ static void bitmaps_check(struct kunit *test)
 	struct bitmaps maps = { };
 	u64 i, bit;
 
-	/* No more than needed: one that is looked at in excess is a NULL. */
+	/* Only as many as needed: a further access finds NULL. */
 	for (i = 0; i < nr; i++) {
 		maps.used[i] = kunit_kzalloc(test, sizeof(*maps.used[i]), GFP_KERNEL);
 		KUNIT_ASSERT_NOT_NULL(test, maps.used[i]);
 		maps.dirty[i] = kunit_kzalloc(test, sizeof(*maps.dirty[i]), GFP_KERNEL);
 		KUNIT_ASSERT_NOT_NULL(test, maps.dirty[i]);
-		/* The header is another's business. */
+		/* The header is checked elsewhere. */
 		memset(&maps.used[i]->hdr, 0xff, sizeof(maps.used[i]->hdr));
 		memset(&maps.dirty[i]->hdr, 0xff, sizeof(maps.dirty[i]->hdr));
 	}
@@ -1096,7 +1102,7 @@ static void bitmaps_check(struct kunit *test)
 		flip_bit(maps.dirty, bit);
 	}
 
-	/* Every block is something, and one of them both. */
+	/* Each block is used or dirty, and one of them both. */
 	for (bit = 0; bit < c->nr_blocks; bit++)
 		flip_bit(bit % 3 ? maps.used : maps.dirty, bit);
 	KUNIT_EXPECT_NULL(test, gmpool_bitmaps_check(maps.used, maps.dirty, c->nr_blocks));
@@ -1106,7 +1112,7 @@ static void bitmaps_check(struct kunit *test)
 			   E_BOTH);
 }
 
-/* Whether there can be metadata blocks that this kernel does not know. */
+/* A pool with unknown features can have unknown metadata blocks. */
 static void super_newer(struct kunit *test)
 {
 	struct gmpool_super_ser *super = make_super(test);
@@ -1121,7 +1127,7 @@ static void super_newer(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, gmpool_super_newer(super));
 	super->feature_compat |= 2;
 	KUNIT_EXPECT_TRUE(test, gmpool_super_newer(super));
-	/* Not used at all then. */
+	/* Then the pool is not usable. */
 	super->feature_compat = 0;
 	super->feature_incompat = 1;
 	KUNIT_EXPECT_FALSE(test, gmpool_super_newer(super));
@@ -1135,7 +1141,7 @@ struct tunables_case {
 
 #define TUNABLES_BLOCKS	64
 
-/* On top of the defaults, but for scrub_target. */
+/* Differences from the defaults, except scrub_target. */
 static const struct tunables_case tunables_cases[] = {
 	{ "zero", { } },
 	{ "all scrubbed", { .scrub_target = GMPOOL_SCRUB_ALL } },
@@ -1167,7 +1173,10 @@ static void tunables_check(struct kunit *test)
 	error = gmpool_tunables_check(&c->ser, TUNABLES_BLOCKS, false);
 	KUNIT_EXPECT_STREQ(test, error ?: "valid", c->error ?: "valid");
 
-	/* A newer kernel may have more to set, but nothing else in its place. */
+	/*
+	 * A newer kernel may have further settings, but no others in their
+	 * place.
+	 */
 	error = gmpool_tunables_check(&c->ser, TUNABLES_BLOCKS, true);
 	KUNIT_EXPECT_STREQ(test, error ?: "valid",
 			   !c->error || !strcmp(c->error, "a reserved field") ?
@@ -1184,7 +1193,7 @@ static void poison_check(struct kunit *test)
 
 	list = kunit_kzalloc(test, sizeof(*list), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, list);
-	/* The header is another's business. */
+	/* The header is checked elsewhere. */
 	memset(&list->hdr, 0xff, sizeof(list->hdr));
 	KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super, nr_blocks),
 			   "pages have failed, but the pool lacks the feature");

@@ -8,8 +8,8 @@
 #include <kunit/test.h>
 
 /*
- * Start a random walk: from the suite's parameter "seed", so that one that
- * failed can be repeated, else each time another.
+ * Seed a random walk: with the suite's parameter "seed", to repeat a failed
+ * walk, else with a new value each time.
  */
 static inline void gmpool_test_seed(struct kunit *test, struct rnd_state *rnd,
 				    unsigned int seed)
@@ -20,7 +20,7 @@ static inline void gmpool_test_seed(struct kunit *test, struct rnd_state *rnd,
 	prandom_seed_state(rnd, seed);
 }
 
-/* Random number in [@min, @max]; which of them is a little likelier is all one. */
+/* Random number in [@min, @max]. The small bias does not matter. */
 static inline u32 gmpool_test_random(struct rnd_state *rnd, u32 min, u32 max)
 {
 	return min + prandom_u32_state(rnd) % (max - min + 1);

@@ -18,24 +18,24 @@ static unsigned int seed;
 module_param(seed, uint, 0);
 MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 
-/* All here is in sections, as the callers' is. A gigabyte has eight. */
+/* All sizes are in sections, as those of the callers. 1 GiB has 8 sections. */
 #define SECTION		((u64)SZ_128M)
 #define GIANT		8
 
 #define MAX_PIECES	6
 
-/* First section, and the one after the last. */
+/* First section, and the section after the last. */
 struct piece {
 	u32 start, end;
 };
 
 /**
- * struct layout_case - free memory of a node, and what of it is chosen
- * @name: for the log
+ * struct layout_case - free memory of a node, and the chosen extents
+ * @name: name in the log
  * @ranges: free memory
- * @size: wanted, in sections
- * @err: what gmpool_layout_pick() must return
- * @expected: extents, if @err is 0
+ * @size: wanted sections
+ * @err: expected result of gmpool_layout_pick()
+ * @expected: expected extents, if @err is 0
  */
 struct layout_case {
 	const char *name;
@@ -46,8 +46,8 @@ struct layout_case {
 };
 
 /*
- * In the pictures a character is a section and a bar is at each gigabyte:
- * '-' is free, '#' is chosen, '.' is not there or not free.
+ * In the pictures, a character is a section and a bar is at each 1 GiB
+ * boundary: '-' is free, '#' is chosen, '.' is absent or not free.
  */
 static const struct layout_case layout_cases[] = {
 	/*  |........|########|........|  */
@@ -218,8 +218,8 @@ static void too_many_pieces(struct kunit *test)
 }
 
 /*
- * What counts is the number of extents in the end: the gigabytes, taken first,
- * and the edges beside them, taken later, are one each.
+ * The final number of extents counts: each 1 GiB, taken first, and the adjacent
+ * edges, taken later, become one extent.
  *
  *  |.......#|########|#.......|.......#|########|#.......|   ...   (64 times)
  */
@@ -239,8 +239,8 @@ static void pieces_beside_each_other(struct kunit *test)
 }
 
 /*
- * Ranges side by side, as two each of which ends within a gigabyte. The edges
- * join the gigabytes, and leave room for what is beside nothing.
+ * Adjacent ranges, in pairs that meet within 1 GiB. The edges join the whole 1
+ * GiB parts, and leave entries for separate edges.
  *
  *  |.#......|########|####:####|########|........|########|####:####|   ...
  */
@@ -266,8 +266,7 @@ static void ranges_beside_each_other(struct kunit *test)
 }
 
 /*
- * Gigabytes are extents like others, and an edge that is beside none of them is
- * one too many.
+ * Each 1 GiB is an extent, and a separate edge is one extent too many.
  *
  *  |..#.....|########|........|########|........|########|   ...   (64 of them)
  */
@@ -310,7 +309,7 @@ enum { NOT_FREE, IS_FREE, IS_CHOSEN };
 
 struct walk {
 	u8 section[WALK_SECTIONS];
-	/* Ranges side by side are not one, and no gigabyte is across them. */
+	/* Adjacent ranges are not merged, and 1 GiB does not cross them. */
 	u8 range[WALK_SECTIONS];
 	struct gmpool_extent_ser ranges[GMPOOL_MAX_RANGES];
 	struct gmpool_extent_ser extents[GMPOOL_MAX_EXTENTS];
@@ -339,7 +338,7 @@ static void random_ranges(struct rnd_state *rnd, struct walk *walk, u32 nr)
 	walk->nr_ranges = i;
 }
 
-/* Whole aligned gigabytes of one range that are all @state. */
+/* Count the whole, aligned 1 GiB parts of one range that are all @state. */
 static u32 count_giants(const struct walk *walk, u8 state)
 {
 	u32 i, nr = 0;
@@ -360,7 +359,7 @@ static u32 count_free(const struct walk *walk)
 	return nr;
 }
 
-/* Marks what was chosen. */
+/* Check the extents, and mark the chosen sections. */
 static void assert_extents(struct kunit *test, struct walk *walk, u32 size)
 {
 	u64 end = 0, sum = 0, s;
@@ -373,7 +372,7 @@ static void assert_extents(struct kunit *test, struct walk *walk, u32 size)
 		KUNIT_ASSERT_GT(test, e->size, 0);
 		KUNIT_ASSERT_EQ(test, e->base % SECTION, 0);
 		KUNIT_ASSERT_EQ(test, e->size % SECTION, 0);
-		/* In order, disjoint, and with a gap, or they were one. */
+		/* In order, with a gap: adjacent ones are merged. */
 		if (i)
 			KUNIT_ASSERT_GT(test, e->base, end);
 		end = e->base + e->size;
@@ -411,7 +410,7 @@ static void random_layouts(struct kunit *test)
 
 		err = gmpool_layout_pick(walk->ranges, walk->nr_ranges, size * SECTION,
 					 walk->extents, &walk->nr_extents);
-		/* Each range is in three pieces at most. */
+		/* Each range becomes at most three extents. */
 		if (err == -E2BIG) {
 			KUNIT_ASSERT_GT(test, walk->nr_ranges, GMPOOL_MAX_EXTENTS / 3);
 			too_many++;
@@ -426,8 +425,8 @@ static void random_layouts(struct kunit *test)
 		assert_extents(test, walk, size);
 
 		/*
-		 * As many gigabytes as can be, and only what the edges cannot
-		 * give comes from another one.
+		 * As many whole 1 GiB parts as possible. A further one is
+		 * broken only for sections that the edges lack.
 		 */
 		whole = min(size / GIANT, giants);
 		edges = sum - giants * GIANT;
@@ -440,7 +439,7 @@ static void random_layouts(struct kunit *test)
 	KUNIT_EXPECT_GT(test, picked, 1000);
 }
 
-/* As many as can be looked at, and then more: the smallest has to go. */
+/* Add the maximum number of ranges, and then more: the smallest is dropped. */
 static void ranges_added(struct kunit *test)
 {
 	const u32 max = GMPOOL_MAX_RANGES;
@@ -451,21 +450,21 @@ static void ranges_added(struct kunit *test)
 	for (i = 0; i < max; i++) {
 		u64 base = 10 * i * SECTION;
 
-		/* In two parts, that touch and overlap. */
+		/* Add each in two parts that touch or overlap. */
 		nr = gmpool_layout_add(ranges, nr, base, base + SECTION);
 		nr = gmpool_layout_add(ranges, nr, base + (i % 2) * SECTION,
 				       base + (i == 7 ? 2 : 3) * SECTION);
 		KUNIT_ASSERT_EQ(test, nr, i + 1);
 	}
 
-	/* One as small as the smallest is not taken. */
+	/* A range as small as the smallest is not added. */
 	i = 10 * max;
 	KUNIT_EXPECT_EQ(test, gmpool_layout_add(ranges, nr, i * SECTION, (i + 2) * SECTION),
 			max);
 	KUNIT_EXPECT_EQ(test, ranges[7].size, 2 * SECTION);
 	KUNIT_EXPECT_EQ(test, ranges[max - 1].base, 10 * (max - 1) * SECTION);
 
-	/* A larger one takes the place of the smallest. */
+	/* A larger range replaces the smallest. */
 	KUNIT_EXPECT_EQ(test, gmpool_layout_add(ranges, nr, i * SECTION, (i + 4) * SECTION),
 			max);
 	KUNIT_EXPECT_EQ(test, ranges[6].base, 60 * SECTION);
@@ -478,13 +477,13 @@ static void ranges_added(struct kunit *test)
 #define MAX_AREAS	3
 
 /**
- * struct room_case - areas beside a pool
- * @name: for the log
- * @left: what the pool leaves, in sections
+ * struct room_case - areas in the memory that a pool leaves
+ * @name: name in the log
+ * @left: memory that the pool leaves, in sections
  * @areas: sizes in sections
- * @optional: the first of them is
+ * @optional: the first area is optional
  * @image: size in sections
- * @room: what gmpool_layout_room() must return
+ * @room: expected result of gmpool_layout_room()
  */
 struct room_case {
 	const char *name;
@@ -495,12 +494,12 @@ struct room_case {
 	bool optional;
 };
 
-/* Areas are letters here, and the image is IIII where it is most in the way. */
+/* Letters are areas; IIII is the image, where it is most in the way. */
 static const struct room_case room_cases[] = {
 	/*  |....AAAA|BB|  */
 	{ "exact fit", {{ 4, 10 }}, { 2, 4 }, 0, true },
 
-	/*  |....-AAA|BB|  then nothing is left for C  */
+	/*  |....-AAA|BB|  no room is left for C  */
 	{ "one too many", {{ 4, 10 }}, { 2, 3, 2 }, 0, false },
 
 	/*  |--..--..--|  */
@@ -513,7 +512,7 @@ static const struct room_case room_cases[] = {
 	{ "the highest that has room for the first", {{ 2, 4 }, { 9, 12 }}, { 3, 2 },
 	  0, true },
 
-	/*  |..------|..BA|  B takes what only C could use  */
+	/*  |..------|..BA|  B takes the only place for C  */
 	{ "in the order of allocation", {{ 2, 5 }, { 8, 12 }}, { 2, 1, 4 }, 0, false },
 
 	/*  |---III--|  */
@@ -535,13 +534,13 @@ static const struct room_case room_cases[] = {
 	/*  |II......|  */
 	{ "an image that fills the piece", {{ 0, 2 }}, { 1 }, 2, false },
 
-	/*  |AAI-....|  nowhere is it in the way of two  */
+	/*  |AAI-....|  the image obstructs one area at most  */
 	{ "an image at the start of memory", {{ 0, 4 }}, { 2 }, 1, true },
 
 	/*  |----BBBB|  A, with 5, is elsewhere  */
 	{ "an optional area that does not fit", {{ 4, 8 }}, { 5, 4 }, 0, true, true },
 
-	/*  |....-AAA|  it fits, and is in the way of B  */
+	/*  |....-AAA|  it fits, and obstructs B  */
 	{ "an optional area that fits", {{ 4, 8 }}, { 3, 2 }, 0, false, true },
 
 	/*  |---I-BBB|----....|  */
@@ -573,7 +572,7 @@ static void room(struct kunit *test)
 			c->room);
 }
 
-/* Edges of pieces are anywhere; areas are not. */
+/* Ranges of free memory have any alignment; areas are aligned. */
 static void room_is_aligned(struct kunit *test)
 {
 	struct gmpool_extent_ser *left = alloc_pieces(test, 1);
@@ -588,7 +587,7 @@ static void room_is_aligned(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, gmpool_layout_room(left, 1, &area, 1, 0, SECTION, work));
 }
 
-/* Pieces below and above 4 GiB; two are there for what must be below. */
+/* Ranges below and above 4 GiB; two areas must be below. */
 static void room_below_4g(struct kunit *test)
 {
 	const u32 end = SZ_4G / SECTION;
@@ -607,19 +606,19 @@ static void room_below_4g(struct kunit *test)
 	areas[1].scale = 100;
 	KUNIT_EXPECT_FALSE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
 
-	/*  |..BB|......AA|  what is above does not count  */
+	/*  |..BB|......AA|  memory above does not count  */
 	set_piece(&left[0], 0, 2);
 	areas[0].low = false;
 	KUNIT_EXPECT_TRUE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
 	areas[0].low = true;
 	KUNIT_EXPECT_FALSE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
 
-	/* What found no place does not count either. */
+	/* An area without a place does not count either. */
 	areas[0].size = 3 * SECTION;
 	areas[0].optional = true;
 	KUNIT_EXPECT_TRUE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
 
-	/* Of a piece that goes on above, the lower part does. */
+	/* The lower part of a range across 4 GiB counts. */
 	set_piece(&left[0], end - 2, end + 8);
 	areas[0].optional = false;
 	KUNIT_EXPECT_FALSE(test, gmpool_layout_room(left, 1, areas, 1, 0, SECTION, work));
@@ -666,7 +665,7 @@ static bool enough(u64 k, u64 kernel, u64 base, u32 scale)
 {
 	u64 pages = k / PAGE_SIZE;
 
-	/* Nothing is lost: what is kept is whole pages. */
+	/* Exact: the kept bytes are whole pages. */
 	return 100 * k >= 100 * base +
 			  (100 + scale) * (kernel + pages * sizeof(struct page));
 }
@@ -700,7 +699,7 @@ static void keep(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, 0, 200, SECTION), 0);
 	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, 1, 200, SECTION), SECTION);
-	/* Of a kept gigabyte, three times its memory map is not base. */
+	/* For 1 GiB kept, the base is smaller by three times its memory map. */
 	KUNIT_EXPECT_EQ(test,
 			gmpool_layout_keep(0, SZ_1G - 3 * sizeof(struct page) * (SZ_1G / PAGE_SIZE),
 					   200, SECTION),

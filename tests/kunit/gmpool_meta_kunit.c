@@ -24,12 +24,12 @@ static const u8 uuid[GMPOOL_UUID_SIZE] = {
 };
 
 /**
- * struct owner - who gets memory for metadata in these tests
+ * struct owner - provider of memory for metadata in these tests
  * @meta: the metadata
  * @test: the test
  * @chunk: blocks that the next call of grow() adds; 0 for none
- * @err: what grow() returns instead of adding, if not 0
- * @calls: how often grow() was called
+ * @err: if not 0, grow() returns this instead of adding blocks
+ * @calls: number of calls of grow()
  */
 struct owner {
 	struct gmpool_meta meta;
@@ -39,7 +39,7 @@ struct owner {
 	unsigned int calls;
 };
 
-/* Memory as it comes: whatever is in it must not matter. */
+/* Memory filled with 'X': old contents must have no effect. */
 static void *dirty_memory(struct kunit *test, u32 nr)
 {
 	void *mem = kunit_kmalloc(test, nr * GMPOOL_META_SIZE, GFP_KERNEL);
@@ -90,7 +90,7 @@ static struct gmpool_meta_ser *alloc(struct kunit *test, struct owner *owner,
 	return hdr;
 }
 
-/* All but the checksum, which may be out of date until the pool is sealed. */
+/* Check all but the checksum, which may be outdated until sealing. */
 static void assert_block(struct kunit *test, struct owner *owner, u32 mbn,
 			 u16 type)
 {
@@ -121,7 +121,7 @@ static void assert_sealed(struct kunit *test, struct owner *owner)
 
 		KUNIT_ASSERT_NOT_NULL(test, hdr);
 		error = gmpool_meta_check(hdr, uuid, mbn, false);
-		/* The first is never free in a pool. */
+		/* Block 0 is never free in a pool. */
 		KUNIT_ASSERT_STREQ_MSG(test, error ?: "valid",
 				       mbn || hdr->type != GMPOOL_META_FREE ? "valid" : "free",
 				       "block %u", mbn);
@@ -177,7 +177,7 @@ static void add_chunk_refused(struct kunit *test)
 	for (pass = 0; pass < 2; pass++) {
 		bool fresh = pass;
 
-		/* A gap, and no blocks at all. */
+		/* A gap, and a chunk without blocks. */
 		KUNIT_EXPECT_EQ(test, gmpool_meta_add_chunk(meta, mem, 1, 4, fresh), -EINVAL);
 		KUNIT_EXPECT_EQ(test, gmpool_meta_add_chunk(meta, mem, 0, 0, fresh), -EINVAL);
 		KUNIT_EXPECT_EQ(test, meta->nr, 0);
@@ -186,7 +186,7 @@ static void add_chunk_refused(struct kunit *test)
 	for (pass = 0; pass < 2; pass++) {
 		bool fresh = pass;
 
-		/* An overlap, a gap, and more than can be numbered. */
+		/* An overlap, a gap, and more blocks than numbers. */
 		KUNIT_EXPECT_EQ(test, gmpool_meta_add_chunk(meta, mem, 0, 4, fresh), -EINVAL);
 		KUNIT_EXPECT_EQ(test, gmpool_meta_add_chunk(meta, mem, 3, 4, fresh), -EINVAL);
 		KUNIT_EXPECT_EQ(test, gmpool_meta_add_chunk(meta, mem, 5, 4, fresh), -EINVAL);
@@ -198,7 +198,7 @@ static void add_chunk_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, meta->nr, 4);
 	KUNIT_EXPECT_EQ(test, meta->nr_free, 4);
 	KUNIT_EXPECT_NULL(test, gmpool_meta_block(meta, 4));
-	/* What was refused was not written to either. */
+	/* Refused memory is not written to. */
 	KUNIT_EXPECT_NULL(test, memchr_inv(mem, 'X', 4 * GMPOOL_META_SIZE));
 }
 
@@ -227,7 +227,7 @@ static void alloc_lowest_first(struct kunit *test)
 		gmpool_meta_free(&owner->meta, hdr);
 		assert_block(test, owner, freed[i], GMPOOL_META_FREE);
 		KUNIT_EXPECT_EQ(test, owner->meta.nr_free, i + 1);
-		/* Nothing is left of what was there. */
+		/* The old contents are zeroed. */
 		KUNIT_EXPECT_TRUE(test, payload_zero(hdr));
 	}
 	for (i = 0; i < ARRAY_SIZE(expected); i++) {
@@ -246,7 +246,7 @@ static void grow_when_empty(struct kunit *test)
 	struct gmpool_meta_ser *hdr;
 	u32 i;
 
-	/* Not before there is none left. */
+	/* grow() is not called before the last free block is taken. */
 	for (i = 0; i < 12; i++) {
 		hdr = alloc(test, owner, GMFS_META_EXTENTS);
 		KUNIT_EXPECT_EQ(test, hdr->mbn, i);
@@ -254,7 +254,7 @@ static void grow_when_empty(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, owner->meta.nr, 4 + i / 4 * 4);
 	}
 
-	/* Its error is the caller's, and nothing has changed. */
+	/* The caller gets the error of grow(), and nothing is changed. */
 	owner->err = -ENOMEM;
 	KUNIT_EXPECT_EQ(test, PTR_ERR(gmpool_meta_alloc(&owner->meta, GMFS_META_EXTENTS)), -ENOMEM);
 	owner->err = -ENOSPC;
@@ -263,13 +263,13 @@ static void grow_when_empty(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, owner->meta.nr, 12);
 	KUNIT_EXPECT_EQ(test, owner->meta.nr_free, 0);
 
-	/* One that promises and adds nothing. */
+	/* grow() that succeeds without adding blocks. */
 	owner->err = 0;
 	owner->chunk = 0;
 	KUNIT_EXPECT_EQ(test, PTR_ERR(gmpool_meta_alloc(&owner->meta, GMFS_META_EXTENTS)), -ENOMEM);
 	KUNIT_EXPECT_EQ(test, owner->calls, 6);
 
-	/* It is not asked while a block is free. */
+	/* grow() is not called while a block is free. */
 	gmpool_meta_free(&owner->meta, gmpool_meta_block(&owner->meta, 6));
 	KUNIT_EXPECT_EQ(test, alloc(test, owner, GMFS_META_SUPER)->mbn, 6);
 	KUNIT_EXPECT_EQ(test, owner->calls, 6);
@@ -308,12 +308,12 @@ static void next_by_type(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, hdr->mbn, mbn);
 			KUNIT_EXPECT_EQ(test, hdr->type, all[t]);
 		}
-		/* No block of type 15 at all: also the start is the end. */
+		/* Without a block of type 15, the walk ends at once. */
 		hdr = gmpool_meta_next(&owner->meta, all[t], hdr);
 		KUNIT_EXPECT_NULL(test, hdr);
 	}
 
-	/* A walk may free what it has just got, and go on from its number. */
+	/* A walk may free its current block, and continue from the number. */
 	hdr = gmpool_meta_next(&owner->meta, GMFS_META_INODES, NULL);
 	gmpool_meta_free(&owner->meta, hdr);
 	hdr = gmpool_meta_next(&owner->meta, GMFS_META_INODES, hdr);
@@ -321,7 +321,7 @@ static void next_by_type(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, hdr->mbn, 2);
 }
 
-/* Only what is stale is computed anew: a wrong one elsewhere stays wrong. */
+/* Only stale checksums are computed: a wrong one elsewhere stays wrong. */
 static void seal_rewrites_stale_only(struct kunit *test)
 {
 	const u32 planted = 0xdeadbeef;
@@ -339,14 +339,14 @@ static void seal_rewrites_stale_only(struct kunit *test)
 	gmpool_meta_seal(meta);
 	assert_sealed(test, owner);
 
-	/* Sealed is sealed: nothing to do. */
+	/* After sealing, no block is stale. */
 	for (i = 0; i < 8; i++)
 		hdr[i]->csum = planted;
 	gmpool_meta_seal(meta);
 	for (i = 0; i < 8; i++)
 		KUNIT_EXPECT_EQ(test, hdr[i]->csum, planted);
 
-	/* Changed, changed twice, freed, and given out. */
+	/* Changed, changed twice, freed, and allocated. */
 	memset(hdr[1] + 1, 'Y', 100);
 	gmpool_meta_dirty(meta, hdr[1]);
 	gmpool_meta_dirty(meta, hdr[3]);
@@ -365,7 +365,7 @@ static void seal_rewrites_stale_only(struct kunit *test)
 				    stale ? gmpool_meta_csum(hdr[i]) : planted, "block %u", i);
 	}
 
-	/* And once more: each of them is clean again. */
+	/* After sealing again, no block is stale. */
 	for (i = 0; i < 8; i++)
 		hdr[i]->csum = planted;
 	gmpool_meta_seal(meta);
@@ -373,7 +373,7 @@ static void seal_rewrites_stale_only(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, hdr[i]->csum, planted);
 }
 
-/* What one kernel has sealed, the next takes over as it is. */
+/* The next kernel retrieves sealed blocks unchanged. */
 static void take_over_chunks(struct kunit *test)
 {
 	struct owner *before = make_owner(test);
@@ -405,7 +405,7 @@ static void take_over_chunks(struct kunit *test)
 	gmpool_meta_seal(&after->meta);
 	KUNIT_EXPECT_STREQ(test, gmpool_meta_check(hdr, uuid, 2, false), "checksum");
 
-	/* Free ones are given out again, the lowest first, before it grows. */
+	/* Free blocks are allocated, lowest first, before grow() is called. */
 	KUNIT_EXPECT_EQ(test, alloc(test, after, GMFS_META_EXTENTS)->mbn, 1);
 	KUNIT_EXPECT_EQ(test, alloc(test, after, GMFS_META_EXTENTS)->mbn, 3);
 	KUNIT_EXPECT_EQ(test, after->calls, 0);
@@ -413,17 +413,17 @@ static void take_over_chunks(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, after->calls, 1);
 }
 
-/* Offset and size, of a header that is at address zero. */
+/* Offset and size of a field of a header at address 0. */
 #define META		((struct gmpool_meta_ser *)NULL)
 #define FIELD(m)	{ (size_t)&(m), sizeof(m) }
 
 /**
- * struct meta_case - a header with one field changed, and a right checksum
- * @name: for the log
- * @type: of the block before
- * @field: which
- * @value: to write
- * @error: what gmpool_meta_check() must say, NULL if it must pass
+ * struct meta_case - a header with one field changed, and a correct checksum
+ * @name: name in the log
+ * @type: type of the original block
+ * @field: the field
+ * @value: value to write
+ * @error: expected error of gmpool_meta_check(), NULL if it must pass
  */
 struct meta_case {
 	const char *name;
@@ -456,7 +456,7 @@ static const struct meta_case meta_cases[] = {
 	{ "type 21", GMFS_META_INODES, FIELD(META->type), 21, "type" },
 	{ "type in the high byte", GMFS_META_INODES, FIELD(META->type), 17 << 8, "type" },
 	{ "type -1", GMFS_META_INODES, FIELD(META->type), U16_MAX, "type" },
-	/* Another good one: for the reader of the records to find out. */
+	/* Another valid type: the reader of the records finds the error. */
 	{ "type of another", GMFS_META_INODES, FIELD(META->type), GMFS_META_DIRENTS },
 	{ "index of used", GMPOOL_META_USED, FIELD(META->index), 77 },
 	{ "index of dirty", GMPOOL_META_DIRTY, FIELD(META->index), U64_MAX },
@@ -504,13 +504,16 @@ static void check_header(struct kunit *test)
 	error = gmpool_meta_check(hdr, uuid, 11, false);
 	KUNIT_EXPECT_STREQ(test, error ?: "valid", c->error ?: "valid");
 
-	/* A pool of a newer kernel may have other types, and nothing else. */
+	/*
+	 * A pool of a newer kernel may have unknown types, but no other
+	 * difference.
+	 */
 	error = gmpool_meta_check(hdr, uuid, 11, true);
 	KUNIT_EXPECT_STREQ(test, error ?: "valid",
 			   !c->error || !strcmp(c->error, "type") ? "valid" : c->error);
 }
 
-/* A good block in the wrong place, or of another pool. */
+/* A valid block in the wrong place, or of another pool. */
 static void check_context(struct kunit *test)
 {
 	struct gmpool_meta_ser *hdr = make_block(test, GMFS_META_EXTENTS);
@@ -571,7 +574,7 @@ static void block_flipped(struct kunit *test)
 
 #define WALK_MAX	64
 
-/* Against a plain array of types. */
+/* Compare with a plain array of types. */
 static void random_walk(struct kunit *test)
 {
 	static const u16 some[] = { GMPOOL_META_USED, GMFS_META_INODES, GMFS_META_EXTENTS };
