@@ -2,9 +2,8 @@
 /*
  * Reading and checking the super block and chunk tables of a handed-over pool.
  *
- * Pure code: takes bytes, returns an error text. The bytes come
- * from another kernel and are not trusted. The caller checks whether an address
- * may be read.
+ * Pure code: takes bytes, returns an error text. The bytes come from another
+ * kernel and are not trusted. The caller checks whether an address may be read.
  */
 
 #include <linux/bitmap.h>

@@ -75,7 +75,7 @@ static void __init gmpool_narrow_gap(u64 phys, u64 base, u64 end)
 }
 
 /*
- * Find the super blocks and extents in a piece of preserved memory, or of KHO's
+ * Find the super blocks and extents that overlap preserved memory or KHO's
  * tree.
  */
 static int __init gmpool_compare_preserved(phys_addr_t phys, u64 size,

@@ -8,8 +8,9 @@
  * blocks does not drop during scrubbing. A task that claims the block under
  * scrub waits for the thread.
  *
- * A task that claims dirty blocks zeroes them itself. If its claims have 64 MiB
- * or more of them, other CPUs of the node help.
+ * A task that claims dirty blocks zeroes them itself. Other CPUs of the node
+ * help: one CPU for each 64 MiB of dirty blocks in all claims takes part, the
+ * task's own included.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
