@@ -4,8 +4,8 @@
  * has not been run yet.
  *
  * Pool memory has mappings of 4 KiB and 2 MiB. The kernel cannot insert a pfn
- * with a 1 GiB mapping, and KVM maps memory without struct pages by at most 2
- * MiB.
+ * with a 1 GiB mapping, and KVM maps memory without struct pages with 2 MiB at
+ * most.
  *
  * Each CPU zeroes pool memory through its own window in vmalloc space. There is
  * no mm for each CPU as on x86. But TLB invalidation reaches all CPUs without
@@ -93,7 +93,7 @@ u64 __init gmpool_arch_image_align(void)
  * @start: physical address
  * @end: physical address of its end, in the same memory block
  *
- * Boot memory cannot be set offline, so its sections still have the boot flag.
+ * Boot memory cannot be set offline, so its sections are still early ones.
  *
  * Context: process context.
  *

@@ -180,8 +180,8 @@ static ssize_t check_show(struct gmpool *pool, char *buf)
 	char *why;
 
 	/*
-	 * Needs the capability: the check blocks all operations. An error, as
-	 * an empty answer would mean that the check has passed.
+	 * The check blocks all operations, so it needs the capability. It
+	 * returns an error without, since empty text would read as a result.
 	 */
 	if (!capable(CAP_SYS_ADMIN))
 		return -EPERM;

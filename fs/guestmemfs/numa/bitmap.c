@@ -255,8 +255,8 @@ int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run)
 }
 
 /*
- * Find the next clear bits of @mask: set @from and @to. False if there are none
- * before @end.
+ * Set @from and @to to the next clear bits of @mask, from @from on. Returns
+ * false if there are none before @end.
  */
 static bool gmpool_next_clear(const unsigned long *mask, u32 *from, u32 *to,
 			      u32 end)

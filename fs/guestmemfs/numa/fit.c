@@ -309,7 +309,7 @@ static u32 __init gmpool_list_areas(struct gmpool_machine *m, int nid, u64 size,
 	u32 nr = 0;
 
 	areas[nr++] = (struct gmpool_area){ .size = maps };
-	/* It is aligned to 1 GiB, which needs room as well. */
+	/* The CMA area is aligned to 1 GiB, which needs room as well. */
 	if (cma)
 		areas[nr++] = (struct gmpool_area){
 			.size = cma + GMPOOL_1G_SIZE,
@@ -317,7 +317,7 @@ static u32 __init gmpool_list_areas(struct gmpool_machine *m, int nid, u64 size,
 	areas[nr++] = (struct gmpool_area){
 		.size = gmpool_percpu_piece(m, m->node[nid].cpus),
 	};
-	/* As KHO's area for all nodes, it is where there is room. */
+	/* Data of CPUs elsewhere goes where there is room, as KHO's area does. */
 	if (nid == m->node_for_all)
 		areas[nr++] = (struct gmpool_area){
 			.size = gmpool_percpu_piece(m, m->cpus_elsewhere),
@@ -359,7 +359,7 @@ static bool __init gmpool_leaves_room(struct gmpool_machine *m, int nid, u64 siz
 {
 	u64 in_the_way = gmpool_image_sections(m) * GMPOOL_GRANULARITY;
 	/*
-	 * Its alignment is smaller than that of the areas, so it can obstruct
+	 * The image has a smaller alignment than the areas, so it can obstruct
 	 * more than its size.
 	 */
 	u64 image = m->image + SCRATCH_ALIGN -

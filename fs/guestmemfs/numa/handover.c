@@ -89,7 +89,7 @@ static const char *gmpool_check_table(struct gmpool *pool,
 	return gmpool_table_check(copy, super, index, nr_meta);
 }
 
-/* Check the contents before KHO restores the pages: KHO warns of bad ones. */
+/* Check before KHO restores the pages: it warns of pages not preserved. */
 static int gmpool_check_chunk(struct gmpool *pool,
 			      const struct gmpool_chunk_ser *chunk)
 {
