@@ -30,8 +30,9 @@ import pytest
 import yaml
 from conftest import TOP
 from sysroot import BLOCK, GIB, MACHINES, SETTINGS, Node, Tree
-from tool import (COMMANDS, DIFFERS, FAILED, MANUAL, NO_POOL, OK, SANITIZER_OPTIONS, SCHEMAS, SOURCE,
-                  USAGE, VALGRIND, WITH_JSON, build, call, parse_metrics, schema)
+from tool import (COMMANDS, DIFFERS, FAILED, MANUAL_PAGES, MANUALS, NO_POOL, OK, SANITIZER_OPTIONS,
+                  SCHEMAS, SOURCE, USAGE, VALGRIND, WITH_JSON, build, call, manual_page,
+                  parse_metrics, plain, schema)
 
 pytestmark = pytest.mark.quick
 
@@ -1461,32 +1462,15 @@ def options_of(command):
     return set(re.findall(r"^ +(?:-., |    )(--[a-z][a-z-]*)", help_of(command), re.MULTILINE))
 
 
-def plain(roff):
-    """Text of the manual without its macros."""
-    text = re.sub(r'^\.(TP|PP|IP|RS|RE).*$', "", roff, flags=re.MULTILINE)
-    text = re.sub(r"^\.[A-Z]+ ", "", text, flags=re.MULTILINE)
-    return re.sub(r"\\f[BIRP]", "", text).replace("\\-", "-").replace('"', "")
+def section(page, title):
+    """Source of a section of a page, "" if there is none."""
+    return manual_page(page).partition(f"\n.SH {title}\n")[2].partition("\n.SH ")[0]
 
 
-def manual():
-    """(all, {command: its section})"""
-    with open(MANUAL, encoding="utf-8") as f:
-        roff = f.read()
-    part = roff.partition(".SH COMMANDS")[2].partition(".SH EXIT STATUS")[0]
-    sections = {}
-    for section in re.split(r"^\.TP$", part, flags=re.MULTILINE)[1:]:
-        text = plain(section)
-        names = []
-        for word in text.strip().split("\n")[0].split(" "):
-            if word.rstrip(",") not in COMMANDS:
-                break
-            names.append(word.rstrip(","))
-        assert names, f"no command: {text}"
-        sections.update(dict.fromkeys(names, text))
-    return plain(roff), sections
-
-
-TABLE_OPTIONS = {"--json", "--raw", "--noheadings", "--bytes", "--output"}
+def tagged(page):
+    """Options that have an entry in a page's OPTIONS."""
+    entries = re.findall(r"^\.TP\n(.*)$", section(page, "OPTIONS"), re.MULTILINE)
+    return {o for entry in entries for o in re.findall(r"(?<![\w-])--[a-z][a-z-]*", plain(entry))}
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -1494,14 +1478,15 @@ def test_help_and_manual(command):
     """They name the same commands and options."""
     text = call(["--help"]).out
     assert command == "files" or re.search(rf"^  {command} ", text, re.MULTILINE)
-    everything, sections = manual()
-    assert command in sections
-    options = options_of(command) - {"--help", "--usage"}
-    if TABLE_OPTIONS <= options:
-        options -= TABLE_OPTIONS
-    named = set(re.findall(r"(?<![\w-])--[a-z][a-z-]*", sections[command]))
-    assert options == named, f"only in --help: {options - named}; only in the manual: {named - options}"
-    assert all(o in everything for o in TABLE_OPTIONS | {"--sysroot"})
+    page = f"gmfs-numa-{command}.8"
+    assert page in MANUAL_PAGES
+    options = options_of(command)
+    assert options == tagged(page), \
+        f"only in --help: {options - tagged(page)}; only in {page}: {tagged(page) - options}"
+    for title in "SYNOPSIS", "DESCRIPTION", "EXAMPLES", "SEE ALSO":
+        assert section(page, title), f"{page} has no {title}"
+    for title in "COMMANDS", "SEE ALSO":
+        assert re.search(rf"\b{command}\b", plain(section("gmfs-numa.8", title))) or command == "files"
     help_text = help_of(command)
     assert help_text.startswith(f"Usage: gmfs-numa {command} ")
     assert all(len(l) <= 100 for l in help_text.splitlines())
@@ -1535,7 +1520,7 @@ def test_command_line(make, tmp_path):
     assert on(tree, "-rn", "-o", "node").out == on(tree, "status", "-rn", "-o", "node").out
     assert on(tree, "status", "1", "-rn", "-o", "node").out == "1\n"
     for status in (OK, DIFFERS, FAILED, USAGE, NO_POOL):
-        assert re.search(rf"^\n?{status}$", manual()[0].partition("EXIT STATUS")[2], re.MULTILINE)
+        assert re.search(rf"^{status}$", plain(section("gmfs-numa.8", "EXIT STATUS")), re.MULTILINE)
 
 
 @pytest.mark.parametrize("args", [
@@ -2391,14 +2376,32 @@ def quiet(*command, **kwargs):
     return done.stdout
 
 
-def test_manual_is_well_formed():
-    text = quiet("man", "--warnings", "-l", MANUAL, env={**os.environ, "LC_ALL": "C.UTF-8",
-                                                         "MANWIDTH": "80"})
-    assert "GMFS-NUMA(8)" in text
-    quiet("groff", "-man", "-Tutf8", "-ww", "-z", MANUAL)
-    said = subprocess.run(["mandoc", "-Tlint", "-Wwarning", MANUAL], check=False,
+@pytest.mark.parametrize("name", MANUAL_PAGES)
+def test_manual_is_well_formed(name):
+    page = os.path.join(MANUALS, name)
+    with open(page, encoding="utf-8") as f:
+        included = re.search(r"^\.so man(\d)/(.*)$", f.read(), re.MULTILINE)
+    if included:
+        assert included.group(2) in MANUAL_PAGES and included.group(2).endswith(included.group(1))
+        return
+    text = quiet("man", "--warnings", "-l", page, env={**os.environ, "LC_ALL": "C.UTF-8",
+                                                       "MANWIDTH": "80"})
+    title, _, number = name.rpartition(".")
+    assert f"{title.upper()}({number})" in text
+    quiet("groff", "-man", "-Tutf8", "-ww", "-z", page)
+    said = subprocess.run(["mandoc", "-Tlint", "-Wwarning", page], check=False,
                           stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True).stdout
     assert not said
+
+
+@pytest.mark.parametrize("name", MANUAL_PAGES)
+def test_manual_refers_to_what_there_is(name):
+    """Pages of this project and documents."""
+    text = plain(manual_page(name))
+    for page, number in re.findall(r"\b((?:gmfs-|guestmemfs)[\w-]*) ?\((\d)\)", text):
+        assert f"{page}.{number}" in MANUAL_PAGES or page == "gmfs-numa-command", (name, page)
+    for document in re.findall(r"\bDocumentation/[\w/.-]*\w", text):
+        assert os.path.exists(os.path.join(TOP, document)), (name, document)
 
 
 COMPLETE = r"""
@@ -2493,8 +2496,8 @@ def test_completion_of_odd_names(tmp_path):
 
 
 INSTALLED = (
-    "sbin/gmfs-numa", "bin/gmfs-state", "share/man/man1/gmfs-state.1",
-    "share/man/man8/gmfs-numa.8", "share/bash-completion/completions/gmfs-numa",
+    "sbin/gmfs-numa", "bin/gmfs-state", *(f"share/man/man{p[-1]}/{p}" for p in MANUAL_PAGES),
+    "share/bash-completion/completions/gmfs-numa",
     "lib/systemd/system/guestmemfs@.service", "lib/systemd/system/guestmemfs.target",
     "lib/systemd/system/guestmemfs-metrics.service", "lib/systemd/system/guestmemfs-metrics.timer",
     "lib/systemd/system-generators/gmfs-numa-generator",

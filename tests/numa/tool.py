@@ -12,7 +12,8 @@ from conftest import TOP, make
 
 SOURCE = os.path.join(TOP, "tools", "gmfs-numa")
 SCHEMAS = os.path.join(SOURCE, "schema")
-MANUAL = os.path.join(TOP, "Documentation", "man", "gmfs-numa.8")
+MANUALS = os.path.join(TOP, "Documentation", "man")
+MANUAL_PAGES = tuple(sorted(os.listdir(MANUALS)))
 PLAIN = os.path.join(TOP, "build", "gmfs-numa")
 SANITIZED = os.path.join(TOP, "build", "gmfs-numa-sanitize")
 
@@ -35,6 +36,24 @@ def build(sanitize=False):
     """Path of the tool."""
     make("-C", SOURCE, *(["SANITIZE=1"] if sanitize else []))
     return os.path.join(SANITIZED if sanitize else PLAIN, "gmfs-numa")
+
+
+def manual_page(name):
+    """Source of a page, or of the page that it includes."""
+    with open(os.path.join(MANUALS, name), encoding="utf-8") as f:
+        roff = f.read()
+    included = re.search(r"^\.so man\d/(.+)$", roff, re.MULTILINE)
+    return manual_page(included.group(1)) if included else roff
+
+
+def plain(roff):
+    """Text of a page without its macros; examples are indented, other lines are not."""
+    text = re.sub(r"^\.EX\n(.*?)^\.EE$", lambda m: re.sub("(?m)^", "    ", m.group(1)), roff,
+                  flags=re.MULTILINE | re.DOTALL)
+    text = re.sub(r"^\.(TP|PP|IP|RS|RE).*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"^\.[A-Z]+ ", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\\f[BIRP]|\\&", "", text)
+    return text.replace("\\-", "-").replace("\\(aq", "'").replace("\\e", "\\")
 
 
 @functools.cache
