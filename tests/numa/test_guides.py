@@ -11,7 +11,7 @@ import textwrap
 import xml.etree.ElementTree
 
 from conftest import TOP
-from tool import COMMANDS, call
+from tool import COMMANDS, MANUAL_PAGES, call, manual_page, plain
 
 PAGES = sorted(glob.glob(os.path.join(TOP, "Documentation", "filesystems", "guestmemfs", "*.rst")))
 README = os.path.join(TOP, "README.md")
@@ -90,12 +90,14 @@ def test_comments_that_are_included_are_there():
 
 
 def commands():
-    """Each command line of gmfs-numa in README and in the pages."""
+    """Each command line of gmfs-numa in README, in the guides and in the man pages."""
     with open(README, encoding="utf-8") as f:
         readme = f.read()
     literals = re.findall(r"(?<!`)`(gmfs-numa [^`]+)`", readme) + re.findall(r"``(gmfs-numa [^`]+)``", text_of_pages())
-    lines = re.findall(r"^(?:    |\t+)(?:# )?(gmfs-numa .*)$", readme + text_of_pages(), re.MULTILINE)
-    within = re.findall(r'"exec:(gmfs-numa [^"]*)"', readme + text_of_pages())
+    manual = "\n".join(plain(manual_page(p)) for p in MANUAL_PAGES).replace("\\\n", "")
+    text = readme + text_of_pages() + manual
+    lines = re.findall(r"^(?:    |\t+)(?:# )?(gmfs-numa .*)$", text, re.MULTILINE)
+    within = re.findall(r'"exec:(gmfs-numa [^"]*)"', text)
     # What runs behind -- has options of its own.
     return [re.sub(r"\s+", " ", re.split(r"#| -- ", c)[0]).strip() for c in literals + lines + within]
 
