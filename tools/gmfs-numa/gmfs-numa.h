@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * gmfs-numa: what its subcommands share.
+ * gmfs-numa: declarations that the subcommands share.
  */
 #ifndef GMFS_NUMA_H
 #define GMFS_NUMA_H
@@ -17,11 +17,11 @@
 /* f_type of statfs(2). */
 #define GUESTMEMFS_MAGIC	0x474d4653
 
-/* Extended attributes by which a file says whose it is. */
+/* Extended attributes that name the owner of a file. */
 #define TAG_OWNER	"user.guestmemfs.owner"
 #define TAG_VMM		"user.guestmemfs.vmm"
 #define TAG_SINCE	"user.guestmemfs.since"
-/* Boot id of the kernel: a process of another one is gone, whatever its number. */
+/* Boot id of the kernel: a process of another boot is gone, even if its pid is in use. */
 #define TAG_BOOT	"user.guestmemfs.boot"
 
 /* Where nodes are mounted if nothing else is said: DIR/nodeN. */
@@ -46,8 +46,8 @@ struct range {
 };
 
 /*
- * What /sys/fs/guestmemfs/nodeN says. What cannot be read, or is not there in
- * this kernel, is 0 or empty.
+ * Contents of /sys/fs/guestmemfs/nodeN. A field that cannot be read, or that this
+ * kernel does not have, is 0 or empty.
  */
 struct libmnt_table;
 struct libmnt_iter;
@@ -102,7 +102,7 @@ void refuse_sysroot(const char *what);
 struct nodes *nodes_read(void);
 /* The same, but an empty list is fine too. */
 struct nodes *nodes_read_any(void);
-/* Says why there is none. */
+/* Reports why there is no pool. */
 void no_pool(void);
 /* The nodes that the arguments name, each a list as of parse_nodes(); all if none does. */
 struct nodes *nodes_select(int argc, char **argv);
@@ -134,7 +134,7 @@ uint64_t node_used_inodes(int nid);
 uint64_t node_preserved_files(int nid);
 /* Writes to /sys/fs/guestmemfs/node<nid>/<name>: 0, or -errno. */
 int node_write(int nid, const char *name, const char *value);
-/* Whatever changes a frozen node waits, and no signal ends that. */
+/* A call that modifies a frozen node blocks, and no signal ends the wait. */
 bool node_is_frozen(int nid);
 /* Is all of it in ranges, of which some may touch? */
 bool ranges_cover(const struct range *ranges, size_t nr, uint64_t base, uint64_t size);
@@ -152,10 +152,10 @@ void mounts_each(const char *process,
 		 void (*fn)(const struct node_mount *mount, void *data), void *data);
 /* nid of the node that a file is on; -1 with errno: ENOTSUP if not guestmemfs. */
 int fd_node(int fd);
-/* What that says of errno. */
+/* Message for the errno of fd_node(). */
 const char *fd_node_error(void);
 
-/* --- procs.c: who uses files --- */
+/* --- procs.c: processes that use files --- */
 
 struct stat;
 
@@ -171,8 +171,8 @@ struct use {
 /*
  * What processes, but this one, have mapped, or have open as well, of the nodes that
  * are mounted in any mount namespace. *complete is false if some could not be looked at:
- * /proc shows none outside of its pid namespace. That nobody has a file is known by
- * file_lease() alone: there are descriptors that no process has.
+ * /proc shows none outside of its pid namespace. Only file_lease() can tell that a
+ * file has no user: there are descriptors that no process has.
  */
 size_t uses_read(bool open_too, struct use **uses, bool *complete);
 void uses_free(struct use *uses, size_t nr);
@@ -225,7 +225,7 @@ struct tags {
 int files_walk(int argc, char **argv, void (*fn)(const struct file *file, void *arg), void *arg);
 /*
  * The same of a node that is mounted where the descriptor is. *@nr_inodes, if not NULL,
- * is set to how many inodes have a name: directories, files and whatever else there is.
+ * is set to how many inodes have a name: directories, files and all others.
  */
 int files_walk_mount(int fd, const char *path, int nid,
 		     void (*fn)(const struct file *file, void *arg), void *arg,
@@ -244,9 +244,9 @@ int file_read(int place);
 int file_open(const char *path, int *nid);
 const char *file_open_error(void);
 /*
- * A write lease, which is given if nobody has the file open or mapped but by this one
- * descriptor, in whatever namespace. 0, -EAGAIN if somebody has, or -errno if it is not
- * known. Until the descriptor is closed, who opens the file waits.
+ * A write lease, which the kernel gives if this descriptor is the only user of the file
+ * (open or mapped) in all namespaces. 0, -EAGAIN if there is another user, or -errno if
+ * that is not known. Until the descriptor is closed, open() of the file blocks.
  */
 int file_lease(int fd);
 /* Why it is not given, but for -EAGAIN. */
@@ -257,7 +257,7 @@ int file_remove(int dir, const char *name, int fd);
 void path_split(const char *path, char **dir, char **name);
 /* How many, by rising offset, or -errno. */
 ssize_t file_pieces(int fd, struct piece **pieces);
-/* What of it leaves of 1 GiB can map. */
+/* Bytes of it that 1 GiB mappings can map. */
 uint64_t piece_giant_bytes(const struct piece *piece);
 /* @fd can be one with O_PATH, also below. */
 void tags_read(struct tags *tags, int fd);
@@ -314,7 +314,7 @@ struct kcmdline_word {
 	const char *start;
 	size_t length;
 	bool ours;		/* guestmemfs or kho */
-	bool loaders;		/* what boot loaders put in front */
+	bool loaders;		/* boot loaders put it in front */
 	bool ends_line;		/* "--": what follows is init's */
 };
 
@@ -322,7 +322,7 @@ struct kcmdline_word {
 bool kcmdline_next_word(const char **at, struct kcmdline_word *word);
 /* The values of all guestmemfs=, joined as the kernel joins them, or NULL. */
 char *kcmdline_pools(const char *line);
-/* Does guestmemfs= throw away what is handed over? */
+/* Does guestmemfs= discard the pools that are handed over? */
 bool kcmdline_says_fresh(const char *line);
 /* Does a kernel with this command line hand over: 1, 0, or -1 if it does not say. */
 int kcmdline_says_kho(const char *line);
@@ -379,11 +379,11 @@ void boot_free(struct boot *boot);
 
 /* --- util.c --- */
 
-/* What messages start with. */
+/* Prefix of messages. */
 extern const char *program;
 /* argp_parse() with our exit codes; *first is set to the first argument. */
 void parse_args(const struct argp *argp, int argc, char **argv, int *first, void *input);
-/* For atexit(): what could not be written is an error. */
+/* For atexit(): a failed write to stdout is an error. */
 void close_stdout(void);
 extern bool opt_bytes;		/* --bytes: sizes as numbers of bytes */
 
@@ -400,7 +400,7 @@ void fatal(int status, const char *fmt, ...) __attribute__((noreturn, format(pri
  * files and processes are what others made them. Freed by the caller.
  */
 char *printable(const char *text);
-/* The same for who escapes control characters himself. */
+/* The same for callers that escape control characters themselves. */
 char *valid_utf8(const char *text);
 /* A decimal number and nothing else. */
 bool parse_number(const char *text, uint64_t *number);
