@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * gmfs-numa ls: files, where their memory is, and who uses it.
+ * gmfs-numa ls: files, where their memory is, and their users.
  */
 
 #include <stdio.h>
@@ -47,7 +47,7 @@ static void show_pieces(struct table *table, int fd)
 	ssize_t nr, i;
 
 	nr = fd < 0 ? fd : file_pieces(fd, &pieces);
-	/* Who may not read the file learns the rest all the same. */
+	/* A caller that may not read the file still gets the other columns. */
 	if (nr < 0)
 		return;
 	for (i = 0; i < nr; i++) {

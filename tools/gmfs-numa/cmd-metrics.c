@@ -75,7 +75,7 @@ static void print_metric(FILE *out, const struct nodes *nodes, const struct metr
 	free(family);
 }
 
-/* One of them is 1, whatever a newer kernel calls its states. */
+/* One of them is 1, even if a newer kernel has other names for states. */
 static void print_states(FILE *out, const struct nodes *nodes)
 {
 	static const char * const states[] = { "active", "frozen", "read-only", "failed" };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * gmfs-numa get, set, freeze, thaw, discard and check: what sysfs has for nodes.
+ * gmfs-numa get, set, freeze, thaw, discard and check: the sysfs files of nodes.
  */
 
 #include <errno.h>
@@ -14,7 +14,7 @@
 
 enum kind { BYTES, BLOCKS, BLOCKS_OR_ALL, WORDS, SWITCH };
 
-/* What can be set, as Documentation/ABI/testing/sysfs-fs-guestmemfs has it. */
+/* Files that can be written, as Documentation/ABI/testing/sysfs-fs-guestmemfs has it. */
 static const struct setting {
 	const char *name;
 	enum kind kind;
@@ -33,7 +33,7 @@ static const struct setting {
 
 #define NR_SETTINGS ARRAY_SIZE(settings)
 
-/* What can be read beside those. */
+/* Files that can only be read. */
 static const char * const readable[] = {
 	"alloc_failures", "block_size", "dirty_blocks", "error", "faults_pmd", "faults_pte",
 	"faults_pud", "format", "free_1g", "free_blocks", "free_inodes", "generation",

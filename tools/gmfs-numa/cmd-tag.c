@@ -14,7 +14,7 @@
 
 #include "gmfs-numa.h"
 
-/* Of what others have written, a line stays one line. */
+/* Text that others have written must not break a line. */
 static void show_tag(const char *name, const char *value)
 {
 	char *shown = printable(value ? value : "");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * One file of guestmemfs: opening it and nothing else, where its memory is, whose it is.
+ * One file of guestmemfs: opening it and nothing else, where its memory is, its owner.
  */
 
 #include <errno.h>
@@ -92,7 +92,7 @@ static char *get_tag(struct tags *tags, const char *path, const char *name)
 	return xrealloc(value, len + 1);
 }
 
-/* Who has a lease on a file keeps it from being opened: O_PATH does not open it. */
+/* A lease on a file blocks open(): O_PATH does not open it. */
 void tags_read(struct tags *tags, int fd)
 {
 	char *path = xasprintf("/proc/self/fd/%d", fd);
@@ -148,7 +148,7 @@ int tags_write(int fd, const char *owner, const char *vmm)
 static int open_again(int place, int flags)
 {
 	char *path = xasprintf("/proc/self/fd/%d", place);
-	/* Not to wait for who has a lease. */
+	/* Do not wait for the holder of a lease. */
 	int fd = open(path, flags | O_NONBLOCK | O_NOCTTY | O_CLOEXEC);
 
 	free(path);

@@ -10,7 +10,7 @@
 
 #include "gmfs-numa.h"
 
-/* As lib/ctype.c has it, whatever the locale: a byte of UTF-8 can be a blank. */
+/* As lib/ctype.c has it, regardless of the locale: a byte of UTF-8 can be a blank. */
 static bool is_blank(char c)
 {
 	return c == ' ' || (c >= '\t' && c <= '\r') || c == '\xa0';
@@ -89,7 +89,7 @@ void kcmdline_all(const char *line,
 	rest = skip_blanks(copy);
 	while (*rest) {
 		rest = next_parameter(rest, &name, &value);
-		/* What follows is for init. */
+		/* The rest is for init. */
 		if (!value && !strcmp(name, "--"))
 			break;
 		fn(name, value, data);

@@ -84,7 +84,7 @@ static int run(const struct command *command, int argc, char **argv)
 		return show_version();
 	if (argc > 1 && is_help(argv[1]))
 		argv[1] = help_option;
-	/* What messages of argp start with. */
+	/* Prefix of argp's messages. */
 	argv[0] = xasprintf("gmfs-numa %s", command->name);
 	return command->run(argc, argv);
 }

@@ -27,7 +27,7 @@
 /* What is behind the name of a file that store --force has replaced. */
 #define REPLACED	".replaced"
 
-/* Room for a name that nobody can have made before. */
+/* Room for a name that no process can have made before. */
 #define TEMP_MAX	64
 
 /* How often a name is tried to be given that comes and goes. */
@@ -156,7 +156,7 @@ static int store(int fd, uint64_t *size)
 	return err;
 }
 
-/* A name that nobody can have made before, for the file @from. 0 or -errno. */
+/* A name that no process can have made before, for the file @from. 0 or -errno. */
 static int link_hidden(const char *from, const struct place *place, char temp[static TEMP_MAX])
 {
 	uint64_t number;
