@@ -98,6 +98,7 @@ node 1 is mounted at $at/node1" 'output'
     done
     t 0 umount --base /tmp/link 1
     has "$out" 'is unmounted' 'a base by another name'
+    [ ! -e $at/node1 ] || die 'the directory is left'
     # The directory is that of fstab, which has it by another name.
     echo 'none /tmp/link/./node1 guestmemfs node=1,noauto 0 0' > /tmp/fstab
     export LIBMOUNT_FSTAB=/tmp/fstab
@@ -105,7 +106,7 @@ node 1 is mounted at $at/node1" 'output'
     t 0 umount --base $at 1
     [ -d $at/node1 ] || die 'a directory of fstab is removed'
     unset LIBMOUNT_FSTAB
-    [ ! -e $at/node1 ] || die 'the directory is left'
+    rmdir $at/node1
     (umask 077 && gmfs-numa mount --base /tmp/umask/x 1)
     equal "$(stat -c %a /tmp/umask /tmp/umask/x | sort -u)" 755 'mode of directories'
     t 0 umount --base /tmp/umask/x
