@@ -469,7 +469,7 @@ static int verify_pages(struct process *p)
 		if (!*line)
 			continue;
 		if (pages_elsewhere(p, line, &pages)) {
-			p->unknown = "the node of pages that it has changed in files cannot be read";
+			p->unknown = "the node of file pages that it has changed cannot be read";
 			continue;
 		}
 		if (!pages)
