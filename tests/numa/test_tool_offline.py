@@ -1784,9 +1784,15 @@ def test_run_user(nodes_here, shim):
     assert not os.listdir(node)
 
 
+def take_interrupts():
+    """A shell that was started to ignore them, as a job in the background is, cannot trap them."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 def started(shim, here, script, before=None, says="runs", **kwargs):
     """run in the background with that script, when that has said that it runs."""
     tree, env, node = here
+    kwargs.setdefault("preexec_fn", take_interrupts)
     process = subprocess.Popen(
         [*(before or []), build(), "run", "--node", "1", "--size", "2M", "--base",
          str(node.parent), "--", "sh", "-c", script],
