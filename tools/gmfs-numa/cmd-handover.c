@@ -3,7 +3,6 @@
  * gmfs-numa handover: is the machine ready to kexec, and the kexec itself.
  */
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -239,28 +238,14 @@ static char *whole_command_line(const char *line, const char *config)
 	return whole;
 }
 
-/* The kernel's memparse(): false if the text does not begin with a number. */
-static bool parse_kernel_size(const char *text, uint64_t *bytes)
-{
-	static const char suffixes[] = "kmgtpe";
-	const char *suffix;
-	char *end;
-
-	*bytes = strtoull(text, &end, 0);
-	if (end == text)
-		return false;
-	suffix = *end ? strchr(suffixes, tolower((unsigned char)*end)) : NULL;
-	if (suffix)
-		*bytes <<= 10 * (suffix - suffixes + 1);
-	return true;
-}
-
 /* Of several mem=, the smallest ends the memory: parse_memopt() of arch/x86/kernel/e820.c. */
 static void take_mem(const char *value, void *data)
 {
 	uint64_t *end = data, bytes;
+	const char *rest;
 
-	if (value && parse_kernel_size(value, &bytes) && bytes && bytes < *end)
+	bytes = value ? kcmdline_size(value, &rest) : 0;
+	if (bytes && bytes < *end)
 		*end = bytes;
 }
 

@@ -309,6 +309,15 @@ void kcmdline_each(const char *line, const char *name,
 		   void (*fn)(const char *value, void *data), void *data);
 bool kcmdline_same_name(const char *a, const char *b);
 
+/* More than any machine has, and sums of it for all nodes are within 64 bits. */
+#define KCMDLINE_MAX_BYTES	(1ULL << 50)
+
+/*
+ * The bytes of a size, as the kernel's memparse() reads it; 0 if the text is no number.
+ * One with a suffix is at most KCMDLINE_MAX_BYTES. *@end is behind the size.
+ */
+uint64_t kcmdline_size(const char *text, const char **end);
+
 /* A parameter as it stands in the line. */
 struct kcmdline_word {
 	const char *start;

@@ -97,6 +97,25 @@ void kcmdline_all(const char *line,
 	free(copy);
 }
 
+uint64_t kcmdline_size(const char *text, const char **end)
+{
+	static const char units[] = "KMGTPE";
+	uint64_t size;
+	const char *unit;
+	char *at;
+
+	size = strtoull(text, &at, 0);
+	unit = *at ? strchr(units, *at >= 'a' ? *at - 'a' + 'A' : *at) : NULL;
+	if (unit) {
+		unsigned int shift = 10 * (unit - units + 1);
+
+		size = size > KCMDLINE_MAX_BYTES >> shift ? KCMDLINE_MAX_BYTES : size << shift;
+		at++;
+	}
+	*end = at;
+	return size;
+}
+
 struct filter {
 	const char *name;
 	void (*fn)(const char *value, void *data);

@@ -14,9 +14,6 @@
 #define GIB		(1ULL << 30)
 #define PMD_BYTES	(2ULL << 20)
 
-/* More than any machine has, and sums of it for all nodes are within 64 bits. */
-#define MOST		(1ULL << 50)
-
 /* What crashkernel= takes below 4 GiB if the rest is above. */
 #define CRASH_LOW	(256ULL << 20)
 
@@ -52,30 +49,10 @@ struct others {
 	char *crash_cma;
 };
 
-/* As the kernel's memparse(). */
-static uint64_t parse_memory(const char *text, const char **end)
-{
-	static const char units[] = "KMGTPE";
-	uint64_t size;
-	const char *unit;
-	char *at;
-
-	size = strtoull(text, &at, 0);
-	unit = *at ? strchr(units, *at >= 'a' ? *at - 'a' + 'A' : *at) : NULL;
-	if (unit) {
-		unsigned int shift = 10 * (unit - units + 1);
-
-		size = size > MOST >> shift ? MOST : size << shift;
-		at++;
-	}
-	*end = at;
-	return size;
-}
-
 static enum huge_size parse_huge_size(const char *value)
 {
 	const char *end;
-	uint64_t size = value ? parse_memory(value, &end) : 0;
+	uint64_t size = value ? kcmdline_size(value, &end) : 0;
 
 	return size == GIB ? HUGE_1G : size == PMD_BYTES ? HUGE_2M : HUGE_INVALID;
 }
@@ -131,7 +108,7 @@ static void take_hugepages(struct others *o, const char *value)
 
 static bool parse_cma(const char *value, const char **end, struct huge_cma *cma)
 {
-	uint64_t nr = parse_memory(value, end);
+	uint64_t nr = kcmdline_size(value, end);
 	bool percent = **end == '%';
 
 	if (percent && nr > 100)
@@ -218,7 +195,7 @@ void others_free(struct others *o)
 
 static uint64_t at_most(uint64_t bytes)
 {
-	return bytes < MOST ? bytes : MOST;
+	return bytes < KCMDLINE_MAX_BYTES ? bytes : KCMDLINE_MAX_BYTES;
 }
 
 static bool has_cma(const struct others *o)
@@ -250,7 +227,7 @@ static uint64_t cma_on(const struct others *o, int nid, size_t nr_nodes, uint64_
 	uint64_t bytes;
 
 	if (o->cma_by_node && cma->percent == 100)
-		return MOST;
+		return KCMDLINE_MAX_BYTES;
 	if (o->cma_by_node)
 		return cma->percent ? least / (100 - cma->percent) * cma->percent + GIB :
 				      cma_bytes(cma, 0);
@@ -273,7 +250,7 @@ static uint64_t pages_on(const struct others *o, int nid, size_t nr_nodes)
 		if (page == GIB && has_cma(o))
 			continue;
 		nr = o->pages[i].node[nid] + (o->pages[i].all + nr_nodes - 1) / nr_nodes;
-		bytes += (nr < MOST / page ? nr : MOST / page) * page;
+		bytes += (nr < KCMDLINE_MAX_BYTES / page ? nr : KCMDLINE_MAX_BYTES / page) * page;
 	}
 	return bytes;
 }
@@ -295,17 +272,17 @@ static uint64_t crash_size(const char *text, uint64_t all)
 	if (!text)
 		return 0;
 	if (!memchr(text, ':', strcspn(text, "@")))
-		return parse_memory(text, &at);
+		return kcmdline_size(text, &at);
 	while (*at) {
-		first = parse_memory(at, &at);
+		first = kcmdline_size(at, &at);
 		if (*at++ != '-')
 			return 0;
-		last = *at == ':' ? UINT64_MAX : parse_memory(at, &at);
+		last = *at == ':' ? UINT64_MAX : kcmdline_size(at, &at);
 		if (*at++ != ':')
 			return 0;
 		if (all >= first && all < last)
-			return parse_memory(at, &at);
-		parse_memory(at, &at);
+			return kcmdline_size(at, &at);
+		kcmdline_size(at, &at);
 		if (*at++ != ',')
 			return 0;
 	}
