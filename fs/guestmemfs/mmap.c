@@ -125,7 +125,7 @@ static vm_fault_t gmfs_map_pfn(struct vm_fault *vmf, struct inode *inode,
 	return ret;
 }
 
-/* The first is true for all of x86-64. */
+/* has_transparent_pud_hugepage() is true on x86-64 without 1 GiB pages, too. */
 static bool gmfs_maps_pud(void)
 {
 	return has_transparent_pud_hugepage() && gmpool_maps_1g();
@@ -280,7 +280,7 @@ static int gmfs_prefault(struct vm_area_struct *vma, struct inode *inode)
 		/* Refused when it is touched. */
 		if (ret == VM_FAULT_HWPOISON)
 			continue;
-		/* A hole that is to stay one. */
+		/* MAP_NORESERVE: the first access fills the hole. */
 		if (ret == VM_FAULT_RETRY && vma->vm_flags & VM_NORESERVE)
 			continue;
 		if (fatal_signal_pending(current))
@@ -355,9 +355,9 @@ int gmfs_mmap_prepare(struct vm_area_desc *desc)
 		return -EINVAL;
 
 	/*
-	 * Better now than SIGBUS later. It stays so if the mmap() fails. With
-	 * MAP_NORESERVE a hole takes memory when it is touched: of virtio-mem,
-	 * what is unplugged is a hole.
+	 * An error now is better than SIGBUS later. The holes stay filled if the
+	 * mmap() fails. With MAP_NORESERVE, the first access fills a hole: memory
+	 * that virtio-mem has not plugged is a hole of its backend.
 	 */
 	if (!vma_desc_test(desc, VMA_NORESERVE_BIT) &&
 	    gmfs_has_hole(inode, first, end)) {
