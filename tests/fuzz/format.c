@@ -72,6 +72,22 @@ static void check_untouched(const struct input *input, const u8 *memory,
 	}
 }
 
+/* Not all at one place: the memory of an extent can be lost in several ways. */
+static void set_ranges(const struct input *input)
+{
+	const unsigned int sections = 2 * MACHINE_NODE / GMPOOL_GRANULARITY;
+	unsigned int i, j;
+
+	for (i = 0; i < MACHINE_RANGES; i++) {
+		for (j = 0; j < i && input->ranges[j] != input->ranges[i]; j++)
+			;
+		if (j == i && input->ranges[i] && input->ranges[i] <= sections)
+			machine_range(i, MACHINE_POOLS + (input->ranges[i] - 1ULL) *
+					 GMPOOL_GRANULARITY,
+				      GMPOOL_GRANULARITY);
+	}
+}
+
 static void use(struct fs *fs, const struct input *input)
 {
 	stats.usable++;
@@ -92,11 +108,19 @@ static void check_kexec(bool lossless)
 		u32 digest;
 		bool usable;
 	} before[FS_MAX];
-	unsigned int i, j, nr = fs_nr;
+	unsigned int i, j, nr = fs_nr, left = 0;
 
 	for (i = 0; i < nr; i++) {
 		struct fs *fs = &fs_all[i];
 
+		/* Nothing is handed on if this kernel uses all of the memory. */
+		if (fs->pool->super || fs->pool->blob)
+			left++;
+		else
+			CHECK(!lossless ||
+			      !bitmap_empty(fs->pool->used_otherwise,
+					    GMPOOL_MAX_EXTENTS),
+			      "a pool with free memory is not handed on");
 		before[i].usable = fs->attached;
 		if (!before[i].usable)
 			continue;
@@ -110,7 +134,7 @@ static void check_kexec(bool lossless)
 	if (!lossless)
 		goto out;
 
-	CHECK(fs_nr == nr, "%u pools have become %u", nr, fs_nr);
+	CHECK(fs_nr == left, "%u pools have become %u", left, fs_nr);
 	for (i = 0; i < nr; i++) {
 		if (!before[i].usable)
 			continue;
@@ -142,6 +166,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 
 	machine_start();
 	machine_load(memory, nr, input->orders);
+	set_ranges(input);
 	/* KHO's tree names what KHO has preserved, all of it, and nothing twice. */
 	for (i = 0; i < INPUT_BLOBS; i++)
 		if (input->blobs[i] && input->blobs[i] < nr &&

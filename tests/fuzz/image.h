@@ -8,6 +8,8 @@
 
 #include <linux/kho/abi/guestmemfs.h>
 
+#include "machine.h"
+
 #define INPUT_PAGES	512
 #define INPUT_BLOBS	2
 
@@ -26,7 +28,8 @@
  * @fail_after: the allocation that fails, 0 for none
  * @flags: INPUT_*
  * @nr_ops: used bytes of @ops
- * @reserved: of no meaning
+ * @ranges: for each kind of machine_range(), the number of a section of the memory
+ *	for pools plus one; 0 for none
  * @orders: for each page what KHO has preserved from there on
  * @ops: for fs_operate()
  */
@@ -35,7 +38,7 @@ struct input {
 	u16 fail_after;
 	u16 flags;
 	u16 nr_ops;
-	u16 reserved[3];
+	u16 ranges[MACHINE_RANGES];
 	u8 orders[INPUT_PAGES];
 	u8 ops[GMPOOL_META_SIZE - 16 - INPUT_PAGES];
 };

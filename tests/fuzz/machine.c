@@ -9,7 +9,7 @@
 #include "machine.h"
 
 #define MAX_SUBTREES	64
-#define MAX_MEMORY	(2 * 64 + 8)
+#define MAX_MEMORY	(2 * 64 + 8 + MACHINE_RANGES)
 
 /* Who has a page: nobody, KHO since the last kernel, this kernel. */
 enum owner {
@@ -43,6 +43,7 @@ static struct folio folios[MACHINE_PAGES];
 static struct page page_structs[MACHINE_PAGES];
 static unsigned int nr_touched;
 static struct subtree in[MAX_SUBTREES], out[MAX_SUBTREES];
+static struct machine_range ranges[MACHINE_RANGES];
 static bool kho_boot;
 static bool few_pages;
 static unsigned int fail_after;
@@ -525,17 +526,21 @@ static void insert_memory(int at, u64 base, u64 size, int nid)
 	assert(fuzz_nr_memory < MAX_MEMORY);
 	memmove(&fuzz_memory[at + 1], &fuzz_memory[at],
 		(fuzz_nr_memory - at) * sizeof(*fuzz_memory));
-	fuzz_memory[at] = (struct memblock_region){ base, size, nid };
+	fuzz_memory[at] = (struct memblock_region){ base, size, nid, false };
 	fuzz_nr_memory++;
 }
 
-int memblock_remove(u64 base, u64 size)
+static bool ranges_overlap(u64 base, u64 size, u64 other, u64 other_size)
+{
+	return base < other + other_size && other < base + size;
+}
+
+/* Take a range out of fuzz_memory. */
+static void cut_memory(u64 base, u64 size)
 {
 	u64 end = base + size;
 	int i;
 
-	if (fails())
-		return -ENOMEM;
 	for (i = 0; i < fuzz_nr_memory; i++) {
 		struct memblock_region *region = &fuzz_memory[i];
 		u64 last = region->base + region->size;
@@ -546,6 +551,19 @@ int memblock_remove(u64 base, u64 size)
 			insert_memory(i + 1, end, last - end, region->nid);
 		region->size = base > region->base ? base - region->base : 0;
 	}
+}
+
+int memblock_remove(u64 base, u64 size)
+{
+	unsigned int i;
+
+	/* No pool takes memory of another. */
+	for (i = 0; i < ARRAY_SIZE(ranges); i++)
+		assert(!ranges_overlap(base, size, ranges[i].base,
+				       ranges[i].size));
+	if (fails())
+		return -ENOMEM;
+	cut_memory(base, size);
 	return 0;
 }
 
@@ -554,10 +572,12 @@ bool memblock_is_region_memory(u64 base, u64 size)
 	return in_arena(base) && in_arena(base + size - 1);
 }
 
-/* Early on a boot with KHO nothing of it is, but for the scratch areas. */
+/* Early on a boot with KHO, this kernel has reserved little beside the scratch areas. */
 bool memblock_is_region_reserved(u64 base, u64 size)
 {
-	return in_arena(base);
+	const struct machine_range *used = &ranges[MACHINE_USED];
+
+	return in_arena(base) || ranges_overlap(base, size, used->base, used->size);
 }
 
 /* The rest of the kernel. */
@@ -615,6 +635,7 @@ void machine_start(void)
 	nr_touched = 0;
 	memset(in, 0, sizeof(in));
 	memset(out, 0, sizeof(out));
+	memset(ranges, 0, sizeof(ranges));
 	fail_after = 0;
 	few_pages = false;
 	kho_boot = false;
@@ -657,17 +678,40 @@ void machine_subtree(unsigned int key, u64 phys, u64 size)
 }
 
 /**
+ * machine_range - have a range of the memory for pools that no pool may take
+ * @kind: of the range
+ * @base: physical address, in bytes
+ * @size: bytes, 0 for none
+ *
+ * The range stays over machine_kexec(), until machine_start().
+ */
+void machine_range(enum machine_range_kind kind, u64 base, u64 size)
+{
+	ranges[kind].base = base;
+	ranges[kind].size = size;
+}
+
+/**
  * machine_boot - let a kernel start
  * @kho: it is one after another, with KHO
  */
 void machine_boot(bool kho)
 {
+	const struct machine_range *scratch = &ranges[MACHINE_SCRATCH];
+
 	kho_boot = kho;
 	ASAN_UNPOISON_MEMORY_REGION(arena, (size_t)nr_touched << PAGE_SHIFT);
 	fuzz_nr_memory = 0;
 	insert_memory(0, MACHINE_PHYS, (u64)MACHINE_PAGES << PAGE_SHIFT, 0);
 	insert_memory(1, MACHINE_POOLS, MACHINE_NODE, 0);
 	insert_memory(2, MACHINE_POOLS + MACHINE_NODE, MACHINE_NODE, 1);
+	cut_memory(ranges[MACHINE_GONE].base, ranges[MACHINE_GONE].size);
+	if (kho && scratch->size) {
+		cut_memory(scratch->base, scratch->size);
+		insert_memory(fuzz_nr_memory, scratch->base, scratch->size,
+			      scratch->base >= MACHINE_POOLS + MACHINE_NODE);
+		fuzz_memory[fuzz_nr_memory - 1].scratch = true;
+	}
 }
 
 /**

@@ -18,7 +18,32 @@
 /* In place of the order of what KHO has preserved: nothing. */
 #define MACHINE_LOST	0xff
 
+/**
+ * enum machine_range_kind - why no pool may take a range
+ * @MACHINE_SCRATCH: KHO's scratch memory
+ * @MACHINE_USED: this kernel has reserved it
+ * @MACHINE_GONE: the machine has no memory there any more
+ * @MACHINE_RANGES: number of kinds
+ */
+enum machine_range_kind {
+	MACHINE_SCRATCH,
+	MACHINE_USED,
+	MACHINE_GONE,
+	MACHINE_RANGES,
+};
+
+/**
+ * struct machine_range - physically contiguous memory
+ * @base: physical address, in bytes
+ * @size: bytes
+ */
+struct machine_range {
+	u64 base;
+	u64 size;
+};
+
 void machine_start(void);
+void machine_range(enum machine_range_kind kind, u64 base, u64 size);
 void machine_load(const void *pages, unsigned int nr, const u8 *orders);
 void machine_subtree(unsigned int key, u64 phys, u64 size);
 void machine_boot(bool kho);

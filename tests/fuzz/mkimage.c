@@ -278,6 +278,22 @@ static void first_free(struct input *input)
 	first->csum = gmpool_meta_csum(first);
 }
 
+/* The memory of the pool is also something else. */
+static void in_scratch(struct input *input)
+{
+	input->ranges[MACHINE_SCRATCH] = 1;
+}
+
+static void in_use(struct input *input)
+{
+	input->ranges[MACHINE_USED] = 1;
+}
+
+static void gone(struct input *input)
+{
+	input->ranges[MACHINE_GONE] = 1;
+}
+
 static void write_input(const char *dir, const char *name, bool ops,
 			void (*edit)(struct input *input))
 {
@@ -359,6 +375,9 @@ int main(int argc, char **argv)
 		{ "super-in-chunk", files, super_in_chunk },
 		{ "slot-rest", empty, slot_rest },
 		{ "first-free", empty, first_free },
+		{ "in-scratch", files, in_scratch },
+		{ "in-use", files, in_use },
+		{ "gone", files, gone },
 	};
 	char name[32];
 	unsigned int i;

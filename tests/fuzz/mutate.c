@@ -769,7 +769,7 @@ static void change_machine(void)
 {
 	struct input *input = at.input;
 
-	switch (rnd(6)) {
+	switch (rnd(7)) {
 	case 0:
 		input->fail_after = one_in(2) ? 0 : rnd(one_in(2) ? 30 : 500);
 		break;
@@ -778,6 +778,10 @@ static void change_machine(void)
 		break;
 	case 2:
 		input->blobs[rnd(INPUT_BLOBS)] = one_in(2) ? 0 : 1 + rnd(at.nr);
+		break;
+	case 3:
+		/* Pools of the corpus are in the first sections. */
+		input->ranges[rnd(MACHINE_RANGES)] = one_in(2) ? 0 : 1 + rnd(32);
 		break;
 	default:
 		input->flags ^= BIT(rnd(4));

@@ -197,6 +197,13 @@ class Claims:
         assert kind == "wide"
         return {1 << 50 - 27}
 
+    def describe(self):
+        """Which sections have what, for a message."""
+        nodes, pages = set(), set()
+        walk_tree(tree_root(), TREE_LEVELS, 0, nodes, pages)
+        return (f"memory {sorted(self.whole)}, nodes of the tree {sorted(nodes)}, "
+                f"preserved {sorted(pages)}, scratch {sorted(self.scratch)}, {self.made} files")
+
     def find_all(self):
         """{node: section}"""
         found = {}
@@ -204,7 +211,7 @@ class Claims:
             possible = self.find(node, kind, set(found.values()))
             while not possible:
                 if kind not in ("metadata", "tree") or not self.make_files():
-                    sys.exit(f"claim: no section for {kind}")
+                    sys.exit(f"claim: no section for {kind}: {self.describe()}")
                 possible = self.find(node, kind, set(found.values()))
             found[node] = min(possible)
         return found

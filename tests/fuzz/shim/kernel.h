@@ -366,6 +366,7 @@ struct memblock_region {
 	u64 base;
 	u64 size;
 	int nid;
+	bool scratch;
 };
 
 enum memblock_flags {
@@ -402,7 +403,7 @@ extern char __per_cpu_start[], __per_cpu_end[];
 #define for_each_reserved_mem_region(region)	for_each_mem_region(region)
 
 #define memblock_alloc_low	memblock_alloc
-#define memblock_is_kho_scratch(region)	((void)(region), false)
+#define memblock_is_kho_scratch(region)	((region)->scratch)
 #define for_each_mem_region(region)					\
 	for (region = fuzz_memory; region < fuzz_memory + fuzz_nr_memory; region++)
 #define for_each_mem_pfn_range(i, nid, start, end, node)		\
