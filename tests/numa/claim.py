@@ -6,7 +6,8 @@ At kexec the super block of a node's pool gets that section as one more extent, 
 checksum that is right. KIND says what the section has in it:
   metadata  metadata of the pool itself, and no super block
   super     a super block of a pool
-  tree      a node of the tree in which KHO has what it preserves
+  tree      a node of the tree in which KHO has what it preserves; preserved memory as well
+            only if no such section is without
   used      what the next kernel allocates on a node before pools, in KHO's scratch area there
   scratch   a scratch area of KHO, and nothing of the sort
   other     memory of another node that nothing of the above is in
@@ -23,7 +24,7 @@ DEBUG = "/sys/kernel/debug"
 PAGE = 4096
 SECTION = 128 << 20
 BLOCK = 2 << 20
-MAX_FILES = 60000
+MAX_FILES = 30000
 
 # Of struct gmpool_super_ser and gmpool_table_ser.
 TOTAL_BLOCKS, NR_EXTENTS, NR_TABLES, EXTENTS, TABLES = 64, 88, 92, 1024, 2048
@@ -183,7 +184,8 @@ class Claims:
         if kind == "super":
             return self.supers & free - self.scratch
         if kind == "tree":
-            return nodes & free - pages - self.scratch
+            found = nodes & free - self.scratch
+            return found - pages or (found if self.made == MAX_FILES else set())
         if kind == "used":
             # Those of single nodes are the smallest.
             return sections([min(scratch_areas(), key=lambda area: area[1])]) & free
