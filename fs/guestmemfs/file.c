@@ -19,7 +19,9 @@
  *
  * No block is freed before no mapping can reach it, since mappings by pfn hold
  * no reference: with the invalidate_lock held, first the size is made smaller,
- * then the range is unmapped, then the extents go, then the blocks.
+ * then the range is unmapped, then the extents go, then the blocks. With the same
+ * lock held, a block that is pinned for a device (pin.c) stops all of that before it
+ * begins.
  */
 
 #include <linux/capability.h>
@@ -139,8 +141,8 @@ out_end:
 	return err;
 }
 
-static void gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
-			loff_t size, const struct iattr *attr)
+static int gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
+		       loff_t size, const struct iattr *attr)
 {
 	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
 	u64 first = gmfs_blocks_up(size);
@@ -149,6 +151,10 @@ static void gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
 	LIST_HEAD(none);
 
 	filemap_invalidate_lock(inode->i_mapping);
+	if (gmfs_is_pinned(inode, first, GMFS_MAX_BLOCKS)) {
+		filemap_invalidate_unlock(inode->i_mapping);
+		return -EBUSY;
+	}
 	i_size_write(inode, size);
 	unmap_mapping_range(inode->i_mapping, first << GMPOOL_BLOCK_SHIFT, 0,
 			    1);
@@ -161,6 +167,7 @@ static void gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
 	gmfs_set_size(idmap, inode, size, attr);
 	gmpool_op_end(fs->pool, flags);
 	filemap_invalidate_unlock(inode->i_mapping);
+	return 0;
 }
 
 /**
@@ -174,8 +181,9 @@ static void gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
  *
  * Context: process context, may sleep; the inode's i_rwsem is held.
  *
- * Return: 0; -ENOSPC; -EDQUOT if the task's cgroup may not have so much; -EINTR
- * if the task is being killed; -ENOMEM. Nothing has changed then.
+ * Return: 0; -EBUSY if a block to be freed is pinned; -ENOSPC; -EDQUOT if the task's
+ * cgroup may not have so much; -EINTR if the task is being killed; -ENOMEM. Nothing
+ * has changed then.
  */
 int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 		const struct iattr *attr)
@@ -189,8 +197,7 @@ int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 	if (size > old_size)
 		return gmfs_extend(idmap, inode, gmfs_blocks_down(old_size),
 				   gmfs_blocks_up(size), size, &all, 0, 0);
-	gmfs_shrink(idmap, inode, size, &all);
-	return 0;
+	return gmfs_shrink(idmap, inode, size, &all);
 }
 
 static int gmfs_punch(struct inode *inode, u64 start, u64 end)
@@ -204,6 +211,10 @@ static int gmfs_punch(struct inode *inode, u64 start, u64 end)
 	int err;
 
 	filemap_invalidate_lock(inode->i_mapping);
+	if (gmfs_is_pinned(inode, first, last)) {
+		filemap_invalidate_unlock(inode->i_mapping);
+		return -EBUSY;
+	}
 	if (first < last)
 		unmap_mapping_range(inode->i_mapping,
 				    first << GMPOOL_BLOCK_SHIFT,

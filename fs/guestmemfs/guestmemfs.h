@@ -10,7 +10,9 @@
 #include <linux/llist.h>
 #include <linux/mempolicy.h>
 #include <linux/mutex.h>
+#include <linux/rbtree.h>
 #include <linux/rwsem.h>
+#include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
 #include "image.h"
@@ -60,6 +62,9 @@ enum gmfs_map {
  * @freeze_work: freezes what has been mounted
  * @delayed_iputs: inodes whose last reference gmfs_delayed_iput() was given
  * @delayed_iput_work: drops those references, once @sb is not frozen
+ * @pin_lock: guards @pins, @pinned_blocks, and gmfs_inode_info.pins of all its inodes
+ * @pins: struct guestmem_pin, in the order in which they were made
+ * @pinned_blocks: blocks that one of @pins covers, or several
  *
  * Made at boot, and there as long as the kernel is, also if the pool has failed.
  */
@@ -85,6 +90,9 @@ struct gmfs_fs {
 	struct work_struct freeze_work;
 	struct llist_head delayed_iputs;
 	struct delayed_work delayed_iput_work;
+	spinlock_t pin_lock;	/* guards pins, pinned_blocks, pins of inodes */
+	struct list_head pins;
+	u64 pinned_blocks;
 };
 
 /**
@@ -93,12 +101,14 @@ struct gmfs_fs {
  * @fill_lock: held from looking for holes until they are filled. Zeroing the
  *	blocks lies in between, which is too long to keep faults out.
  * @attr_lock: guards gmfs_inode.attrs
+ * @pins: struct guestmem_pin by file block; guarded by gmfs_fs.pin_lock
  * @vfs_inode: the VFS' part
  */
 struct gmfs_inode_info {
 	struct gmfs_inode *ci;
 	struct mutex fill_lock;	/* one filler of holes at a time */
 	struct rw_semaphore attr_lock;	/* guards ci->attrs */
+	struct rb_root_cached pins;
 	struct inode vfs_inode;
 };
 
@@ -199,6 +209,10 @@ int gmfs_mmap_prepare(struct vm_area_desc *desc);
 unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
 				     unsigned long len, unsigned long pgoff,
 				     unsigned long flags);
+
+/* In pin.c */
+bool gmfs_is_pinned(struct inode *inode, u64 first, u64 end);
+u64 gmfs_pinned_blocks(struct gmfs_fs *fs);
 
 /* In xattr.c */
 extern const struct xattr_handler * const gmfs_xattr_handlers[];

@@ -295,6 +295,8 @@ struct gmfs_fs *__init gmfs_start(struct gmpool *pool)
 	node_set(gmpool_nid(pool), fs->policy.nodes);
 	mutex_init(&fs->lock);
 	mutex_init(&fs->freeze_lock);
+	spin_lock_init(&fs->pin_lock);
+	INIT_LIST_HEAD(&fs->pins);
 	INIT_WORK(&fs->freeze_work, gmfs_freeze_mounted);
 	gmfs_delayed_iput_init(fs);
 	fs->client.get_mapping = gmfs_get_failed;

@@ -21,9 +21,7 @@
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
 #include <linux/compat.h>
-#include <linux/export.h>
 #include <linux/fs.h>
-#include <linux/guestmem_dma.h>
 #include <linux/mempolicy.h>
 #include <linux/mm.h>
 #include <linux/mman.h>
@@ -374,33 +372,6 @@ int gmfs_mmap_prepare(struct vm_area_desc *desc)
 		desc->private_data = &gmfs_prefault_mark;
 	return 0;
 }
-
-/**
- * guestmem_refuse_pfns - keep a user that holds no reference from a mapping
- * @vma: the mapping that it is about to look for pfns in
- * @user: its name, for the log
- *
- * For a user that would keep pfns with neither a reference nor an MMU notifier.
- * Its device would reach the memory after the file has freed it.
- *
- * The file tells, since a file system that maps a file of another may replace
- * vm_ops.
- *
- * Context: any that may print; mmap_lock is held.
- *
- * Return: true if @vma maps a file of guestmemfs. The user has to fail then; the
- * log says why.
- */
-bool guestmem_refuse_pfns(const struct vm_area_struct *vma, const char *user)
-{
-	if (!vma->vm_file || vma->vm_file->f_op != &gmfs_file_fops)
-		return false;
-	pr_notice_ratelimited("node %d: %s[%d]: %s cannot map this memory for a device: without a pin, the device would reach it after the file has freed it; emulated devices, vhost and KVM can use it\n",
-			      gmpool_nid(GMFS_FS(file_inode(vma->vm_file)->i_sb)->pool),
-			      current->comm, task_pid_nr(current), user);
-	return true;
-}
-EXPORT_SYMBOL_GPL(guestmem_refuse_pfns);
 
 /**
  * gmfs_get_unmapped_area - find an address for a mapping

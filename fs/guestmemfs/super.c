@@ -28,6 +28,7 @@
  * - gmfs_image.lock: which slots of metadata blocks are in use, and how many
  *   inodes there may be
  * - gmpool_meta.lock, and the pool's own
+ * - gmfs_fs.pin_lock: pins of the node's files
  * - inode->i_lock: the record of the inode's attributes
  *
  * A lookup takes only its directory's lock, and a fault only its file's.

@@ -113,6 +113,43 @@ TRACE_EVENT(guestmemfs_fault,
 		  __entry->order, __entry->result)
 );
 
+DECLARE_EVENT_CLASS(guestmemfs_pin_class,
+
+	TP_PROTO(int nid, u64 ino, u64 start, u64 len, bool write),
+
+	TP_ARGS(nid, ino, start, len, write),
+
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u64, ino)
+		__field(u64, start)
+		__field(u64, len)
+		__field(bool, write)
+	),
+
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->ino = ino;
+		__entry->start = start;
+		__entry->len = len;
+		__entry->write = write;
+	),
+
+	TP_printk("node=%d ino=%llu start=%llu len=%llu write=%d",
+		  __entry->nid, __entry->ino, __entry->start, __entry->len,
+		  __entry->write)
+);
+
+DEFINE_EVENT(guestmemfs_pin_class, guestmemfs_pin,
+	TP_PROTO(int nid, u64 ino, u64 start, u64 len, bool write),
+	TP_ARGS(nid, ino, start, len, write)
+);
+
+DEFINE_EVENT(guestmemfs_pin_class, guestmemfs_unpin,
+	TP_PROTO(int nid, u64 ino, u64 start, u64 len, bool write),
+	TP_ARGS(nid, ino, start, len, write)
+);
+
 TRACE_EVENT(guestmemfs_freeze,
 
 	TP_PROTO(int nid, u32 meta_blocks, u64 generation),

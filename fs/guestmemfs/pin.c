@@ -1,0 +1,454 @@
+// SPDX-License-Identifier: GPL-2.0
+/**
+ * DOC: Pins of guestmemfs
+ *
+ * A pin keeps the blocks of a range of a file in the file, and where they are in
+ * memory. A driver that gives the memory to a device holds one, since pool memory
+ * has no struct pages that it could take references on. A pin is a range of a file,
+ * and not of a mapping: the mapping can go, and the pin stays.
+ *
+ * The file system asks before it takes blocks from a file: gmfs_is_pinned(), with the
+ * invalidate_lock held for write. A pinned block stays where it is, and the operation
+ * fails with EBUSY before it has changed anything. A pin is inserted with the
+ * invalidate_lock held shared, after all blocks of its range have been found in the
+ * file. So no operation misses a pin, and no pin holds a hole.
+ *
+ * A pin holds the file open. The blocks of a deleted file are freed after the last
+ * pin has ended, by the eviction of the inode, and the mount is busy until then.
+ *
+ * Every operation that takes blocks from a file, moves them to another file or takes
+ * them out of the pool asks the same question. All users so far refuse: they cannot
+ * stop a device from using memory that it has. A user that can, one with an MMU
+ * notifier or an invalidation callback, does not pin. If such a user has to be in the
+ * tree, it needs a type of node of its own, and the operation then invalidates these
+ * nodes where it fails for pins.
+ */
+
+#define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
+
+#include <linux/err.h>
+#include <linux/export.h>
+#include <linux/file.h>
+#include <linux/fs.h>
+#include <linux/guestmem_dma.h>
+#include <linux/interval_tree.h>
+#include <linux/mm.h>
+#include <linux/rcupdate.h>
+#include <linux/sched.h>
+#include <linux/slab.h>
+#include <linux/spinlock.h>
+
+#include <trace/events/guestmemfs.h>
+
+#include "guestmemfs.h"
+
+/**
+ * struct guestmem_pin - a range of a file whose blocks stay where they are
+ * @blocks: the range in blocks of the file, in gmfs_inode_info.pins
+ * @list: in gmfs_fs.pins
+ * @file: the file, with a reference
+ * @start: first byte of the range, a multiple of PAGE_SIZE
+ * @len: bytes, a multiple of PAGE_SIZE
+ * @write: the device may write
+ * @pid: the process that asked for the pin, in the initial PID namespace
+ * @comm: name of that process at that time
+ */
+struct guestmem_pin {
+	struct interval_tree_node blocks;
+	struct list_head list;
+	struct file *file;
+	u64 start;
+	u64 len;
+	bool write;
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
+};
+
+static bool gmfs_is_file(const struct file *file)
+{
+	return file && file->f_op == &gmfs_file_fops;
+}
+
+static struct gmfs_fs *gmfs_fs_of_file(const struct file *file)
+{
+	return GMFS_FS(file_inode(file)->i_sb);
+}
+
+/*
+ * Blocks of a range that no pin of the file covers. Each step ends where the pin that
+ * was found ends, so pins of the same blocks are looked at once.
+ */
+static u64 gmfs_count_unpinned(struct gmfs_inode_info *info, u64 first, u64 last)
+{
+	struct interval_tree_node *node;
+	u64 nr = 0;
+
+	while (first <= last) {
+		node = interval_tree_iter_first(&info->pins, first, last);
+		if (!node)
+			return nr + last - first + 1;
+		if (node->start > first)
+			nr += node->start - first;
+		first = node->last + 1;
+	}
+	return nr;
+}
+
+static void gmfs_pin_insert(struct guestmem_pin *pin)
+{
+	struct gmfs_inode_info *info = GMFS_I(file_inode(pin->file));
+	struct gmfs_fs *fs = gmfs_fs_of_file(pin->file);
+
+	guard(spinlock)(&fs->pin_lock);
+
+	fs->pinned_blocks += gmfs_count_unpinned(info, pin->blocks.start,
+						 pin->blocks.last);
+	interval_tree_insert(&pin->blocks, &info->pins);
+	list_add_tail(&pin->list, &fs->pins);
+}
+
+static void gmfs_pin_remove(struct guestmem_pin *pin)
+{
+	struct gmfs_inode_info *info = GMFS_I(file_inode(pin->file));
+	struct gmfs_fs *fs = gmfs_fs_of_file(pin->file);
+
+	guard(spinlock)(&fs->pin_lock);
+
+	list_del(&pin->list);
+	interval_tree_remove(&pin->blocks, &info->pins);
+	fs->pinned_blocks -= gmfs_count_unpinned(info, pin->blocks.start,
+						 pin->blocks.last);
+}
+
+/**
+ * gmfs_is_pinned - ask whether blocks of a file have to stay where they are
+ * @inode: a regular file
+ * @first: first block of the range, in blocks of the file
+ * @end: behind its last
+ *
+ * The answer holds as long as the caller holds the invalidate_lock for write.
+ *
+ * Context: any that may take spinlocks.
+ *
+ * Return: true if a block of the range is pinned.
+ */
+bool gmfs_is_pinned(struct inode *inode, u64 first, u64 end)
+{
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
+
+	if (first >= end)
+		return false;
+	guard(spinlock)(&fs->pin_lock);
+	return interval_tree_iter_first(&GMFS_I(inode)->pins, first, end - 1);
+}
+
+/**
+ * gmfs_pinned_blocks - say how many blocks are pinned
+ * @fs: file system
+ *
+ * Context: any that may take spinlocks.
+ *
+ * Return: blocks; one with several pins counts once.
+ */
+u64 gmfs_pinned_blocks(struct gmfs_fs *fs)
+{
+	guard(spinlock)(&fs->pin_lock);
+	return fs->pinned_blocks;
+}
+
+/* Pages of a range of a file from @pgoff on that are in the extent at hand. */
+static u64 gmfs_pages_of_run(const struct gmpool_run *run, u64 pgoff, u64 end)
+{
+	return min(run->count * GMFS_BLOCK_PAGES - pgoff % GMFS_BLOCK_PAGES,
+		   end - pgoff);
+}
+
+/*
+ * Does the file have all that is to be pinned? -EINVAL behind the end of its last
+ * block; -EHWPOISON if a page has failed; -EAGAIN if there is a hole.
+ */
+static int gmfs_pin_check(const struct guestmem_pin *pin)
+{
+	struct inode *inode = file_inode(pin->file);
+	u64 size = gmfs_blocks_up(i_size_read(inode)) << GMPOOL_BLOCK_SHIFT;
+	u64 pgoff = pin->start >> PAGE_SHIFT;
+	u64 end = pgoff + (pin->len >> PAGE_SHIFT);
+	struct gmpool *pool = GMFS_FS(inode->i_sb)->pool;
+	struct gmpool_run run;
+	u64 nr;
+
+	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
+
+	if (pin->len > size || pin->start > size - pin->len)
+		return -EINVAL;
+	for (; pgoff < end; pgoff += nr) {
+		if (!gmfs_extent_find(GMFS_I(inode)->ci,
+				      pgoff / GMFS_BLOCK_PAGES, &run))
+			return -EAGAIN;
+		nr = gmfs_pages_of_run(&run, pgoff, end);
+		if (gmpool_has_poison(pool, run.start * GMFS_BLOCK_PAGES +
+				      pgoff % GMFS_BLOCK_PAGES, nr))
+			return -EHWPOISON;
+	}
+	return 0;
+}
+
+static int gmfs_pin_try(struct guestmem_pin *pin)
+{
+	struct address_space *mapping = file_inode(pin->file)->i_mapping;
+	int err;
+
+	filemap_invalidate_lock_shared(mapping);
+	err = gmfs_pin_check(pin);
+	if (!err)
+		gmfs_pin_insert(pin);
+	filemap_invalidate_unlock_shared(mapping);
+	return err;
+}
+
+static void gmfs_pin_note_task(struct guestmem_pin *pin)
+{
+	pin->pid = task_tgid_nr(current);
+	guard(rcu)();
+	get_task_comm(pin->comm, current->group_leader);
+}
+
+/**
+ * guestmem_pin_file - pin a range of a file for a device
+ * @file: an open file
+ * @start: first byte, a multiple of PAGE_SIZE
+ * @len: bytes, a multiple of PAGE_SIZE and not 0
+ * @write: the device may write
+ *
+ * Holes in the range are filled. The range may reach to the end of the block that
+ * the file ends in, as a mapping does.
+ *
+ * Context: process context, may sleep, also with an mmap_lock held; takes
+ * gmfs_inode_info.fill_lock and the invalidate_lock. The file may be frozen: a pin
+ * that has to fill a hole waits for the thaw, and a fatal signal ends that.
+ *
+ * Return: the pin, for guestmem_unpin(); NULL if it is no file of guestmemfs; or an
+ * ERR_PTR: -EINVAL for @start or @len, also behind the end of the file; -EACCES if
+ * the file is not open for reading, or not for writing if @write; -EHWPOISON if a
+ * page in the range has failed; -ENOSPC, -EDQUOT, -EROFS or -EINTR if a hole cannot
+ * be filled; -ENOMEM.
+ */
+struct guestmem_pin *guestmem_pin_file(struct file *file, u64 start, u64 len,
+				       bool write)
+{
+	struct guestmem_pin *pin;
+	u64 first, end;
+	int err;
+
+	if (!gmfs_is_file(file))
+		return NULL;
+	if (!PAGE_ALIGNED(start | len) || !len || start > GMFS_MAX_SIZE ||
+	    len > GMFS_MAX_SIZE - start)
+		return ERR_PTR(-EINVAL);
+	if (!(file->f_mode & FMODE_READ) ||
+	    (write && !(file->f_mode & FMODE_WRITE)))
+		return ERR_PTR(-EACCES);
+
+	pin = kzalloc_obj(*pin, GFP_KERNEL_ACCOUNT);
+	if (!pin)
+		return ERR_PTR(-ENOMEM);
+	first = gmfs_blocks_down(start);
+	end = gmfs_blocks_up(start + len);
+	pin->blocks.start = first;
+	pin->blocks.last = end - 1;
+	pin->file = get_file(file);
+	pin->start = start;
+	pin->len = len;
+	pin->write = write;
+	gmfs_pin_note_task(pin);
+
+	/* A hole can be punched between the two. */
+	while ((err = gmfs_pin_try(pin)) == -EAGAIN) {
+		err = gmfs_fill_mapped(file_inode(file), first, end);
+		if (err)
+			break;
+	}
+	if (err) {
+		fput(pin->file);
+		kfree(pin);
+		return ERR_PTR(err);
+	}
+	trace_guestmemfs_pin(gmpool_nid(gmfs_fs_of_file(file)->pool),
+			     file_inode(file)->i_ino, start, len, write);
+	return pin;
+}
+EXPORT_SYMBOL_GPL(guestmem_pin_file);
+
+/* Is all of a range in the mapping, and may user space use it so? As GUP asks. */
+static bool gmfs_vma_covers(const struct vm_area_struct *vma, unsigned long addr,
+			    u64 len, bool write)
+{
+	return addr >= vma->vm_start && addr < vma->vm_end &&
+	       len <= vma->vm_end - addr && vma->vm_flags & VM_READ &&
+	       (!write || vma->vm_flags & VM_WRITE);
+}
+
+/* The file that a range of a mapping is of, with a reference. As guestmem_pin_vma(). */
+static struct file *gmfs_get_mapped_file(const struct vm_area_struct *vma,
+					 unsigned long addr, u64 len, bool write,
+					 u64 *start)
+{
+	if (!gmfs_is_file(vma->vm_file))
+		return NULL;
+	if (!PAGE_ALIGNED(addr | len) || !len)
+		return ERR_PTR(-EINVAL);
+	if (!gmfs_vma_covers(vma, addr, len, write))
+		return ERR_PTR(-EFAULT);
+	*start = ((u64)vma->vm_pgoff << PAGE_SHIFT) + addr - vma->vm_start;
+	return get_file(vma->vm_file);
+}
+
+/**
+ * guestmem_pin_vma - pin what a range of a mapping shows
+ * @vma: a mapping
+ * @addr: first address, a multiple of PAGE_SIZE
+ * @len: bytes, a multiple of PAGE_SIZE and not 0
+ * @write: the device may write
+ *
+ * The file tells whether it is a mapping of guestmemfs: a file system that maps a
+ * file of another may replace vm_ops. The mapping does not matter to the pin that is
+ * returned.
+ *
+ * Context: as guestmem_pin_file(); mmap_lock is held.
+ *
+ * Return: as guestmem_pin_file(); NULL if it is no mapping of guestmemfs; also
+ * -EFAULT if the mapping does not cover the range, is not readable, or not writable
+ * if @write.
+ */
+struct guestmem_pin *guestmem_pin_vma(struct vm_area_struct *vma,
+				      unsigned long addr, u64 len, bool write)
+{
+	struct guestmem_pin *pin;
+	struct file *file;
+	u64 start;
+
+	mmap_assert_locked(vma->vm_mm);
+
+	file = gmfs_get_mapped_file(vma, addr, len, write, &start);
+	if (IS_ERR_OR_NULL(file))
+		return ERR_CAST(file);
+	pin = guestmem_pin_file(file, start, len, write);
+	fput(file);
+	return pin;
+}
+EXPORT_SYMBOL_GPL(guestmem_pin_vma);
+
+/**
+ * guestmem_pin_user - pin what a range of a process' addresses shows
+ * @mm: the address space
+ * @addr: first address, a multiple of PAGE_SIZE
+ * @len: bytes, a multiple of PAGE_SIZE and not 0
+ * @write: the device may write
+ *
+ * Context: as guestmem_pin_file(); takes mmap_lock of @mm to look up the mapping.
+ *
+ * Return: as guestmem_pin_vma(); NULL if there is no mapping of guestmemfs at @addr.
+ */
+struct guestmem_pin *guestmem_pin_user(struct mm_struct *mm, unsigned long addr,
+				       u64 len, bool write)
+{
+	struct vm_area_struct *vma;
+	struct guestmem_pin *pin;
+	struct file *file;
+	u64 start;
+
+	if (mmap_read_lock_killable(mm))
+		return ERR_PTR(-EINTR);
+	vma = vma_lookup(mm, addr);
+	file = vma ? gmfs_get_mapped_file(vma, addr, len, write, &start) : NULL;
+	mmap_read_unlock(mm);
+	if (IS_ERR_OR_NULL(file))
+		return ERR_CAST(file);
+	pin = guestmem_pin_file(file, start, len, write);
+	fput(file);
+	return pin;
+}
+EXPORT_SYMBOL_GPL(guestmem_pin_user);
+
+/**
+ * guestmem_pin_pfn - where a page of a pinned range is
+ * @pin: the pin
+ * @page: the page, counted from the first one of the range
+ * @nr: filled: pages from there on that follow each other in memory, up to the end of
+ *	an extent of the file or of the range
+ *
+ * The answer does not change as long as @pin is there.
+ *
+ * Context: process context, may sleep, also with an mmap_lock held; takes the
+ * invalidate_lock shared.
+ *
+ * Return: the page frame number, which has no struct page.
+ */
+unsigned long guestmem_pin_pfn(const struct guestmem_pin *pin,
+			       unsigned long page, unsigned long *nr)
+{
+	struct inode *inode = file_inode(pin->file);
+	u64 pgoff = (pin->start >> PAGE_SHIFT) + page;
+	u64 end = (pin->start + pin->len) >> PAGE_SHIFT;
+	struct gmpool_run run;
+	bool mapped;
+
+	*nr = 0;
+	if (WARN_ON_ONCE(page >= pin->len >> PAGE_SHIFT))
+		return 0;
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	mapped = gmfs_extent_find(GMFS_I(inode)->ci, pgoff / GMFS_BLOCK_PAGES,
+				  &run);
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	if (WARN_ON_ONCE(!mapped))
+		return 0;
+	*nr = gmfs_pages_of_run(&run, pgoff, end);
+	return gmpool_pfn(GMFS_FS(inode->i_sb)->pool, run.start) +
+	       pgoff % GMFS_BLOCK_PAGES;
+}
+EXPORT_SYMBOL_GPL(guestmem_pin_pfn);
+
+/**
+ * guestmem_unpin - the device does not use the range any more
+ * @pin: from guestmem_pin_file() and others; gone afterwards
+ *
+ * It reaches none of its memory any more: the IOMMU has dropped the range from its
+ * tables and its caches. The last reference of the file is dropped later.
+ *
+ * Context: any that may take spinlocks, but not within an RCU callback.
+ */
+void guestmem_unpin(struct guestmem_pin *pin)
+{
+	struct inode *inode = file_inode(pin->file);
+
+	gmfs_pin_remove(pin);
+	trace_guestmemfs_unpin(gmpool_nid(GMFS_FS(inode->i_sb)->pool),
+			       inode->i_ino, pin->start, pin->len, pin->write);
+	fput(pin->file);
+	kfree(pin);
+}
+EXPORT_SYMBOL_GPL(guestmem_unpin);
+
+/**
+ * guestmem_refuse_pfns - keep a user that holds no reference from a mapping
+ * @vma: the mapping that it is about to look for pfns in
+ * @user: its name, for the log
+ *
+ * For a user that would keep pfns with neither a pin nor an MMU notifier. Its device
+ * would reach the memory after the file has freed it.
+ *
+ * Context: any that may print; mmap_lock is held.
+ *
+ * Return: true if @vma maps a file of guestmemfs. The user has to fail then; the
+ * log says why.
+ */
+bool guestmem_refuse_pfns(const struct vm_area_struct *vma, const char *user)
+{
+	if (!gmfs_is_file(vma->vm_file))
+		return false;
+	pr_notice_ratelimited("node %d: %s[%d]: %s cannot map this memory for a device: without a pin, the device would reach it after the file has freed it; emulated devices, vhost and KVM can use it\n",
+			      gmpool_nid(gmfs_fs_of_file(vma->vm_file)->pool),
+			      current->comm, task_pid_nr(current), user);
+	return true;
+}
+EXPORT_SYMBOL_GPL(guestmem_refuse_pfns);
