@@ -6,8 +6,10 @@
 
 #include <linux/fs.h>
 #include <linux/mm.h>
+#include <linux/sched.h>
 #include <linux/sched/signal.h>
 #include <linux/string.h>
+#include <linux/wait_bit.h>
 
 #include "guestmemfs.h"
 
@@ -280,6 +282,25 @@ void gmfs_fill_end(struct gmpool *pool, struct gmfs_fill *fill)
 	kvfree(fill->file_blocks);
 }
 
+/*
+ * sb_start_pagefault() that a fatal signal ends: -EINTR then. A frozen node would else
+ * hold a task that is killed, with its mmap_lock, until the thaw.
+ */
+static int gmfs_start_fill(struct super_block *sb)
+{
+	unsigned short *frozen = &sb->s_writers.frozen;
+
+	while (!__sb_start_write_trylock(sb, SB_FREEZE_PAGEFAULT)) {
+		if (fatal_signal_pending(current) ||
+		    wait_var_event_killable(frozen, READ_ONCE(*frozen) <
+						    SB_FREEZE_PAGEFAULT))
+			return -EINTR;
+		/* thaw_super() wakes before it gives the semaphores back. */
+		schedule_timeout_killable(1);
+	}
+	return 0;
+}
+
 /**
  * gmfs_fill_mapped - fill holes within the size of a file, for a mapping
  * @inode: the file
@@ -290,7 +311,7 @@ void gmfs_fill_end(struct gmpool *pool, struct gmfs_fill *fill)
  * less is filled.
  *
  * Context: process context, may sleep; takes gmfs_inode_info.fill_lock and the
- * invalidate_lock.
+ * invalidate_lock. Waits for the thaw if the node is frozen.
  *
  * Return: 0; -ENOSPC; -EDQUOT if its cgroup may not have so much; -EROFS;
  * -EINTR if the task is being killed; -ENOMEM.
@@ -305,7 +326,9 @@ int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end)
 	if (fs->read_only || sb_rdonly(inode->i_sb))
 		return -EROFS;
 
-	sb_start_pagefault(inode->i_sb);
+	err = gmfs_start_fill(inode->i_sb);
+	if (err)
+		return err;
 	err = mutex_lock_killable(&GMFS_I(inode)->fill_lock);
 	if (err)
 		goto out_sb;

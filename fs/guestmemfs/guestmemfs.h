@@ -213,6 +213,7 @@ unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
 /* In pin.c */
 bool gmfs_is_pinned(struct inode *inode, u64 first, u64 end);
 u64 gmfs_pinned_blocks(struct gmfs_fs *fs);
+ssize_t gmfs_read_pins(struct gmfs_fs *fs, char *buf, loff_t off, size_t count);
 
 /* In xattr.c */
 extern const struct xattr_handler * const gmfs_xattr_handlers[];
@@ -243,6 +244,7 @@ void gmfs_charge_open(struct inode *inode);
 void gmfs_charge_register(struct gmfs_fs *fs);
 
 /* In sysfs.c */
+int gmfs_show_stats(struct seq_file *seq, struct dentry *root);
 void gmfs_sysfs_add(struct gmfs_fs *fs);
 void gmfs_sysfs_init(void);
 
@@ -255,6 +257,5 @@ struct gmfs_fs *gmfs_start(struct gmpool *pool);
 struct vfsmount *gmfs_mount_internal(const struct gmpool *pool);
 int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf);
 int gmfs_show_options(struct seq_file *seq, struct dentry *root);
-int gmfs_show_stats(struct seq_file *seq, struct dentry *root);
 
 #endif /* _GUESTMEMFS_H */

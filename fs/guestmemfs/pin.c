@@ -37,10 +37,16 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/sprintf.h>
+#include <linux/string.h>
+#include <linux/string_helpers.h>
 
 #include <trace/events/guestmemfs.h>
 
 #include "guestmemfs.h"
+
+/* Bytes of a line about a pin: those of all columns at their widest. */
+#define GMFS_PIN_LINE	128
 
 /**
  * struct guestmem_pin - a range of a file whose blocks stay where they are
@@ -154,6 +160,60 @@ u64 gmfs_pinned_blocks(struct gmfs_fs *fs)
 {
 	guard(spinlock)(&fs->pin_lock);
 	return fs->pinned_blocks;
+}
+
+static void gmfs_format_pin(const struct guestmem_pin *pin, char *line)
+{
+	char comm[4 * TASK_COMM_LEN];
+	int len;
+
+	len = string_escape_mem(pin->comm, strlen(pin->comm), comm,
+				sizeof(comm) - 1,
+				ESCAPE_OCTAL | ESCAPE_NAP | ESCAPE_APPEND, " \\");
+	comm[len] = '\0';
+	snprintf(line, GMFS_PIN_LINE + 1, "%-11llu %-19llu %-19llu %-2s %-10d %-61s\n",
+		 file_inode(pin->file)->i_ino, pin->start, pin->len,
+		 pin->write ? "rw" : "r", pin->pid, len ? comm : "-");
+}
+
+/**
+ * gmfs_read_pins - describe the pins of a node, one in a line
+ * @fs: file system
+ * @buf: filled
+ * @off: first byte of the text that is wanted
+ * @count: bytes in @buf
+ *
+ * All lines have the same length, so a pin that begins or ends between two calls
+ * breaks no line. A pin can then be missing in the text that a reader puts together.
+ *
+ * Context: any that may take spinlocks.
+ *
+ * Return: bytes in @buf.
+ */
+ssize_t gmfs_read_pins(struct gmfs_fs *fs, char *buf, loff_t off, size_t count)
+{
+	u64 skip = off / GMFS_PIN_LINE;
+	size_t from = off % GMFS_PIN_LINE;
+	char line[GMFS_PIN_LINE + 1];
+	struct guestmem_pin *pin;
+	size_t done = 0, len;
+
+	guard(spinlock)(&fs->pin_lock);
+
+	list_for_each_entry(pin, &fs->pins, list) {
+		if (skip) {
+			skip--;
+			continue;
+		}
+		if (done == count)
+			break;
+		gmfs_format_pin(pin, line);
+		len = min(GMFS_PIN_LINE - from, count - done);
+		memcpy(buf + done, line + from, len);
+		done += len;
+		from = 0;
+	}
+	return done;
 }
 
 /* Pages of a range of a file from @pgoff on that are in the extent at hand. */

@@ -161,35 +161,6 @@ int gmfs_show_options(struct seq_file *seq, struct dentry *root)
 	return 0;
 }
 
-/**
- * gmfs_show_stats - what /proc/PID/mountstats says of a mount
- * @seq: where it goes
- * @root: dentry of the mount's root
- *
- * Return: 0.
- */
-int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
-{
-	static const char * const names[] = {
-		[GMFS_MAP_PTE] = "pte",
-		[GMFS_MAP_PMD] = "pmd",
-		[GMFS_MAP_PUD] = "pud",
-	};
-	struct gmfs_fs *fs = GMFS_FS(root->d_sb);
-	unsigned int i;
-
-	for (i = 0; i < GMFS_MAPS; i++)
-		seq_printf(seq, " faults_%s=%lld", names[i],
-			   atomic64_read(&fs->faults[i]));
-	seq_printf(seq, " dirty_blocks=%llu", gmpool_dirty_blocks(fs->pool));
-	seq_printf(seq, " poisoned_pages=%llu",
-		   gmpool_poisoned_pages(fs->pool));
-	seq_printf(seq, " inodes=%llu", gmfs_count_inodes(&fs->image, NULL));
-	seq_printf(seq, " metadata_bytes=%llu",
-		   gmpool_metadata_bytes(fs->pool));
-	return 0;
-}
-
 static int gmfs_apply_nr_inodes(struct fs_context *fc, struct gmfs_fs *fs)
 {
 	struct gmfs_mount *mnt = fc->fs_private;

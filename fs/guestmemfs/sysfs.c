@@ -1,16 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the file system shows of a node in /sys/fs/guestmemfs, beside the pool's
- * own (numa/sysfs.c).
+ * What the file system shows of a node: files in /sys/fs/guestmemfs, in addition to
+ * those of the pool (numa/sysfs.c), and /proc/PID/mountstats.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/capability.h>
 #include <linux/fs.h>
 #include <linux/kobject.h>
+#include <linux/seq_file.h>
 #include <linux/sysfs.h>
 
 #include "guestmemfs.h"
+#include "numa/sysfs.h"
 
 /* A file that shows one number. */
 #define GMFS_NUMBER(_name, _value)					\
@@ -54,6 +57,7 @@ GMFS_NUMBER(free_inodes, gmfs_get_free_inodes(fs));
 GMFS_NUMBER(max_inodes, gmfs_get_max_inodes(fs));
 GMFS_NUMBER(mounts, gmfs_get_mounts(fs));
 GMFS_NUMBER(preserved_files, atomic_read(&fs->preserved));
+GMFS_NUMBER(pinned_blocks, gmfs_pinned_blocks(fs));
 GMFS_NUMBER(faults_pte, atomic64_read(&fs->faults[GMFS_MAP_PTE]));
 GMFS_NUMBER(faults_pmd, atomic64_read(&fs->faults[GMFS_MAP_PMD]));
 GMFS_NUMBER(faults_pud, atomic64_read(&fs->faults[GMFS_MAP_PUD]));
@@ -64,14 +68,34 @@ static struct attribute *gmfs_attrs[] = {
 	&max_inodes_attr.attr,
 	&mounts_attr.attr,
 	&preserved_files_attr.attr,
+	&pinned_blocks_attr.attr,
 	&faults_pte_attr.attr,
 	&faults_pmd_attr.attr,
 	&faults_pud_attr.attr,
 	NULL
 };
 
+/* Not cut at a page, as other attributes are. */
+static ssize_t pins_read(struct file *file, struct kobject *kobj,
+			 const struct bin_attribute *attr, char *buf,
+			 loff_t off, size_t count)
+{
+	if (!capable(CAP_SYS_ADMIN))
+		return 0;
+	return gmfs_read_pins(gmfs_find(gmpool_of_kobj(kobj)), buf, off, count);
+}
+
+static const struct bin_attribute pins_attr =
+	__BIN_ATTR(pins, 0400, pins_read, NULL, 0);
+
+static const struct bin_attribute *const gmfs_bin_attrs[] = {
+	&pins_attr,
+	NULL
+};
+
 static const struct attribute_group gmfs_group = {
-	.attrs = gmfs_attrs,
+	.attrs		= gmfs_attrs,
+	.bin_attrs	= gmfs_bin_attrs,
 };
 
 /**
@@ -89,12 +113,43 @@ void __init gmfs_sysfs_add(struct gmfs_fs *fs)
 			gmpool_nid(fs->pool), ERR_PTR(err));
 }
 
+/**
+ * gmfs_show_stats - what /proc/PID/mountstats says of a mount
+ * @seq: where it goes
+ * @root: dentry of the mount's root
+ *
+ * Return: 0.
+ */
+int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
+{
+	static const char * const names[] = {
+		[GMFS_MAP_PTE] = "pte",
+		[GMFS_MAP_PMD] = "pmd",
+		[GMFS_MAP_PUD] = "pud",
+	};
+	struct gmfs_fs *fs = GMFS_FS(root->d_sb);
+	unsigned int i;
+
+	for (i = 0; i < GMFS_MAPS; i++)
+		seq_printf(seq, " faults_%s=%lld", names[i],
+			   atomic64_read(&fs->faults[i]));
+	seq_printf(seq, " pinned_blocks=%llu", gmfs_pinned_blocks(fs));
+	seq_printf(seq, " dirty_blocks=%llu", gmpool_dirty_blocks(fs->pool));
+	seq_printf(seq, " poisoned_pages=%llu",
+		   gmpool_poisoned_pages(fs->pool));
+	seq_printf(seq, " inodes=%llu", gmfs_count_inodes(&fs->image, NULL));
+	seq_printf(seq, " metadata_bytes=%llu",
+		   gmpool_metadata_bytes(fs->pool));
+	return 0;
+}
+
 GMPOOL_FEATURE(acl);
 #ifdef CONFIG_CGROUP_DMEM
 GMPOOL_FEATURE(dmem);
 #endif
 GMPOOL_FEATURE(leaf_pmd);
 GMPOOL_FEATURE(leaf_pud);
+GMPOOL_FEATURE(pin);
 GMPOOL_FEATURE(xattr);
 
 static struct attribute *gmfs_features[] = {
@@ -104,6 +159,7 @@ static struct attribute *gmfs_features[] = {
 #endif
 	&feature_leaf_pmd.attr,
 	&feature_leaf_pud.attr,
+	&feature_pin.attr,
 	&feature_xattr.attr,
 	NULL
 };

@@ -61,6 +61,7 @@ FORMS = {
     "scrub_target": r"(\d+|all)\n",
     "zeroing": r"(background|on-alloc)\n",
     "policy": r"(best-fit|first-fit)\n",
+    "pins": r"",
 }
 
 
@@ -130,7 +131,7 @@ def unprivileged():
     """Nobody but root can write, nor see where memory is."""
     def as_nobody():
         opened = [open(n.path(name), "rb", buffering=0)
-                  for n in nodes() for name in ("extents", *BITMAPS)]
+                  for n in nodes() for name in ("extents", "pins", *BITMAPS)]
         checks = [open(n.path("check"), "rb", buffering=0) for n in nodes()]
         become_nobody()
         for f in opened:

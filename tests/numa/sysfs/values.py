@@ -145,7 +145,7 @@ def consistent(node):
     stats = re.search(rf" mounted on {node.mnt} with fstype guestmemfs (.*)",
                       text("/proc/self/mountstats"))[1]
     stats = dict(pair.split("=") for pair in stats.split() if "=" in pair)
-    for name in ("faults_pte", "faults_pmd", "faults_pud", "metadata_bytes"):
+    for name in ("faults_pte", "faults_pmd", "faults_pud", "metadata_bytes", "pinned_blocks"):
         same(node[name], int(stats[name]), f"{name} of mountstats")
     same(used, int(stats["inodes"]), "inodes of mountstats")
     owned = []
