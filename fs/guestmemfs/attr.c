@@ -3,10 +3,10 @@
  * Attributes of the inodes of an image: extended attributes, and the targets of
  * symbolic links.
  *
- * An attribute is a name and a value, as one string of bytes that is cut into
- * pieces where it does not fit into a metadata block. An inode has few of them,
- * in a tree by name. A value is never changed in place: a new one is made
- * beside it, and takes its place once it is complete.
+ * An attribute is a name and a value, stored as one string of bytes. If it does not
+ * fit into a metadata block, it is split into pieces. An inode has few attributes,
+ * which are in a tree by name. A value is never changed in place: a new attribute
+ * is written, and replaces the old one when it is complete.
  */
 
 #include <linux/err.h>
@@ -41,7 +41,7 @@ static int gmfs_attr_cmp(const struct gmfs_attr *attr, u8 kind,
 	return memcmp(name, gmfs_attr_name(attr), len);
 }
 
-/* Puts @attr into the tree by name: 0, or -EEXIST. */
+/* Insert @attr into the tree by name. Returns 0 or -EEXIST. */
 static int gmfs_attr_link(struct gmfs_inode *ci, struct gmfs_attr *attr)
 {
 	struct rb_node **at = &ci->attrs.rb_node;
@@ -62,7 +62,7 @@ static int gmfs_attr_link(struct gmfs_inode *ci, struct gmfs_attr *attr)
 	return 0;
 }
 
-/* Gives the records back that there are, and @attr, which is in no tree. */
+/* Free @attr, which is in no tree, and those of its records that exist. */
 static void gmfs_attr_free(struct gmfs_image *img, struct gmfs_attr *attr)
 {
 	unsigned int i;
@@ -91,7 +91,7 @@ static struct gmfs_attr *gmfs_attr_alloc(u64 id, u8 kind, u16 name_len,
 	return attr;
 }
 
-/* Copies into a piece what of @src, at @at in the attribute, falls into it. */
+/* Copy the part of @src, which is at @at in the attribute, that is in this piece. */
 static void gmfs_piece_fill(struct gmfs_attr_ser *rec, u32 at, const void *src,
 			    u32 len)
 {
@@ -103,7 +103,7 @@ static void gmfs_piece_fill(struct gmfs_attr_ser *rec, u32 at, const void *src,
 		       end - start);
 }
 
-/* An attribute whose records are complete, but in no tree. */
+/* Make an attribute with all its records. It is in no tree yet. */
 static struct gmfs_attr *gmfs_attr_new(struct gmfs_image *img,
 				       const struct gmfs_inode *ci, u8 kind,
 				       const char *name, unsigned int len,
@@ -148,9 +148,9 @@ static struct gmfs_attr *gmfs_attr_new(struct gmfs_image *img,
  * @ci: inode
  * @kind: enum gmfs_attr_kind_ser
  * @name: name, not terminated
- * @len: its bytes
+ * @len: its length in bytes
  *
- * Context: any; @ci's attributes do not change meanwhile.
+ * Context: any; the caller keeps the attributes of @ci from changing.
  *
  * Return: the attribute, or NULL.
  */
@@ -171,12 +171,12 @@ struct gmfs_attr *gmfs_attr_find(const struct gmfs_inode *ci, u8 kind,
 }
 
 /**
- * gmfs_attr_first - start to walk the attributes of an inode
+ * gmfs_attr_first - get the first attribute of an inode
  * @ci: inode
  *
- * Context: any; @ci's attributes do not change meanwhile.
+ * Context: any; the caller keeps the attributes of @ci from changing.
  *
- * Return: an attribute, or NULL.
+ * Return: the attribute, or NULL.
  */
 struct gmfs_attr *gmfs_attr_first(const struct gmfs_inode *ci)
 {
@@ -184,10 +184,12 @@ struct gmfs_attr *gmfs_attr_first(const struct gmfs_inode *ci)
 }
 
 /**
- * gmfs_attr_next - go on
+ * gmfs_attr_next - get the next attribute of an inode
  * @attr: attribute
  *
- * Return: the next one of the same inode, or NULL.
+ * Context: any; the caller keeps the attributes of the inode from changing.
+ *
+ * Return: the attribute after @attr, or NULL.
  */
 struct gmfs_attr *gmfs_attr_next(const struct gmfs_attr *attr)
 {
@@ -197,9 +199,9 @@ struct gmfs_attr *gmfs_attr_next(const struct gmfs_attr *attr)
 /**
  * gmfs_attr_read - get the value of an attribute
  * @attr: attribute
- * @value: gmfs_attr_value_size() bytes
+ * @value: buffer of gmfs_attr_value_size() bytes
  *
- * Context: any; the inode's attributes do not change meanwhile.
+ * Context: any; the caller keeps the attributes of the inode from changing.
  */
 void gmfs_attr_read(const struct gmfs_attr *attr, void *value)
 {
@@ -217,19 +219,19 @@ void gmfs_attr_read(const struct gmfs_attr *attr, void *value)
 }
 
 /**
- * gmfs_attr_set - give an inode an attribute, or another value for it
- * @img: where
+ * gmfs_attr_set - add an attribute to an inode, or change its value
+ * @img: the image
  * @ci: inode
  * @kind: enum gmfs_attr_kind_ser
  * @name: name, not terminated
- * @len: its bytes, at most GMFS_ATTR_NAME_MAX
+ * @len: its length in bytes, at most GMFS_ATTR_NAME_MAX
  * @value: value
- * @size: its bytes, at most GMFS_ATTR_VALUE_MAX; not 0 if @len is
+ * @size: its size in bytes, at most GMFS_ATTR_VALUE_MAX; not 0 if @len is 0
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
- * Nobody else uses @ci's attributes.
+ * The caller has exclusive access to the attributes of @ci.
  *
- * Return: 0; -ENOSPC if there is no more room for metadata; -ENOMEM.
+ * Return: 0; -ENOSPC if the metadata cannot grow; -ENOMEM.
  */
 int gmfs_attr_set(struct gmfs_image *img, struct gmfs_inode *ci, u8 kind,
 		  const char *name, unsigned int len, const void *value,
@@ -251,13 +253,13 @@ int gmfs_attr_set(struct gmfs_image *img, struct gmfs_inode *ci, u8 kind,
 }
 
 /**
- * gmfs_attr_remove - take an attribute from an inode
- * @img: where
+ * gmfs_attr_remove - remove an attribute of an inode and free it
+ * @img: the image
  * @ci: inode
- * @attr: its attribute; gone afterwards
+ * @attr: its attribute
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
- * Nobody else uses @ci's attributes.
+ * The caller has exclusive access to the attributes of @ci.
  */
 void gmfs_attr_remove(struct gmfs_image *img, struct gmfs_inode *ci,
 		      struct gmfs_attr *attr)
@@ -315,8 +317,8 @@ static int gmfs_piece_check(struct gmfs_image *img,
 }
 
 /*
- * The attribute that a piece is of. While an image is loaded, the trees are by
- * id: the name is known only when the first piece has come.
+ * Find or make the attribute of a piece. While an image is loaded, the trees are by
+ * id, because the name is unknown until the first piece is loaded.
  */
 static struct gmfs_attr *gmfs_attr_by_id(struct gmfs_inode *ci,
 					 const struct gmfs_attr_ser *rec)
@@ -342,19 +344,19 @@ static struct gmfs_attr *gmfs_attr_by_id(struct gmfs_inode *ci,
 }
 
 /**
- * gmfs_attr_load - take over a handed-over piece of an attribute
+ * gmfs_attr_load - load a handed-over piece of an attribute
  * @img: image that is being loaded, with all its inodes
- * @slot: the piece's record or a free slot, trusted in nothing
- * @room: slots to the end of the metadata block
- * @used: of no use here
+ * @slot: the piece's record or a free slot, not trusted
+ * @room: number of slots to the end of the metadata block
+ * @used: unused
  *
- * gmfs_attr_check() is to follow for each inode, before its attributes can be
- * used.
+ * When all pieces are loaded, gmfs_attr_check() must be called for each inode before
+ * its attributes are used.
  *
- * Context: process context, may sleep; nobody else knows @img.
+ * Context: process context, may sleep; the caller has exclusive access to @img.
  *
- * Return: slots that the record takes, 0 if it is free; -EUCLEAN if it is bad,
- * and why is in @img->why; -ENOMEM.
+ * Return: number of slots of the record, 0 if it is free; -EUCLEAN if it is
+ * damaged, with the reason in @img->why; -ENOMEM.
  */
 int gmfs_attr_load(struct gmfs_image *img, void *slot, unsigned int room,
 		   unsigned long *used)
@@ -396,7 +398,7 @@ static void gmfs_attrs_forget(struct rb_root *attrs)
 	*attrs = RB_ROOT;
 }
 
-/* An attribute with all its pieces, that goes into the tree by name. */
+/* Check that @attr is complete, and insert it into the tree by name. */
 static int gmfs_attr_check_record(struct gmfs_image *img, struct gmfs_inode *ci,
 				  struct gmfs_attr *attr)
 {
@@ -418,13 +420,13 @@ static int gmfs_attr_check_record(struct gmfs_image *img, struct gmfs_inode *ci,
 }
 
 /**
- * gmfs_attr_check - take over the handed-over attributes of an inode
+ * gmfs_attr_check - check the loaded attributes of an inode
  * @img: image that is being loaded, with all attributes
  * @ci: inode
  *
- * Context: process context; nobody else knows @img.
+ * Context: process context; the caller has exclusive access to @img.
  *
- * Return: 0; -EUCLEAN if one is bad, and why is in @img->why.
+ * Return: 0; -EUCLEAN if one is damaged, with the reason in @img->why.
  */
 int gmfs_attr_check(struct gmfs_image *img, struct gmfs_inode *ci)
 {
@@ -452,10 +454,10 @@ int gmfs_attr_check(struct gmfs_image *img, struct gmfs_inode *ci)
 }
 
 /**
- * gmfs_attr_forget - drop the index of an inode's attributes
+ * gmfs_attr_forget - free the index of an inode's attributes
  * @ci: inode
  *
- * The records stay as they are.
+ * Does not change the records.
  */
 void gmfs_attr_forget(struct gmfs_inode *ci)
 {

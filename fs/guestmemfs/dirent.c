@@ -2,11 +2,11 @@
 /*
  * Directory entries of an image.
  *
- * A directory has two trees over its entries. One is by name, so that a lookup
- * in a directory of a million entries is twenty comparisons. The other is by
- * cookie: cookies come from one counter and are never used again, so that a
- * reader of the directory who goes on behind the last cookie he saw gets each
- * entry that stays once, whatever comes and goes meanwhile.
+ * A directory has two trees over its entries. One is by name: a lookup in a
+ * directory of a million entries needs about twenty comparisons. The other is by
+ * cookie. Cookies come from one counter and are never used again. So readdir(),
+ * which continues after the last cookie it returned, returns every entry that exists
+ * throughout exactly once, even if others are added or removed.
  */
 
 #include <linux/err.h>
@@ -37,7 +37,7 @@ static unsigned int gmfs_record_type(const struct gmfs_inode *ci)
 	return (ci->rec->mode & S_IFMT) >> 12;
 }
 
-/* Puts @de into the trees of @dir, or returns the errno why not. */
+/* Insert @de into the trees of @dir. Returns 0, -EEXIST or -EUCLEAN. */
 static int gmfs_dirent_link(struct gmfs_inode *dir, struct gmfs_dirent *de)
 {
 	struct rb_node **name_at = &dir->dir.names.rb_node;
@@ -72,7 +72,7 @@ static int gmfs_dirent_link(struct gmfs_inode *dir, struct gmfs_dirent *de)
 	return 0;
 }
 
-/* Takes @de out of @dir and gives its record back; counts no links. */
+/* Remove @de from @dir and free it. Does not change link counts. */
 static void gmfs_dirent_free(struct gmfs_image *img, struct gmfs_inode *dir,
 			     struct gmfs_dirent *de)
 {
@@ -83,7 +83,7 @@ static void gmfs_dirent_free(struct gmfs_image *img, struct gmfs_inode *dir,
 	kfree(de);
 }
 
-/* An entry with a record that is complete, but in no tree. */
+/* Make an entry with its record. It is in no tree yet. */
 static struct gmfs_dirent *gmfs_dirent_new(struct gmfs_image *img,
 					   const struct gmfs_inode *dir,
 					   const struct gmfs_inode *child,
@@ -129,7 +129,7 @@ static void gmfs_link_dec(struct gmfs_image *img, struct gmfs_inode *ci)
 	gmfs_dirty(img, ci->rec);
 }
 
-/* Lets an entry name another inode; counts no links. */
+/* Make an entry name another inode. Does not change link counts. */
 static void gmfs_dirent_point(struct gmfs_image *img, struct gmfs_dirent *de,
 			      const struct gmfs_inode *child)
 {
@@ -139,10 +139,10 @@ static void gmfs_dirent_point(struct gmfs_image *img, struct gmfs_dirent *de,
 }
 
 /**
- * gmfs_dirent_slots - room that an entry takes
- * @len: bytes of its name
+ * gmfs_dirent_slots - get the size of an entry
+ * @len: length of its name in bytes
  *
- * Return: slots of GMFS_DIRENT_SLOT bytes.
+ * Return: number of slots of GMFS_DIRENT_SLOT bytes.
  */
 unsigned int gmfs_dirent_slots(unsigned int len)
 {
@@ -154,9 +154,9 @@ unsigned int gmfs_dirent_slots(unsigned int len)
  * gmfs_dirent_find - find an entry by name
  * @dir: directory
  * @name: name, not terminated
- * @len: its bytes
+ * @len: its length in bytes
  *
- * Context: any; @dir's entries do not change meanwhile.
+ * Context: any; the caller keeps the entries of @dir from changing.
  *
  * Return: the entry, or NULL.
  */
@@ -179,13 +179,13 @@ struct gmfs_dirent *gmfs_dirent_find(const struct gmfs_inode *dir,
 }
 
 /**
- * gmfs_dirent_next - walk a directory
+ * gmfs_dirent_next - get the entry at or after a cookie
  * @dir: directory
- * @cookie: where to go on
+ * @cookie: the cookie
  *
- * Context: any; @dir's entries do not change meanwhile.
+ * Context: any; the caller keeps the entries of @dir from changing.
  *
- * Return: the entry with the lowest cookie that is not below @cookie, or NULL.
+ * Return: the entry with the lowest cookie that is at least @cookie, or NULL.
  */
 struct gmfs_dirent *gmfs_dirent_next(const struct gmfs_inode *dir, u64 cookie)
 {
@@ -207,10 +207,10 @@ struct gmfs_dirent *gmfs_dirent_next(const struct gmfs_inode *dir, u64 cookie)
 }
 
 /**
- * gmfs_dirent_after - walk on
+ * gmfs_dirent_after - get the entry after another
  * @de: an entry of a directory
  *
- * Context: any; the directory's entries do not change meanwhile.
+ * Context: any; the caller keeps the entries of the directory from changing.
  *
  * Return: the entry with the next higher cookie, or NULL.
  */
@@ -221,20 +221,20 @@ struct gmfs_dirent *gmfs_dirent_after(const struct gmfs_dirent *de)
 }
 
 /**
- * gmfs_dirent_insert - give an inode a name
- * @img: where
+ * gmfs_dirent_insert - add a name of an inode
+ * @img: the image
  * @dir: directory
- * @child: inode; a directory that has a name already is refused
+ * @child: inode; a directory must not have a name yet
  * @name: name, not terminated
- * @len: its bytes, 1 to GMFS_NAME_MAX
+ * @len: its length in bytes, 1 to GMFS_NAME_MAX
  *
- * Counts the link in @child, and in @dir if @child is a directory.
+ * Increments the link count of @child, and of @dir if @child is a directory.
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
- * Nobody else uses @dir's entries or changes the two link counts.
+ * The caller has exclusive access to the entries of @dir and to both link counts.
  *
- * Return: 0; -EEXIST if the name is there; -EMLINK; -ENOSPC if there is no
- * more room for metadata; -ENOMEM.
+ * Return: 0; -EEXIST if the name exists; -EMLINK if a link count is at its maximum,
+ * or @child is a directory with a name; -ENOSPC if the metadata cannot grow; -ENOMEM.
  */
 int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_inode *dir,
 		       struct gmfs_inode *child, const char *name,
@@ -258,7 +258,7 @@ int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_inode *dir,
 
 	gmfs_link_inc(img, child);
 	if (is_dir) {
-		/* Its own "." too, and its ".." in the parent's. */
+		/* For its "." and, in the parent, for its "..". */
 		gmfs_link_inc(img, child);
 		gmfs_link_inc(img, dir);
 		child->dir.parent = dir;
@@ -266,7 +266,7 @@ int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_inode *dir,
 	return 0;
 }
 
-/* Whether the name may go from what it names: 0 or an errno. */
+/* Returns 0 if a name of @child may be removed, else an errno. */
 static int gmfs_may_remove(const struct gmfs_inode *child)
 {
 	if (child && S_ISDIR(child->rec->mode) && child->dir.nr)
@@ -288,15 +288,15 @@ static void gmfs_dirent_do_remove(struct gmfs_image *img, struct gmfs_inode *dir
 }
 
 /**
- * gmfs_dirent_remove - take a name from an inode
- * @img: where
+ * gmfs_dirent_remove - remove a name of an inode
+ * @img: the image
  * @dir: directory
- * @de: its entry; gone afterwards
+ * @de: its entry; freed by this function
  *
- * An inode whose last name goes is not freed: it may be open.
+ * Does not free the inode when this was its last name: it may be open.
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
- * Nobody else uses @dir's entries or changes the two link counts.
+ * The caller has exclusive access to the entries of @dir and to both link counts.
  *
  * Return: 0; -ENOTEMPTY for a directory with entries.
  */
@@ -313,26 +313,26 @@ int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_inode *dir,
 }
 
 /**
- * gmfs_dirent_rename - give an entry another name or place
- * @img: where
- * @old_dir: directory where it is
- * @old: the entry; gone afterwards, unless there is something to @leave
- * @new_dir: directory where it will be
- * @name: name that it will have, not terminated
- * @len: its bytes, 1 to GMFS_NAME_MAX
- * @replace: take the new name from what has it, if it is taken
- * @leave: inode without a name that gets the old name, no directory; or NULL
+ * gmfs_dirent_rename - rename an entry, or move it to another directory
+ * @img: the image
+ * @old_dir: its directory
+ * @old: the entry; freed by this function if @leave is NULL
+ * @new_dir: its new directory
+ * @name: its new name, not terminated
+ * @len: length of @name in bytes, 1 to GMFS_NAME_MAX
+ * @replace: replace an entry that has the new name
+ * @leave: inode without a name, not a directory, which gets the old name; or NULL
  *
- * The renamed entry gets a new cookie. A directory that would come to be below
- * itself is the caller's to refuse.
+ * The renamed entry gets a new cookie. The caller refuses to move a directory below
+ * itself.
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
- * Nobody else uses the entries of the two directories or changes link counts
- * in them.
+ * The caller has exclusive access to the entries of both directories and to the
+ * link counts of their inodes.
  *
- * Return: 0; -EEXIST if the name is taken and @replace is not set; -ENOTEMPTY,
- * -EISDIR or -ENOTDIR if what has the name cannot be replaced; -EMLINK;
- * -ENOSPC if there is no more room for metadata; -ENOMEM.
+ * Return: 0; -EEXIST if the name exists and @replace is not set; -ENOTEMPTY,
+ * -EISDIR or -ENOTDIR if its inode cannot be replaced; -EMLINK if a link count is at
+ * its maximum; -ENOSPC if the metadata cannot grow; -ENOMEM.
  */
 int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_inode *old_dir,
 		       struct gmfs_dirent *old, struct gmfs_inode *new_dir,
@@ -350,7 +350,7 @@ int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_inode *old_dir,
 		if (!replace)
 			return -EEXIST;
 		victim = gmfs_ino_find(img, target->rec->ino);
-		/* Two names of one file: POSIX wants both to stay. */
+		/* Two names of one file: POSIX requires that both stay. */
 		if (victim == child)
 			return 0;
 		if (is_dir && !S_ISDIR(victim->rec->mode))
@@ -388,20 +388,20 @@ int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_inode *old_dir,
 }
 
 /**
- * gmfs_dirent_exchange - let two entries change places
- * @img: where
+ * gmfs_dirent_exchange - exchange the inodes of two entries
+ * @img: the image
  * @dir1: directory
- * @de1: an entry of it
- * @dir2: the same directory, or another one
- * @de2: an entry of that
+ * @de1: an entry of @dir1
+ * @dir2: directory, may be @dir1
+ * @de2: an entry of @dir2
  *
- * Each name, with its cookie, stays where it is and names the other inode. A
- * directory that would come to be below itself is the caller's to refuse.
+ * Each entry keeps its directory, name and cookie. The caller refuses to move a
+ * directory below itself.
  *
- * Context: process context, within an operation. Nobody else uses the entries
- * of the two directories or changes link counts in them.
+ * Context: process context, within an operation. The caller has exclusive access to
+ * the entries of both directories and to the link counts of their inodes.
  *
- * Return: 0; -EMLINK.
+ * Return: 0; -EMLINK if a link count is at its maximum.
  */
 int gmfs_dirent_exchange(struct gmfs_image *img, struct gmfs_inode *dir1,
 			 struct gmfs_dirent *de1, struct gmfs_inode *dir2,
@@ -470,16 +470,16 @@ static int gmfs_dirent_check(struct gmfs_image *img,
 }
 
 /**
- * gmfs_dirent_load - take over a handed-over directory entry
+ * gmfs_dirent_load - load a handed-over directory entry
  * @img: image that is being loaded, with all its inodes
- * @slot: the entry's record or a free slot, trusted in nothing
- * @room: slots to the end of the metadata block
- * @used: of no use here
+ * @slot: the entry's record or a free slot, not trusted
+ * @room: number of slots to the end of the metadata block
+ * @used: unused
  *
- * Context: process context, may sleep; nobody else knows @img.
+ * Context: process context, may sleep; the caller has exclusive access to @img.
  *
- * Return: slots that the record takes, 0 if it is free; -EUCLEAN if it is bad,
- * and why is in @img->why; -ENOMEM.
+ * Return: number of slots of the record, 0 if it is free; -EUCLEAN if it is
+ * damaged, with the reason in @img->why; -ENOMEM.
  */
 int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		     unsigned long *used)
@@ -503,7 +503,7 @@ int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		return gmfs_dirent_bad(img, rec, "no such inode");
 	if (rec->type != gmfs_record_type(child))
 		return gmfs_dirent_bad(img, rec, "type is not the inode's");
-	/* The root is its own. */
+	/* The parent of the root is the root itself. */
 	if (S_ISDIR(child->rec->mode) && child->dir.parent)
 		return gmfs_dirent_bad(img, rec,
 				       "directory has a place already");
@@ -531,10 +531,10 @@ int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
 }
 
 /**
- * gmfs_dirent_forget - drop the indexes of a directory
+ * gmfs_dirent_forget - free the indexes of a directory
  * @dir: directory
  *
- * The records stay as they are.
+ * Does not change the records.
  */
 void gmfs_dirent_forget(struct gmfs_inode *dir)
 {

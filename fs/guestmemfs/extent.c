@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Extents of an image: which pool blocks a file has.
+ * Extents of an image: the pool blocks of each file.
  */
 
 #include <linux/err.h>
@@ -40,7 +40,7 @@ static struct gmfs_extent *gmfs_extent_floor(const struct gmfs_inode *ci,
 	return found;
 }
 
-/* The extent behind @ext, or the first if there is none before. */
+/* The extent after @ext, or the first one if @ext is NULL. */
 static struct gmfs_extent *gmfs_extent_after(const struct gmfs_inode *ci,
 					     const struct gmfs_extent *ext)
 {
@@ -49,7 +49,7 @@ static struct gmfs_extent *gmfs_extent_after(const struct gmfs_inode *ci,
 			     struct gmfs_extent, node);
 }
 
-/* Puts @ext into the tree of @ci; false if it overlaps with another. */
+/* Insert @ext into the tree of @ci. Returns false if it overlaps with another. */
 static bool gmfs_extent_link(struct gmfs_inode *ci, struct gmfs_extent *ext)
 {
 	struct rb_node **at = &ci->file.extents.rb_node;
@@ -91,19 +91,19 @@ static struct gmfs_extent *gmfs_rsv_take(struct list_head *rsv)
 }
 
 /**
- * gmfs_extent_reserve - set extents aside
- * @img: where
- * @rsv: gets struct gmfs_extent
- * @nr: how many
+ * gmfs_extent_reserve - reserve extents
+ * @img: the image
+ * @rsv: the struct gmfs_extent are added to this list
+ * @nr: number of extents
  *
- * What is to be done once pool blocks have been committed must not fail for
- * want of a record: each gmfs_extent_insert() needs up to one extent, and the
- * calls of gmfs_extent_cut() for one range need up to one together.
+ * After pool blocks have been committed, the allocation of a record must not fail.
+ * Each gmfs_extent_insert() needs at most one extent. All calls of gmfs_extent_cut()
+ * for one range together need at most one.
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  *
- * Return: 0; -ENOSPC if there is no more room for metadata, or -ENOMEM, and
- * then @rsv is empty.
+ * Return: 0; -ENOSPC if the metadata cannot grow; -ENOMEM. On an error, @rsv is
+ * empty.
  */
 int gmfs_extent_reserve(struct gmfs_image *img, struct list_head *rsv, u64 nr)
 {
@@ -132,9 +132,9 @@ err_unreserve:
 }
 
 /**
- * gmfs_extent_unreserve - give back extents that were set aside
- * @img: where
- * @rsv: has them; empty afterwards
+ * gmfs_extent_unreserve - free reserved extents
+ * @img: the image
+ * @rsv: list of them; empty after this function
  *
  * Context: process context, may sleep, within the operation of
  * gmfs_extent_reserve(); takes @img->lock.
@@ -150,13 +150,13 @@ void gmfs_extent_unreserve(struct gmfs_image *img, struct list_head *rsv)
 }
 
 /**
- * gmfs_extent_find - find what a file has at a place
+ * gmfs_extent_find - find the pool blocks at an offset in a file
  * @ci: file
- * @file_block: place in the file
- * @run: gets the pool blocks from there to the end of the extent; or in a hole
- *	the blocks to the next extent as its count, and no start
+ * @file_block: offset in the file, in blocks
+ * @run: set to the pool blocks from there to the end of the extent; in a hole,
+ *	@run->count is set to the number of blocks to the next extent
  *
- * Context: any; @ci's extents do not change meanwhile.
+ * Context: any; the caller keeps the extents of @ci from changing.
  *
  * Return: false if it is a hole.
  */
@@ -180,16 +180,16 @@ bool gmfs_extent_find(const struct gmfs_inode *ci, u64 file_block,
 }
 
 /**
- * gmfs_extent_of - which part of a file has a block of the pool
- * @ci: the file
- * @pool_block: the block
- * @file_block: filled: the same, in blocks of the file
+ * gmfs_extent_of - find a pool block in a file
+ * @ci: file
+ * @pool_block: pool block
+ * @file_block: set to its offset in the file, in blocks
  *
- * Looks at all extents: it is for rare events.
+ * Walks all extents of the file, so it is for rare events.
  *
- * Context: the caller keeps the file's extents from changing.
+ * Context: any; the caller keeps the extents of @ci from changing.
  *
- * Return: true if the file has it.
+ * Return: true if the file has the block.
  */
 bool gmfs_extent_of(const struct gmfs_inode *ci, u64 pool_block, u64 *file_block)
 {
@@ -207,15 +207,15 @@ bool gmfs_extent_of(const struct gmfs_inode *ci, u64 pool_block, u64 *file_block
 }
 
 /**
- * gmfs_extent_goal - where a hole is best filled from
+ * gmfs_extent_goal - choose the preferred pool block for a hole
  * @ci: file
- * @file_block: place in the file, in a hole
+ * @file_block: offset in the file, in blocks, in a hole
  *
- * Context: any; @ci's extents do not change meanwhile.
+ * Context: any; the caller keeps the extents of @ci from changing.
  *
- * Return: the pool block that would go on with the extent before or lead up to
- * the one behind, or U64_MAX if there is neither. It may be in use, and may
- * be none of the pool's.
+ * Return: the pool block that would continue the extent before the hole or precede
+ * the extent after it, or U64_MAX if there is neither. The block may be in use, or
+ * beyond the end of the pool.
  */
 u64 gmfs_extent_goal(const struct gmfs_inode *ci, u64 file_block)
 {
@@ -238,18 +238,19 @@ static bool gmfs_can_merge(struct gmfs_image *img, u64 start, u64 count)
 }
 
 /**
- * gmfs_extent_insert - give a file pool blocks
- * @img: where
+ * gmfs_extent_insert - add pool blocks to a file
+ * @img: the image
  * @ci: file
- * @rsv: has an extent for this, in case it does not go on with another
- * @file_block: place in the file; a hole as large as @run
+ * @rsv: from gmfs_extent_reserve(); an extent is taken from it unless the blocks
+ *	can be merged into one of the file
+ * @file_block: offset in the file, in blocks; a hole of at least @run->count blocks
  * @run: pool blocks, physically contiguous
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
- * Nobody else uses @ci's extents.
+ * The caller has exclusive access to the extents of @ci.
  *
- * Return: 0; -EEXIST if it is not such a hole; -EINVAL if the run is larger
- * than an extent can be; -ENOSPC if there is nothing in @rsv but should be.
+ * Return: 0; -EEXIST if it is not such a hole; -EINVAL if @run is empty or larger
+ * than an extent can be; -ENOSPC if an extent is needed and @rsv is empty.
  */
 int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_inode *ci,
 		       struct list_head *rsv, u64 file_block,
@@ -307,21 +308,20 @@ int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_inode *ci,
 }
 
 /**
- * gmfs_extent_cut - take pool blocks from a file, one piece at a time
- * @img: where
+ * gmfs_extent_cut - remove the pool blocks of the first extent in a range of a file
+ * @img: the image
  * @ci: file
- * @rsv: has an extent, in case one falls in two; needed once at most in the
- *	calls for one range
+ * @rsv: from gmfs_extent_reserve(); an extent is taken from it if one is split,
+ *	which happens at most once in the calls for one range
  * @first: first file block of the range
- * @end: behind its last
- * @run: gets the pool blocks of the first piece in the range, which the file
- *	does not have any more
+ * @end: file block after its last
+ * @run: set to the pool blocks that were removed from the file
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
- * Nobody else uses @ci's extents.
+ * The caller has exclusive access to the extents of @ci.
  *
- * Return: 1 if @run has been filled in, 0 if the range is a hole; -ENOSPC if
- * there is nothing in @rsv but should be.
+ * Return: 1 if @run is set, 0 if the range is a hole; -ENOSPC if an extent is needed
+ * and @rsv is empty.
  */
 int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_inode *ci,
 		    struct list_head *rsv, u64 first, u64 end,
@@ -400,16 +400,16 @@ static int gmfs_extent_check(struct gmfs_image *img,
 }
 
 /**
- * gmfs_extent_load - take over a handed-over extent
+ * gmfs_extent_load - load a handed-over extent
  * @img: image that is being loaded, with all its inodes
- * @slot: the extent's record or a free one, trusted in nothing
- * @room: slots to the end of the metadata block
- * @used: bitmap over the pool's blocks; gets the extent's set
+ * @slot: the extent's record or a free one, not trusted
+ * @room: number of slots to the end of the metadata block
+ * @used: bitmap of pool blocks; the blocks of the extent are set in it
  *
- * Context: process context, may sleep; nobody else knows @img.
+ * Context: process context, may sleep; the caller has exclusive access to @img.
  *
- * Return: slots that the record takes, 0 if it is free; -EUCLEAN if it is bad,
- * and why is in @img->why; -ENOMEM.
+ * Return: number of slots of the record, 0 if it is free; -EUCLEAN if it is
+ * damaged, with the reason in @img->why; -ENOMEM.
  */
 int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		     unsigned long *used)
@@ -445,10 +445,10 @@ int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
 }
 
 /**
- * gmfs_extent_forget - drop the index of a file
+ * gmfs_extent_forget - free the index of a file's extents
  * @ci: file
  *
- * The records stay as they are.
+ * Does not change the records.
  */
 void gmfs_extent_forget(struct gmfs_inode *ci)
 {

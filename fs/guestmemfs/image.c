@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Where the records of an image are: which slots of its metadata blocks are in use,
- * and which inode has a number.
+ * Allocation of records in the metadata blocks of an image, and lookup of inodes by
+ * number.
  */
 
 #include <linux/bitmap.h>
@@ -16,7 +16,7 @@
  * struct gmfs_rblock - a metadata block with records
  * @hdr: the block
  * @list: in gmfs_space.avail
- * @used: bit per slot, the header's set too
+ * @used: a bit per slot; the bits of the header are set too
  */
 struct gmfs_rblock {
 	struct gmpool_meta_ser *hdr;
@@ -49,7 +49,7 @@ static void gmfs_space_init(struct gmfs_space *space, u16 type, u16 size)
 		INIT_LIST_HEAD(&space->avail[i]);
 }
 
-/* Longest run of free slots; more than is ever wanted at once counts as that. */
+/* Length of the longest range of free slots, at most GMFS_RUN_MAX. */
 static unsigned int gmfs_rblock_room(const struct gmfs_space *space,
 				     const struct gmfs_rblock *rb)
 {
@@ -122,15 +122,15 @@ static struct gmfs_rblock *gmfs_rblock_get(struct gmfs_image *img,
 }
 
 /**
- * gmfs_slot_alloc - get room for a record
- * @img: where
+ * gmfs_slot_alloc - allocate slots for a record
+ * @img: the image
  * @space: kind of record
- * @nr: adjacent slots, 1 to GMFS_RUN_MAX
+ * @nr: number of adjacent slots, 1 to GMFS_RUN_MAX
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  *
- * Return: zeroed slots, or an ERR_PTR: -ENOSPC if there is no more room for
- * metadata, -ENOMEM.
+ * Return: zeroed slots, or an ERR_PTR: -ENOSPC if the metadata cannot grow,
+ * -ENOMEM.
  */
 void *gmfs_slot_alloc(struct gmfs_image *img, struct gmfs_space *space,
 		      unsigned int nr)
@@ -149,19 +149,19 @@ void *gmfs_slot_alloc(struct gmfs_image *img, struct gmfs_space *space,
 	bitmap_set(rb->used, slot, nr);
 	gmfs_rblock_file(space, rb);
 	rec = (void *)rb->hdr + slot * space->size;
-	/* Another kernel may have freed it by no more than what it has to. */
+	/* Another kernel may have cleared only the first field when it freed it. */
 	memset(rec, 0, nr * space->size);
 	return rec;
 }
 
 /**
- * gmfs_slot_free - give a record's room back
- * @img: where
+ * gmfs_slot_free - free the slots of a record
+ * @img: the image
  * @space: kind of record
- * @rec: from gmfs_slot_alloc(), or handed over; zeroed
- * @nr: its slots
+ * @rec: from gmfs_slot_alloc(), or handed over; zeroed by this function
+ * @nr: number of its slots
  *
- * A metadata block whose last record goes is given back too.
+ * Frees the metadata block too when it has no other record.
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  */
@@ -191,8 +191,8 @@ void gmfs_slot_free(struct gmfs_image *img, struct gmfs_space *space,
 }
 
 /**
- * gmfs_dirty - say that a record has changed
- * @img: where
+ * gmfs_dirty - mark the metadata block of a changed record
+ * @img: the image
  * @rec: the record
  *
  * Context: any but hard interrupts, within the operation of the change.
@@ -203,12 +203,12 @@ void gmfs_dirty(struct gmfs_image *img, void *rec)
 }
 
 /**
- * gmfs_cookie_next - the cookie that will be given next
- * @img: where
+ * gmfs_cookie_next - get the cookie that comes next
+ * @img: the image
  *
  * Context: any.
  *
- * Return: a number above all cookies given so far.
+ * Return: a number greater than all cookies that gmfs_cookie_take() has returned.
  */
 u64 gmfs_cookie_next(const struct gmfs_image *img)
 {
@@ -216,12 +216,12 @@ u64 gmfs_cookie_next(const struct gmfs_image *img)
 }
 
 /**
- * gmfs_cookie_take - get a number that was never given before
- * @img: where
+ * gmfs_cookie_take - allocate a cookie
+ * @img: the image
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  *
- * Return: the number.
+ * Return: a number that is used once in the life of the image.
  */
 u64 gmfs_cookie_take(struct gmfs_image *img)
 {
@@ -236,9 +236,9 @@ u64 gmfs_cookie_take(struct gmfs_image *img)
 }
 
 /**
- * gmfs_image_bad - note why an image cannot be loaded
- * @img: image
- * @fmt: what is wrong and where, for @img->why
+ * gmfs_image_bad - record why an image cannot be loaded
+ * @img: the image
+ * @fmt: format of the text for @img->why: which record is damaged, and how
  *
  * Return: -EUCLEAN.
  */
@@ -253,12 +253,12 @@ int gmfs_image_bad(struct gmfs_image *img, const char *fmt, ...)
 }
 
 /**
- * gmfs_image_init - start with an image of nothing
- * @img: what to set up
- * @meta: metadata blocks; those of other types are left alone
+ * gmfs_image_init - initialize an image without records
+ * @img: the image
+ * @meta: metadata blocks; blocks of other types are not changed
  * @total_blocks: size of the pool
- * @contiguous: asks about the pool's geometry
- * @priv: for @contiguous
+ * @contiguous: checks that pool blocks are physically contiguous
+ * @priv: private data of @contiguous
  */
 void gmfs_image_init(struct gmfs_image *img, struct gmpool_meta *meta,
 		     u64 total_blocks, gmfs_contiguous_t contiguous, void *priv)
@@ -281,12 +281,13 @@ void gmfs_image_init(struct gmfs_image *img, struct gmpool_meta *meta,
 
 /**
  * gmfs_space_load - build the index of all records of a kind
- * @img: image
+ * @img: the image
  * @space: kind of record
- * @load: called for each slot that may begin a record; says how many it has
- * @used: for @load
+ * @load: called for each slot at which a record may begin; returns the number of
+ *	its slots
+ * @used: passed to @load
  *
- * Context: process context, may sleep; nobody else knows @img.
+ * Context: process context, may sleep; the caller has exclusive access to @img.
  *
  * Return: 0, or the first error of @load; -ENOMEM.
  */
@@ -319,10 +320,10 @@ int gmfs_space_load(struct gmfs_image *img, struct gmfs_space *space,
 }
 
 /**
- * gmfs_spaces_forget - drop the indexes of all kinds of records
- * @img: image
+ * gmfs_spaces_forget - free the indexes of all kinds of records
+ * @img: the image
  *
- * Context: process context; nobody else knows @img.
+ * Context: process context; the caller has exclusive access to @img.
  */
 void gmfs_spaces_forget(struct gmfs_image *img)
 {
@@ -336,11 +337,11 @@ void gmfs_spaces_forget(struct gmfs_image *img)
 
 /**
  * gmfs_ino_find - find an inode by number
- * @img: where
+ * @img: the image
  * @ino: number
  *
- * Context: any; takes the RCU read lock. The inode stays only as long as the
- * caller knows that nobody frees it.
+ * Context: any; takes the RCU read lock. The caller prevents the inode from being
+ * freed.
  *
  * Return: the inode, or NULL.
  */

@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * The core of guestmemfs: inodes, directories, extents and attributes as records
- * in a pool's metadata blocks, with the indexes in memory that make them fast.
+ * in the metadata blocks of a pool, and indexes over them in ordinary memory.
  *
- * It knows the handed-over format and struct gmpool_meta, and nothing of the
- * VFS, of memory, or of KHO. Records lie in metadata blocks in any order and
- * do not refer to each other but by number. All search trees are built in
- * ordinary memory when an image is loaded, and are gone with the kernel.
+ * It depends on the handed-over format and on struct gmpool_meta, but not on the
+ * VFS, on pool memory, or on KHO. Records are in metadata blocks in any order and
+ * refer to each other by number only. The search trees are built when an image is
+ * loaded. They are not handed over.
  *
- * Locking, to be done by the caller unless said otherwise:
+ * Locking. The caller takes these locks, except gmfs_image.lock:
  *
  * - gmfs_image.lock guards which slots of which metadata blocks are in use,
- *   gmfs_super_ser.next_cookie, and how many inodes there are and may be.
- *   Functions here take it themselves.
- * - A directory's entries are changed by one caller at a time, and looked up
- *   by any number while nobody changes them (inode->i_rwsem).
- * - A file's extents likewise (mapping->invalidate_lock), and the attributes of
- *   an inode (gmfs_inode_info.attr_lock).
- * - What a record of an inode says is guarded by the owner of that inode; the
- *   link count changes with the directory entry that it counts.
- * - gmfs_image.inodes is looked up under RCU. Whoever looks up a number must
- *   know that the inode cannot be freed meanwhile: by holding a name of it, or by
- *   being the only one who could free it (gmfs_iget()).
+ *   gmfs_super_ser.next_cookie, the number of inodes and its limit. The functions
+ *   here take it.
+ * - inode->i_rwsem guards the entries of a directory: exclusive to change them,
+ *   shared to look them up.
+ * - mapping->invalidate_lock guards the extents of a file in the same way, and
+ *   gmfs_inode_info.attr_lock the attributes of an inode.
+ * - The fields of an inode's record are guarded by the owner of the inode. The
+ *   link count changes together with the directory entry that it counts.
+ * - gmfs_image.inodes is looked up under RCU. The caller of a lookup prevents the
+ *   inode from being freed: it holds a name of the inode, or it is the only task
+ *   that could free it (gmfs_iget()).
  *
  * Every change of a record is made between gmpool_op_begin() and
- * gmpool_op_end(), and a function that fails has changed nothing that counts:
- * at most it leaves a metadata block without records.
+ * gmpool_op_end(). A function that fails has changed no record; it may leave a
+ * metadata block without records.
  */
 #ifndef _GUESTMEMFS_IMAGE_H
 #define _GUESTMEMFS_IMAGE_H
@@ -47,13 +47,13 @@
 #define GMFS_MAX_BLOCKS		((u64)S64_MAX >> GMPOOL_BLOCK_SHIFT)
 #define GMFS_MAX_SIZE		(GMFS_MAX_BLOCKS << GMPOOL_BLOCK_SHIFT)
 
-/* A position in a directory is a loff_t, and 0 and 1 are the dots'. */
+/* A position in a directory is a loff_t; 0 is "." and 1 is "..". */
 #define GMFS_COOKIE_POS		2
 #define GMFS_COOKIE_MAX		((u64)S64_MAX - GMFS_COOKIE_POS)
-/* Asked without a lock, so it is some way off what must not be passed. */
+/* Compared without a lock, so it is far below the maximum. */
 #define GMFS_COOKIE_FULL	(GMFS_COOKIE_MAX / 2)
 
-/* Slots that the largest record takes: a full piece of an attribute. */
+/* Slots of the largest record: a full piece of an attribute. */
 #define GMFS_RUN_MAX		(GMFS_ATTR_SLOTS - 1)
 /* Slots in a metadata block of the smallest record. */
 #define GMFS_SLOTS_MAX		(GMPOOL_META_SIZE / sizeof(struct gmfs_extent_ser))
@@ -66,25 +66,25 @@
 struct gmfs_image;
 
 /**
- * typedef gmfs_contiguous_t - ask whether pool blocks are one piece of memory
- * @img: image that asks
+ * typedef gmfs_contiguous_t - check that pool blocks are physically contiguous
+ * @img: the image
  * @start: first pool block
- * @count: blocks, all of them within the pool
+ * @count: number of blocks, all of them within the pool
  *
- * Return: true if the blocks follow each other physically.
+ * Return: true if the blocks are physically contiguous.
  */
 typedef bool (*gmfs_contiguous_t)(const struct gmfs_image *img, u64 start,
 				  u64 count);
 
 /**
- * typedef gmfs_load_t - look at a slot of a handed-over metadata block
- * @img: image that is loaded
+ * typedef gmfs_load_t - load the record in a slot of a handed-over metadata block
+ * @img: image that is being loaded
  * @slot: the slot
- * @room: slots from this one to the end of the block
- * @used: bitmap of the pool's blocks, gets those that the record has
+ * @room: number of slots from this one to the end of the block
+ * @used: bitmap of pool blocks; the blocks of the record are set in it
  *
- * Return: slots of the record, 0 if the slot is free, or a negative errno with the
- * reason in gmfs_image.why.
+ * Return: number of slots of the record, 0 if the slot is free, or a negative
+ * errno with the reason in gmfs_image.why.
  */
 typedef int (*gmfs_load_t)(struct gmfs_image *img, void *slot,
 			   unsigned int room, unsigned long *used);
@@ -92,10 +92,10 @@ typedef int (*gmfs_load_t)(struct gmfs_image *img, void *slot,
 /**
  * struct gmfs_space - metadata blocks of one type
  * @type: enum gmpool_meta_type_ser
- * @size: bytes of a slot; the header takes the first slot or slots
- * @nr: blocks
- * @avail: struct gmfs_rblock by the longest run of free slots; those without
- *	a free slot are in no list
+ * @size: bytes of a slot; the header occupies the first slot or slots
+ * @nr: number of blocks
+ * @avail: lists of struct gmfs_rblock, by the longest range of free slots; blocks
+ *	without a free slot are in no list
  */
 struct gmfs_space {
 	u16 type;
@@ -106,24 +106,24 @@ struct gmfs_space {
 
 /**
  * struct gmfs_image - the file system of one pool
- * @meta: where the records are
+ * @meta: metadata blocks, which contain the records
  * @super: root of the records
  * @total_blocks: size of the pool
- * @contiguous: asks about the pool's geometry
- * @priv: for @contiguous
+ * @contiguous: checks that pool blocks are physically contiguous
+ * @priv: private data of @contiguous
  * @lock: guards @rblocks, the spaces, @nr_inodes, @max_inodes, and
  *	@super->next_cookie
- * @inodes: inode number to struct gmfs_inode
- * @nr_inodes: how many there are
- * @max_inodes: no more than these are made, or 0 for no limit
- * @rblocks: metadata block number to struct gmfs_rblock
+ * @inodes: maps an inode number to struct gmfs_inode
+ * @nr_inodes: number of inodes
+ * @max_inodes: limit of @nr_inodes, 0 for none
+ * @rblocks: maps a metadata block number to struct gmfs_rblock
  * @itable: blocks of inodes
  * @dirents: blocks of directory entries
  * @extents: blocks of extents
  * @attrs: blocks of attributes
- * @read_only: has a feature that forbids changes
- * @lenient: has a feature that may use fields that are reserved here
- * @why: what gmfs_image_load() did not like
+ * @read_only: has an unknown feature that forbids changes
+ * @lenient: has an unknown feature, which may use fields that are reserved here
+ * @why: reason of the last failure of gmfs_image_load() or gmfs_image_format()
  */
 struct gmfs_image {
 	struct gmpool_meta *meta;
@@ -149,21 +149,21 @@ struct gmfs_image {
  * struct gmfs_inode - an inode of the image
  * @ino: its number
  * @rec: its record
- * @links: found by gmfs_image_load(): names, or a directory's subdirectories
+ * @links: counted by gmfs_image_load(): names; for a directory, subdirectories
  * @visit: mark of gmfs_image_load()
- * @held: how many open files the last kernel has preserved of it, of which LUO has
- *	not said yet what becomes of them
+ * @held: number of open files of it that the previous kernel has preserved and
+ *	that LUO has neither retrieved nor finished
  * @attrs: struct gmfs_attr by kind and name
  * @dir: of a directory
  * @dir.names: struct gmfs_dirent by hash and name
- * @dir.cookies: the same by cookie
- * @dir.parent: directory that has this one; the root's is itself, and an
- *	orphan has none
- * @dir.nr: entries
+ * @dir.cookies: struct gmfs_dirent by cookie
+ * @dir.parent: parent directory; the root itself for the root, NULL for an
+ *	orphan
+ * @dir.nr: number of entries
  * @file: of a regular file
  * @file.extents: struct gmfs_extent by file block
  * @file.blocks: sum of the extents
- * @file.charges: to whom they are charged; charge.c knows
+ * @file.charges: cgroups that the blocks are charged to, see charge.c
  */
 struct gmfs_inode {
 	u64 ino;
@@ -204,7 +204,7 @@ struct gmfs_dirent {
 /**
  * struct gmfs_extent - an extent of the image
  * @node: in gmfs_inode.file.extents
- * @list: in a list of gmfs_extent_reserve() instead
+ * @list: in a list of gmfs_extent_reserve(), while not in a file
  * @rec: its record
  */
 struct gmfs_extent {
@@ -218,12 +218,12 @@ struct gmfs_extent {
 /**
  * struct gmfs_attr - an attribute of an inode of the image
  * @node: in gmfs_inode.attrs
- * @id: tells its pieces from others'
+ * @id: id of the attribute, the same in all its pieces
  * @size: bytes of name and value
  * @name_len: bytes of the name, which is in the first piece
  * @kind: enum gmfs_attr_kind_ser
- * @nr: pieces
- * @pieces: the records, by their offset
+ * @nr: number of pieces
+ * @pieces: the records, by offset
  */
 struct gmfs_attr {
 	struct rb_node node;
@@ -331,7 +331,7 @@ static inline const char *gmfs_attr_name(const struct gmfs_attr *attr)
 	return (const char *)attr->pieces[0]->data;
 }
 
-/* Bytes of the value. */
+/* Size of the value in bytes. */
 static inline size_t gmfs_attr_value_size(const struct gmfs_attr *attr)
 {
 	return attr->size - attr->name_len;

@@ -2,8 +2,8 @@
 /*
  * Inodes of an image.
  *
- * An inode's number is the place of its record, so that finding the record of
- * a number needs no search and the number stays the same for the next kernel.
+ * The number of an inode is the place of its record. So no search is needed to
+ * find the record, and the number is the same in the next kernel.
  */
 
 #include <linux/err.h>
@@ -35,7 +35,7 @@ static void gmfs_ino_init(struct gmfs_inode *ci)
 	}
 }
 
-/* Counts one more inode: 0, or -ENOSPC if there must not be one. */
+/* Count one more inode. Returns 0, or -ENOSPC if the limit is reached. */
 static int gmfs_count_inode(struct gmfs_image *img)
 {
 	guard(mutex)(&img->lock);
@@ -54,16 +54,16 @@ static void gmfs_uncount_inode(struct gmfs_image *img)
 }
 
 /**
- * gmfs_ino_reserve - get a number and the room for a new inode
- * @img: where
+ * gmfs_ino_reserve - allocate a number and a record for a new inode
+ * @img: the image
  *
- * Nobody can find the inode before gmfs_ino_publish(), and the next kernel
- * does not see it.
+ * Before gmfs_ino_publish(), a lookup does not find the inode, and its record is
+ * free for the next kernel.
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  *
- * Return: the inode, of which only @ino may be used, or an ERR_PTR: -ENOSPC if
- * there are as many as there may be, or no more room for metadata; -ENOMEM.
+ * Return: the inode, of which only @ino may be used, or an ERR_PTR: -ENOSPC if the
+ * limit of inodes is reached or the metadata cannot grow; -ENOMEM.
  */
 struct gmfs_inode *gmfs_ino_reserve(struct gmfs_image *img)
 {
@@ -106,12 +106,12 @@ err_uncount:
 }
 
 /**
- * gmfs_ino_publish - make a reserved inode exist
- * @img: where
+ * gmfs_ino_publish - write the record of a reserved inode and make it visible
+ * @img: the image
  * @ci: from gmfs_ino_reserve()
- * @mode: file type, which is for ever, and permissions
+ * @mode: file type, which never changes, and permissions
  *
- * The inode has no name yet: if it stays like that, the next kernel frees it.
+ * The inode has no name yet. The next kernel frees an inode without a name.
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  */
@@ -123,14 +123,14 @@ void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_inode *ci,
 	rec->ino = ci->ino;
 	rec->mode = mode;
 	/*
-	 * A record keeps nothing of the inode that had its place before, and
-	 * the whole block may have been something else meanwhile. The one
-	 * counter of the image that only ever grows is good for generations.
+	 * The generation of the last inode with this number is not known: its
+	 * record was zeroed, and the block may have had another type since. A
+	 * cookie differs from it, because the counter of cookies only grows.
 	 */
 	rec->generation = lower_32_bits(gmfs_cookie_take(img));
 	gmfs_ino_init(ci);
 	gmfs_dirty(img, rec);
-	/* Reserved, so that this needs no memory. */
+	/* The entry is reserved, so this allocates no memory. */
 	xa_store(&img->inodes, ci->ino, ci, GFP_KERNEL);
 }
 
@@ -143,27 +143,26 @@ static void gmfs_free_attrs(struct gmfs_image *img, struct gmfs_inode *ci)
 }
 
 /**
- * gmfs_ino_unpublish - take gmfs_ino_publish() back
- * @img: where
- * @ci: published inode without a name, that nobody has found; its number stays
- *	reserved, its attributes go
+ * gmfs_ino_unpublish - undo gmfs_ino_publish()
+ * @img: the image
+ * @ci: published inode without a name, which no lookup has found; its number stays
+ *	reserved, its attributes are freed
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  */
 void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_inode *ci)
 {
 	gmfs_free_attrs(img, ci);
-	/* Takes the place of an entry, so that this needs no memory. */
+	/* Replaces an entry, so this allocates no memory. */
 	xa_store(&img->inodes, ci->ino, XA_ZERO_ENTRY, GFP_KERNEL);
 	memset(ci->rec, 0, sizeof(*ci->rec));
 	gmfs_dirty(img, ci->rec);
 }
 
 /**
- * gmfs_ino_free - give an inode's number and record back
- * @img: where
- * @ci: inode without a name, and without entries and extents, published or not;
- *	gone afterwards, with its attributes
+ * gmfs_ino_free - free an inode, its number, record and attributes
+ * @img: the image
+ * @ci: inode without a name, entries and extents, published or not
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  */
@@ -177,13 +176,13 @@ void gmfs_ino_free(struct gmfs_image *img, struct gmfs_inode *ci)
 }
 
 /**
- * gmfs_limit_inodes - limit how many inodes there may be
- * @img: where
- * @max: how many, or 0 for no limit
+ * gmfs_limit_inodes - set the limit of inodes
+ * @img: the image
+ * @max: the limit, 0 for none
  *
  * Context: process context, may sleep; takes @img->lock.
  *
- * Return: 0; -EINVAL if there are more than that already.
+ * Return: 0; -EINVAL if there are more than @max inodes.
  */
 int gmfs_limit_inodes(struct gmfs_image *img, u64 max)
 {
@@ -196,13 +195,13 @@ int gmfs_limit_inodes(struct gmfs_image *img, u64 max)
 }
 
 /**
- * gmfs_count_inodes - say how many inodes there are and may be
- * @img: where
- * @max: filled, if not NULL: the limit, or 0
+ * gmfs_count_inodes - get the number of inodes and its limit
+ * @img: the image
+ * @max: set to the limit, or to 0 if there is none; may be NULL
  *
  * Context: process context, may sleep; takes @img->lock.
  *
- * Return: how many there are.
+ * Return: number of inodes.
  */
 u64 gmfs_count_inodes(struct gmfs_image *img, u64 *max)
 {
@@ -214,12 +213,12 @@ u64 gmfs_count_inodes(struct gmfs_image *img, u64 *max)
 }
 
 /**
- * gmfs_count_inode_slots - say how many inodes the table has records for
- * @img: where
+ * gmfs_count_inode_slots - get the size of the inode table
+ * @img: the image
  *
  * Context: process context, may sleep; takes @img->lock.
  *
- * Return: records, used or not.
+ * Return: number of records, used or not.
  */
 u64 gmfs_count_inode_slots(struct gmfs_image *img)
 {
@@ -300,16 +299,16 @@ static int gmfs_ino_check(struct gmfs_image *img,
 }
 
 /**
- * gmfs_ino_load - take over a handed-over inode
+ * gmfs_ino_load - load a handed-over inode
  * @img: image that is being loaded
- * @slot: its record or a free one, trusted in nothing
- * @room: slots to the end of the metadata block
- * @used: of no use here
+ * @slot: its record or a free one, not trusted
+ * @room: number of slots to the end of the metadata block
+ * @used: unused
  *
- * Context: process context, may sleep; nobody else knows @img.
+ * Context: process context, may sleep; the caller has exclusive access to @img.
  *
- * Return: slots that the record takes, 0 if it is free; -EUCLEAN if it is bad,
- * and why is in @img->why; -ENOMEM.
+ * Return: number of slots of the record, 0 if it is free; -EUCLEAN if it is
+ * damaged, with the reason in @img->why; -ENOMEM.
  */
 int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 		  unsigned long *used)

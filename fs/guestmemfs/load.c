@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * An image as a whole: an empty one is made, one that was handed over is loaded and
- * compared with itself, and both are dropped.
+ * An image as a whole: make an empty one, load and check one that was handed over,
+ * and free the indexes of either.
  */
 
 #include <linux/err.h>
@@ -14,12 +14,12 @@
 #define GMFS_ORPHAN	XA_MARK_0
 
 /**
- * gmfs_image_destroy - drop all indexes of an image
- * @img: set up by gmfs_image_init(), whatever became of it
+ * gmfs_image_destroy - free all indexes of an image
+ * @img: initialized by gmfs_image_init(); loading it may have failed
  *
- * The records stay as they are.
+ * Does not change the records.
  *
- * Context: process context, may sleep; nobody else knows @img.
+ * Context: process context, may sleep; the caller has exclusive access to @img.
  */
 void gmfs_image_destroy(struct gmfs_image *img)
 {
@@ -39,7 +39,7 @@ void gmfs_image_destroy(struct gmfs_image *img)
 	mutex_destroy(&img->lock);
 }
 
-/* Are there records of a file system that nobody has named? */
+/* Fail if there are records of a file system, although the pool has no root. */
 static int gmfs_check_unused(struct gmfs_image *img)
 {
 	static const u16 types[] = {
@@ -60,16 +60,17 @@ static int gmfs_check_unused(struct gmfs_image *img)
 
 /**
  * gmfs_image_format - make an empty file system
- * @img: set up by gmfs_image_init()
- * @now: time of its root directory
+ * @img: initialized by gmfs_image_init()
+ * @now: times of its root directory
  *
- * Its super block, which the next kernel must be told, is then @img->super.
+ * Sets @img->super to its super block. The caller makes it the root of the pool by
+ * gmpool_set_root().
  *
- * Context: process context, may sleep, within an operation; nobody else knows
- * @img.
+ * Context: process context, may sleep, within an operation; the caller has
+ * exclusive access to @img.
  *
- * Return: 0; -EUCLEAN if there is one already, and why is in @img->why; -ENOSPC
- * if there is no room for metadata, or -ENOMEM. Then nothing has changed.
+ * Return: 0; -EUCLEAN if there are records already, with the reason in @img->why;
+ * -ENOSPC if the metadata cannot grow; -ENOMEM. On an error, nothing has changed.
  */
 int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now)
 {
@@ -219,9 +220,9 @@ enum {
 };
 
 /*
- * A directory that is named by one below it is never reached from the root.
- * Each directory is climbed from once: who meets a directory of which it is
- * known that it leads to the root need go no further.
+ * Find directories that are below themselves: their chain of parents does not end
+ * at the root. The walk up stops at a directory that is known to lead to the root,
+ * so each directory is visited once.
  */
 static int gmfs_tree_check(struct gmfs_image *img)
 {
@@ -247,20 +248,20 @@ static int gmfs_tree_check(struct gmfs_image *img)
 }
 
 /**
- * gmfs_image_load - take over a handed-over file system
- * @img: set up by gmfs_image_init()
+ * gmfs_image_load - load a handed-over file system
+ * @img: initialized by gmfs_image_init()
  * @root: number of the metadata block of its super block
- * @used: bitmap of the pool's blocks, zeroed; gets those that files have set,
- *	for comparison with the pool's own
+ * @used: bitmap of pool blocks, zeroed; the blocks of files are set in it, so that
+ *	the caller can compare it with the bitmap of the pool
  *
- * Believes nothing that it has not checked, and changes nothing. What each
- * metadata block has in common, gmpool_meta_check(), has been checked before.
- * A failed image is good for gmfs_image_destroy() only.
+ * Checks every record and changes none. The caller has checked the headers of the
+ * metadata blocks by gmpool_meta_check(). After an error, only
+ * gmfs_image_destroy() may be called for @img.
  *
- * Context: process context, may sleep; nobody else knows @img.
+ * Context: process context, may sleep; the caller has exclusive access to @img.
  *
- * Return: 0; -EUCLEAN if the file system is damaged, -EOPNOTSUPP if it is of a
- * kind that this kernel does not know, -ENOMEM. The reason is in @img->why.
+ * Return: 0; -EUCLEAN if the file system is damaged; -EOPNOTSUPP if this kernel
+ * does not support its version or a feature; -ENOMEM. The reason is in @img->why.
  */
 int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used)
 {
@@ -292,11 +293,12 @@ int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used)
 
 /**
  * gmfs_image_orphan - find an inode that has no name
- * @img: image
+ * @img: the image
  *
- * The last kernel did not live to free it.
+ * Such a file or directory was deleted while it was in use, and the previous kernel
+ * ended before it could free it.
  *
- * Context: process context; nobody else uses @img.
+ * Context: process context; the caller has exclusive access to @img.
  *
  * Return: an inode without links that gmfs_image_load() found and that has not
  * been freed since, or NULL.
@@ -309,14 +311,16 @@ struct gmfs_inode *gmfs_image_orphan(struct gmfs_image *img)
 }
 
 /**
- * gmfs_image_hold - take note of open files that the last kernel has preserved
- * @img: image
- * @hold: LUO will say what becomes of them; else they are as all others
+ * gmfs_image_hold - hold inodes of open files that the previous kernel preserved
+ * @img: the image
+ * @hold: hold them until LUO has retrieved or finished the files; if false, they
+ *	are treated as all other inodes
  *
- * What has no name is no orphan as long as it is held. It was preserved for this
- * kernel alone: to the next one its record says nothing of it.
+ * gmfs_image_orphan() does not return a held inode. Clears gmfs_inode_ser.preserved:
+ * the files were preserved for this kernel only.
  *
- * Context: process context, within an operation; nobody else uses @img.
+ * Context: process context, within an operation; the caller has exclusive access to
+ * @img.
  */
 void gmfs_image_hold(struct gmfs_image *img, bool hold)
 {
