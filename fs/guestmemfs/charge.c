@@ -3,16 +3,15 @@
  * DOC: Limits of control groups
  *
  * Each pool is a region of the dmem controller. A block is charged to the cgroup
- * of the task that has it allocated, until it is freed. As with other memory,
- * the charge stays where it is when the task moves to another cgroup.
+ * of the task that allocates it, until it is freed. As with other memory, the
+ * charge does not follow the task to another cgroup.
  *
- * Blocks do not say to whom they are charged: a file knows how many it has of
- * each cgroup, and gives back what was charged last first. Hardly any file is
- * ever extended from more than one.
+ * Charges are counted per file and cgroup, not per block. The latest charge is
+ * reverted first. Few files have blocks of more than one cgroup.
  *
- * Charges are of this kernel, they are not handed over. What the previous
- * kernel left belongs to the root cgroup, and goes to the first that opens the
- * file for writing: that of the virtual machine that goes on.
+ * Charges are not handed over. Blocks that the previous kernel left are charged to
+ * the root cgroup. The first task that opens the file for writing, usually QEMU
+ * after a live update, moves the charge to its own cgroup.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -25,11 +24,11 @@
 #include "guestmemfs.h"
 
 /**
- * struct gmfs_charge - what a file has of one cgroup
- * @next: charged before this
+ * struct gmfs_charge - blocks of a file that are charged to one cgroup
+ * @next: the charge before this one
  * @state: the cgroup's state of the region, with a reference
- * @blocks: charged to it, never 0
- * @inherited: by the previous kernel's file, so it is the root cgroup's
+ * @blocks: number of blocks, never 0
+ * @inherited: the previous kernel left the blocks; charged to the root cgroup
  */
 struct gmfs_charge {
 	struct gmfs_charge *next;
@@ -64,15 +63,15 @@ static struct gmfs_charge *gmfs_charge_pop(struct gmfs_charge **charges)
 }
 
 /**
- * gmfs_charge - charge blocks to the current task's cgroup
+ * gmfs_charge - charge blocks to the cgroup of the current task
  * @fs: file system of the pool
- * @charges: what is charged already; gets what this adds
- * @blocks: how many
+ * @charges: list to which the charge is added
+ * @blocks: number of blocks
  *
  * Context: process context, may sleep. The caller guards @charges.
  *
- * Return: 0; -EDQUOT if that is more than a limit allows; -ENOMEM. Nothing is
- * charged then.
+ * Return: 0; -EDQUOT if a limit would be exceeded; -ENOMEM. On an error, nothing is
+ * charged.
  */
 int gmfs_charge(struct gmfs_fs *fs, struct gmfs_charge **charges, u64 blocks)
 {
@@ -96,9 +95,9 @@ int gmfs_charge(struct gmfs_fs *fs, struct gmfs_charge **charges, u64 blocks)
 }
 
 /**
- * gmfs_uncharge - give charges back
- * @charges: what is charged
- * @blocks: how many; all if they are not so many
+ * gmfs_uncharge - revert charges
+ * @charges: list of charges
+ * @blocks: number of blocks; all charges are reverted if they are fewer
  *
  * Context: any that may take spinlocks. The caller guards @charges.
  */
@@ -111,7 +110,7 @@ void gmfs_uncharge(struct gmfs_charge **charges, u64 blocks)
 		count = min(blocks, c->blocks);
 		blocks -= count;
 		c->blocks -= count;
-		/* Each uncharge takes a reference with it. */
+		/* dmem_cgroup_uncharge() drops a reference. */
 		if (c->blocks)
 			dmem_cgroup_pool_state_get(c->state);
 		dmem_cgroup_uncharge(c->state, count << GMPOOL_BLOCK_SHIFT);
@@ -121,9 +120,9 @@ void gmfs_uncharge(struct gmfs_charge **charges, u64 blocks)
 }
 
 /**
- * gmfs_charge_move - move charges from one place to another
- * @from: where they are; nothing is left there
- * @to: where they come to be
+ * gmfs_charge_move - move charges from one list to another
+ * @from: list from which all charges are removed
+ * @to: list to which they are added
  *
  * Context: any that may take spinlocks. The caller guards both.
  */
@@ -134,12 +133,11 @@ void gmfs_charge_move(struct gmfs_charge **from, struct gmfs_charge **to)
 }
 
 /**
- * gmfs_charge_open - let the opener's cgroup have what the last kernel left
+ * gmfs_charge_open - charge blocks of the previous kernel to the current cgroup
  * @inode: a regular file that is opened for writing
  *
- * A limit that is too low for it is no reason to refuse a virtual machine its
- * memory, which is in use in any case: then it stays with the root cgroup, and
- * the log says so.
+ * If the limit of the cgroup is too low, the open does not fail, because the memory
+ * is in use already: the charge stays with the root cgroup, and the kernel logs it.
  *
  * Context: process context, may sleep; takes the invalidate_lock.
  */
@@ -169,7 +167,7 @@ void gmfs_charge_open(struct inode *inode)
 	} else if (mine->state == c->state) {
 		gmfs_uncharge(&mine, mine->blocks);
 	} else {
-		/* All of @c, which is the first here. */
+		/* All blocks of @c, which is the first in this list. */
 		gmfs_uncharge(charges, c->blocks);
 		gmfs_charge_move(&mine, &GMFS_I(inode)->ci->file.charges);
 	}
@@ -181,8 +179,8 @@ out_unlock:
  * gmfs_charge_register - make the pool a region of the dmem controller
  * @fs: file system, loaded
  *
- * What its files have is charged to the root cgroup. Without the controller, or
- * without memory for it, there are no limits, as without a limit set.
+ * Charges the blocks of its files to the root cgroup. Without the controller, or if
+ * memory is short, the file system works without limits.
  *
  * Context: process context, may sleep; the file system cannot be mounted yet.
  */

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * File handles, for name_to_handle_at() and for fanotify. They name an inode by
- * number and generation, which the next kernel finds unchanged.
+ * File handles, for name_to_handle_at() and fanotify. A handle contains the number
+ * and the generation of an inode, which are the same in the next kernel.
  */
 
 #include <linux/exportfs.h>
@@ -9,7 +9,7 @@
 
 #include "guestmemfs.h"
 
-/* FILEID_INO64_GEN, and with the parent FILEID_INO64_GEN_PARENT */
+/* FILEID_INO64_GEN; with the fields of the parent, FILEID_INO64_GEN_PARENT. */
 struct gmfs_fid {
 	u64 ino;
 	u32 generation;
@@ -78,7 +78,10 @@ static struct dentry *gmfs_get_parent(struct dentry *child)
 	struct inode *parent = ERR_PTR(-ESTALE);
 	struct gmfs_inode *ci;
 
-	/* Who moves or removes a directory locks it; it holds its parent. */
+	/*
+	 * A directory is locked while it is moved or removed, and its parent
+	 * cannot be freed as long as it has an entry.
+	 */
 	inode_lock_shared(inode);
 	ci = GMFS_I(inode)->ci->dir.parent;
 	if (ci)

@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * When memory of a file fails. The pool remembers the page (numa/poison.c), and
- * faults refuse it (mmap.c). What is left to do is to find the file and to take
- * the block out of its mappings.
+ * Memory failures in files. The pool records the page (numa/poison.c), and faults
+ * on it fail (mmap.c). This file finds the file of the block, and unmaps the block.
  */
 
 #include <linux/fs.h>
@@ -10,12 +9,12 @@
 
 #include "guestmemfs.h"
 
-/* Is @block in the file? Then unmap it there. @file_block: its place in the file. */
+/* Unmap @block if it is in the file, and set @file_block to its offset there. */
 static bool gmfs_unmap_failed(struct inode *inode, u64 block, u64 *file_block)
 {
 	bool found;
 
-	/* Faults that have not seen the failure are over when this is held. */
+	/* This waits for faults that have not seen the failure. */
 	filemap_invalidate_lock(inode->i_mapping);
 	found = gmfs_extent_of(GMFS_I(inode)->ci, block, file_block);
 	if (found)
@@ -27,8 +26,8 @@ static bool gmfs_unmap_failed(struct inode *inode, u64 block, u64 *file_block)
 }
 
 /*
- * Can the inode have mappings? A mapping holds an open file. One that iget_failed()
- * is about to drop is S_IFREG and has no record.
+ * Returns true if the inode can have mappings. A mapping holds an open file. An inode
+ * that iget_failed() is about to drop is S_IFREG and has no record.
  */
 static bool gmfs_may_be_mapped(struct inode *inode)
 {
@@ -39,7 +38,7 @@ static bool gmfs_may_be_mapped(struct inode *inode)
 	       !(inode_state_read(inode) & (I_FREEING | I_WILL_FREE | I_NEW));
 }
 
-/* The inode that has @block, with a reference, or NULL. */
+/* Returns the inode that has @block, with a reference, or NULL. */
 static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
 				      u64 *file_block)
 {
@@ -56,7 +55,7 @@ static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
 		spin_unlock(&inode->i_lock);
 		spin_unlock(&sb->s_inode_list_lock);
 
-		/* The reference keeps this place in the list. */
+		/* The reference keeps the inode in the list. */
 		gmfs_delayed_iput(last);
 		last = inode;
 		if (gmfs_unmap_failed(inode, block, file_block))
@@ -71,17 +70,17 @@ static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
 
 /**
  * gmfs_get_failed - find the file that has a failed block, and unmap it
- * @client: of the file system
- * @block: of its pool
- * @pgoff: filled: where in the file the block starts, in pages
+ * @client: client of the pool
+ * @block: block of the pool
+ * @pgoff: set to the offset of the block in the file, in pages
  *
- * The super block is held as long as the mapping is used: the last umount() would
- * else find an inode that is in use.
+ * Takes a reference to the super block too. Otherwise the last umount() would find
+ * an inode in use.
  *
  * Context: process context, may sleep; takes the invalidate_lock of files.
  *
- * Return: the file's mapping, for gmfs_put_failed(); NULL if no file has the
- * block that could be mapped.
+ * Return: the mapping of the file, for gmfs_put_failed(); NULL if no file that could
+ * be mapped has the block.
  */
 struct address_space *gmfs_get_failed(struct gmpool_client *client, u64 block,
 				      pgoff_t *pgoff)
@@ -103,7 +102,7 @@ struct address_space *gmfs_get_failed(struct gmpool_client *client, u64 block,
 }
 
 /**
- * gmfs_put_failed - the mapping is not used any more
+ * gmfs_put_failed - drop the references that gmfs_get_failed() has taken
  * @mapping: from gmfs_get_failed()
  *
  * Context: process context, may sleep.

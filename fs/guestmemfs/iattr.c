@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Attributes of inodes: between the VFS and the record, and for stat(), lsattr and
- * chattr.
+ * Attributes of inodes: copied between the VFS and the record, and shown or set for
+ * stat(), lsattr and chattr.
  */
 
 #include <linux/fs.h>
@@ -10,7 +10,7 @@
 
 #include "guestmemfs.h"
 
-/* The flags that chattr() sets, as the image, the VFS and user space know them. */
+/* The flags of chattr(1): in the image, in the VFS and in user space. */
 static const struct {
 	u32 image;
 	unsigned int vfs;
@@ -23,11 +23,11 @@ static const struct {
 };
 
 /**
- * gmfs_set_vfs_flags - have the VFS know the flags of an inode
+ * gmfs_set_vfs_flags - set the flags of an inode in the VFS
  * @inode: the inode
  * @flags: GMFS_INODE_*
  *
- * Context: nobody else changes them.
+ * Context: the caller has exclusive access to the flags of @inode.
  */
 void gmfs_set_vfs_flags(struct inode *inode, u32 flags)
 {
@@ -43,7 +43,7 @@ void gmfs_set_vfs_flags(struct inode *inode, u32 flags)
 }
 
 /**
- * gmfs_inherit_flags - give a new inode the flags that its directory passes on
+ * gmfs_inherit_flags - copy inherited flags of a directory to a new inode
  * @inode: new inode, published
  * @dir: directory
  *
@@ -59,13 +59,13 @@ void gmfs_inherit_flags(struct inode *inode, struct inode *dir)
 }
 
 /**
- * gmfs_inode_write - write an inode's attributes into its record
+ * gmfs_inode_write - write the attributes of an inode to its record
  * @inode: the inode
  *
- * All but the link count, which the image itself keeps.
+ * Writes all attributes except the link count, which the image layer updates.
  *
- * Context: process context, within an operation; takes @inode->i_lock. Others
- * may write the same inode: the last of them finds what all have set.
+ * Context: process context, within an operation; takes @inode->i_lock. May run
+ * concurrently for one inode: the last call writes the changes of all.
  */
 void gmfs_inode_write(struct inode *inode)
 {
@@ -94,11 +94,11 @@ void gmfs_inode_write(struct inode *inode)
 }
 
 /**
- * gmfs_getattr - attributes of an inode
+ * gmfs_getattr - get the attributes of an inode
  * @idmap: of the mount
- * @path: names the inode
- * @stat: filled
- * @request_mask: STATX_* that are wanted
+ * @path: path of the inode
+ * @stat: set to the attributes
+ * @request_mask: requested STATX_*
  * @flags: AT_STATX_*
  *
  * Return: 0.
@@ -114,7 +114,7 @@ int gmfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 	stat->attributes_mask |= STATX_ATTR_NODUMP;
 	if (READ_ONCE(rec->flags) & GMFS_INODE_NODUMP)
 		stat->attributes |= STATX_ATTR_NODUMP;
-	/* A hint for buffers, and those for others than files need not be so large. */
+	/* A hint for the size of buffers: only regular files consist of blocks. */
 	if (!S_ISREG(inode->i_mode))
 		stat->blksize = PAGE_SIZE;
 	if (request_mask & STATX_BTIME) {
@@ -126,14 +126,14 @@ int gmfs_getattr(struct mnt_idmap *idmap, const struct path *path,
 }
 
 /**
- * gmfs_update_time - take note of an access or a change
+ * gmfs_update_time - update the times of an inode after an access or a change
  * @inode: the inode
  * @type: which times
  * @flags: IOCB_*
  *
  * Context: process context, may sleep, not within an operation.
  *
- * Return: 0; -EAGAIN if it must not sleep.
+ * Return: 0; -EAGAIN if @flags contains IOCB_NOWAIT.
  */
 int gmfs_update_time(struct inode *inode, enum fs_update_time type,
 		     unsigned int flags)
@@ -155,9 +155,9 @@ int gmfs_update_time(struct inode *inode, enum fs_update_time type,
 }
 
 /**
- * gmfs_fileattr_get - flags of an inode, for lsattr
+ * gmfs_fileattr_get - get the flags of an inode, for lsattr
  * @dentry: a dentry of the inode
- * @fa: filled
+ * @fa: set to the flags
  *
  * Return: 0.
  */
@@ -202,7 +202,7 @@ int gmfs_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 		return -EOPNOTSUPP;
 
 	op = gmpool_op_begin(fs->pool);
-	/* Who only asks for them holds no lock. */
+	/* Readers hold no lock. */
 	WRITE_ONCE(GMFS_I(inode)->ci->rec->flags, flags);
 	gmfs_set_vfs_flags(inode, flags);
 	inode_set_ctime_current(inode);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The file system of a pool, mounted or not: it is loaded or made at boot, and made
- * anew when the pool is. Also what the pool asks of it as its client.
+ * The file system of a pool, mounted or not. It is loaded or made at boot, and reset
+ * with the pool. Also the callbacks of the pool, struct gmpool_client.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -15,11 +15,11 @@
 
 #include "guestmemfs.h"
 
-/* All of them. Complete before the file system can be mounted. */
+/* All struct gmfs_fs. The list is complete before the first mount. */
 static LIST_HEAD(gmfs_list);
 
 /**
- * gmfs_find - the file system of a pool
+ * gmfs_find - find the file system of a pool
  * @pool: the pool
  *
  * Context: any, once the fs_initcall of the file system has run.
@@ -58,7 +58,7 @@ static int gmfs_format(struct gmfs_fs *fs)
 	unsigned int flags;
 	int err;
 
-	/* It may have been handed over: what it has is not thrown away. */
+	/* The pool may have been handed over: do not discard its contents. */
 	if (block < gmpool_total_blocks(fs->pool)) {
 		gmpool_fail(fs->pool, "block %llu is used, and there is no file system",
 			    block);
@@ -81,8 +81,8 @@ static int gmfs_format(struct gmfs_fs *fs)
 }
 
 /*
- * Build @img from the records below @root, and compare it with the pool. Returns
- * what is wrong, NULL if nothing is, or an ERR_PTR.
+ * Load @img from the records below @root, and compare it with the pool. Returns
+ * NULL; or a description of the damage, to be freed by kfree(); or an ERR_PTR.
  */
 static char *gmfs_load_image(struct gmfs_fs *fs, struct gmfs_image *img,
 			     u32 root)
@@ -149,7 +149,7 @@ static struct gmfs_fs *gmfs_of_client(struct gmpool_client *client)
 }
 
 /**
- * gmfs_get_sb - keep the super block of a file system from going away
+ * gmfs_get_sb - get a reference to the super block of a file system
  * @fs: the file system
  *
  * Context: process context, may sleep; takes gmfs_fs.lock.
@@ -164,7 +164,7 @@ struct super_block *gmfs_get_sb(struct gmfs_fs *fs)
 	return fs->sb;
 }
 
-/* Have the VFS do what the administrator wants, if the node is mounted. */
+/* Freeze or thaw the super block as gmfs_fs.frozen says, if the node is mounted. */
 static int gmfs_apply_frozen(struct gmfs_fs *fs)
 {
 	const enum freeze_holder who = FREEZE_HOLDER_KERNEL | FREEZE_MAY_NEST;
@@ -215,7 +215,7 @@ static void gmfs_freeze_mounted(struct work_struct *work)
 		       gmpool_nid(fs->pool), ERR_PTR(err));
 }
 
-/* The records are thrown away as a whole: only what refers to them is undone. */
+/* The pool discards all records: free the indexes and the charges. */
 static int gmfs_detach(struct gmpool_client *client)
 {
 	struct gmfs_fs *fs = gmfs_of_client(client);
@@ -270,7 +270,7 @@ static char *gmfs_check(struct gmpool_client *client)
  * gmfs_start - load the file system of a pool, or make one
  * @pool: the pool, which may have failed
  *
- * An error is one of the pool: see gmpool_fail().
+ * On an error, the pool fails, see gmpool_fail().
  *
  * Context: boot, before the file system can be mounted.
  *
@@ -288,7 +288,7 @@ struct gmfs_fs *__init gmfs_start(struct gmpool *pool)
 		return NULL;
 	}
 	fs->pool = pool;
-	/* Only ever looked at. */
+	/* Others only read it: this reference is never dropped. */
 	atomic_set(&fs->policy.refcnt, 1);
 	fs->policy.mode = MPOL_BIND;
 	fs->policy.home_node = NUMA_NO_NODE;
@@ -308,7 +308,7 @@ struct gmfs_fs *__init gmfs_start(struct gmpool *pool)
 	gmfs_init_image(fs, &fs->image);
 	list_add_tail(&fs->list, &gmfs_list);
 	gmpool_set_client(pool, &fs->client);
-	/* One that has failed can be made anew. */
+	/* A failed pool can be reset later. */
 	if (!gmpool_usable(pool))
 		return fs;
 

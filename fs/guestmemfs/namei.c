@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Names: directories between the VFS and the image.
+ * Names: directory operations of the VFS on the image.
  *
- * Dentries are a cache as on a disk file system. The image has the link
- * counts, which change in the same operation as the names; the VFS gets them
- * from there.
+ * Dentries are a cache, as with a file system on disk. The image layer changes link
+ * counts in the same operation as names; they are copied to the VFS inode.
  */
 
 #include <linux/filelock.h>
@@ -12,7 +11,7 @@
 
 #include "guestmemfs.h"
 
-/* Take over what a change of names has done to an inode, and write it back. */
+/* Copy link count and size from the image after a change of names; write the record. */
 static void gmfs_sync_inode(struct inode *inode)
 {
 	struct gmfs_inode *ci = GMFS_I(inode)->ci;
@@ -44,7 +43,7 @@ static struct dentry *gmfs_lookup(struct inode *dir, struct dentry *dentry,
 	return d_splice_alias(inode, dentry);
 }
 
-/* Let a new inode exist, with what it has but for a name; within an operation. */
+/* Publish a new inode with all but a name. Called within an operation. */
 static int gmfs_publish_inode(struct inode *inode, struct inode *dir,
 			      const struct qstr *name)
 {
@@ -69,8 +68,8 @@ static int gmfs_publish_inode(struct inode *inode, struct inode *dir,
 }
 
 /*
- * Take back what gmfs_publish_inode() has done; within the same operation. The number is
- * freed when the VFS is through with the inode: nobody must get it before.
+ * Undo gmfs_publish_inode(), within the same operation. The number stays reserved until
+ * the VFS evicts the inode, so that no other inode gets it before.
  */
 static void gmfs_abandon_inode(struct inode *inode)
 {
@@ -160,9 +159,9 @@ static int gmfs_tmpfile(struct mnt_idmap *idmap, struct inode *dir,
 		discard_new_inode(inode);
 	} else {
 		/*
-		 * Not d_tmpfile(), which marks the inode dirty. Nothing would
-		 * clean it, as records are written at once, and dirty inodes
-		 * never leave memory.
+		 * Not d_tmpfile(), which marks the inode dirty. It would stay
+		 * dirty, because records are written at once and there is no
+		 * writeback, and dirty inodes are never evicted.
 		 */
 		clear_nlink(inode);
 		d_mark_tmpfile(file, inode);
@@ -204,7 +203,7 @@ static struct dentry *gmfs_mkdir(struct mnt_idmap *idmap, struct inode *dir,
 				       NULL));
 }
 
-/* Both unlink() and rmdir(): the image knows what is what. */
+/* For unlink() and rmdir(): the image layer checks that a directory is empty. */
 static int gmfs_remove(struct inode *dir, struct dentry *dentry)
 {
 	struct gmfs_dirent *de = gmfs_find_dirent(dir, dentry);
@@ -227,7 +226,7 @@ static int gmfs_remove(struct inode *dir, struct dentry *dentry)
 	return err;
 }
 
-/* Change names by what the VFS has found out and locked, within an operation. */
+/* Rename or exchange entries that the VFS has checked and locked, within an operation. */
 static int gmfs_change_names(struct inode *old_dir, struct dentry *old_dentry,
 			     struct inode *new_dir, struct dentry *new_dentry,
 			     unsigned int rename_flags, struct inode *whiteout)
@@ -313,9 +312,9 @@ static int gmfs_rename(struct mnt_idmap *idmap, struct inode *old_dir,
 }
 
 /*
- * A reader sees what was there when it started, less what has gone since. What
- * has come since is left for the next time: else who renames all files that
- * readdir() gives him would never get to the end.
+ * A reader gets the entries that existed when it started, except those removed since.
+ * It does not get entries made since. Otherwise a program that renames each file that
+ * readdir() returns would never reach the end.
  */
 static void gmfs_set_dir_end(struct file *file)
 {
@@ -366,7 +365,7 @@ static loff_t gmfs_dir_llseek(struct file *file, loff_t offset, int whence)
 	case SEEK_SET:
 		return vfs_setpos(file, offset, S64_MAX);
 	default:
-		/* The end is no position that anything could be done with. */
+		/* SEEK_END has no meaning for a directory. */
 		return -EINVAL;
 	}
 }

@@ -2,16 +2,16 @@
 /**
  * DOC: guestmemfs
  *
- * One file system for each pool of guest memory, that is one per NUMA node
- * (include/linux/guestmem_pool.h). Files hold whole blocks of 2 MiB of the
- * pool and are reached by mmap() only. Names, inodes and extents are records
- * in the pool's metadata blocks (image.h), always up to date: a kexec needs
- * only to wait for the operations under way.
+ * There is one file system for each pool of guest memory, that is one per NUMA node
+ * (include/linux/guestmem_pool.h). Files consist of whole blocks of 2 MiB of the
+ * pool and are accessed by mmap() only. Names, inodes and extents are records in
+ * the metadata blocks of the pool (image.h), which are always up to date: a kexec
+ * only waits for the operations under way.
  *
- * What lives how long: the image of a pool is loaded at boot and stays. A
- * mount gives it a super block, which all mounts of that node share, and which
- * goes with the last of them. Inodes come and go as the VFS likes: none of
- * them has anything that the image has not.
+ * Life times: the image of a pool is loaded at boot and is never freed. The first
+ * mount of a node makes a super block, which all mounts of the node share, and the
+ * last umount() frees it. The VFS may drop an inode at any time, because the image
+ * has all its attributes.
  *
  * Locks, outermost first:
  *
@@ -19,19 +19,19 @@
  * - sb_start_write(), sb_start_pagefault(), sb_start_intwrite(): all changes,
  *   against fsfreeze
  * - inode->i_rwsem: attributes and size of the inode; a directory's entries
- * - gmfs_inode_info.fill_lock: filling holes of the file, from finding them on
+ * - gmfs_inode_info.fill_lock: lookup and filling of holes of the file
  * - mapping->invalidate_lock: extents and charges of the file, and its size
  *   against faults; a fault takes it shared
- * - gmpool_op_begin(): an operation that the next kernel sees whole or not at
- *   all. Not held over zeroing of new blocks, nor over user memory.
+ * - gmpool_op_begin(): an operation, which the next kernel sees completely or not
+ *   at all. Not held while new blocks are zeroed or user memory is accessed.
  * - gmfs_inode_info.attr_lock: extended attributes and ACLs of the inode
- * - gmfs_image.lock: which slots of metadata blocks are in use, and how many
- *   inodes there may be
- * - gmpool_meta.lock, and the pool's own
- * - gmfs_fs.pin_lock: pins of the node's files
- * - inode->i_lock: the record of the inode's attributes
+ * - gmfs_image.lock: which slots of metadata blocks are in use, number and limit of
+ *   inodes
+ * - gmpool_meta.lock, and the locks of the pool
+ * - gmfs_fs.pin_lock: pins of the files of the node
+ * - inode->i_lock: the attributes in the record of the inode
  *
- * A lookup takes only its directory's lock, and a fault only its file's.
+ * A lookup takes only locks of its directory, and a fault only locks of its file.
  */
 
 #include <linux/fs_context.h>
@@ -47,15 +47,15 @@
 
 /**
  * struct gmfs_mount - options of a mount
- * @node: number of the node
- * @has_node: it was given
- * @prefault: fill new mappings at once
- * @has_prefault: it was given, or its opposite
- * @root: what the root directory gets: mode and owner, those that were given
- * @max_inodes: there shall not be more, 0 is no limit
- * @has_max_inodes: it was given
- * @internal: for gmfs_mount_internal(): it takes the options that are set, and sets none
- * @fs: what was mounted, if it is to be frozen then
+ * @node: node=
+ * @has_node: node= was given
+ * @prefault: prefault: fill new mappings at once
+ * @has_prefault: prefault or noprefault was given
+ * @root: mode=, uid= and gid= for the root directory, as far as they were given
+ * @max_inodes: nr_inodes=, 0 is no limit
+ * @has_max_inodes: nr_inodes= was given
+ * @internal: mount of gmfs_mount_internal(), which sets no options
+ * @fs: the mounted file system, if it must be frozen after the mount
  */
 struct gmfs_mount {
 	u32 node;
@@ -98,12 +98,12 @@ static void gmfs_nodes_with_pool(nodemask_t *nodes)
 }
 
 /**
- * gmfs_statfs - how full the file system is
- * @dentry: any of its dentries
- * @buf: filled
+ * gmfs_statfs - get size and usage of the file system
+ * @dentry: a dentry of the file system
+ * @buf: set to the result
  *
- * Without nr_inodes=, there is no table of inodes that could be full before
- * memory is, so there are no numbers to give for that, as on tmpfs.
+ * Without nr_inodes=, the number of inodes has no limit, and f_files and f_ffree are
+ * 0, as on tmpfs.
  *
  * Return: 0.
  */
@@ -131,8 +131,8 @@ int gmfs_statfs(struct dentry *dentry, struct kstatfs *buf)
 }
 
 /**
- * gmfs_show_options - options of a mount
- * @seq: where they go
+ * gmfs_show_options - show the options of a mount
+ * @seq: output
  * @root: dentry of the mount's root
  *
  * Return: 0.
@@ -149,7 +149,7 @@ int gmfs_show_options(struct seq_file *seq, struct dentry *root)
 	gmfs_count_inodes(&fs->image, &max);
 	if (max)
 		seq_printf(seq, ",nr_inodes=%llu", max);
-	/* What it is now: it may have been changed, and it stays. */
+	/* The current mode and owner: they are stored in the inode, not per mount. */
 	if ((top->i_mode & S_IALLUGO) != GMFS_ROOT_MODE)
 		seq_printf(seq, ",mode=%03o", top->i_mode & S_IALLUGO);
 	if (!uid_eq(top->i_uid, GLOBAL_ROOT_UID))
@@ -174,7 +174,7 @@ static int gmfs_apply_nr_inodes(struct fs_context *fc, struct gmfs_fs *fs)
 	return err;
 }
 
-/* Change the root directory as the mount options ask for. */
+/* Set mode and owner of the root directory to those of the mount options. */
 static int gmfs_set_root(struct fs_context *fc, struct inode *root)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
@@ -271,7 +271,7 @@ static int gmfs_parse_param(struct fs_context *fc, struct fs_parameter *param)
 	}
 }
 
-/* The pool that is meant, or an ERR_PTR after having said what is wrong. */
+/* Returns the pool of node=, or an ERR_PTR after an error message. */
 static struct gmpool *gmfs_choose_pool(struct fs_context *fc)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
@@ -325,7 +325,7 @@ static bool gmfs_root_differs(const struct inode *root,
 		!vfsgid_eq_kgid(attr->ia_vfsgid, root->i_gid));
 }
 
-/* All mounts of a node share the super block, and what it is mounted with. */
+/* All mounts of a node share the super block and its options. */
 static int gmfs_check_shared(struct fs_context *fc, struct gmfs_fs *fs)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
@@ -413,7 +413,7 @@ static int gmfs_get_tree(struct fs_context *fc)
 		return PTR_ERR(pool);
 	fs = gmfs_find(pool);
 	mutex_lock(&fs->lock);
-	/* It may be made anew at this moment. */
+	/* The pool may be being reset. */
 	if (!fs->attached) {
 		mutex_unlock(&fs->lock);
 		errorfc(fc, "node %d is being made anew", gmpool_nid(pool));
@@ -468,7 +468,7 @@ static void gmfs_free_fc(struct fs_context *fc)
 {
 	struct gmfs_mount *mnt = fc->fs_private;
 
-	/* Who mounts a frozen node by mount(2) finds it frozen. */
+	/* When mount(2) returns, a node with frozen=1 is frozen. */
 	if (mnt->fs)
 		flush_work(&mnt->fs->freeze_work);
 	kfree(mnt);
@@ -526,20 +526,20 @@ static void gmfs_do_mount_internal(struct work_struct *work)
 }
 
 /**
- * gmfs_mount_internal - a mount for the kernel's own use
- * @pool: the pool of the node
+ * gmfs_mount_internal - mount the file system of a pool for the kernel
+ * @pool: the pool
  *
- * It can be read-only: the node is mounted so elsewhere, or this kernel can only
- * read it. Options are those of mounts that are there; the first mount by an
- * administrator that comes later sets its own.
+ * The mount is read-only if the node is mounted read-only elsewhere, or if this
+ * kernel can only read the pool. It shares the options of other mounts. If it is the
+ * first mount, the first mount by an administrator sets the options later.
  *
- * A worker mounts: a task that exits with an open session of LUO gets here without
- * namespaces, which a struct fs_context takes from the task.
+ * A worker does the mount. The caller may be a task that exits with an open session
+ * of LUO: it has no namespaces any more, which a struct fs_context needs.
  *
  * Context: process context, may sleep.
  *
  * Return: the mount, for mntput(); or an ERR_PTR: -ENOMEM; -EBUSY while the pool
- * is being reset; -EUCLEAN if it is not used.
+ * is being reset; -EUCLEAN if it has failed.
  */
 struct vfsmount *gmfs_mount_internal(const struct gmpool *pool)
 {

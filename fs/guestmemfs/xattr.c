@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Extended attributes and ACLs between the VFS and the image.
+ * Extended attributes and ACLs: operations of the VFS on the image.
  *
- * An ACL is the extended attribute of its name in the image, as user space sees
- * it with the ids of the initial user namespace. The VFS caches it in the inode.
+ * The image stores an ACL as the extended attribute that user space sees, with the
+ * ids of the initial user namespace. The VFS caches it in the inode.
  */
 
 #include <linux/capability.h>
@@ -22,7 +22,7 @@ static struct gmfs_attr *gmfs_find_xattr(struct inode *inode, const char *name)
 			      strlen(name));
 }
 
-/* To be called within an operation, with the attr_lock unless @inode is new. */
+/* Called within an operation, with the attr_lock unless @inode is new. */
 static int gmfs_store_xattr(struct inode *inode, const char *name,
 			    const void *value, size_t size, int flags)
 {
@@ -110,16 +110,16 @@ const struct xattr_handler * const gmfs_xattr_handlers[] = {
 };
 
 /**
- * gmfs_listxattr - names of the extended attributes of an inode
+ * gmfs_listxattr - list the names of the extended attributes of an inode
  * @dentry: a dentry of the inode
- * @buffer: where they go, each with a NUL, or NULL to ask for their size
- * @size: bytes of @buffer
+ * @buffer: set to the names, each with a NUL; NULL to get only their size
+ * @size: size of @buffer in bytes
  *
- * Those of "trusted." are for CAP_SYS_ADMIN only.
+ * Names that begin with "trusted." are listed for CAP_SYS_ADMIN only.
  *
  * Context: process context, may sleep; takes gmfs_inode_info.attr_lock.
  *
- * Return: bytes of all names; -ERANGE if @buffer is too small.
+ * Return: size of all names in bytes; -ERANGE if @buffer is too small.
  */
 ssize_t gmfs_listxattr(struct dentry *dentry, char *buffer, size_t size)
 {
@@ -156,7 +156,7 @@ static const char *gmfs_acl_name(int type)
 					 XATTR_NAME_POSIX_ACL_DEFAULT;
 }
 
-/* To be called like gmfs_store_xattr(). No ACL is none in the image too. */
+/* Called like gmfs_store_xattr(). If @acl is NULL, removes the ACL. */
 static int gmfs_store_acl(struct inode *inode, int type,
 			  const struct posix_acl *acl)
 {
@@ -175,7 +175,7 @@ static int gmfs_store_acl(struct inode *inode, int type,
 }
 
 /**
- * gmfs_acl_init - let path walks know of an inode that it has no ACL
+ * gmfs_acl_init - tell the VFS if an inode has no ACL, for path walks
  * @inode: inode, read from its record
  */
 void gmfs_acl_init(struct inode *inode)
@@ -189,7 +189,7 @@ void gmfs_acl_init(struct inode *inode)
  * gmfs_get_inode_acl - get an ACL of an inode
  * @inode: inode
  * @type: ACL_TYPE_ACCESS or ACL_TYPE_DEFAULT
- * @rcu: must not sleep
+ * @rcu: the caller is in RCU mode: the function must not sleep
  *
  * Context: process context, may sleep unless @rcu; takes gmfs_inode_info.attr_lock.
  *
@@ -227,7 +227,7 @@ struct posix_acl *gmfs_get_inode_acl(struct inode *inode, int type, bool rcu)
  * Context: process context, may sleep; the inode's i_rwsem is held. Takes
  * gmfs_inode_info.attr_lock.
  *
- * Return: 0; -ENOSPC if there is no more room for metadata; -ENOMEM.
+ * Return: 0; -ENOSPC if the metadata cannot grow; -ENOMEM.
  */
 int gmfs_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 		 struct posix_acl *acl, int type)
@@ -259,7 +259,7 @@ int gmfs_set_acl(struct mnt_idmap *idmap, struct dentry *dentry,
 }
 
 /**
- * gmfs_acl_of_mode - what an inode's access ACL becomes by chmod()
+ * gmfs_acl_of_mode - get the access ACL that an inode has after chmod()
  * @inode: inode
  * @mode: its new mode
  *
@@ -289,7 +289,7 @@ struct posix_acl *gmfs_acl_of_mode(struct inode *inode, umode_t mode)
  * Context: process context, may sleep, within an operation; the inode's i_rwsem
  * is held. Takes gmfs_inode_info.attr_lock.
  *
- * Return: 0; -ENOSPC if there is no more room for metadata; -ENOMEM.
+ * Return: 0; -ENOSPC if the metadata cannot grow; -ENOMEM.
  */
 int gmfs_store_access_acl(struct inode *inode, struct posix_acl *acl)
 {
@@ -303,7 +303,7 @@ int gmfs_store_access_acl(struct inode *inode, struct posix_acl *acl)
 	return err;
 }
 
-/* Takes over what security modules want a new inode to have. */
+/* Store the extended attributes that security modules set for a new inode. */
 static int gmfs_do_init_xattrs(struct inode *inode, const struct xattr *xattrs,
 			       void *unused)
 {
@@ -349,15 +349,16 @@ static int gmfs_init_acls(struct inode *inode, struct inode *dir)
 }
 
 /**
- * gmfs_init_xattrs - what a new inode has of security labels and ACLs
- * @inode: the inode, published, which nobody else knows; its mode is changed by
- *	the directory's default ACL, or else by the umask
+ * gmfs_init_xattrs - set security labels and ACLs of a new inode
+ * @inode: the inode, published; its mode is changed by the default ACL of the
+ *	directory, or else by the umask
  * @dir: directory in which it is made
  * @name: its name, or NULL
  *
- * Context: process context, may sleep, within an operation.
+ * Context: process context, may sleep, within an operation; the caller has exclusive
+ * access to @inode.
  *
- * Return: 0 or a negative errno; the inode may then have some of it.
+ * Return: 0 or a negative errno; on an error, some of them may have been set.
  */
 int gmfs_init_xattrs(struct inode *inode, struct inode *dir,
 		     const struct qstr *name)
