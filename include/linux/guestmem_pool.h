@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Pools of guest memory, one per NUMA node, that survive kexec: the interface
- * for their users in the kernel. The first is guestmemfs.
+ * Pools of guest memory, one per NUMA node, that survive kexec: the interface for
+ * their users in the kernel, of which guestmemfs is the first.
  *
- * Pool memory has no struct pages and is in no direct map. A user gets blocks
- * of it, reaches them through page tables that it fills by pfn, and keeps its
- * own records in metadata blocks (struct gmpool_meta), which the next kernel
- * finds again as they were.
+ * Pool memory has no struct pages and is not in the direct map. A user allocates
+ * blocks, maps them by pfn, and stores its own records in metadata blocks (struct
+ * gmpool_meta), which are handed over to the next kernel.
  */
 #ifndef _LINUX_GUESTMEM_POOL_H
 #define _LINUX_GUESTMEM_POOL_H
@@ -24,7 +23,7 @@ struct kobject;
 /**
  * struct gmpool_run - physically contiguous blocks of a pool
  * @start: first block
- * @count: blocks
+ * @count: number of blocks
  */
 struct gmpool_run {
 	u64 start;
@@ -32,23 +31,24 @@ struct gmpool_run {
 };
 
 /**
- * struct gmpool_client - what the pool wants of its client
- * @get_mapping: a page of @block has failed: unmap the block, and say which file
- *	has it, with a reference, and where in the file it starts, in pages;
- *	NULL if no file that could be mapped has it. From now on
- *	gmpool_has_poison() is true for the page. May sleep.
- * @put_mapping: drop the reference
- * @freeze: let changes under way end and no other begin, or let them go on: 0, or
- *	a negative errno and nothing has changed
- * @detach: forget all that is in the pool, it is about to be made anew: 0, or
- *	-EBUSY if somebody uses it
- * @attach: start again with the pool, which has been made anew: 0, or a negative
- *	errno after gmpool_fail()
- * @check: compare all records with each other and with the pool. Nobody changes
- *	anything meanwhile. Returns NULL, or what is wrong, to be freed by
- *	kfree(), or an ERR_PTR.
+ * struct gmpool_client - callbacks of a pool into its user
+ * @get_mapping: called after a page of @block has failed, when gmpool_has_poison()
+ *	is true for the page. Unmaps the block. Returns the mapping of the file
+ *	that has it, with a reference, and sets @pgoff to the offset of the block
+ *	in the file, in pages. Returns NULL if no file that could be mapped has
+ *	the block.
+ * @put_mapping: drops the reference
+ * @freeze: if @frozen, waits for changes under way and blocks further ones; else
+ *	unblocks them. Returns 0, or a negative errno after having changed nothing.
+ * @detach: called before the pool is reset: drops all references to its contents.
+ *	Returns 0, or -EBUSY if the contents are in use.
+ * @attach: called after the pool was reset: starts with an empty pool. Returns 0,
+ *	or a negative errno after gmpool_fail().
+ * @check: compares all records with each other and with the pool, while no record
+ *	changes. Returns NULL; or a description of the damage, to be freed by
+ *	kfree(); or an ERR_PTR.
  *
- * They may sleep, and the last four are called one at a time.
+ * All callbacks may sleep. The last four are serialized by the pool.
  */
 struct gmpool_client {
 	struct address_space *(*get_mapping)(struct gmpool_client *client, u64 block,
@@ -61,7 +61,7 @@ struct gmpool_client {
 };
 
 /**
- * struct gmpool_attribute - a file in a pool's directory in sysfs
+ * struct gmpool_attribute - an attribute in the sysfs directory of a pool
  * @attr: name and mode
  * @show: as in struct device_attribute
  * @store: likewise
@@ -72,16 +72,16 @@ struct gmpool_attribute {
 	ssize_t (*store)(struct gmpool *pool, const char *buf, size_t count);
 };
 
-/* No wish where a run of blocks should be. */
+/* Goal of an allocation without a preferred block. */
 #define GMPOOL_NO_GOAL		(~0ULL)
 
 #ifdef CONFIG_GUESTMEM_POOL
 
-/* Called by mm_core_init_early() alone. */
+/* Called by mm_core_init_early() only. */
 void guestmem_pool_retrieve_early(void);
 void guestmem_pool_reserve(void);
 
-/* Instances. Pools live as long as the kernel does. */
+/* Pools are never freed. */
 struct gmpool *gmpool_find(int nid);
 struct gmpool *gmpool_next(struct gmpool *pool);
 int gmpool_nid(const struct gmpool *pool);
@@ -97,23 +97,23 @@ bool gmpool_usable(const struct gmpool *pool);
 const char *gmpool_error(const struct gmpool *pool);
 __printf(2, 3) void gmpool_fail(struct gmpool *pool, const char *fmt, ...);
 
-/* What a user has to show beside the pool's own. */
+/* Attributes and features of a user, in the sysfs directories of the pool. */
 int gmpool_add_attributes(struct gmpool *pool,
 			  const struct attribute_group *group);
 int gmpool_add_features(const struct attribute_group *group);
 ssize_t gmpool_feature_show(struct kobject *kobj, struct kobj_attribute *attr,
 			    char *buf);
 
-/* A file that says that a feature is there. */
+/* Defines an attribute in features/. */
 #define GMPOOL_FEATURE(_name)						\
 static struct kobj_attribute feature_##_name =				\
 	__ATTR(_name, 0444, gmpool_feature_show, NULL)
 
-/* Between these two a change of handed-over state is made: all or nothing. */
+/* An operation: the next kernel sees its changes of handed-over state all or none. */
 unsigned int __must_check gmpool_op_begin(struct gmpool *pool);
 void gmpool_op_end(struct gmpool *pool, unsigned int flags);
 
-/* Blocks: claim, scrub, then commit within an operation. */
+/* Allocation of blocks: claim, scrub, then commit within an operation. */
 int gmpool_check_room(struct gmpool *pool, u64 want);
 int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 		 struct gmpool_run *run);
@@ -126,14 +126,14 @@ unsigned long gmpool_pfn(const struct gmpool *pool, u64 block);
 bool gmpool_maps_1g(void);
 bool gmpool_read_handed_over(void *to, u64 phys, size_t len);
 
-/* Memory that has failed. */
+/* Callbacks, and failed memory. */
 void gmpool_set_client(struct gmpool *pool, struct gmpool_client *client);
 bool gmpool_has_poison(struct gmpool *pool, u64 page, u64 nr);
 bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_run *run,
 			u64 *block);
 u64 gmpool_poisoned_pages(const struct gmpool *pool);
 
-/* A user's own records. */
+/* Records of a user. */
 struct gmpool_meta *gmpool_metadata(struct gmpool *pool);
 u32 gmpool_root(const struct gmpool *pool, u32 owner);
 int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn);

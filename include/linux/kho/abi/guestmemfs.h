@@ -3,18 +3,18 @@
 /**
  * DOC: guestmemfs handover ABI
  *
- * What one kernel hands to the next for each NUMA node that has a pool of
- * guest memory. This file is a contract between two different builds: a field
- * never moves, never changes its meaning, and a value once given is never
- * given again. Everything is little-endian and naturally aligned, sizes are in
- * bytes unless the name says blocks, and nothing is a pointer.
+ * The format in which one kernel hands over the pools of guest memory to the next,
+ * one pool per NUMA node. It is a contract between different builds of the kernel: a
+ * field never moves or changes its meaning, and a number is never used again. All
+ * fields are little-endian and naturally aligned. Sizes are in bytes unless the name
+ * contains "blocks". There are no pointers.
  *
- * Each pool has one KHO subtree, GMPOOL_SUBTREE_FMT. Its blob is two copies of
- * struct gmpool_super_ser. The super block names the pool's memory (extents of
- * physical addresses, which have no struct pages and are not preserved through
- * KHO: the next kernel takes them out of its own memory before it allocates
- * from it), and the chunk tables, which name the memory of the metadata
- * (ordinary pages, preserved through KHO)::
+ * Each pool has one KHO subtree, GMPOOL_SUBTREE_FMT. Its blob contains two copies of
+ * struct gmpool_super_ser. The super block contains the extents and the chunk tables
+ * of the pool. An extent is a range of physical memory without struct pages. It is
+ * not preserved through KHO: the next kernel removes it from its memory before it
+ * allocates any. The chunk tables contain the addresses of the metadata, which is in
+ * ordinary pages that are preserved through KHO::
  *
  *   KHO subtree "gmp<N>"
  *   +----------------+      +---------------+      +------------------+
@@ -25,28 +25,26 @@
  *           v                                      +------------------+
  *   extents of pool memory, cut into 2 MiB blocks
  *
- * Metadata is a set of GMPOOL_META_SIZE blocks, numbered in the order of the
- * chunks. Each has a header with a type and a checksum; the rest is an array
- * of fixed-size records of that type. Records refer to each other by number
- * only, and there are no lists, trees or indexes to follow: what a kernel
- * needs for speed it builds from the records when it starts. So the order of
- * records is free, each can be checked by itself, and a new kernel may choose
- * other structures in memory without a change of the format.
+ * Metadata consists of blocks of GMPOOL_META_SIZE, numbered in the order of the
+ * chunks. Each block has a header with a type and a checksum, followed by an array of
+ * records of that type. Records refer to each other by number only. There are no
+ * lists, trees or indexes: a kernel builds its own from the records at boot. So
+ * records may be in any order, each can be checked by itself, and a new kernel may
+ * use other structures in memory without a change of the format.
  *
  * Compatibility:
  *
- * - The envelope, that is all of struct gmpool_super_ser and struct
- *   gmpool_table_ser, is readable by every kernel whatever the features are. A
- *   kernel that cannot use a pool can therefore always keep it: take the
- *   memory out, use none of it, and hand everything on unchanged. An extent that
- *   it cannot take, and uses itself, it leaves out of the super block, which then
- *   is GMPOOL_STATE_LIVE.
+ * - Every kernel can read all of struct gmpool_super_ser and struct
+ *   gmpool_table_ser, regardless of the features. So a kernel that cannot use a pool
+ *   can keep it: it removes the extents from its memory, does not use them, and
+ *   hands them over unchanged. If it cannot remove an extent, it uses that memory
+ *   itself, removes the extent from the super block, and sets GMPOOL_STATE_LIVE.
  * - An unknown bit in feature_compat is ignored.
  * - An unknown bit in feature_ro_compat leaves the pool readable: its files
  *   can be mounted read-only and mapped, its metadata is not changed.
- * - With an unknown bit in one of these two, a metadata block of an unknown type
- *   is ignored; else it is damage. So a new type of block, guestmemfs' too,
- *   comes with a bit in the pool's super block.
+ * - With an unknown bit in feature_compat or feature_ro_compat, a metadata block of
+ *   an unknown type is ignored; else the pool is damaged. So each new type of block,
+ *   also of guestmemfs, needs a bit in the super block of the pool.
  * - An unknown bit in feature_incompat, or another version, means that the
  *   pool is kept as above, unused.
  */
@@ -60,8 +58,8 @@
 #include <linux/types.h>
 
 /*
- * Name of a pool's KHO subtree; the number is the node's when it was written.
- * It is short because KHO's tree is one page: 64 nodes fit.
+ * Name of the KHO subtree of a pool, with the number of the node in the kernel that
+ * wrote it. It is short because KHO's tree is one page: 64 nodes fit.
  */
 #define GMPOOL_SUBTREE_FMT		"gmp%u"
 
@@ -70,7 +68,7 @@
 #define GMPOOL_META_MAGIC		0x424d4d47U		/* "GMMB" */
 #define GMPOOL_VERSION			1
 
-/* Pool memory is given out in blocks of this size: one PMD leaf on x86-64. */
+/* Size of a block of pool memory: one PMD mapping on x86-64. */
 #define GMPOOL_BLOCK_SHIFT		21
 #define GMPOOL_BLOCK_SIZE		_BITULL(GMPOOL_BLOCK_SHIFT)
 
@@ -88,7 +86,7 @@
 #define GMPOOL_RELEASE_SIZE		72
 
 /**
- * enum gmpool_state_ser - what the writing kernel last did with the pool
+ * enum gmpool_state_ser - state of the pool in the kernel that wrote it
  * @GMPOOL_STATE_LIVE: in use; checksums of metadata blocks may be out of date
  * @GMPOOL_STATE_SEALED: frozen for kexec; every checksum is right
  *
@@ -100,14 +98,14 @@ enum gmpool_state_ser {
 };
 
 /*
- * There are blocks of GMPOOL_META_POISON: pages with hardware errors, that must
- * not be given out. Set with the first of them.
+ * There are blocks of GMPOOL_META_POISON: pages with hardware errors, which must not
+ * be allocated. Set with the first of them.
  */
 #define GMPOOL_FEATURE_RO_COMPAT_POISON	_BITULL(0)
 
 /*
- * There is a block of GMPOOL_META_TUNABLES. Set with it. A kernel that does not
- * know of it goes by its defaults.
+ * There is a block of GMPOOL_META_TUNABLES. Set with it. A kernel that does not know
+ * the bit uses its defaults.
  */
 #define GMPOOL_FEATURE_COMPAT_TUNABLES	_BITULL(0)
 
@@ -117,12 +115,12 @@ enum gmpool_state_ser {
 #define GMPOOL_FEATURE_INCOMPAT_ALL	0ULL
 
 /**
- * struct gmpool_extent_ser - one physically contiguous piece of a pool
+ * struct gmpool_extent_ser - one physically contiguous range of a pool
  * @base: physical address, a multiple of GMPOOL_BLOCK_SIZE
  * @size: bytes, a multiple of GMPOOL_BLOCK_SIZE, not zero
  *
- * The writing kernel aligns both to its sparsemem section, so that no struct
- * page is left for the range.
+ * The kernel that made the pool aligned both to its sparsemem section, so that the
+ * range has no struct pages.
  */
 struct gmpool_extent_ser {
 	__u64 base;
@@ -130,8 +128,8 @@ struct gmpool_extent_ser {
 };
 
 /**
- * struct gmpool_root_ser - where a user of the pool finds its own metadata
- * @owner: who it is, enum gmpool_owner_ser; 0 is an empty slot
+ * struct gmpool_root_ser - the metadata of one user of the pool
+ * @owner: enum gmpool_owner_ser; 0 is an empty slot
  * @mbn: metadata block number of the user's first block, not 0
  */
 struct gmpool_root_ser {
@@ -150,7 +148,7 @@ enum gmpool_owner_ser {
 };
 
 /**
- * struct gmpool_super_ser - super block of a pool, the envelope
+ * struct gmpool_super_ser - super block of a pool
  * @magic: GMPOOL_SUPER_MAGIC
  * @csum: crc32c, seed ~0, of this struct with @csum zero
  * @version: GMPOOL_VERSION
@@ -162,7 +160,7 @@ enum gmpool_owner_ser {
  * @uuid: random, made with the pool; every metadata block repeats it
  * @total_blocks: sum of the extents, in blocks
  * @generation: kexecs that the pool has survived
- * @nid: node number in the kernel that wrote this; only a hint
+ * @nid: node number in the kernel that wrote this, only a hint
  * @block_shift: GMPOOL_BLOCK_SHIFT
  * @nr_extents: used entries of @extents
  * @nr_tables: used entries of @tables
@@ -220,11 +218,11 @@ struct gmpool_chunk_ser {
 #define GMPOOL_TABLE_CHUNKS	252
 
 /**
- * struct gmpool_table_ser - names chunks of metadata
+ * struct gmpool_table_ser - a table of metadata chunks
  * @magic: GMPOOL_TABLE_MAGIC
  * @csum: crc32c, seed ~0, of this struct with @csum zero
- * @uuid: the pool's
- * @index: this table's place in gmpool_super_ser.tables
+ * @uuid: uuid of the pool
+ * @index: index of this table in gmpool_super_ser.tables
  * @nr: used entries of @chunks; all tables but the last are full
  * @reserved: zero
  * @chunks: the chunks
@@ -242,19 +240,19 @@ struct gmpool_table_ser {
 /**
  * enum gmpool_meta_type_ser - what a metadata block holds
  * @GMPOOL_META_FREE: nothing
- * @GMPOOL_META_USED: bitmap, bit set = pool block belongs to an owner
+ * @GMPOOL_META_USED: bitmap, bit set = pool block is allocated
  * @GMPOOL_META_DIRTY: bitmap, bit set = pool block is free and not known to be
- *	zero; it is zeroed before anybody gets it
+ *	zero; it is zeroed before it is allocated
  * @GMPOOL_META_POISON: one struct gmpool_poison_ser
  * @GMPOOL_META_TUNABLES: the only struct gmpool_tunables_ser
  * @GMFS_META_SUPER: one struct gmfs_super_ser
- * @GMFS_META_INODES: struct gmfs_inode_ser at each multiple of its size, but
- *	the first, which is the header's
+ * @GMFS_META_INODES: struct gmfs_inode_ser at each multiple of its size except the
+ *	first, where the header is
  * @GMFS_META_DIRENTS: struct gmfs_dirent_ser in slots of GMFS_DIRENT_SLOT
  * @GMFS_META_EXTENTS: struct gmfs_extent_ser from the end of the header on
  * @GMFS_META_ATTRS: struct gmfs_attr_ser in slots of GMFS_ATTR_SLOT
  *
- * Types below 16 are the pool's, 16 to 31 guestmemfs'.
+ * Types below 16 belong to the pool, 16 to 31 to guestmemfs.
  */
 enum gmpool_meta_type_ser {
 	GMPOOL_META_FREE	= 0,
@@ -273,12 +271,12 @@ enum gmpool_meta_type_ser {
  * struct gmpool_meta_ser - header of a metadata block
  * @magic: GMPOOL_META_MAGIC
  * @csum: crc32c, seed ~0, of the whole block with @csum zero
- * @uuid: the pool's
+ * @uuid: uuid of the pool
  * @mbn: number of this block
- * @type: enum gmpool_meta_type_ser; block 0 is not free, so that it can be
- *	nobody's first block
+ * @type: enum gmpool_meta_type_ser; block 0 is never free, so that it cannot be the
+ *	first block of an owner
  * @reserved0: zero
- * @index: place of a bitmap block among those of its type, else zero
+ * @index: index of a bitmap block among those of its type, else zero
  * @reserved1: zero
  */
 struct gmpool_meta_ser {
@@ -318,8 +316,8 @@ struct gmpool_bitmap_ser {
  *	block; no page is in it twice, nor in two of these blocks. The rest is
  *	zero.
  *
- * A page stays in it for good. A block with such a page is not given out: if it
- * has an owner now, then that keeps it, and a free one is not free.
+ * A page is never removed from it. A block with such a page is not allocated again:
+ * an owner keeps its block, and a block without an owner does not count as free.
  */
 struct gmpool_poison_ser {
 	struct gmpool_meta_ser hdr;
@@ -332,8 +330,8 @@ struct gmpool_poison_ser {
 
 /**
  * enum gmpool_zeroing_ser - when free blocks are zeroed
- * @GMPOOL_ZEROING_BACKGROUND: before they are wanted
- * @GMPOOL_ZEROING_ON_ALLOC: when they are wanted
+ * @GMPOOL_ZEROING_BACKGROUND: in the background
+ * @GMPOOL_ZEROING_ON_ALLOC: when they are allocated
  */
 enum gmpool_zeroing_ser {
 	GMPOOL_ZEROING_BACKGROUND	= 0,
@@ -341,10 +339,10 @@ enum gmpool_zeroing_ser {
 };
 
 /**
- * enum gmpool_policy_ser - where new blocks come from
- * @GMPOOL_POLICY_BEST_FIT: the smallest run that holds them, and breaks no
- *	gibibyte
- * @GMPOOL_POLICY_FIRST_FIT: the lowest run that holds them
+ * enum gmpool_policy_ser - which free blocks are allocated
+ * @GMPOOL_POLICY_BEST_FIT: the smallest contiguous range that is large enough; free
+ *	ranges of 1 GiB are kept whole if possible
+ * @GMPOOL_POLICY_FIRST_FIT: the lowest contiguous range that is large enough
  */
 enum gmpool_policy_ser {
 	GMPOOL_POLICY_BEST_FIT	= 0,
@@ -352,20 +350,21 @@ enum gmpool_policy_ser {
 };
 
 /**
- * struct gmpool_tunables_ser - what the administrator has set for a pool
+ * struct gmpool_tunables_ser - settings of a pool by the administrator
  * @hdr: header
- * @scrub_rate: how fast free blocks are zeroed in the background, in bytes per
- *	second; 0 is no limit
- * @scrub_target: how many free blocks are kept zeroed, or GMPOOL_SCRUB_ALL
- * @reserve: free blocks that only privileged tasks may take
- * @low_watermark: free blocks below which who asked for it is told, 0 is never
+ * @scrub_rate: limit of zeroing in the background, in bytes per second; 0 is no
+ *	limit
+ * @scrub_target: number of free blocks that are kept zeroed, or GMPOOL_SCRUB_ALL
+ * @reserve: number of free blocks that only privileged tasks may allocate
+ * @low_watermark: number of free blocks below which the kernel notifies user space;
+ *	0 is never
  * @zeroing: enum gmpool_zeroing_ser
  * @policy: enum gmpool_policy_ser
- * @frozen: 1 if nothing is to be changed, else 0
+ * @frozen: 1 if the pool is frozen, else 0
  * @reserved: zero
  *
- * All zero but @scrub_target, GMPOOL_SCRUB_ALL, is what holds without it. A
- * reader that finds a value out of its range goes by that.
+ * The defaults, without this block, are GMPOOL_SCRUB_ALL for @scrub_target and 0 for
+ * all other fields. A reader that finds a value out of range uses the defaults.
  */
 struct gmpool_tunables_ser {
 	struct gmpool_meta_ser hdr;
@@ -383,7 +382,7 @@ struct gmpool_tunables_ser {
 
 /*
  * An inode can have open files that LUO preserves. Set with the first of them. A
- * kernel that does not know of it frees those without a name.
+ * kernel that does not know the bit frees such an inode if it has no name.
  */
 #define GMFS_FEATURE_COMPAT_PRESERVED	_BITULL(0)
 
@@ -401,8 +400,8 @@ struct gmpool_tunables_ser {
  * @feature_ro_compat: as in struct gmpool_super_ser
  * @feature_incompat: as in struct gmpool_super_ser
  * @root_ino: inode number of the root directory
- * @next_cookie: greater than every directory entry's cookie and every
- *	attribute's id
+ * @next_cookie: greater than the cookies of all directory entries and the ids of all
+ *	attributes
  * @reserved1: zero
  */
 struct gmfs_super_ser {
@@ -424,11 +423,11 @@ struct gmfs_super_ser {
  * @mode: file type and permissions, as st_mode
  * @uid: owner, in the initial user namespace
  * @gid: group, in the initial user namespace
- * @nlink: as st_nlink; 0 in a file or an empty directory that is in use and
- *	has no name any more, and that the next kernel frees, but see @preserved
+ * @nlink: as st_nlink; 0 in a file or an empty directory that was deleted while in
+ *	use: the next kernel frees it, unless @preserved is set
  * @flags: GMFS_INODE_*
- * @preserved: how many open files of it LUO hands over, struct gmfs_file_ser; a
- *	file that has some is not freed before the next kernel is done with them
+ * @preserved: number of open files of it that LUO hands over, struct gmfs_file_ser;
+ *	the next kernel does not free the inode before LUO has finished with them
  * @reserved0: zero
  * @size: bytes of a file, or of a symbolic link's target; else 0
  * @rdev: GMFS_RDEV() of a device file, else 0
@@ -479,7 +478,7 @@ struct gmfs_inode_ser {
 #define GMFS_RDEV_MAJOR_BITS	12
 #define GMFS_RDEV_MINOR_BITS	20
 
-/* Name by which LUO knows who takes a struct gmfs_file_ser. */
+/* Name by which LUO finds the handler of struct gmfs_file_ser. */
 #define GMFS_FILE_COMPATIBLE	"guestmemfs-v1"
 
 /**
@@ -490,8 +489,8 @@ struct gmfs_inode_ser {
  * @access: O_RDONLY (0), O_WRONLY (1) or O_RDWR (2)
  * @pos: position in the file
  *
- * In a page that KHO preserves; LUO has its address. It does not matter whether the
- * file has a name.
+ * It is in a page that KHO preserves, and LUO hands over its address. The file may
+ * have no name.
  */
 struct gmfs_file_ser {
 	__u8 uuid[GMPOOL_UUID_SIZE];
@@ -501,26 +500,26 @@ struct gmfs_file_ser {
 	__s64 pos;
 };
 
-#define GMFS_INODES_PER_BLOCK	16	/* slot 0 is the header's */
+#define GMFS_INODES_PER_BLOCK	16	/* slot 0 is the header */
 
-/* An inode's number says where its record is: metadata block and slot. */
+/* An inode number is the place of the record: metadata block and slot. */
 #define GMFS_INO(mbn, slot)	((__u64)(mbn) * GMFS_INODES_PER_BLOCK + (slot))
 #define GMFS_INO_MBN(ino)	((ino) / GMFS_INODES_PER_BLOCK)
 #define GMFS_INO_SLOT(ino)	((ino) % GMFS_INODES_PER_BLOCK)
 
 #define GMFS_DIRENT_SLOT	64	/* bytes */
-#define GMFS_DIRENT_SLOTS	64	/* a block's; slot 0 is the header's */
+#define GMFS_DIRENT_SLOTS	64	/* per block; slot 0 is the header */
 #define GMFS_NAME_MAX		255
 
 /**
  * struct gmfs_dirent_ser - a name in a directory
  * @parent: inode number of the directory, 0 in a free slot
- * @ino: inode number of what is named
+ * @ino: inode number of the named inode
  * @cookie: order in the directory and position for readdir; never used again
  *	in this pool
  * @name_len: bytes of @name, 1 to GMFS_NAME_MAX
  * @type: file type as in @ino's mode, shifted right by 12 (DT_*)
- * @nr_slots: slots that this entry takes, which is what @name_len needs
+ * @nr_slots: number of slots of this entry, as @name_len requires
  * @reserved: zero
  * @name: the name, no NUL and no slash; zeroes fill the last slot
  */
@@ -536,14 +535,14 @@ struct gmfs_dirent_ser {
 };
 
 /**
- * struct gmfs_extent_ser - a piece of a file
+ * struct gmfs_extent_ser - an extent of a file
  * @ino: inode number of the file, 0 in a free record
  * @file_block: first block in the file, in units of GMPOOL_BLOCK_SIZE
  * @pool_block: first block in the pool
- * @count: blocks; the run stays within one extent of the pool
+ * @count: number of blocks, all within one extent of the pool
  * @flags: zero
  *
- * A file block that no extent covers is a hole.
+ * File blocks without an extent are holes.
  */
 struct gmfs_extent_ser {
 	__u64 ino;
@@ -556,18 +555,17 @@ struct gmfs_extent_ser {
 #define GMFS_EXTENTS_PER_BLOCK	126
 
 #define GMFS_ATTR_SLOT		64	/* bytes */
-#define GMFS_ATTR_SLOTS		64	/* a block's; slot 0 is the header's */
+#define GMFS_ATTR_SLOTS		64	/* per block; slot 0 is the header */
 #define GMFS_ATTR_NAME_MAX	255
 #define GMFS_ATTR_VALUE_MAX	65536
 #define GMFS_TARGET_MAX		4095
 
 /**
- * enum gmfs_attr_kind_ser - what an attribute is
- * @GMFS_ATTR_XATTR: an extended attribute: its full name, as "user.mime_type",
- *	and its value. The value of one that the kernel itself gives a meaning
- *	to is what getxattr(2) returns in the initial user namespace. ACLs are
- *	"system.posix_acl_access" and "system.posix_acl_default".
- * @GMFS_ATTR_TARGET: the target of a symbolic link, which has just one
+ * enum gmfs_attr_kind_ser - kinds of attributes
+ * @GMFS_ATTR_XATTR: an extended attribute: its full name, such as "user.mime_type",
+ *	and its value as getxattr(2) returns it in the initial user namespace. ACLs
+ *	are "system.posix_acl_access" and "system.posix_acl_default".
+ * @GMFS_ATTR_TARGET: the target of a symbolic link, exactly one per link
  */
 enum gmfs_attr_kind_ser {
 	GMFS_ATTR_XATTR		= 1,
@@ -578,17 +576,17 @@ enum gmfs_attr_kind_ser {
  * struct gmfs_attr_ser - a piece of an attribute of an inode
  * @ino: inode number, 0 in a free slot
  * @id: the same in all pieces of the attribute; never used again in this pool
- * @size: bytes of the attribute, that is of its name and its value
+ * @size: bytes of the attribute, that is, of its name and its value
  * @offset: of @data in these bytes, a multiple of GMFS_ATTR_PIECE
  * @len: bytes of @data: up to the end of the attribute, or GMFS_ATTR_PIECE
  * @kind: enum gmfs_attr_kind_ser
- * @nr_slots: slots that this piece takes, which is what @len needs
+ * @nr_slots: number of slots of this piece, as @len requires
  * @name_len: bytes of the name: 1 to GMFS_ATTR_NAME_MAX, without a NUL; a
  *	target has none
  * @reserved: zero
  * @data: the bytes; zeroes fill the last slot
  *
- * The order of the pieces is free, as that of all records.
+ * Pieces may be in any order, as all records.
  */
 struct gmfs_attr_ser {
 	__u64 ino;
@@ -603,7 +601,7 @@ struct gmfs_attr_ser {
 	__u8 data[];
 };
 
-#define GMFS_ATTR_PIECE		4000	/* bytes of data that a whole block has room for */
+#define GMFS_ATTR_PIECE		4000	/* bytes of data in a whole block */
 
 static_assert(sizeof(struct gmpool_super_ser) == GMPOOL_META_SIZE);
 static_assert(offsetof(struct gmpool_super_ser, csum) == 8);
