@@ -15,7 +15,7 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 #define MODE_FILE	(S_IFREG | 0640)
 #define NAME		"user.name"
 
-static u8 *pattern;	/* GMFS_ATTR_VALUE_MAX bytes, that no two pieces have */
+static u8 *pattern;	/* GMFS_ATTR_VALUE_MAX bytes; no two pieces are equal */
 
 static int attr_init(struct kunit *test)
 {
@@ -69,7 +69,7 @@ static void expect_value(struct gmfs_fixture *fx, const char *name,
 	kunit_kfree(fx->test, buf);
 }
 
-/* Values of all sizes around those of pieces, set, replaced and removed. */
+/* Set, replace and remove values of all sizes around those of pieces. */
 static void attr_sizes(struct kunit *test)
 {
 	static const size_t sizes[] = {
@@ -96,7 +96,7 @@ static void attr_sizes(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, find(fx, NAME));
 }
 
-/* A name is its bytes and its kind, and all are walked once. */
+/* An attribute is found by kind and name, and a walk returns each once. */
 static void attr_names(struct kunit *test)
 {
 	static const char * const names[] = {
@@ -155,7 +155,7 @@ static void attr_target(struct kunit *test)
 	KUNIT_EXPECT_STREQ(test, buf, target);
 }
 
-/* An inode takes its attributes with it. */
+/* Freeing an inode frees its attributes. */
 static void attr_go_with_inode(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -174,7 +174,7 @@ static void attr_go_with_inode(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* Without room for all of a value, the old one stays as it was. */
+/* Without room for a complete new value, the old one stays unchanged. */
 static void attr_exhaustion(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -182,7 +182,7 @@ static void attr_exhaustion(struct kunit *test)
 
 	KUNIT_ASSERT_EQ(test, 0, set(fx, NAME, "old", 3));
 	for (left = 0; left < 16; left++) {
-		/* What the last try has got is there to be used again. */
+		/* Slots of the failed attempt are used again. */
 		fx->left = left ? 1 : 0;
 		digest = gmfs_fixture_digest(&fx->img);
 		KUNIT_ASSERT_EQ(test, -ENOSPC, set(fx, NAME, pattern,
@@ -203,7 +203,7 @@ static void attr_exhaustion(struct kunit *test)
 
 #define NAMES	12
 
-/* Against a model: which names there are, and how long their values. */
+/* Random operations against a model of names and sizes of values. */
 static void attr_random(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;

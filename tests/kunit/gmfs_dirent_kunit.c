@@ -27,7 +27,7 @@ static struct gmfs_dirent *find(struct gmfs_inode *dir, const char *name)
 	return gmfs_dirent_find(dir, name, strlen(name));
 }
 
-/* Inode number that @name has in @dir, 0 if there is no such name. */
+/* Inode number of @name in @dir, 0 if there is no such name. */
 static u64 lookup(struct gmfs_inode *dir, const char *name)
 {
 	struct gmfs_dirent *de = find(dir, name);
@@ -92,7 +92,7 @@ static void dirent_insert_remove(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* Names on both sides of each number of slots. */
+/* Names with lengths on both sides of each number of slots. */
 static void dirent_lengths(struct kunit *test)
 {
 	static const struct {
@@ -134,7 +134,7 @@ static void dirent_lengths(struct kunit *test)
 	}
 }
 
-/* Any byte that the VFS lets through is a name, also one that begins so. */
+/* A name may contain any byte that the VFS accepts, and begin with dots. */
 static void dirent_bytes(struct kunit *test)
 {
 	static const char *const others[] = {
@@ -168,7 +168,7 @@ static void dirent_bytes(struct kunit *test)
 
 static void many_name(char *name, size_t size, int i)
 {
-	/* Some of them long, so that slots of all sizes come and go. */
+	/* Some are long, so that entries of all numbers of slots are freed. */
 	snprintf(name, size, "%.*s%d", i % 7 == 0 ? 60 : i % 11 == 0 ? 200 : 0,
 		 "the quick brown fox jumps over the lazy dog and then runs away as fast as it can, over hills and through woods and meadows, until it comes to a river that is too wide to jump over; so it goes back to the dog and lies down",
 		 i);
@@ -198,7 +198,7 @@ static void dirent_many(struct kunit *test)
 	many_name(name, sizeof(name), nr);
 	KUNIT_EXPECT_EQ(test, lookup(root, name), 0);
 
-	/* In the order in which they were made, each once. */
+	/* A walk returns each entry once, in the order in which they were made. */
 	cookie = 0;
 	for (i = 0; (de = gmfs_dirent_next(root, cookie)); i++) {
 		many_name(name, sizeof(name), i);
@@ -219,7 +219,7 @@ static void dirent_many(struct kunit *test)
 		KUNIT_ASSERT_EQ(test, !find(root, name), i % 2 == 0);
 	}
 
-	/* What was freed is used again before there are more blocks. */
+	/* Freed slots are used before the metadata grows. */
 	fx->left = 0;
 	file = gmfs_ino_find(&fx->img, find(root, name)->rec->ino);
 	for (i = 0; i < nr; i += 2) {
@@ -229,7 +229,7 @@ static void dirent_many(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* A reader who pauses sees what stays once, whatever comes and goes. */
+/* A paused walk returns each entry that stays exactly once. */
 static void dirent_paused_walk(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -265,7 +265,7 @@ static void dirent_paused_walk(struct kunit *test)
 			seen[i]++;
 		}
 
-		/* What was just seen, what is next, or any other. */
+		/* Remove the entry just returned, the next one, or any other. */
 		i = gmpool_test_random(&rnd, 0, nr - 1);
 		if (n % 3 == 0)
 			i = min(n, nr - 1);
@@ -307,14 +307,14 @@ static void dirent_rename_same_dir(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, file->rec->nlink, 1);
 	gmfs_fixture_seal(fx);
 
-	/* To its own name is no change. */
+	/* Renaming an entry to its own name changes nothing. */
 	KUNIT_EXPECT_EQ(test, rename(fx, root, "new", root, "new", true), 0);
 	KUNIT_EXPECT_EQ(test, lookup(root, "new"), file->ino);
 	KUNIT_EXPECT_EQ(test, file->rec->nlink, 1);
 	KUNIT_EXPECT_EQ(test, rename(fx, root, "new", root, "new", false),
 			-EEXIST);
 
-	/* To another name of itself: both stay. */
+	/* Renaming a file to another of its names: both names stay. */
 	KUNIT_ASSERT_EQ(test, insert(fx, root, "other", file), 0);
 	KUNIT_EXPECT_EQ(test, rename(fx, root, "new", root, "other", true), 0);
 	KUNIT_EXPECT_EQ(test, lookup(root, "new"), file->ino);
@@ -365,7 +365,7 @@ static void dirent_rename_replace(struct kunit *test)
 	struct gmfs_inode *d2 = gmfs_fixture_make(fx, b, "d2", MODE_DIR);
 	u32 digest;
 
-	/* What must not be done changes nothing. */
+	/* Refused operations change nothing. */
 	gmfs_fixture_make(fx, d2, "below", MODE_FILE);
 	digest = gmfs_fixture_digest(&fx->img);
 	KUNIT_EXPECT_EQ(test, rename(fx, a, "f1", b, "f2", false), -EEXIST);
@@ -393,7 +393,7 @@ static void dirent_rename_replace(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* A directory over an empty one beside it: one subdirectory less. */
+/* Rename a directory over an empty sibling: one subdirectory less. */
 static void dirent_rename_replace_beside(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -434,7 +434,7 @@ static void dirent_exhaustion(struct kunit *test)
 	root = gmfs_fixture_root(fx);
 	dir = gmfs_ino_find(&fx->img, lookup(root, "dir"));
 
-	/* A rename needs room for the new name while the old one is there. */
+	/* A rename allocates the new entry before it frees the old one. */
 	memset(name, 'n', 255);
 	digest = gmfs_fixture_digest(&fx->img);
 	KUNIT_EXPECT_EQ(test, -ENOSPC,
@@ -456,7 +456,7 @@ static void dirent_exhaustion(struct kunit *test)
 #define WALK_DIRS	4
 #define WALK_NAMES	64
 
-/* Against a table of what each name is in each directory. */
+/* Random operations against a table of the inode of each name. */
 static void dirent_random(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -527,7 +527,7 @@ static void dirent_random(struct kunit *test)
 	}
 }
 
-/* Both names stay where they are, and what counts links counts right. */
+/* Both names stay in place, and the link counts are right. */
 static void dirent_exchange(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -545,7 +545,7 @@ static void dirent_exchange(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, find(root, "other")->rec->ino, file->ino);
 	KUNIT_EXPECT_EQ(test, find(root, "file")->rec->cookie, cookie);
 
-	/* A directory goes up, and a file down. */
+	/* A directory moves up, and a file down. */
 	KUNIT_ASSERT_EQ(test, 0,
 			gmfs_dirent_exchange(&fx->img, root, find(root, "file"),
 					     dir, find(dir, "sub")));
@@ -555,7 +555,7 @@ static void dirent_exchange(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, find(root, "file")->rec->type, S_IFDIR >> 12);
 	KUNIT_EXPECT_EQ(test, find(dir, "sub")->rec->type, S_IFREG >> 12);
 
-	/* And back, by the other argument. */
+	/* And back, with the arguments exchanged. */
 	KUNIT_ASSERT_EQ(test, 0,
 			gmfs_dirent_exchange(&fx->img, dir, find(dir, "sub"),
 					     root, find(root, "file")));
@@ -571,7 +571,7 @@ static void dirent_exchange(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* What is renamed leaves something under its old name. */
+/* A rename with a whiteout leaves an entry with the old name. */
 static void dirent_leave(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;

@@ -32,7 +32,7 @@ static int extent_init(struct kunit *test)
 	return 0;
 }
 
-/* A file that has a name, so that it is there after a reload. */
+/* A file with a name, so that it exists after a reload. */
 static struct gmfs_inode *new_file(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -83,7 +83,7 @@ static void extent_merge(struct kunit *test)
 
 	gmfs_fixture_map(fx, ci, 10, 100, 5);
 	EXPECT(test, ci, { 10, 100, 5 });
-	/* Behind, before, and in between. */
+	/* After, before, and in between. */
 	gmfs_fixture_map(fx, ci, 15, 105, 5);
 	EXPECT(test, ci, { 10, 100, 10 });
 	gmfs_fixture_seal(fx);
@@ -99,7 +99,7 @@ static void extent_merge(struct kunit *test)
 	EXPECT(test, the_file(test), { 5, 95, 25 });
 }
 
-/* The other way round: from the pool to the file. */
+/* Find the file block of a pool block. */
 static void extent_of(struct kunit *test)
 {
 	static const struct {
@@ -125,7 +125,7 @@ static void extent_of(struct kunit *test)
 	}
 }
 
-/* Neighbours in the file or in the pool alone are not merged. */
+/* Extents that are adjacent only in the file, or only in the pool, stay separate. */
 static void extent_no_merge(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -141,7 +141,7 @@ static void extent_no_merge(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* Pool blocks that follow each other by number, but not in memory. */
+/* Pool blocks with consecutive numbers that are not physically contiguous. */
 static void extent_seam(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -150,7 +150,7 @@ static void extent_seam(struct kunit *test)
 	gmfs_fixture_map(fx, ci, 10, SEAM - 5, 5);
 	gmfs_fixture_map(fx, ci, 15, SEAM, 5);
 	EXPECT(test, ci, { 10, SEAM - 5, 5 }, { 15, SEAM, 5 });
-	/* The one in between goes to the side that it belongs to. */
+	/* The block in between merges with the extent it is contiguous with. */
 	gmfs_fixture_map(fx, ci, 30, SEAM - 20, 4);
 	gmfs_fixture_map(fx, ci, 38, SEAM - 12, 4);
 	gmfs_fixture_map(fx, ci, 34, SEAM - 16, 4);
@@ -159,7 +159,7 @@ static void extent_seam(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* The count of an extent is no more than it can say. */
+/* An extent does not grow beyond the maximum of its count. */
 static void extent_overflow(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -257,13 +257,13 @@ static void extent_find(struct kunit *test)
 					    "case %d", i);
 	}
 
-	/* There is nothing before the pool's first block. */
+	/* The pool has no block before its first. */
 	gmfs_fixture_map(fx, ci, 5, 3, 1);
 	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(ci, 2), 0);
 	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(ci, 1), GMPOOL_NO_GOAL);
 }
 
-/* Cut a range, and check the pieces that it gives. */
+/* Cut a range, and check the pool blocks that are returned. */
 static void cut(struct kunit *test, u64 first, u64 end,
 		const struct gmpool_run *want, int nr)
 {
@@ -318,7 +318,7 @@ static void extent_cut(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* What was cut from the middle goes back into one extent. */
+/* Blocks cut from the middle merge back into one extent. */
 static void extent_cut_refill(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -332,7 +332,7 @@ static void extent_cut_refill(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* Splitting is the one thing that needs more room, which was set aside. */
+/* Only a split needs a reserved extent. */
 static void extent_cut_unreserved(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -355,8 +355,8 @@ static void extent_cut_unreserved(struct kunit *test)
 }
 
 /*
- * Each change alone is in the checksums. Giving back what was set aside would
- * see to that too, so nothing is.
+ * Each change marks its metadata block dirty. Freeing reserved extents would mark it
+ * too, so none are reserved.
  */
 static void extent_dirty(struct kunit *test)
 {
@@ -385,7 +385,7 @@ static void extent_dirty(struct kunit *test)
 	EXPECT(test, ci, { 8, 98, 24 });
 }
 
-/* All that is asked for is set aside, or nothing. */
+/* A reservation takes all extents or none. */
 static void extent_exhaustion(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -435,7 +435,7 @@ static void check_walk(struct kunit *test, const u64 *map)
 	}
 	KUNIT_ASSERT_EQ(test, ci->file.blocks, blocks);
 
-	/* No two neighbours that could be one. */
+	/* No two adjacent extents could be merged. */
 	for (node = rb_first(&ci->file.extents); node; node = rb_next(node)) {
 		ext = rb_entry(node, struct gmfs_extent, node);
 		if (last && last->rec->file_block + last->rec->count ==
@@ -447,7 +447,7 @@ static void check_walk(struct kunit *test, const u64 *map)
 	}
 }
 
-/* Against an array of what each block of the file has. */
+/* Random operations against an array of the pool block of each file block. */
 static void extent_random(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -475,7 +475,7 @@ static void extent_random(struct kunit *test)
 
 		count = min(count, FILE_BLOCKS - first);
 		if (prandom_u32_state(&rnd) % 2) {
-			/* Half of the time where it can merge. */
+			/* In half of the cases, blocks that can be merged. */
 			if (first && map[first - 1] != HOLE && n % 2)
 				pool = map[first - 1] + 1;
 			for (i = 0; i < count; i++)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * An image over ordinary memory, for the suites gmfs-*.
+ * An image in ordinary memory, for the suites gmfs-*.
  */
 #ifndef _GMFS_IMAGE_FIXTURE_H
 #define _GMFS_IMAGE_FIXTURE_H
@@ -15,14 +15,14 @@
 #include "../image.h"
 
 /**
- * struct gmfs_fixture - an image and what is under it
+ * struct gmfs_fixture - an image and its metadata
  * @meta: its metadata blocks, each a chunk of its own
  * @img: the image
  * @test: owns the memory
- * @left: metadata blocks that can still be had
+ * @left: number of metadata blocks that can still be allocated
  * @root: number of the metadata block with the super block
  * @total: blocks of the pool
- * @seam: pool block that does not follow the one before it physically
+ * @seam: pool block that is not physically contiguous with the one before it
  */
 struct gmfs_fixture {
 	struct gmpool_meta meta;
@@ -56,7 +56,7 @@ static inline bool gmfs_fixture_contiguous(const struct gmfs_image *img,
 	return start >= fx->seam || start + count <= fx->seam;
 }
 
-/* A fresh image on a pool of @total blocks, of which the upper half is apart. */
+/* An empty image on a pool of @total blocks, whose upper half is a separate range. */
 static inline struct gmfs_fixture *gmfs_fixture_new(struct kunit *test,
 						    u64 total)
 {
@@ -78,7 +78,7 @@ static inline struct gmfs_fixture *gmfs_fixture_new(struct kunit *test,
 	return fx;
 }
 
-/* For kunit_suite.exit. */
+/* Called as kunit_suite.exit. */
 static inline void gmfs_fixture_exit(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -156,8 +156,8 @@ static inline struct gmfs_inode *gmfs_fixture_link(struct gmfs_fixture *fx,
 }
 
 /*
- * Seal, as before a kexec, and look at the checksums: they are wrong in a block
- * that was changed without a call of gmfs_dirty().
+ * Seal as before a kexec, and verify the checksums: they are wrong in a block that
+ * was changed without gmfs_dirty().
  */
 static inline void gmfs_fixture_seal(struct gmfs_fixture *fx)
 {
@@ -173,7 +173,7 @@ static inline void gmfs_fixture_seal(struct gmfs_fixture *fx)
 	}
 }
 
-/* Checksum of all there is in the metadata blocks. */
+/* Checksum of the contents of all metadata blocks. */
 static inline u32 gmfs_fixture_crc(struct gmfs_fixture *fx)
 {
 	u32 crc = ~0;
@@ -185,7 +185,7 @@ static inline u32 gmfs_fixture_crc(struct gmfs_fixture *fx)
 	return crc;
 }
 
-/* Checksum of an image as its indexes have it, wherever the records are. */
+/* Checksum of an image by its indexes, independent of the place of records. */
 static inline u32 gmfs_fixture_digest(struct gmfs_image *img)
 {
 	struct gmfs_dirent *de;
@@ -227,7 +227,7 @@ static inline u32 gmfs_fixture_digest(struct gmfs_image *img)
 	return crc;
 }
 
-/* Load what is there into @img, as the next kernel would. */
+/* Load the records into @img, as the next kernel would. */
 static inline int gmfs_fixture_load(struct gmfs_fixture *fx,
 				    struct gmfs_image *img,
 				    unsigned long *used)
@@ -246,8 +246,8 @@ static inline int gmfs_fixture_load(struct gmfs_fixture *fx,
 }
 
 /*
- * What the next kernel finds is what there is. All pointers to inodes, entries
- * and extents are of no use afterwards.
+ * Check that the next kernel loads the same image. Pointers to inodes, entries and
+ * extents are invalid afterwards.
  */
 static inline void gmfs_fixture_reload(struct gmfs_fixture *fx)
 {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * KUnit tests of making and loading an image: what was handed over is found
- * again as it was, and nothing else is believed.
+ * KUnit tests of making and loading an image: records are loaded unchanged, and
+ * damaged records are refused.
  */
 
 #include <linux/moduleparam.h>
@@ -20,14 +20,14 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 #define MODE_DIR	(S_IFDIR | 0750)
 
 #define SMALL_NAME	"user.small"
-#define TWIN_NAME	"user.twin!"	/* of the same length */
+#define TWIN_NAME	"user.twin!"	/* same length as SMALL_NAME */
 #define BIG_NAME	"user.big"
 #define BIG_SIZE	9000		/* three pieces */
 
 #define LONG_NAME	"a name that is too long for a single slot of 64 bytes"
 
 /**
- * struct tree - an image with one of each
+ * struct tree - an image with a record of each kind
  * @root: the root directory
  * @dir: "dir"
  * @below: "dir/below"
@@ -128,7 +128,7 @@ static void image_empty(struct kunit *test)
 	}
 }
 
-/* Without room for it there is no image, and no trace of one. */
+/* If the metadata cannot grow, no image is made and no record is left. */
 static void image_format_exhaustion(struct kunit *test)
 {
 	const struct timespec64 now = {};
@@ -150,7 +150,7 @@ static void image_format_exhaustion(struct kunit *test)
 	gmpool_meta_destroy(&fx->meta);
 }
 
-/* What there is of another is not written over, nor left beside the new one. */
+/* Formatting fails and changes nothing if there are records already. */
 static void image_format_twice(struct kunit *test)
 {
 	const struct timespec64 now = {};
@@ -162,7 +162,7 @@ static void image_format_twice(struct kunit *test)
 
 	img = kunit_kzalloc(test, sizeof(*img), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, img);
-	/* With all of it, and with what is left if its root is lost. */
+	/* With all records, and with those left if the super block is lost. */
 	for (i = 0; i < 2; i++) {
 		crc = gmfs_fixture_crc(fx);
 		gmfs_image_init(img, &fx->meta, POOL_BLOCKS,
@@ -206,7 +206,7 @@ static void image_round_trip(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, tree.file->file.blocks, 8);
 }
 
-/* What was deleted while it was open is there to be freed, and nothing else. */
+/* Only files that were deleted while open are orphans. */
 static void image_orphans(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -245,7 +245,7 @@ static void image_orphans(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, orphan));
 }
 
-/* What LUO hands over is no orphan, if somebody is going to ask for it. */
+/* A file that LUO preserved is no orphan while it is held. */
 static void image_hold(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -274,18 +274,18 @@ static void image_hold(struct kunit *test)
 		KUNIT_EXPECT_EQ(test, ci->held, hold ? 1 : 0);
 		KUNIT_EXPECT_EQ(test, ci->rec->preserved, 0);
 
-		/* Of the two that have no name, one is held. */
+		/* Of the two inodes without a name, one is held. */
 		ci = gmfs_image_orphan(&fx->img);
 		KUNIT_ASSERT_NOT_NULL(test, ci);
 		if (hold)
 			KUNIT_EXPECT_NE(test, ci->ino, orphan);
-		/* For this kernel alone. */
+		/* The record of the inode no longer says that it is preserved. */
 		gmfs_fixture_reload(fx);
 		KUNIT_EXPECT_EQ(test, gmfs_ino_find(&fx->img, orphan)->held, 0);
 	}
 }
 
-/* Load the image as it is now, which is bad, and look at what that gives. */
+/* Load the damaged image, and check the errno and the reason. */
 static void expect_load(struct kunit *test, const char *name, int want,
 			const char *why)
 {
@@ -299,7 +299,7 @@ static void expect_load(struct kunit *test, const char *name, int want,
 	img = kunit_kzalloc(test, sizeof(*img), GFP_KERNEL);
 	KUNIT_ASSERT_NOT_NULL(test, img);
 
-	/* The checksums are right: those are for the pool to look at. */
+	/* The pool checks checksums, the image does not: they are right here. */
 	xa_for_each(&fx->meta.blocks, mbn, hdr)
 		gmpool_meta_dirty(&fx->meta, hdr);
 	gmfs_fixture_seal(fx);
@@ -319,7 +319,7 @@ static void expect_load(struct kunit *test, const char *name, int want,
 	kunit_kfree(test, img);
 }
 
-/* Records of struct tree that a field is changed in. */
+/* Records of struct tree in which a field is changed. */
 enum record {
 	SUPER,
 	ROOT,		/* inodes */
@@ -386,14 +386,14 @@ static void *record_of(const struct gmfs_fixture *fx, const struct tree *tree,
 }
 
 /**
- * struct field_case - a field with a value that must not be
+ * struct field_case - a field with an invalid value
  * @name: for the log
- * @record: where
+ * @record: the record
  * @offset: of the field
  * @size: of the field
- * @value: what is written there
+ * @value: the invalid value
  * @err: what gmfs_image_load() returns
- * @why: is in what it says
+ * @why: part of the expected reason
  */
 struct field_case {
 	const char *name;
@@ -416,7 +416,7 @@ struct field_case {
 		.why = (text),						\
 	}
 
-/* A byte of an array. */
+/* A byte in an array. */
 #define BYTE(rec, type, field, nr, val, error, text)			\
 	{								\
 		.name = #rec "." #field "[" #nr "] = " #val,		\
@@ -428,7 +428,7 @@ struct field_case {
 		.why = (text),						\
 	}
 
-/* Not in the image, as an inode number or as a number of blocks. */
+/* No valid inode number or number of blocks. */
 #define NOWHERE		BIT_ULL(60)
 
 static const struct field_case fields[] = {
@@ -583,7 +583,7 @@ static const struct field_case fields[] = {
 	BYTE(SMALL, attr, data, 9, 0, -EUCLEAN, "not a name"),
 	BYTE(SMALL, attr, data, 11, 1, -EUCLEAN, "more than"),
 	BYTE(SMALL, attr, data, 31, 1, -EUCLEAN, "more than"),
-	/* Its data is then taken for pieces. */
+	/* Its data is then read as pieces. */
 	FIELD(BIG2, attr, ino, 8, 0, -EUCLEAN, "kind"),
 	FIELD(BIG2, attr, id, 8, 0, -EUCLEAN, "is missing"),
 	FIELD(BIG2, attr, offset, 4, 0, -EUCLEAN, "twice"),
@@ -603,8 +603,8 @@ static const struct field_case fields[] = {
 };
 
 /*
- * Each field in turn. An image that is as it was loads again, so that what is
- * refused is refused for the one field.
+ * Change each field in turn. The restored image loads again, so the refusal was due to
+ * that field.
  */
 static void image_fields(struct kunit *test)
 {
@@ -625,7 +625,7 @@ static void image_fields(struct kunit *test)
 	}
 }
 
-/* Values that are unusual, and right. */
+/* Unusual values that are valid. */
 static void image_fields_ok(struct kunit *test)
 {
 	static const struct field_case ok[] = {
@@ -637,7 +637,7 @@ static void image_fields_ok(struct kunit *test)
 		FIELD(FILE, inode, preserved, 4, U32_MAX, 0, NULL),
 		FIELD(ORPHAN, inode, preserved, 4, 1, 0, NULL),
 		FIELD(DEV, inode, rdev, 8, GMFS_RDEV(4095, 0xfffff), 0, NULL),
-		/* An attribute less. */
+		/* One attribute less. */
 		FIELD(SMALL, attr, ino, 8, 0, 0, NULL),
 		FIELD(SMALL, attr, id, 8, 0, 0, NULL),
 		BYTE(SMALL, attr, data, 10, 0, 0, NULL),
@@ -656,7 +656,7 @@ static void image_fields_ok(struct kunit *test)
 		FIELD(FIRST, extent, pool_block, 8, SEAM + 3, 0, NULL),
 		FIELD(FIRST, extent, pool_block, 8, POOL_BLOCKS - 5, 0, NULL),
 		FIELD(FIRST, extent, count, 4, 8, 0, NULL),
-		/* A free record; that the pool says otherwise is for others. */
+		/* A free record; only the pool can notice that its block is in use. */
 		FIELD(FIRST, extent, ino, 8, 0, 0, NULL),
 	};
 	struct gmfs_fixture *fx = test->priv;
@@ -675,7 +675,7 @@ static void image_fields_ok(struct kunit *test)
 	}
 }
 
-/* What a later kernel may add without being asked. */
+/* A later kernel may set unknown bits of feature_compat. */
 static void image_features(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -687,7 +687,7 @@ static void image_features(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, img);
 	plant(fx, &tree);
 
-	/* It would be in fields that are reserved here. */
+	/* Its data would be in fields that are reserved here. */
 	tree.file->rec->flags = 1;
 	tree.file->rec->reserved1[8] = 1;
 	super->reserved1[5] = 1;
@@ -741,7 +741,7 @@ static void image_super(struct kunit *test)
 	expect_load(test, "as it was", 0, NULL);
 }
 
-/* Records that are right by themselves, but not together. */
+/* Records that are valid alone, but not together. */
 static void image_tree(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -754,7 +754,7 @@ static void image_tree(struct kunit *test)
 	de = dirent(tree.root, "dir");
 	other = dirent(tree.dir, "below");
 
-	/* Each of the two directories is in the other. */
+	/* Each of the two directories contains the other. */
 	de->parent = tree.below->ino;
 	tree.root->rec->nlink--;
 	tree.below->rec->nlink++;
@@ -826,7 +826,7 @@ static void image_names(struct kunit *test)
 	}
 }
 
-/* A free slot is one without a number; what else is in it must not get into use. */
+/* Other fields of a free slot do not get into a new record. */
 static void image_slot_rest(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -849,7 +849,7 @@ static void image_slot_rest(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* An entry in the last slot that is longer than what is left of the block. */
+/* An entry in the last slot that is longer than the rest of the block. */
 static void image_slots(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -873,8 +873,8 @@ static void image_slots(struct kunit *test)
 }
 
 /*
- * Whatever the bytes are, loading ends, with a verdict, and changes nothing.
- * KASAN and UBSAN have an eye on it in the debug kernel.
+ * Load random damage: loading ends with a result, and changes nothing. In the debug
+ * kernel, KASAN and UBSAN check it.
  */
 static void image_garbage(struct kunit *test)
 {
@@ -900,7 +900,7 @@ static void image_garbage(struct kunit *test)
 					gmpool_test_random(&rnd, 0,
 							   fx->meta.nr - 1));
 		memcpy(save, hdr, GMPOOL_META_SIZE);
-		/* Mostly where there are records; sometimes all of the block. */
+		/* Mostly in records, sometimes anywhere in the block. */
 		at = sizeof(*hdr) + gmpool_test_random(&rnd, 0, 1023);
 		len = 1 << gmpool_test_random(&rnd, 0, 3);
 		if (n % 16 == 0) {
@@ -930,7 +930,7 @@ static void image_garbage(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* Two attributes of one name, which no single field makes. */
+/* Two attributes of the same name, which no change of a single field makes. */
 static void image_attr_twice(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -942,7 +942,7 @@ static void image_attr_twice(struct kunit *test)
 	memcpy(rec->data, SMALL_NAME, rec->name_len);
 	expect_load(test, "twin", -EUCLEAN, "name is there twice");
 
-	/* Of two inodes it is no matter. */
+	/* On two inodes, they are valid. */
 	rec->ino = tree.dir->ino;
 	expect_load(test, "apart", 0, NULL);
 }

@@ -23,7 +23,7 @@ static int itable_init(struct kunit *test)
 	return 0;
 }
 
-/* A number is found from publishing to freeing, and says where the record is. */
+/* An inode is found from publishing to freeing; its number is the place of its record. */
 static void itable_life(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -54,7 +54,7 @@ static void itable_life(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
 }
 
-/* One that was only reserved leaves no trace. */
+/* A reserved inode that is freed leaves no record. */
 static void itable_unpublished(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -72,7 +72,7 @@ static void itable_unpublished(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, nr_free, fx->meta.nr_free);
 }
 
-/* One that was published for nothing leaves none either, but keeps its number. */
+/* An unpublished inode leaves no record either, but keeps its number. */
 static void itable_unpublish(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -97,7 +97,7 @@ static void itable_unpublish(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* A reserved inode that a kexec comes in between is no inode. */
+/* After a kexec, an inode that was only reserved does not exist. */
 static void itable_kexec_unpublished(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -106,7 +106,7 @@ static void itable_kexec_unpublished(struct kunit *test)
 	struct gmfs_image *img;
 	int i;
 
-	/* As many as need another block, which is then one without records. */
+	/* Enough to need another block, which then has no records. */
 	for (i = 0; i < ARRAY_SIZE(ci); i++) {
 		ci[i] = gmfs_ino_reserve(&fx->img);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ci[i]);
@@ -121,11 +121,11 @@ static void itable_kexec_unpublished(struct kunit *test)
 		gmfs_ino_free(&fx->img, ci[i]);
 }
 
-/* Numbers are all different, and blocks are filled before new ones are taken. */
+/* Numbers are unique, and blocks are filled before another is allocated. */
 static void itable_blocks(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
-	const int nr = 4 * PER_BLOCK - 1;	/* the root is one more */
+	const int nr = 4 * PER_BLOCK - 1;	/* plus the root */
 	struct gmfs_inode **ci;
 	u32 nr_meta = fx->meta.nr;
 	int i, j;
@@ -146,7 +146,7 @@ static void itable_blocks(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* A number that comes back has another generation. */
+/* A number that is used again gets another generation. */
 static void itable_generation(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -169,7 +169,7 @@ static void itable_generation(struct kunit *test)
 	}
 }
 
-/* The same if its metadata block was one of something else in between. */
+/* Also if its metadata block had another type since. */
 static void itable_generation_block(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -203,7 +203,7 @@ static void itable_generation_block(struct kunit *test)
 	KUNIT_EXPECT_NE(test, ci[PER_BLOCK - 1]->rec->generation, generation);
 }
 
-/* Without room for metadata there is -ENOSPC, and nothing else happens. */
+/* If the metadata cannot grow, -ENOSPC is returned and nothing changes. */
 static void itable_exhaustion(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -234,7 +234,7 @@ static void itable_exhaustion(struct kunit *test)
 	gmfs_fixture_reload(fx);
 }
 
-/* Numbers and generations that run out are an error before they repeat. */
+/* When numbers or generations run out, an error is returned before one repeats. */
 static void itable_counter(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -295,7 +295,7 @@ static void itable_random(struct kunit *test)
 								  ino[i]));
 }
 
-/* There are never more than there may be, whatever becomes of them. */
+/* The number of inodes never exceeds the limit. */
 static void itable_limit(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
@@ -320,11 +320,11 @@ static void itable_limit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, 0, gmfs_limit_inodes(&fx->img, 3));
 	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 2);
 	gmfs_fixture_reload(fx);
-	/* A limit is not handed over. */
+	/* The limit is not handed over. */
 	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 2);
 	KUNIT_EXPECT_EQ(test, max, 0);
 
-	/* A try that fails for want of memory counts nothing. */
+	/* A reservation that fails with -ENOMEM is not counted. */
 	fx->left = 0;
 	while (!IS_ERR(gmfs_slot_alloc(&fx->img, &fx->img.itable, 1)))
 		;
