@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The parser of "guestmemfs=" beside another one, of regular expressions and numbers
- * of 128 bits, for what Documentation/admin-guide/kernel-parameters.txt says of it.
+ * Compares the parser of "guestmemfs=" with a second one, made of regular expressions
+ * and numbers of 128 bits, which follows Documentation/admin-guide/kernel-parameters.txt.
  */
 
 #include <regex.h>
@@ -10,14 +10,14 @@
 
 #define MAX_REPORTS	256
 
-/* As memparse() reads them: hexadecimal, octal or decimal by their prefix. */
+/* As memparse() reads numbers: hexadecimal, octal or decimal, by the prefix. */
 #define NUMBER	"(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)"
-/* Digits of a number, and its prefix, that are not refused. */
+/* Maximal number of digits that are accepted, with the prefix. */
 #define DIGITS	32
 
 static regex_t with_node, for_all;
 
-/* What the other parser makes of a value. */
+/* Result of the second parser. */
 struct expected {
 	bool fresh;
 	struct gmpool_size all;
@@ -46,7 +46,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-/* The number that a match is, false if it is too large for 64 bits. */
+/* The number of a match. Returns false if it does not fit into 64 bits. */
 static bool number(const char *s, const regmatch_t *match, u128 *value)
 {
 	const char *at = s + match->rm_so, *end = s + match->rm_eo;
@@ -87,7 +87,7 @@ static bool size(const char *s, const regmatch_t *match, const regmatch_t *unit,
 	return value && value <= U64_MAX;
 }
 
-/* Whether a part of the value counts. */
+/* Returns true if a part of the value counts. */
 static bool part(const char *s, struct expected *want)
 {
 	struct gmpool_size found;
@@ -160,7 +160,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t len)
 	int nr_bad;
 	char *s;
 
-	/* In a piece of memory that ends with it. */
+	/* In memory that ends with the string, so that ASan finds an overrun. */
 	s = strndup((const char *)data, len);
 	reports.from = s;
 	reports.len = strlen(s);
@@ -187,7 +187,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t len)
 	return 0;
 }
 
-/* Values by the grammar, and some that are nearly so. */
+/* Values of the grammar, and some that nearly match it. */
 
 size_t LLVMFuzzerMutate(u8 *data, size_t size, size_t max_size);
 
@@ -257,7 +257,7 @@ size_t LLVMFuzzerCustomMutator(u8 *data, size_t size, size_t max_size,
 		if (parts > 1)
 			len += snprintf(text + len, sizeof(text) - len, ",");
 	}
-	/* In the place of all, or behind what there is. */
+	/* In place of the whole input, or appended to it. */
 	if (rnd(2))
 		size = 0;
 	len = min_t(size_t, len, max_size - size);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The handed-over format, from memory that another kernel is said to have left: a
- * kernel takes over what it believes, uses it, and hands it to the next one, which
- * must find the same. What it does not believe it must leave as it is.
+ * The handed-over format, from memory that a previous kernel may have left. A kernel
+ * loads what it accepts, uses it, and hands it over to the next kernel, which must load
+ * the same. It must not change what it refuses.
  */
 
 #include "../../fs/guestmemfs/numa/format.h"
@@ -10,7 +10,7 @@
 #include "image.h"
 #include "machine.h"
 
-/* How deep inputs get, for FUZZ_STATS=1. */
+/* Statistics of how deep inputs get, for FUZZ_STATS=1. */
 static struct {
 	u64 inputs;
 	u64 pools;
@@ -33,7 +33,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	return 0;
 }
 
-/* A pool of which this kernel uses memory has another super block: is it right? */
+/* Check a changed super block: of a pool with memory that this kernel uses itself. */
 static bool super_changed(unsigned int first, unsigned int nr)
 {
 	const struct gmpool *pool;
@@ -50,13 +50,13 @@ static bool super_changed(unsigned int first, unsigned int nr)
 		super = (const void *)machine_page(page);
 		CHECK(!gmpool_super_check(super, GMPOOL_GRANULARITY) &&
 		      super->state == GMPOOL_STATE_LIVE,
-		      "a pool is handed on with memory that is used");
+		      "a pool is handed over with memory that is used");
 		return true;
 	}
 	return false;
 }
 
-/* Of a pool that is not used, nothing else has changed. */
+/* Check that nothing else of an unused pool has changed. */
 static void check_untouched(const struct input *input, const u8 *memory,
 			    unsigned int nr)
 {
@@ -100,7 +100,7 @@ static void use(struct fs *fs, const struct input *input)
 					 sizeof(input->ops)));
 }
 
-/* After a kexec, the next kernel finds each pool as it was. */
+/* Check that the next kernel loads each pool unchanged after the kexec. */
 static void check_kexec(bool lossless)
 {
 	struct {
@@ -167,7 +167,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	machine_start();
 	machine_load(memory, nr, input->orders);
 	set_ranges(input);
-	/* KHO's tree names what KHO has preserved, all of it, and nothing twice. */
+	/* KHO's tree contains exactly the preserved pages, each once. */
 	for (i = 0; i < INPUT_BLOBS; i++)
 		if (input->blobs[i] && input->blobs[i] < nr &&
 		    (!i || input->blobs[i] != input->blobs[0]) &&

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * What super.c, inode.c, namei.c and file.c do to pools and records, in the same
- * order and by the same functions, for one task and without a VFS.
+ * order and with the same functions, for one task and without a VFS.
  */
 
 #include "fs.h"
@@ -10,7 +10,7 @@
 struct fs fs_all[FS_MAX];
 unsigned int fs_nr;
 
-/* Parts of the pool layer that only work on memory and on files in sysfs. */
+/* Functions of the pool layer for pool memory and sysfs: they do nothing here. */
 
 int gmpool_zero_init(void)
 {
@@ -38,7 +38,7 @@ void gmpool_notify_poison(struct gmpool *pool)
 {
 }
 
-/* The file system at boot, see super.c. */
+/* The file system at boot, as in super.c. */
 
 static bool contiguous(const struct gmfs_image *img, u64 start, u64 count)
 {
@@ -229,8 +229,8 @@ static void start(struct gmpool *pool, bool hold)
 }
 
 /**
- * fs_boot - start a kernel, on what the last one has handed over
- * @hold: LUO will ask for open files
+ * fs_boot - boot a kernel with the state that the previous one handed over
+ * @hold: LUO will retrieve open files
  */
 void fs_boot(bool hold)
 {
@@ -251,12 +251,12 @@ void fs_boot(bool hold)
 }
 
 /**
- * fs_cold_boot - start a kernel after which nothing was handed over
+ * fs_cold_boot - boot a kernel without handed-over state
  * @nid: node of the pool that it makes
- * @base: where that begins
- * @sections: sizes of its extents; between two of them is one section that others
- *	have
- * @nr_sections: how many
+ * @base: address of the pool
+ * @sections: sizes of its extents; one section between two of them does not belong
+ * 	to the pool
+ * @nr_sections: number of extents
  */
 void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections)
 {
@@ -285,7 +285,7 @@ void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections)
 }
 
 /**
- * fs_shutdown - the kernel ends, and what is not handed over is gone with it
+ * fs_shutdown - end the kernel; memory that is not handed over is lost
  */
 void fs_shutdown(void)
 {
@@ -308,10 +308,10 @@ void fs_shutdown(void)
 	CHECK(!leaked, "%u pieces of memory are not freed", leaked);
 }
 
-/* What can be said of a file system without the functions that are tested. */
+/* Checks of a file system that do not use the tested functions. */
 
 /**
- * fs_digest - all that an image says, wherever its records are
+ * fs_digest - checksum of the contents of an image, independent of places of records
  * @img: the image
  *
  * Return: checksum.
@@ -419,7 +419,7 @@ static void verify_extents(struct fs *fs, struct gmfs_inode *ci,
 	CHECK(blocks == ci->file.blocks, "number of blocks");
 }
 
-/* Used blocks are taken, and no others but for those with a page that failed. */
+/* Check that used blocks are taken, and no others except those with a failed page. */
 static void verify_blocks(struct gmpool *pool, const unsigned long *used)
 {
 	u64 block, nr_free = 0, nr_clean = 0;
@@ -445,7 +445,7 @@ static void verify_blocks(struct gmpool *pool, const unsigned long *used)
 }
 
 /**
- * fs_verify - look at all there is
+ * fs_verify - check all state of a file system
  * @fs: file system in use, with no operation under way
  */
 void fs_verify(struct fs *fs)
@@ -503,7 +503,7 @@ static int publish(struct fs *fs, struct gmfs_inode *ci, umode_t mode)
 }
 
 /**
- * fs_make - create, mkdir, symlink, mknod, or with no name O_TMPFILE
+ * fs_make - create, mkdir, symlink, mknod; or O_TMPFILE if there is no name
  */
 int fs_make(struct fs *fs, struct gmfs_inode *dir, const char *name,
 	    unsigned int len, umode_t mode, struct gmfs_inode **made)
@@ -542,7 +542,7 @@ int fs_link(struct fs *fs, struct gmfs_inode *dir, struct gmfs_inode *ci,
 	unsigned int flags;
 	int err;
 
-	/* The VFS: neither a directory nor what was deleted. */
+	/* The VFS refuses directories, and inodes that were deleted. */
 	if (S_ISDIR(ci->rec->mode) || !ci->rec->nlink)
 		return -EPERM;
 	flags = gmpool_op_begin(fs->pool);
@@ -559,7 +559,7 @@ static void put_inode(struct fs *fs, struct gmfs_inode *ci, bool open)
 
 /**
  * fs_remove - unlink, rmdir
- * @open: somebody has it open, so that it stays
+ * @open: it is open, so its inode is not freed
  */
 int fs_remove(struct fs *fs, struct gmfs_inode *dir, struct gmfs_dirent *de,
 	      bool open)
@@ -576,7 +576,7 @@ int fs_remove(struct fs *fs, struct gmfs_inode *dir, struct gmfs_dirent *de,
 	return err;
 }
 
-/* Is @dir @top, or below it? */
+/* Returns true if @dir is @top or below it. */
 static bool is_below(const struct gmfs_inode *dir, const struct gmfs_inode *top)
 {
 	for (; dir != top; dir = dir->dir.parent)
@@ -595,7 +595,7 @@ int fs_rename(struct fs *fs, struct gmfs_inode *old_dir, struct gmfs_dirent *old
 	unsigned int flags;
 	int err;
 
-	/* The VFS: no directory into itself, and nothing over its ancestor. */
+	/* The VFS does not move a directory below itself or onto its ancestor. */
 	if (is_below(new_dir, ci))
 		return -EINVAL;
 	if (target)
@@ -642,7 +642,7 @@ static void scrub(struct gmpool *pool, const struct gmpool_run *run)
 			gmpool_scrubbed(pool, block);
 }
 
-/* A hole of a file, or a part of it, in as many pieces as there are. */
+/* Fill a part of a hole, with as many extents as needed. */
 static int fill_hole(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 count)
 {
 	u64 goal = gmfs_extent_goal(ci, first);
@@ -677,7 +677,7 @@ static int fill_hole(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 count)
 
 /**
  * fs_fill - fallocate, truncate to more
- * @size: of the file from then on, in bytes; 0 to keep it
+ * @size: new size of the file in bytes; 0 to keep it
  */
 int fs_fill(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end, u64 size)
 {
@@ -703,7 +703,7 @@ int fs_fill(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end, u64 size)
 }
 
 /**
- * fs_punch - punch a hole; or truncate to less, where no extent falls in two
+ * fs_punch - punch a hole; or truncate to less, which splits no extent
  */
 int fs_punch(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end)
 {
@@ -747,7 +747,7 @@ void fs_removexattr(struct fs *fs, struct gmfs_inode *ci, struct gmfs_attr *attr
 }
 
 /**
- * fs_preserve - LUO is given an open file
+ * fs_preserve - LUO preserves an open file
  */
 void fs_preserve(struct fs *fs, struct gmfs_inode *ci)
 {
@@ -761,7 +761,7 @@ void fs_preserve(struct fs *fs, struct gmfs_inode *ci)
 }
 
 /**
- * fs_unhold - LUO has asked for an open file, which is closed then
+ * fs_unhold - LUO retrieves an open file, which is then closed
  */
 void fs_unhold(struct fs *fs, struct gmfs_inode *ci)
 {
@@ -787,7 +787,7 @@ int fs_tune(struct fs *fs, u64 scrub_target, u64 reserve, u32 policy)
 }
 
 /**
- * fs_scrub - let the pool's thread zero blocks
+ * fs_scrub - zero blocks as the scrub thread of the pool does
  */
 void fs_scrub(struct fs *fs, u64 count)
 {
@@ -814,7 +814,7 @@ int fs_discard(struct fs *fs)
 	return err;
 }
 
-/* Operations by bytes. */
+/* Operations that are chosen by bytes of the input. */
 
 struct reader {
 	const u8 *at;
@@ -850,7 +850,7 @@ static struct gmfs_inode *pick_dir(struct fs *fs, struct reader *in)
 {
 	struct gmfs_inode *dir = pick(fs, in, S_IFDIR);
 
-	/* Nothing is made in what was deleted. */
+	/* The VFS makes nothing in a deleted directory. */
 	return dir->dir.parent ? dir : fs_root(fs);
 }
 
@@ -979,10 +979,10 @@ static void operate(struct fs *fs, struct reader *in)
 }
 
 /**
- * fs_operate - do what bytes ask for
- * @fs: file system in use, that can be changed
+ * fs_operate - do the operations that bytes of the input choose
+ * @fs: file system in use, not read-only
  * @ops: bytes
- * @size: how many
+ * @size: number of bytes
  */
 void fs_operate(struct fs *fs, const u8 *ops, size_t size)
 {

@@ -11,7 +11,7 @@
 
 #define FS_MAX		2
 
-/* What must hold; if it does not, that is a finding, and the rest says more. */
+/* Abort with a message if a condition does not hold: libFuzzer reports it as a finding. */
 #define CHECK(cond, ...)						\
 	do {								\
 		if (!(cond)) {						\
@@ -27,10 +27,10 @@
  * struct fs - the file system of a pool
  * @pool: the pool
  * @img: its records
- * @client: what the pool knows of it
+ * @client: callbacks of the pool
  * @attached: @img is that of the pool
- * @handed_over: it was not made by this kernel
- * @digest: of what was handed over, before anything was changed
+ * @handed_over: it was made by a previous kernel
+ * @digest: fs_digest() of the handed-over state, before any change
  */
 struct fs {
 	struct gmpool *pool;
@@ -45,7 +45,7 @@ struct fs {
 extern int (*const fuzz_init_gmpool_init)(void);
 extern int (*const fuzz_init_gmpool_poison_init)(void);
 
-/* All file systems, by the order of the pools. */
+/* All file systems, in the order of the pools. */
 extern struct fs fs_all[FS_MAX];
 extern unsigned int fs_nr;
 
@@ -54,11 +54,11 @@ void fs_boot(bool hold);
 void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections);
 void fs_shutdown(void);
 
-/* Whether all is as it should be; does not return if not. */
+/* Checks of all state; they abort if one fails. */
 void fs_verify(struct fs *fs);
 u32 fs_digest(struct gmfs_image *img);
 
-/* What system calls do. They return 0 or a negative errno. */
+/* System calls. They return 0 or a negative errno. */
 struct gmfs_inode *fs_root(struct fs *fs);
 int fs_make(struct fs *fs, struct gmfs_inode *dir, const char *name,
 	    unsigned int len, umode_t mode, struct gmfs_inode **made);
@@ -82,7 +82,7 @@ int fs_tune(struct fs *fs, u64 scrub_target, u64 reserve, u32 policy);
 void fs_scrub(struct fs *fs, u64 count);
 int fs_discard(struct fs *fs);
 
-/* The system calls that bytes ask for; not more than all of them. */
+/* Do the system calls that bytes of the input choose, or a part of them. */
 void fs_operate(struct fs *fs, const u8 *ops, size_t size);
 
 #endif /* _FUZZ_FS_H */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * An input of the format's fuzzer: a page that says what KHO has and what is to be
- * done, and then memory from MACHINE_PHYS on, as the kernel before has left it.
+ * An input of the format's fuzzer: a page with the state of KHO and the operations to
+ * do, then memory from MACHINE_PHYS on, as the previous kernel has left it.
  */
 #ifndef _FUZZ_IMAGE_H
 #define _FUZZ_IMAGE_H
@@ -13,13 +13,13 @@
 #define INPUT_PAGES	512
 #define INPUT_BLOBS	2
 
-/* Another kernel has made the pool to be thrown away, if it cannot be used. */
+/* Discard (reset) each pool that cannot be used. */
 #define INPUT_DISCARD	BIT(0)
-/* There is no contiguous memory. */
+/* Allocations of contiguous pages fail. */
 #define INPUT_FEW_PAGES	BIT(1)
-/* LUO asks for open files. */
+/* LUO will retrieve open files. */
 #define INPUT_HOLD	BIT(2)
-/* A subtree has another size. */
+/* A subtree has another size than expected. */
 #define INPUT_SIZE	BIT(3)
 
 /**
@@ -30,7 +30,7 @@
  * @nr_ops: used bytes of @ops
  * @ranges: for each kind of machine_range(), the number of a section of the memory
  *	for pools plus one; 0 for none
- * @orders: for each page what KHO has preserved from there on
+ * @orders: for each page, the order of the folio that KHO has preserved there
  * @ops: for fs_operate()
  */
 struct input {

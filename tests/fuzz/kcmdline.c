@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * gmfs-numa's reader of kernel command lines beside the kernel's next_arg(), in the loop
- * of parse_args().
+ * Compares gmfs-numa's reader of kernel command lines with the kernel's next_arg(), in
+ * the loop of parse_args().
  */
 
 #include <assert.h>
@@ -16,7 +16,7 @@
 char *skip_spaces(const char *s);
 char *next_arg(char *args, char **param, char **val);
 
-/* Parameters, one after the other: the name, a mark for a value, the value. */
+/* Parameters one after another: the name, a mark for a value, the value. */
 struct seen {
 	char *text;
 	size_t size;
@@ -36,7 +36,7 @@ static void seen_add(const char *name, const char *value, void *data)
 	fprintf(seen->out, "<%s>%s<%s>\n", name, value ? "=" : " ", value ? value : "");
 }
 
-/* As parse_args() of kernel/params.c, with what is left of a line that is too long. */
+/* As parse_args() of kernel/params.c, with a line that is cut at its maximal length. */
 static void kernel_all(const char *line, struct seen *seen)
 {
 	char copy[KCMDLINE_SIZE], *name, *value, *at;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory, KHO, and what else of the kernel is called.
+ * Memory, KHO, and the other functions of the kernel that the sources call.
  */
 
 #include <sanitizer/asan_interface.h>
@@ -11,7 +11,7 @@
 #define MAX_SUBTREES	64
 #define MAX_MEMORY	(2 * 64 + 8 + MACHINE_RANGES)
 
-/* Who has a page: nobody, KHO since the last kernel, this kernel. */
+/* Owner of a page: none, KHO since the previous kernel, this kernel. */
 enum owner {
 	OWNER_NONE,
 	OWNER_KHO,
@@ -177,7 +177,7 @@ static bool fails(void)
 	return fail_after && !--fail_after;
 }
 
-/* Whatever was there before is in what nobody has asked to be zeroed. */
+/* Memory that is not to be zeroed is filled with 0xa5. */
 void *fuzz_alloc(size_t nr, size_t size, bool zero)
 {
 	void *p;
@@ -271,7 +271,7 @@ struct page *pfn_to_online_page(u64 pfn)
 	return pfn_to_page(pfn);
 }
 
-/* It may be anybody's; only that it is memory has to be known. */
+/* Any page, regardless of its owner: only that it is memory is checked. */
 __attribute__((no_sanitize("address")))
 long copy_from_kernel_nofault(void *dst, const void *src, size_t size)
 {
@@ -387,7 +387,7 @@ int kho_walk_preserved(int (*fn)(phys_addr_t phys, u64 size, void *data),
 	return err;
 }
 
-/* By GMPOOL_SUBTREE_FMT, but faster: each boot asks for all of them. */
+/* As a lookup of GMPOOL_SUBTREE_FMT, but faster: each boot looks up all subtrees. */
 static struct subtree *find_subtree(struct subtree *trees, const char *name)
 {
 	unsigned int key = 0;
@@ -456,7 +456,7 @@ void kho_unpreserve_folio(struct folio *folio)
 	}
 }
 
-/* In pieces as large as their alignment allows; what is in a larger one stays. */
+/* In folios as large as their alignment allows; pages in a larger folio keep it. */
 int kho_preserve_pages(struct page *page, unsigned long nr)
 {
 	unsigned int at = page - page_structs;
@@ -572,7 +572,7 @@ bool memblock_is_region_memory(u64 base, u64 size)
 	return in_arena(base) && in_arena(base + size - 1);
 }
 
-/* Early on a boot with KHO, this kernel has reserved little beside the scratch areas. */
+/* Early in a boot with KHO, only the scratch areas are free, and few ranges are reserved. */
 bool memblock_is_region_reserved(u64 base, u64 size)
 {
 	const struct machine_range *used = &ranges[MACHINE_USED];
@@ -600,7 +600,7 @@ struct new_utsname *init_utsname(void)
 	return &name;
 }
 
-/* The same in all images, so that a part of one can go into another. */
+/* The same in all images, so that parts of one can be copied into another. */
 void uuid_gen(uuid_t *uuid)
 {
 	memcpy(uuid->b, "guestmemfs fuzz!", sizeof(uuid->b));
@@ -616,7 +616,7 @@ int register_pfn_address_space(struct pfn_address_space *space)
 /* The machine itself. */
 
 /**
- * machine_start - switch it on
+ * machine_start - power on the machine
  */
 void machine_start(void)
 {
@@ -643,11 +643,11 @@ void machine_start(void)
 }
 
 /**
- * machine_load - put into memory what another kernel has left there
+ * machine_load - load memory as a previous kernel has left it
  * @image: the first pages of memory
- * @nr: how many
- * @orders: for each of them the order of what KHO has preserved from there on, or
- *	MACHINE_LOST
+ * @nr: number of pages
+ * @orders: for each page, the order of the folio that KHO has preserved there, or
+ * 	MACHINE_LOST
  */
 void machine_load(const void *image, unsigned int nr, const u8 *orders)
 {
@@ -666,7 +666,7 @@ void machine_load(const void *image, unsigned int nr, const u8 *orders)
 }
 
 /**
- * machine_subtree - what KHO's tree says of a pool
+ * machine_subtree - set the KHO subtree of a pool
  * @key: number in the name of its subtree
  * @phys: address
  * @size: bytes, 0 for none
@@ -678,12 +678,12 @@ void machine_subtree(unsigned int key, u64 phys, u64 size)
 }
 
 /**
- * machine_range - have a range of the memory for pools that no pool may take
+ * machine_range - set a range of the memory for pools that no pool may use
  * @kind: of the range
  * @base: physical address, in bytes
  * @size: bytes, 0 for none
  *
- * The range stays over machine_kexec(), until machine_start().
+ * The range stays set over machine_kexec(), until machine_start().
  */
 void machine_range(enum machine_range_kind kind, u64 base, u64 size)
 {
@@ -692,8 +692,8 @@ void machine_range(enum machine_range_kind kind, u64 base, u64 size)
 }
 
 /**
- * machine_boot - let a kernel start
- * @kho: it is one after another, with KHO
+ * machine_boot - boot a kernel
+ * @kho: it was started by kexec with KHO
  */
 void machine_boot(bool kho)
 {
@@ -715,9 +715,9 @@ void machine_boot(bool kho)
 }
 
 /**
- * machine_late - from now on memory that nobody has can be given out
+ * machine_late - allow allocation of free memory
  *
- * Until then all of it can be read, as nobody could have changed it.
+ * Before that, all memory can be read, as nothing has been able to overwrite it.
  */
 void machine_late(void)
 {
@@ -729,9 +729,9 @@ void machine_late(void)
 }
 
 /**
- * machine_end - the kernel and its memory are gone
+ * machine_end - end the kernel and free its memory
  *
- * Return: pieces of memory that it had allocated and not freed.
+ * Return: number of allocations that the kernel had not freed.
  */
 unsigned int machine_end(void)
 {
@@ -747,7 +747,7 @@ unsigned int machine_end(void)
 }
 
 /**
- * machine_reboot - call what wants to be called before a kexec
+ * machine_reboot - call the callbacks before a kexec
  */
 void machine_reboot(void)
 {
@@ -757,7 +757,7 @@ void machine_reboot(void)
 }
 
 /**
- * machine_kexec - leave memory to the next kernel: what was preserved
+ * machine_kexec - leave the preserved memory to the next kernel
  */
 void machine_kexec(void)
 {
@@ -778,7 +778,7 @@ void machine_kexec(void)
 }
 
 /**
- * machine_order - the order of the folio that KHO has of the last kernel
+ * machine_order - get the order of a folio that the previous kernel preserved
  * @page: number of its first page
  *
  * Return: the order, or MACHINE_LOST.
@@ -791,7 +791,7 @@ u8 machine_order(unsigned int page)
 }
 
 /**
- * machine_subtree_of - where the last kernel has left a pool's super block
+ * machine_subtree_of - get the super block of a pool of the previous kernel
  * @key: number in the name of its subtree
  *
  * Return: physical address, or 0.
@@ -802,10 +802,10 @@ u64 machine_subtree_of(unsigned int key)
 }
 
 /**
- * machine_page - memory
+ * machine_page - get a page of memory
  * @page: number
  *
- * Return: the page, poisoned if nobody has it.
+ * Return: the page; poisoned for the sanitizer if it has no owner.
  */
 const void *machine_page(unsigned int page)
 {
@@ -813,10 +813,10 @@ const void *machine_page(unsigned int page)
 }
 
 /**
- * machine_fail_after - let an allocation fail
- * @nr: which, or 0 for none
+ * machine_fail_after - make an allocation fail
+ * @nr: number of the allocation, 0 for none
  *
- * Return: what was set, less those that there have been since.
+ * Return: what was set before, less the allocations since.
  */
 unsigned int machine_fail_after(unsigned int nr)
 {
@@ -827,8 +827,8 @@ unsigned int machine_fail_after(unsigned int nr)
 }
 
 /**
- * machine_few_pages - let there be no contiguous memory
- * @few: or let there be
+ * machine_few_pages - make allocations of contiguous pages fail
+ * @few: true to make them fail
  */
 void machine_few_pages(bool few)
 {
@@ -836,8 +836,8 @@ void machine_few_pages(bool few)
 }
 
 /**
- * machine_poison - a page fails
- * @pfn: which
+ * machine_poison - report a failed page
+ * @pfn: the page
  */
 void machine_poison(u64 pfn)
 {

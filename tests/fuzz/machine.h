@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * A machine with two nodes for the kernel's side of shim/kernel.h: ordinary memory
- * that outlives a kexec where it was preserved, and the addresses of memory that
- * pools can have.
+ * A machine with two nodes, which implements shim/kernel.h: ordinary memory of which
+ * preserved pages survive a kexec, and addresses for pool memory.
  */
 #ifndef _FUZZ_MACHINE_H
 #define _FUZZ_MACHINE_H
@@ -11,11 +10,11 @@
 #define MACHINE_PAGES	1024
 #define MACHINE_PHYS	(4ULL << 30)
 
-/* What pools can have, on node 0 and after that on node 1. */
+/* Addresses of pool memory: of node 0, followed by those of node 1. */
 #define MACHINE_POOLS	(64ULL << 30)
 #define MACHINE_NODE	(16ULL << 30)
 
-/* In place of the order of what KHO has preserved: nothing. */
+/* Instead of an order: the page is not preserved. */
 #define MACHINE_LOST	0xff
 
 /**
@@ -56,7 +55,7 @@ unsigned int machine_fail_after(unsigned int nr);
 void machine_few_pages(bool few);
 unsigned int machine_end(void);
 
-/* A page of a pool fails; who watches its extent is told. */
+/* Report a failed page of a pool to the owner of its extent. */
 void machine_poison(u64 pfn);
 void machine_reboot(void);
 

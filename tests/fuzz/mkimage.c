@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Makes the corpus of the format's fuzzer: what the kernel hands over, of pools that
- * were used in different ways. Small images are tried more often in the same time, so
- * those that cannot be small go to a folder of their own. Among the small ones are
- * damaged ones: what has been found once.
+ * Makes the corpus of the format's fuzzer: handed-over pools that were used in
+ * different ways. libFuzzer tries small images more often in the same time, so large
+ * ones go to a folder of their own. The small ones include damaged images that
+ * once caused a finding.
  *
  * usage: mkimage SMALL LARGE
  */
@@ -65,7 +65,7 @@ static void deep(struct fs *fs)
 	make(fs, dir, S_IFREG | 0600, "file");
 }
 
-/* Two files that grow in turns, and one with holes. */
+/* Two files that grow alternately, and one with holes. */
 static void pieces(struct fs *fs)
 {
 	struct gmfs_inode *a = make(fs, fs_root(fs), S_IFREG | 0600, "a");
@@ -147,7 +147,7 @@ static void tuned(struct fs *fs)
 	files(fs);
 }
 
-/* So many that there is a second chunk table. */
+/* So many chunks that there is a second table. */
 static void tables(struct fs *fs)
 {
 	char name[GMFS_NAME_MAX + 1];
@@ -175,7 +175,7 @@ static void any(struct fs *fs)
 
 static u8 memory[(INPUT_PAGES + 1) * GMPOOL_META_SIZE] __aligned(8);
 
-/* What was found, by what has to be done to an image for it. */
+/* Former findings, by the change that an image needs for them. */
 
 static struct gmpool_super_ser *super_of(const struct input *input)
 {
@@ -187,7 +187,7 @@ static void *at_phys(u64 phys)
 	return memory + GMPOOL_META_SIZE + (phys - MACHINE_PHYS);
 }
 
-/* A new file system was made beside the old one. */
+/* A new file system was made in addition to the old one. */
 static void root_lost(struct input *input)
 {
 	struct gmpool_super_ser *super = super_of(input);
@@ -196,7 +196,7 @@ static void root_lost(struct input *input)
 	gmpool_super_update(super);
 }
 
-/* The same, and the old one's blocks were nobody's. */
+/* The same, and the blocks of the old one did not belong to a file. */
 static void records_lost(struct input *input)
 {
 	struct gmpool_super_ser *super = super_of(input);
@@ -214,7 +214,7 @@ static void records_lost(struct input *input)
 	}
 }
 
-/* A page that was anybody's was read as a chunk table. */
+/* A page of other use was read as a chunk table. */
 static void table_lost(struct input *input)
 {
 	u64 phys = super_of(input)->tables[0];
@@ -222,7 +222,7 @@ static void table_lost(struct input *input)
 	input->orders[(phys - MACHINE_PHYS) / GMPOOL_META_SIZE] = MACHINE_LOST;
 }
 
-/* The end of the page was 0, so that it was thought to be memory. */
+/* A page ended with 0, and was taken for memory. */
 static void table_highest(struct input *input)
 {
 	struct gmpool_super_ser *super = super_of(input);
@@ -231,7 +231,7 @@ static void table_highest(struct input *input)
 	gmpool_super_update(super);
 }
 
-/* The super block was read after it had been freed. */
+/* The super block was used after it had been freed. */
 static void super_in_chunk(struct input *input)
 {
 	struct gmpool_super_ser *super = super_of(input);
@@ -243,7 +243,7 @@ static void super_in_chunk(struct input *input)
 	input->flags = INPUT_DISCARD;
 }
 
-/* A new inode had what was left in its slot. */
+/* A new inode inherited old contents of its slot. */
 static void slot_rest(struct input *input)
 {
 	struct gmpool_super_ser *super = super_of(input);
@@ -262,7 +262,7 @@ static void slot_rest(struct input *input)
 	input->nr_ops = 4;
 }
 
-/* A new file system began in metadata block 0, which the next kernel took for none. */
+/* The super block was in metadata block 0, which the next kernel took for none. */
 static void first_free(struct input *input)
 {
 	struct gmpool_super_ser *super = super_of(input);
@@ -335,7 +335,7 @@ static void write_input(const char *dir, const char *name, bool ops,
 	}
 }
 
-/* With @single, all of its metadata is in pieces of a page. */
+/* If @single, all metadata is in chunks of one page. */
 static void make_image(const char *dir, const char *name, const u32 *sections,
 		       u32 nr_sections, bool single, void (*fill)(struct fs *fs),
 		       void (*edit)(struct input *input))

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Changes of inputs that know what they change: fields of records by what they mean,
- * records as a whole, and what KHO has. Checksums are mended afterwards, mostly, and
- * often also what depends on the change: what is wrong in only one way gets deep.
+ * Mutations that know the format: fields of records by their meaning, whole records,
+ * and the state of KHO. Then, in most cases, checksums are corrected, and often also
+ * data that depends on the change: an image with only one fault gets far.
  */
 
 #include "image.h"
@@ -12,20 +12,20 @@
 
 size_t LLVMFuzzerMutate(u8 *data, size_t size, size_t max_size);
 
-/* Pages up to which all of an image is looked at to mend it. */
+/* Images of more pages are corrected only in part. */
 #define MEND_PAGES	100
 #define NR_INO		(MEND_PAGES * GMFS_INODES_PER_BLOCK)
 
 enum kind {
-	COUNT,		/* how many, or how long */
+	COUNT,		/* a number of items or a length */
 	BLOCK,		/* of the pool or of a file */
 	INO,
 	MBN,
 	ADDRESS,
 	FLAGS,
 	ENUM,
-	RESERVED,	/* .size bytes of which one becomes something */
-	BYTES,		/* likewise */
+	RESERVED,	/* .size bytes, one of which is set */
+	BYTES,		/* .size bytes, one of which is changed */
 };
 
 struct field {
@@ -34,7 +34,7 @@ struct field {
 	enum kind kind;
 };
 
-/* Of a struct that is at address zero. */
+/* Of a struct at address zero. */
 #define FIELD(m, kind)	{ (size_t)&(m), sizeof(m), kind }
 
 #define SUPER		((struct gmpool_super_ser *)NULL)
@@ -202,7 +202,7 @@ static const struct field attr_fields[] = {
 	{ offsetof(struct gmfs_attr_ser, data), 32, BYTES },
 };
 
-/* What lies in blocks of a type: records of @slot bytes, from @first on. */
+/* Layout of blocks of a type: records of @slot bytes, from @first on. */
 static const struct layout {
 	u16 type;
 	u16 first;
@@ -222,7 +222,7 @@ static const struct layout {
 	{ GMFS_META_ATTRS, 64, 64, attr_fields, ARRAY_SIZE(attr_fields) },
 };
 
-/* An input while it is changed. */
+/* An input during a mutation. */
 static struct {
 	struct input *input;
 	u8 *memory;
@@ -286,7 +286,7 @@ static void mend_csum(u8 *p)
 		((struct gmpool_meta_ser *)p)->csum = gmpool_meta_csum(p);
 }
 
-/* Slots of a record that says so itself, and is not beyond the block's end. */
+/* Slots of a record by its own field, limited to the end of the block. */
 static unsigned int record_size(const struct layout *layout, const u8 *p,
 				unsigned int offset)
 {
@@ -301,7 +301,7 @@ static unsigned int record_size(const struct layout *layout, const u8 *p,
 	return clamp(size, layout->slot, GMPOOL_META_SIZE - offset);
 }
 
-/* The place of a record in a block; mostly of one in use, if there is one. */
+/* A random record in a block, in most cases one in use. */
 static unsigned int pick_record(const struct layout *layout, const u8 *p)
 {
 	unsigned int offset, nr = 0, chosen = layout->first;
@@ -314,7 +314,7 @@ static unsigned int pick_record(const struct layout *layout, const u8 *p)
 	return chosen;
 }
 
-/* A page that a predicate is true for, at random. */
+/* A random page for which a predicate is true. */
 static u8 *pick_page(bool (*wanted)(const u8 *p))
 {
 	unsigned int i, start = rnd(at.nr);
@@ -333,7 +333,7 @@ static bool has_layout(const u8 *p)
 	return layout_of(p);
 }
 
-/* The number of an inode that there is, perhaps. */
+/* The number of an existing inode, in most cases. */
 static u64 some_ino(void)
 {
 	unsigned int i, start = rnd(at.nr);
@@ -432,7 +432,7 @@ static void change_field(u8 *record, const struct field *field)
 	memcpy(p, &value, field->size);
 }
 
-/* What a record of the right form has, whatever the change was. */
+/* Correct fields that every valid record has, regardless of the change. */
 static void mend_record(const struct layout *layout, u8 *p, unsigned int offset)
 {
 	struct gmpool_meta_ser *hdr = (void *)p;
@@ -486,7 +486,7 @@ static void visit_records(u16 type, void (*fn)(u8 *p, void *record))
 	}
 }
 
-/* The bitmaps as the extents would have them. */
+/* Set the bitmaps to match the extents. */
 
 static struct gmpool_bitmap_ser *used_map, *dirty_map;
 
@@ -526,7 +526,7 @@ static void mend_bitmaps(void)
 	mend_csum((void *)dirty_map);
 }
 
-/* The link counts as the directories would have them. */
+/* Set the link counts to match the directories. */
 
 static u32 links[NR_INO];
 
@@ -586,7 +586,7 @@ static void mend(u8 *p, const struct layout *layout)
 		mend_links();
 }
 
-/* Kinds of changes. */
+/* Kinds of mutations. */
 
 static void change_record(void)
 {
@@ -633,7 +633,7 @@ static void change_table(void)
 	mend(p, NULL);
 }
 
-/* A record in the place of another, or freed. */
+/* Copy a record over another, or free it. */
 static void copy_record(void)
 {
 	u8 *from = pick_page(has_layout), *to;
@@ -668,7 +668,7 @@ static void copy_record(void)
 	mend(to, layout);
 }
 
-/* A block in the place of another. */
+/* Copy a block over another. */
 static void copy_block(void)
 {
 	u8 *from = pick_page(is_meta), *to = pick_page(is_meta);
@@ -691,7 +691,7 @@ static bool has_long_records(const u8 *p)
 			  layout->type == GMFS_META_ATTRS);
 }
 
-/* Behind it is nothing of the pool's, so that who reads on is found out. */
+/* The next page is not metadata, so that a read beyond the block is detected. */
 static bool is_last(const u8 *p)
 {
 	unsigned int i = (p - at.memory) / GMPOOL_META_SIZE;
@@ -712,7 +712,7 @@ static void swap_blocks(u8 *p, u8 *q)
 	mend_csum(q);
 }
 
-/* A record is longer than what is left of its block, and of all blocks there. */
+/* Make a record longer than the rest of its block, in all copies of the block. */
 static void overrun(void)
 {
 	u8 *from = pick_page(has_long_records), *to = pick_page(is_last);
@@ -726,7 +726,7 @@ static void overrun(void)
 	source = pick_record(layout, to);
 	target = GMPOOL_META_SIZE - (1 + rnd(2)) * layout->slot;
 	memmove(to + target, to + source, layout->slot);
-	/* What has no fixed length follows 32 bytes, in both kinds. */
+	/* Data of variable length follows 32 bytes, in both kinds. */
 	for (i = target + layout->slot / 2; i < GMPOOL_META_SIZE; i++)
 		to[i] = 'a' + rnd(26);
 	if (layout->type == GMFS_META_DIRENTS) {
@@ -811,7 +811,7 @@ size_t LLVMFuzzerCustomMutator(u8 *data, size_t size, size_t max_size,
 	return size;
 }
 
-/* A block of one image in the place of one of that type in another. */
+/* Copy a block of one image over a block of the same type in another. */
 size_t LLVMFuzzerCustomCrossOver(const u8 *data1, size_t size1, const u8 *data2,
 				 size_t size2, u8 *out, size_t max_size,
 				 unsigned int seed)

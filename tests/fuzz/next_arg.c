@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * next_arg() of the kernel, with its own idea of a blank. linux/ctype.h is the kernel's;
- * the other headers that these files include are empty.
+ * next_arg() of the kernel, with its own isspace(): linux/ctype.h is the kernel's, the
+ * other headers that these files include are empty.
  */
 
 #include <limits.h>

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the kernel gives to fs/guestmemfs, for one task in user space. Included
- * before everything else. Of the headers that the sources name, some are the
- * kernel's own, from its tree, and the others are empty (see the Makefile).
+ * The functions of the kernel that fs/guestmemfs calls, for one task in user space.
+ * Included before everything else. Some headers that the sources include are the
+ * kernel's, from its tree; the others are empty (see the Makefile).
  *
- * Locks check that they are held, and are taken only once. Pool memory is nothing
- * but numbers; ordinary memory is that of machine.c, where each page belongs to
- * somebody or is poisoned.
+ * Locks check that they are held, and are not taken twice. Pool memory is only
+ * addresses. Ordinary memory is that of machine.c, where a page has an owner or is
+ * poisoned for the sanitizer.
  */
 #ifndef _FUZZ_KERNEL_H
 #define _FUZZ_KERNEL_H
@@ -34,7 +34,7 @@
 #include <linux/align.h>
 #include <linux/kernel.h>
 
-/* The kernel's own take two types. */
+/* The kernel's macros accept two types. */
 #undef min
 #undef max
 #undef min_t
@@ -51,7 +51,7 @@
 #include <linux/rbtree.h>
 #include <linux/jhash.h>
 
-/* libc has one, too. */
+/* libc has one too. */
 #undef __CONCAT
 #define __nonnull_args(...)	__attribute__((nonnull(__VA_ARGS__)))
 #include <linux/cleanup.h>
@@ -116,7 +116,7 @@ struct timespec64 {
 	long tv_nsec;
 };
 
-/* Messages are for who looks for the cause of a finding: FUZZ_VERBOSE=1. */
+/* Messages, to find the cause of a finding: FUZZ_VERBOSE=1. */
 __printf(1, 2) void fuzz_printk(const char *fmt, ...);
 
 #define pr_err(...)		fuzz_printk(__VA_ARGS__)
@@ -135,7 +135,7 @@ unsigned long long memparse(const char *s, char **rest);
 #define strscpy(dst, src)	fuzz_strscpy(dst, src, sizeof(dst), false)
 #define strscpy_pad(dst, src)	fuzz_strscpy(dst, src, sizeof(dst), true)
 
-/* Of files in sysfs, which nobody writes here. */
+/* For sysfs files, which are not written here. */
 #define copy_from_user(dst, src, size)	((void)(src), (size))
 u64 int_pow(u64 base, unsigned int exp);
 #include <linux/kstrtox.h>
@@ -172,7 +172,7 @@ struct list_lru;
 #define kmem_cache_alloc_lru(cache, lru, gfp)	fuzz_alloc(1, (cache)->size, true)
 #define kmem_cache_free(cache, p)		kfree(p)
 
-/* Read-copy-update: what is freed by it stays until the end of an input. */
+/* Read-copy-update: memory freed by it stays until the end of an input. */
 #define rcu_read_lock()		do { } while (0)
 #define rcu_read_unlock()	do { } while (0)
 #define rcu_dereference_raw(p)	(p)
@@ -386,7 +386,7 @@ int memblock_remove(u64 base, u64 size);
 bool memblock_is_region_memory(u64 base, u64 size);
 bool memblock_is_region_reserved(u64 base, u64 size);
 
-/* Only for making pools, which is not tested here: they do not exist. */
+/* Only used when pools are made, which is not tested here. */
 int memblock_add_node(u64 base, u64 size, int nid, enum memblock_flags flags);
 int memblock_reserve(u64 base, u64 size);
 int memblock_phys_free(u64 base, u64 size);
@@ -408,7 +408,7 @@ extern char __per_cpu_start[], __per_cpu_end[];
 	for (region = fuzz_memory; region < fuzz_memory + fuzz_nr_memory; region++)
 #define for_each_mem_pfn_range(i, nid, start, end, node)		\
 	for ((i) = -1; fuzz_mem_range(&(i), nid, start, end, node);)
-/* Only what was handed over is read here: no pools are made by the command line. */
+/* Pools are not made by the command line here, only handed-over ones are loaded. */
 #define for_each_free_mem_range(i, nid, flags, start, end, node)	\
 	for ((i) = 0, *(start) = 0, *(end) = 0, (void)(flags), (void)(nid); (i); (i)--)
 
@@ -445,7 +445,7 @@ static inline int numa_mem_id(void)
 #define is_kdump_kernel()	false
 #define has_transparent_hugepage()	true
 
-/* Boot and shutdown: the functions that the kernel calls, by their names. */
+/* Initcalls and callbacks of shutdown, by their names. */
 #define fs_initcall(fn)		int (*const fuzz_init_##fn)(void) = fn
 #define late_initcall(fn)	int (*const fuzz_init_##fn)(void) = fn
 
@@ -481,7 +481,7 @@ typedef struct {
 void uuid_gen(uuid_t *uuid);
 #define export_uuid(dst, src)	memcpy(dst, (src)->b, 16)
 
-/* Files in sysfs and tracepoints do nothing here. */
+/* sysfs files and tracepoints do nothing here. */
 struct kobject;
 struct kernfs_node;
 struct attribute_group;
@@ -497,7 +497,7 @@ struct attribute {
 #define trace_guestmemfs_retrieve(...)	do { } while (0)
 #define trace_guestmemfs_poison(...)	do { } while (0)
 
-/* Memory that fails. */
+/* Memory failures. */
 struct vm_area_struct {
 	unsigned long vm_pgoff;
 };

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * The types as the kernel has them: those of tools/include have a u64 that is no
- * unsigned long long.
+ * The types of the kernel: in tools/include, u64 is not unsigned long long.
  */
 #ifndef _FUZZ_LINUX_TYPES_H
 #define _FUZZ_LINUX_TYPES_H
