@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# How the demonstrations look.
+# Output of the demonstrations.
 
 say_width=76
 
@@ -10,7 +10,7 @@ if [ -t 1 ]; then
 else
 	bold='' plain=''
 fi
-# Inside the machine there is no terminal to be asked.
+# In the machine, there is no terminal to check.
 bold=${DEMO_BOLD-$bold} plain=${DEMO_PLAIN-$plain}
 
 heading() {
@@ -26,7 +26,7 @@ show() {
 	sed 's/^/    /'
 }
 
-# run COMMAND...: show it and what it prints; the demonstration ends if it fails
+# run COMMAND...: show a command and its output; exit if it fails
 run() {
 	local shown=${*//"$bin/"/}
 	printf '    %s# %s%s\n' "$bold" "$shown" "$plain"

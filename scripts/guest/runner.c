@@ -3,14 +3,14 @@
  * The first process of the test machine once its root is mounted: runs the
  * command of scripts/vm and carries its output and exit status to the host.
  *
- * The command gets pipes, not the virtio ports themselves: a port can be opened
- * by one process only, so that "echo x > /dev/stderr" would fail on it. A write
- * to a port is in the host's file when it returns (scripts/vm sees to that), so
- * an empty pipe means that all the output is safe; SIGUSR1 asks for that state,
- * which the kexec wrapper wants to be in before it pulls the ground away.
+ * The command gets pipes, not the virtio ports: a port can be opened by one process
+ * only, so "echo x > /dev/stderr" would fail. A write to a port is in the host's
+ * file when it returns, because scripts/vm disables ioeventfd. So when the pipes
+ * are empty, all output is on the host. On SIGUSR1, the runner empties them and
+ * tells the kexec wrapper, which then executes the kernel.
  *
- * Static, and without a shell: it has to start fast on an emulated processor,
- * and has to work when the root of the host is broken.
+ * It is static and uses no shell: it must start fast on an emulated processor, and
+ * work if the root of the host is broken.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -60,7 +60,7 @@ static void die(const char *what)
 	finish();
 }
 
-/* A thread of the kernel writes its log to the console: how far is what this line shows. */
+/* A kernel thread writes the log to the console: this line shows that it has caught up. */
 static void end_log(void)
 {
 	int fd = open("/dev/kmsg", O_WRONLY | O_CLOEXEC);
@@ -69,7 +69,7 @@ static void end_log(void)
 	close(fd);
 }
 
-/* A whole small file of the control directory, NUL-terminated; NULL if absent. */
+/* Read a small file of the control directory, NUL-terminated; NULL if absent. */
 static char *slurp(const char *name, size_t *len)
 {
 	char path[sizeof(ctldir) + 64];
@@ -103,7 +103,7 @@ static char *slurp(const char *name, size_t *len)
 	return buf;
 }
 
-/* "a\0b\0" as a NULL-terminated vector. */
+/* Convert "a\0b\0" to a NULL-terminated vector. */
 static char **split(char *buf, size_t len)
 {
 	size_t i, n = 0;
@@ -155,7 +155,7 @@ struct relay {
 	int port;
 };
 
-/* Moves all that is in the pipe. False once the pipe has no writer any more. */
+/* Copy the contents of the pipe to the port. Returns false if the pipe has no writer. */
 static bool drain(struct relay *r)
 {
 	static char buf[32768];
@@ -179,8 +179,8 @@ static bool drain(struct relay *r)
 }
 
 /*
- * Two scans: what was allocated just before the first one may be reported, as
- * the only pointer to it can be on its way between two places.
+ * Two scans: the first may report memory that was allocated just before, if its only
+ * pointer is being moved.
  */
 static void scan_for_leaks(void)
 {
@@ -191,7 +191,7 @@ static void scan_for_leaks(void)
 	if (fd < 0)
 		die(KMEMLEAK " (for --kmemleak; is this a DEBUG=1 kernel?)");
 	for (i = 0; i < 2; i++) {
-		/* kmemleak reports nothing that is younger than 5 seconds. */
+		/* kmemleak reports only memory that is older than 5 seconds. */
 		sleep(6);
 		if (write(fd, "scan", 4) != 4)
 			die("kmemleak scan");
@@ -201,7 +201,7 @@ static void scan_for_leaks(void)
 		tell("kmemleak %s%s", line, strchr(line, '\n') ? "" : "\n");
 }
 
-/* For a kernel that counts which of its lines are executed. */
+/* For a kernel with CONFIG_GCOV_KERNEL. */
 static void save_coverage(void)
 {
 	pid_t pid;
@@ -331,7 +331,7 @@ int main(void)
 	close(outp[1]);
 	close(errp[1]);
 
-	/* Ahead of the command, so that little is lost when the kernel dies. */
+	/* Run before the command, so that little output is lost if the kernel dies. */
 	sched_setscheduler(0, SCHED_FIFO | SCHED_RESET_ON_FORK, &prio);
 
 	while (!done) {
@@ -355,7 +355,7 @@ int main(void)
 							   WEXITSTATUS(st);
 			}
 		}
-		/* After the reaping: what the command wrote last is there now. */
+		/* After waitpid(): the last output of the command is in the pipes now. */
 		for (i = 0; i < 2; i++) {
 			if (relay[i].pipe >= 0 && !drain(&relay[i])) {
 				close(relay[i].pipe);
@@ -364,7 +364,7 @@ int main(void)
 		}
 		if (flush)
 			close(open(VM_DIR "flushed", O_CREAT | O_WRONLY | O_CLOEXEC, 0644));
-		/* The kexec wrapper is at work in the background: the run goes on. */
+		/* The kexec wrapper runs in the background: the run continues. */
 		while (done && !access(VM_DIR "kexec-under-way", F_OK)) {
 			usleep(20000);
 			if (read(sigfd, &si, sizeof(si)) == sizeof(si) &&

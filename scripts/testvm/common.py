@@ -17,7 +17,7 @@ EXIT_VM = 125
 
 
 class VmError(Exception):
-    """The machine cannot be run; the text says why and what to do."""
+    """The machine cannot be run; the text is the reason and a remedy."""
 
 
 def note(text):
@@ -25,7 +25,7 @@ def note(text):
 
 
 def is_debug(kernel):
-    """Is it one that scripts/kernel built with DEBUG=1?"""
+    """True if scripts/kernel built the kernel with DEBUG=1."""
     return re.search(r"/kernel[^/]*-debug/", kernel) is not None
 
 

@@ -13,7 +13,7 @@ from .common import BUILD, GUEST, VmError, atomic_write
 
 
 def cpio(entries):
-    """A newc archive. No need for root, nor for cpio(1): there are no devices."""
+    """A newc archive, written without root and cpio(1); it has no devices."""
     out = bytearray()
     entries = entries + [("TRAILER!!!", 0, b"")]
     for ino, (name, mode, data) in enumerate(entries, 1):
@@ -27,7 +27,7 @@ def cpio(entries):
 
 
 def build_initramfs():
-    """build/vm/initramfs-HASH.cpio, made when one of its inputs is new."""
+    """build/vm/initramfs-HASH.cpio, made if an input has changed."""
     busybox = shutil.which("busybox", path="/bin:/usr/bin:" + os.environ.get("PATH", ""))
     if not busybox:
         raise VmError("busybox is missing (Debian: busybox-static)")
@@ -61,7 +61,7 @@ def build_initramfs():
                 ("vm/runner", x, runner)]
     entries += [(f"vm/{os.path.basename(p)}", x, data[p]) for p in inputs[3:]]
     atomic_write(path, cpio(entries))
-    # Those of older inputs; another machine may be about to load a recent one.
+    # Remove those of older inputs, but not recent ones: another machine may be loading one.
     for name in os.listdir(os.path.dirname(path)):
         old = os.path.join(os.path.dirname(path), name)
         if name.startswith("initramfs-") and os.stat(old).st_mtime < time.time() - 3600:

@@ -4,19 +4,19 @@
 import re
 import sys
 
-# What a healthy kernel never prints.
+# Never printed by a healthy kernel.
 TROUBLE = re.compile(
     r"\bWARNING: |\bBUG: |kernel BUG at |\bOops\b|Kernel panic|"
     r"INFO: (possible|suspicious|task .* blocked for|trying to register)|"
     r"UBSAN: |KASAN: |general protection fault|unchecked MSR access error|"
     r"stack-protector: |ODEBUG: |page_owner|Bad page map|"
     r"detected stalls? on|DEBUG_LOCKS_WARN_ON|kmemleak: Kernel memory leak detector disabled")
-# What Linux itself may say: on its way to a kexec, when one processor wants to give work
-# to another that has just been stopped; and when dl_server_timer(), late and about to put
-# its timer off, has update_curr() start it in between.
+# Warnings of Linux that guestmemfs does not cause: before a kexec, a processor wakes one
+# that has just been stopped; and update_curr() starts the timer of dl_server_timer()
+# while that is about to set it.
 HARMLESS = re.compile(r"sched: Unexpected reschedule of offline CPU#\d+!|"
                       r"\bWARNING: kernel/time/hrtimer\.c:\d+ at hrtimer_forward\+")
-# The last line that counts, see end_log() in guest/runner.c, and how long it may take.
+# The last line of a run, see end_log() in guest/runner.c, and how long it may take.
 COMMAND_END = re.compile(r"\] vm: the command has ended$")
 COMMAND_END_TIMEOUT = 30
 KERNEL_START = re.compile(r"\] Linux version \d")
@@ -58,7 +58,7 @@ class Log:
         return True
 
     def ended(self):
-        """Is all there that the kernel said before the command ended?"""
+        """True if the log contains all that the kernel printed before the command ended."""
         return any(COMMAND_END.search(l) for l in self.lines[-50:])
 
     def finish(self):
@@ -69,7 +69,7 @@ class Log:
             self.rest = b""
 
     def reports(self):
-        """(boot, report) of each trouble that is not allowed."""
+        """(boot, report) of each report that is not allowed."""
         hits = [i for i, l in enumerate(self.lines) if TROUBLE.search(l)]
         found = []
         reported = -1
@@ -79,8 +79,8 @@ class Log:
                 if REPORT_END.search(self.lines[j]):
                     end = j + 1
                     break
-            # What allows a report may be in any line that is only its own. What is warned
-            # of comes before the line that says that it is a warning.
+            # An allowed pattern may match any line of this report. The line that names the
+            # warning precedes the line that begins the report.
             own = min(end, hits[n + 1]) if n + 1 < len(hits) else end
             start = next((j for j in range(i, max(i - 3, -1), -1)
                           if REPORT_START.search(self.lines[j])), i)

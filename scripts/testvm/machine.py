@@ -17,12 +17,12 @@ from .log import COMMAND_END_TIMEOUT, Tail
 from .monitor import LOOK_EVERY, Monitor
 from .qemu import die_with_parent, escape, kvm_works, qemu_base
 
-# How long the name of a socket may be, see unix(7).
+# Maximal length of the name of a socket, see unix(7).
 SUN_PATH = 108
 
 
 class Machine:
-    """QEMU with its ports, from the first boot to the verdict."""
+    """QEMU with its ports, from the first boot to the result."""
 
     def __init__(self, args, topo, command, rundir):
         self.args = args
@@ -43,7 +43,7 @@ class Machine:
 
     @staticmethod
     def _same_output():
-        """2>&1 on the host: then one port carries both, and the order is kept."""
+        """True for 2>&1 on the host: then one port carries both, in their order."""
         try:
             return os.path.sameopenfile(1, 2)
         except OSError:
@@ -56,19 +56,18 @@ class Machine:
         words = ["console=ttyS0", "earlyprintk=ttyS0,115200", "ignore_loglevel",
                  "panic=-1", "oops=panic", f"vm.ctl={self.dir}"]
         if self.accel == "tcg":
-            # On a busy host ticks are late: no reason to believe that there are none, or
-            # that the processors' counters, which are the host's, are not to be trusted.
+            # On a busy host, ticks are late. The kernel must not conclude that the timer or the
+            # TSC, which is the host's, does not work.
             words += ["no_timer_check", "tsc=reliable"]
             if not self.args.icount:
-                # Rarely, one does not come at all (see --parallel). Idle processors with a
-                # timer for that one time would wait forever; with ticks, for the next.
+                # Rarely, an interrupt of the timer is lost (see --parallel). Idle processors with a
+                # one-shot timer would wait forever; with periodic ticks, the next one wakes them.
                 words += ["nohz=off", "highres=off"]
         if not self.args.no_kho:
             words += ["kho=on", "liveupdate=on"]
-            # KASAN takes an eighth of memory early. KHO wants twice of that as
-            # scratch, and once more for all nodes, which leaves little. What
-            # the next kernel needs is that eighth and a memory map, wherever
-            # there is room for it; every node must have as much as another.
+            # KASAN takes an eighth of memory early. KHO wants twice that as scratch per node, and
+            # once more for all nodes, which leaves little. The next kernel needs that eighth and a
+            # memory map at any place with enough room; all nodes need equal room.
             if is_debug(self.args.kernel):
                 sizes = [size >> 20 for size in self.topo.mem.values() if size]
                 need = sum(sizes) * 9 // 64 + 256
@@ -80,15 +79,15 @@ class Machine:
         env = {"PATH": "/run/vm/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
                "HOME": "/root", "USER": "root", "LOGNAME": "root", "SHELL": "/bin/sh",
                "TERM": os.environ.get("TERM", "dumb") if self.args.interactive else "dumb",
-               # Without a writable home; and no .pyc in the host's tree.
+               # Without a writable home, and without .pyc files in the host's tree.
                "PYTHONDONTWRITEBYTECODE": "1",
                "LANG": os.environ.get("LANG", "C.UTF-8"),
                "VM_GUEST_CPU": "host"}
         if self.accel == "tcg":
-            # QEMU's SVM keeps the number of an interrupt that KVM injects, and may raise
-            # it once more before the guest exits: in the middle of its handler, where the
-            # guest does not expect it and waits for its own lock. So that the handler
-            # exits at once, it must not tell KVM by memory that the interrupt has ended.
+            # QEMU's SVM keeps the number of an interrupt that KVM injects, and may raise it once
+            # more before the guest exits: within its handler, where the guest does not expect it
+            # and waits for its own lock. Without PV EOI, the end of an interrupt exits to KVM at
+            # once.
             env["VM_GUEST_CPU"] += ",kvm-pv-eoi=off"
         for name in ("LC_ALL", "DEBUG"):
             if name in os.environ:
@@ -127,7 +126,7 @@ class Machine:
         # Above that the default of 40 bits has no room left for PCI windows.
         if self.topo.total() > 512 << 30 and self.accel == "tcg":
             cpu += ",phys-bits=46"
-        # The kernel would take its time from it, at a price, where it is emulated.
+        # An emulated kernel would read its time from it, which is slow.
         machine = "q35,hpet=off"
         if self.topo.hole:
             machine += f",max-ram-below-4g={self.topo.hole}"
@@ -139,11 +138,11 @@ class Machine:
             return ["-chardev", f"file,id={name},path={escape(path)},append=on"]
 
         cmd += to_file("log", args.log) + ["-serial", "chardev:log"]
-        # With a long TMPDIR, QEMU would not start; what this is for does without.
+        # With a long TMPDIR, QEMU would not start; run without this socket then.
         if len(self.path("qmp")) < SUN_PATH:
             cmd += ["-qmp", f"unix:{escape(self.path('qmp'))},server=on,wait=off"]
-        # Without ioeventfd a notification is served before the write in the
-        # guest returns: nothing is under way when the machine ends or kexecs.
+        # Without ioeventfd, a notification is served before the write in the guest returns:
+        # nothing is pending when the machine ends or executes a kernel.
         cmd += ["-device", "virtio-serial-pci,ioeventfd=off,max_ports=8"]
         if args.interactive:
             cmd += ["-chardev", "stdio,id=tty,signal=off,mux=off", "-device", "virtconsole,chardev=tty"]
@@ -156,7 +155,7 @@ class Machine:
         return cmd + args.qemu_args
 
     def control(self, line):
-        """Takes a line from the control port; true if it says that a boot began."""
+        """Handles a line of the control port; returns True if it reports a boot."""
         word, _, rest = line.partition(" ")
         if word == "boot":
             self.boot = int(rest or 0)
@@ -235,9 +234,9 @@ class Machine:
         return self.verdict(log, hang, timeout)
 
     def poll(self, outputs, ctl, log):
-        """(whether there was anything new, whether a boot began)"""
+        """(whether there was new output, whether a boot began)"""
         booted = False
-        # Control first, so that all that was written before it is read after it.
+        # Control first, so that all output written before it is read after it.
         *lines, self.ctl_rest = (self.ctl_rest + ctl.read()).split(b"\n")
         busy = bool(lines)
         for line in lines:
@@ -249,12 +248,12 @@ class Machine:
                 try:
                     data = data[os.write(fd, data):]
                 except BlockingIOError:
-                    # Whoever gave us this pipe reads it when it can.
+                    # The reader of this pipe reads it later.
                     time.sleep(0.01)
         return log.poll() or busy, booted
 
     def wait_for_log(self, log):
-        """Lets the machine write what its kernel has said; at power-off it writes all."""
+        """Lets the machine write the rest of its log; at power-off it writes all."""
         deadline = time.monotonic() + COMMAND_END_TIMEOUT
         while not log.ended() and self.qemu.poll() is None:
             if not log.poll():

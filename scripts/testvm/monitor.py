@@ -6,19 +6,19 @@ import re
 import socket
 import time
 
-# How often, in seconds, an emulated machine is looked at for an interrupt that never
-# ends, and how often in a row it must be found. Linux ends an interrupt as the first
-# thing it does, so that it is not asleep when it has one; but two questions to a
-# running machine are not of one moment.
+# How often, in seconds, an emulated machine is checked for an interrupt that never ends,
+# and how many times in a row it must be found. Linux ends an interrupt before all else,
+# so it cannot sleep in one. But the two queries of a running machine are not
+# simultaneous.
 LOOK_EVERY = 5
 LOOKS = 5
 
-# The flag of the processor that allows interrupts.
+# The flag of the processor that enables interrupts.
 EFLAGS_IF = 0x200
 
 
 def asleep_in_interrupts(lines):
-    """{(processor, interrupt)} that are so by what QEMU's monitor says, see Monitor.ask()."""
+    """{(processor, interrupt)} in service while the processor sleeps, see Monitor.ask()."""
     cpu, asleep, found = None, set(), set()
     for line in lines:
         if m := re.match(r"(?:CPU#|dumping local APIC state for CPU )(\d+)", line):
@@ -39,13 +39,13 @@ class Monitor:
         self.ncpus = ncpus
 
     def ask(self):
-        """What QEMU says of its processors' registers and interrupt controllers, as lines."""
+        """QEMU's dump of registers and interrupt controllers of its processors, as lines."""
         def ask(monitor, command, **arguments):
             monitor.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
             monitor.flush()
             while True:
                 answer = json.loads(monitor.readline())
-                # Between them are events.
+                # Events may precede the answer.
                 if "return" in answer or "error" in answer:
                     return answer.get("return") or ""
 
@@ -61,7 +61,7 @@ class Monitor:
         return [line.rstrip() for line in said.splitlines()]
 
     def processors(self):
-        """What those of a machine that hangs do, and whether they get interrupts: lines of QEMU's."""
+        """Registers and interrupts of the processors of a machine that hangs: lines of QEMU."""
         try:
             lines = self.ask()
         except (OSError, ValueError) as e:
@@ -71,17 +71,17 @@ class Monitor:
     def never_ended(self):
         """(processor, interrupt) of each interrupt that is in service while its processor sleeps.
 
-        QEMU loses the end of one now and then, rarely, if each processor has a thread of
-        the host: the processor has no interrupt of that priority or a lower one any more,
-        which are all but those that processors send to each other. Nothing goes on as it
-        should, and the kernel can do nothing about it.
+        If each processor has a thread of the host, QEMU rarely loses the end of an
+        interrupt: the processor then gets no interrupt of that priority or a lower one,
+        which are all except those that processors send to each other. The kernel cannot
+        recover from that.
         """
         found = None
         for _ in range(LOOKS):
             try:
                 now = asleep_in_interrupts(self.ask())
             except (OSError, ValueError):
-                # It has ended, or has no monitor.
+                # QEMU has ended, or has no monitor.
                 return set()
             found = now if found is None else found & now
             if not found:

@@ -17,47 +17,47 @@ DESCRIPTION = "Run a command in a virtual machine with NUMA nodes, on the built 
 EPILOG = r"""
 the command
   runs as root, in the caller's working directory. Its stdin is /dev/null; its
-  stdout and stderr come out here as they are written. The host's file system
-  is its root, read-only; /tmp, /run, /mnt, /dev, /proc and /sys are the
-  machine's own (what they hide of the host is below /run/vm/host). Only the
-  scratch folder is written to on the host.
+  stdout and stderr are copied to those of scripts/vm at once. The host's file
+  system is its root, read-only; /tmp, /run, /mnt, /dev, /proc and /sys are the
+  machine's own (the directories of the host that they hide are below
+  /run/vm/host). Only the scratch folder is written to on the host.
 
-  In its environment: VM_SCRATCH is the scratch folder (see --scratch), VM_BOOT
-  is 1, and one more after each kexec. VM_GUEST_CPU is what QEMU in the machine
-  should have for -cpu. PATH has vm-kexec in front.
+  In its environment, VM_SCRATCH is the scratch folder (see --scratch), VM_BOOT
+  is 1, and one more after each kexec, VM_GUEST_CPU is the value of -cpu for QEMU
+  in the machine. PATH begins with the directory of vm-kexec.
 
 kexec
   vm-kexec [--append STR] [--cmdline STR] [--kernel next|same] [--load-only]
   loads the next kernel with kexec handover and executes it at once; the command
-  runs again there. What the runs have to tell each other goes into $VM_SCRATCH.
-  The machine ends when the command exits without a kexec under way, and its
-  exit status is the one of the last run. vm-kexec --help says more.
+  runs again there. Files in $VM_SCRATCH pass data between the runs. The machine
+  ends when the command exits without a kexec under way, and its exit status is
+  that of the last run. See vm-kexec --help.
 
 topology
   --topology takes items separated by ';':
-    node=N[,cpus=LIST][,mem=SIZE]  a node, all of 0..max have to be given; no
-                                   cpus= or no mem= means a node without
-    dist=A,B,D                     distance between two nodes, both ways (10 to
-                                   254; what is not given is 20)
-    hole=SIZE                      RAM below 4 GiB ends at SIZE and goes on at
-                                   4 GiB (QEMU by itself: 2 GiB if there is more
-                                   than 2.75 GiB in all)
+    node=N[,cpus=LIST][,mem=SIZE]  a node; all of 0..max must be given. Without
+                                   cpus= it has no CPUs, without mem= no memory
+    dist=A,B,D                     distance between two nodes, in both directions
+                                   (10 to 254, default 20)
+    hole=SIZE                      RAM below 4 GiB ends at SIZE and continues at
+                                   4 GiB (default of QEMU: 2 GiB if there is more
+                                   than 2.75 GiB in total)
   Linux numbers the nodes in the order of the firmware's tables, which have the
-  nodes with CPUs first: give nodes without CPUs the highest numbers, or Linux
-  has other numbers than you.
+  nodes with CPUs first. So give nodes without CPUs the highest numbers: Linux
+  then uses the same numbers.
   LIST is like 0-1 or 0-1+4. SIZE is a number with M, G or T. For example, a node
   without memory, a node without CPUs and a small hole:
     --topology 'node=0,cpus=0,mem=2G;node=1,cpus=1;node=2,mem=1G;dist=0,2,40;hole=1G'
 
 exit status
-  the command's own, 128+N if signal N killed it (126, 127: it could not be
+  that of the command, 128+N if signal N killed it (126, 127: it could not be
   started), or
   %(kernel)d  the kernel reported a bug or a warning, or died (part of its log follows)
-  %(emulator)d  QEMU lost the end of an interrupt: nothing is said about the kernel or
-       the command; start the machine again
+  %(emulator)d  QEMU lost the end of an interrupt: neither the kernel nor the command has
+       failed; start the machine again
   %(hang)d  the machine did not finish in time
   %(vm)d  the machine could not be run: usage, no kernel, QEMU failed
-  In the last four cases a line on stderr that begins with "vm: " says so.
+  In the last four cases, a line on stderr that begins with "vm: " is the reason.
 
 environment
   DEBUG=1       the default kernel is the debug kernel (build/kernel-debug)
@@ -98,44 +98,44 @@ def parse_args(argv):
     g.add_argument("--nodes", type=int, metavar="N", help="NUMA nodes (default: 1)")
     g.add_argument("--mem", metavar="SIZE", help="memory of each node (default: 2G)")
     g.add_argument("--cpus", type=int, metavar="N",
-                   help="CPUs in all, spread over the nodes (default: one for each node, at least 2)")
-    g.add_argument("--topology", metavar="SPEC", help="any other machine, see below")
-    g.add_argument("--append", default="", metavar="STR", help="add to the kernel command line")
+                   help="CPUs in total, distributed over the nodes (default: one for each node, at least 2)")
+    g.add_argument("--topology", metavar="SPEC", help="another machine, see below")
+    g.add_argument("--append", default="", metavar="STR", help="append to the kernel command line")
     g.add_argument("--no-kho", action="store_true",
-                   help="without the kho=on and liveupdate=on that every boot has")
-    g.add_argument("--nested", action="store_true", help="a processor with virtualization, for KVM inside")
+                   help="do not add kho=on and liveupdate=on to the kernel command line")
+    g.add_argument("--nested", action="store_true", help="enable virtualization, for KVM in the machine")
     g.add_argument("--kernel", default=os.environ.get("VM_KERNEL", image), metavar="FILE",
                    help="kernel to boot (default: the built one)")
     g.add_argument("--next-kernel", metavar="FILE", help="kernel that vm-kexec loads (default: the same)")
     g.add_argument("--add-initrd", metavar="FILE",
-                   help="cpio archive that each boot's first file system has as well")
+                   help="cpio archive to append to the initial file system of each boot")
     g = p.add_argument_group("the command")
     g.add_argument("--scratch", metavar="DIR",
-                   help="folder that both sides write to, $VM_SCRATCH inside (default: a temporary one)")
+                   help="folder that the host and the machine can write, $VM_SCRATCH in the machine (default: a temporary one)")
     g.add_argument("--env", action="append", default=[], metavar="NAME[=VALUE]",
-                   help="set NAME in the command's environment, or take it from here")
+                   help="set NAME in the command's environment; without VALUE, to its value on the host")
     g.add_argument("--interactive", action="store_true",
-                   help="the command (default: bash) gets a terminal; there is no timeout")
+                   help="run the command (default: bash) on a terminal, without a timeout")
     g.add_argument("--timeout", type=float, metavar="SECONDS", default=os.environ.get("VM_TIMEOUT"),
                    help="for each boot (default: 60 with KVM, 240 emulated; three times that for the debug kernel)")
     g = p.add_argument_group("the kernel's log")
-    g.add_argument("--log", metavar="FILE", help="keep it there")
-    g.add_argument("--console", action="store_true", help="show it on stderr while it is written")
+    g.add_argument("--log", metavar="FILE", help="write the log to FILE")
+    g.add_argument("--console", action="store_true", help="write the log to stderr too")
     g.add_argument("--allow-warn", action="append", default=[], metavar="REGEX",
-                   help="a report with a line that matches is expected and no failure; may be repeated")
+                   help="a report with a line that matches is no failure; may be repeated")
     g.add_argument("--kmemleak", action="store_true",
-                   help="when the command is done let kmemleak scan (DEBUG=1 kernel), and fail if it finds any leak")
+                   help="when the command has ended, let kmemleak scan (DEBUG=1 kernel); a leak is a failure")
     g = p.add_argument_group("QEMU")
     g.add_argument("--accel", choices=("auto", "kvm", "tcg"), default=os.environ.get("VM_ACCEL", "auto"),
-                   help="auto: KVM if it is proved to run this kernel, else emulation")
+                   help="auto: KVM if a test boot shows that it runs this kernel, else emulation")
     g.add_argument("--parallel", action="store_true",
-                   help="emulated processors run at the same time, which finds more races, but rarely one loses "
-                        "its timer; --nested has it as well")
+                   help="run emulated processors in parallel: finds more races, but rarely one loses its timer; "
+                        "implied by --nested")
     g.add_argument("--icount", nargs="?", const="skip", choices=("skip", "wait"),
-                   help="count instructions as time: 1 instruction is 1 ns, deterministic, slow; idle, skip to the "
-                        "next timer (the default), or wait as long as that is in real time")
+                   help="count instructions as time: 1 instruction is 1 ns, deterministic, slow; when idle, skip to "
+                        "the next timer (default), or wait in real time")
     g.add_argument("--qemu", default=os.environ.get("VM_QEMU", "qemu-system-x86_64"), metavar="FILE")
-    g.add_argument("--qemu-args", default="", metavar="STR", help="more arguments, split as by a shell")
+    g.add_argument("--qemu-args", default="", metavar="STR", help="additional arguments for QEMU, split as by a shell")
     g.add_argument("--verbose", action="store_true", help="print QEMU's command line")
     args = p.parse_args(argv)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""QEMU's command line as far as no machine is needed for it, and whether KVM works."""
+"""QEMU's command line as far as it is independent of the machine, and the test of KVM."""
 
 import ctypes
 import json
@@ -11,12 +11,12 @@ from .common import BUILD, atomic_write, note
 
 
 def escape(path):
-    """For an option of QEMU, where a comma separates."""
+    """Escapes a value for an option of QEMU, where a comma separates."""
     return path.replace(",", ",,")
 
 
 def die_with_parent():
-    """Runs in the child: no machine outlives this script, however it ends."""
+    """Runs in the child: QEMU does not outlive this script."""
     ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
 
 
@@ -41,12 +41,12 @@ def fingerprint(path):
 
 
 def kvm_works(args, initramfs):
-    """Whether KVM runs this kernel: found out by having it do so."""
+    """True if KVM runs this kernel, by a test boot."""
     try:
         os.close(os.open("/dev/kvm", os.O_RDWR | os.O_CLOEXEC))
     except OSError:
         return False
-    # The boot of the host too: it may be another machine with the same build/.
+    # Includes the boot id of the host: build/ may be shared by machines.
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as f:
         boot_id = f.read().strip()
     key = "|".join([fingerprint(args.kernel), fingerprint(args.qemu), boot_id])

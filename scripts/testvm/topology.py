@@ -99,7 +99,7 @@ class Topology:
         for n, size in self.mem.items():
             node = f"node,nodeid={n}"
             if size:
-                # reserve=off: the host has to hold only what is really touched.
+                # reserve=off: the host needs memory only for pages that are touched.
                 args += ["-object", f"memory-backend-ram,id=mem{n},size={size},reserve=off"]
                 node += f",memdev=mem{n}"
             node += "".join(f",cpus={c}" for c in self.cpus[n])
