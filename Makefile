@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 #
-# Builds and tests guestmemfs. The file system itself is built by the kernel's
-# own makefiles, in a kernel tree that scripts/kernel-tree prepares; what is here
-# says in which order the scripts are called. They can be called by themselves.
+# Builds and tests guestmemfs by calling scripts, which can also be called directly.
+# The file system is built by the kernel's makefiles, in a kernel tree that
+# scripts/kernel-tree prepares.
 #
-# A line "## target: text" below is what 'make help' prints.
+# 'make help' prints the lines that begin with "##".
 
 .DEFAULT_GOAL := help
 # The targets use the same machine, the same tree and all CPUs.
@@ -30,7 +30,7 @@ export TESTS SHARD
 help:
 	@sed -n 's/^## \{0,1\}//p' $(MAKEFILE_LIST)
 
-## Targets (each first installs what it lacks, see scripts/packages.list):
+## Targets (each first installs missing packages, see scripts/packages.list):
 ##
 
 ## make kernel      build Linux 7.3 with guestmemfs (build/kernel)
@@ -39,7 +39,7 @@ kernel:
 	@scripts/deps kernel
 	@scripts/kernel
 
-## make run         the demonstration: two virtual machines live through a kexec
+## make run         the demonstration: two virtual machines survive a kexec
 .PHONY: run
 run: kernel
 	@scripts/deps vm tool
@@ -64,57 +64,57 @@ test: kernel
 	@scripts/deps vm tool test
 	@scripts/test
 
-## make check       some of each kind, in a few minutes
+## make check       some tests of each kind, in a few minutes
 .PHONY: check
 check: kernel
 	@scripts/deps vm tool test
 	@TESTS="-m quick $(TESTS)" scripts/test
 
-## make races       those in which much happens at a time, on a kernel with KCSAN
+## make races       tests with much concurrency, on a kernel with KCSAN
 .PHONY: races
 races:
 	@scripts/deps kernel vm tool test
 	@VARIANT=kcsan scripts/kernel
 	@VARIANT=kcsan TESTS="-m race $(TESTS)" scripts/test
 
-## make uninit      what is used before it is written to, on a kernel with KMSAN
+## make uninit      tests for uses of uninitialized memory, on a kernel with KMSAN
 .PHONY: uninit
 uninit:
 	@scripts/deps kernel kmsan vm tool test
 	@VARIANT=kmsan scripts/kernel
 	@VARIANT=kmsan /usr/bin/python3 -B -m pytest -p no:cacheprovider -v tests/numa/test_uninit.py
 
-## make lass        a pool on a processor with LASS, in Bochs, as QEMU has none
+## make lass        test a pool on a processor with LASS, in Bochs (QEMU has no LASS)
 .PHONY: lass
 lass: kernel
 	@scripts/deps lass
 	@scripts/lass
 
-## make test-debian13 what make check does, in a root of Debian 13 made for it; as root
+## make test-debian13 'make check' in a new root of Debian 13; needs root
 .PHONY: test-debian13
 test-debian13:
 	@scripts/deps debian13
 	@scripts/test-debian13
 
-## make soak        those that find more with time, for some hours
+## make soak        long tests, for some hours
 .PHONY: soak
 soak: kernel
 	@scripts/deps vm tool test
 	@scripts/soak
 
-## make coverage    all tests, and which lines of fs/guestmemfs none executes
+## make coverage    all tests; lists lines of fs/guestmemfs that no test executes
 .PHONY: coverage
 coverage:
 	@scripts/deps kernel vm tool test coverage
 	@scripts/coverage
 
-## make fuzz        random changes of what is handed over, and boot parameters
+## make fuzz        fuzz handed-over data, the boot parameter and command lines
 .PHONY: fuzz
 fuzz:
 	@scripts/deps kernel fuzz
 	@tests/fuzz/run --coverage $(if $(RUNS),--runs $(RUNS))
 
-## make kunit       the KUnit tests alone
+## make kunit       only the KUnit tests
 .PHONY: kunit
 kunit: kernel
 	@scripts/deps vm
@@ -126,7 +126,7 @@ bench: kernel
 	@scripts/deps vm tool bench
 	@scripts/bench
 
-## make bench-quick less of it, in some minutes: build/bench/report.html
+## make bench-quick a smaller benchmark, in some minutes: build/bench/report.html
 .PHONY: bench-quick
 bench-quick: kernel
 	@scripts/deps vm tool bench
@@ -138,7 +138,7 @@ tool:
 	@scripts/deps tool
 	@$(MAKE) -s -C tools/gmfs-numa
 
-## make install     install gmfs-numa; prefix= (/usr) and DESTDIR= say where
+## make install     install gmfs-numa below DESTDIR= and prefix= (/usr)
 .PHONY: install
 install: tool
 	@$(MAKE) -s -C tools/gmfs-numa install
@@ -155,13 +155,13 @@ lint:
 	@scripts/deps kernel lint
 	@scripts/lint
 
-## make clean       remove the built kernels; unpacked sources stay
+## make clean       remove built kernels, keep unpacked sources
 .PHONY: clean
 clean:
 	rm -rf build/kernel build/kernel-* build/lint build/vm build/test \
 		build/coverage build/gmfs-numa build/gmfs-numa-sanitize build/lint-tool build/lint-bench build/deb build/fuzz build/bench build/*.log build/*.lock
 
-## make distclean   remove build/ with the unpacked sources as well
+## make distclean   remove build/ with the unpacked sources
 .PHONY: distclean
 distclean:
 	rm -rf build
@@ -171,11 +171,11 @@ distclean:
 ## Variables:
 ##
 ## DEBUG=1          the debug kernel: KASAN, UBSAN, lockdep, kmemleak and others
-## LINUX=7.2        that version of Linux, in build/kernel-7.2; the default is 7.3
+## LINUX=7.2        that version of Linux, in build/kernel-7.2 (default: 7.3)
 ## KDIR=DIR         a Linux tree of your own, 7.2 or 7.3; patches/ are applied to it, and
 ##                  the files of the project linked into it
-## RUNS=N           how many changes 'make fuzz' tries, 10000000 if not given
-## SHARD=K/N        only the K-th of N parts of 'make test', such as SHARD=1/4
+## RUNS=N           number of inputs of 'make fuzz' (default: 10000000)
+## SHARD=K/N        run only the K-th of N parts of 'make test', such as SHARD=1/4
 ## TESTS=ARGS       arguments for pytest in 'make test', such as TESTS='-k kexec'
 ##
 ## Examples:
