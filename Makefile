@@ -120,7 +120,7 @@ kunit: kernel
 	@scripts/deps vm
 	@scripts/kunit
 
-## make bench       guestmemfs beside hugetlbfs, memfd, tmpfs: bench/report.html
+## make bench       compare with hugetlbfs, memfd, tmpfs: build/bench/report.html
 .PHONY: bench
 bench: kernel
 	@scripts/deps vm tool bench

@@ -23,22 +23,22 @@ def derive(_figures):
 
 
 NOTES = (
-    "No test machine has 4 TiB of which all can be given out, so this is fs/guestmemfs/numa/bitmap.c in a program. The "
-    "pool is filled with virtual machines of random sizes, and then some of them are taken away, to the percentage that "
-    "is shown. A pool is one bitmap of 256 KiB, and a search goes through all of it.",
-    "The day: a virtual machine of 512 MiB to 128 GiB comes every ten seconds or so, if there is memory, and lives for "
-    "a minute to two days; in the night none come, until half of the pool is free. hugetlbfs-2m is its list of free "
-    "pages, played with the same virtual machines: the page that was freed last is given out first. "
-    "What is free in whole gibibytes can be mapped by leaves of 1 GiB, and what is used is, as far as it says.",
+    "No test machine has 4 TiB of memory, so this is fs/guestmemfs/numa/bitmap.c in a program. The pool is filled with "
+    "virtual machines of random sizes, then some of them are removed until the shown percentage is used. A pool is one "
+    "bitmap of 256 KiB, and a search reads all of it. The cost depends on the random sizes, so runs differ widely.",
+    "The day: about every ten seconds, a virtual machine of 512 MiB to 128 GiB starts, if there is memory, and runs for "
+    "a minute to two days. In the night none starts, until half of the pool is free. hugetlbfs-2m simulates the list of "
+    "free pages of hugetlbfs with the same virtual machines: the page that was freed last is allocated first. Memory in "
+    "whole gibibytes can be mapped by 1 GiB.",
 )
 
 COMPARE = (
     Compare("Free memory in whole gibibytes after a day (more is better)", "free in whole gibibytes", 1, (FIRST, PAGES),
             unit="percent", more=True, key=True),
-    Compare("Used memory under leaves of 1 GiB after a day (more is better)", "used in leaves of 1 GiB", 1,
+    Compare("Used memory that can be mapped by 1 GiB after a day (more is better)", "used in leaves of 1 GiB", 1,
             (FIRST, PAGES), unit="percent", more=True),
 )
 
-PLOTS = tuple(Plot(f"Allocate {size}", f"allocate {size}", "percent of the pool that are used", "thousand instructions",
+PLOTS = tuple(Plot(f"Allocate {size}", f"allocate {size}", "percent of the pool in use", "thousand instructions",
                    scale=1e3, log=False) for size in SIZES) + (
-    Plot("Free 1 GiB", "free 1 GiB", "percent of the pool that are used", "instructions", log=False),)
+    Plot("Free 1 GiB", "free 1 GiB", "percent of the pool in use", "instructions", log=False),)

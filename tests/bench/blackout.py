@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Virtual machines of QEMU and KVM stand still while their host gets another kernel."""
+"""Blackout of virtual machines of QEMU and KVM while their host gets another kernel."""
 
 from figures import Compare
 from machine import GIB, HERE, Machine
@@ -13,7 +13,7 @@ NODES = 4
 def machines(quick):
     for method in METHODS:
         for number in (1,) if quick else (1, 2, 4):
-            # All on one processor, for emulated ones cannot run two guests at a time.
+            # All on one processor, because emulated ones cannot run two guests at a time.
             nodes = ";".join(f"node={n},{'cpus=0,' if n == 0 else ''}mem=1536M" for n in range(NODES))
             yield Machine(f"blackout-{method}-{number}", f"{HERE}/blackout.sh {method} {number} {SIZE}",
                           topology=nodes, append=f"guestmemfs={NODES * 384}M" if method == "guestmemfs" else "",
@@ -21,7 +21,7 @@ def machines(quick):
 
 
 def derive(figures):
-    """All parts together."""
+    """The sum of all parts."""
     for method in METHODS:
         for x, figure in figures.curve("blackout", method, "save"):
             parts = [figures.get("blackout", method, part, x) for part in PARTS]
@@ -32,20 +32,20 @@ def derive(figures):
 PEERS = METHODS[1:]
 
 NOTES = (
-    f"Virtual machines of {SIZE}, each on its own node, from the moment at which all of them have been stopped to the "
-    "moment at which all of them run again: the state of their devices is saved (and with a file, their memory), "
-    "memory is preserved, the next kernel, which is loaded already, is executed and comes to its first program, memory "
-    "is retrieved, and QEMU is started and loads the state. With guestmemfs the state is a file beside the memory; "
-    "with memfds it is on a file system of the host, and so is the memory that is saved to a file: in the memory of "
-    "the host of this machine, that is, and faster than any disk. Where the processor waits, for a file of the host "
-    "or by a timer, the clock goes on with real time.",
+    f"Virtual machines of {SIZE}, each on its own node, from the moment when all are stopped to the moment when all run "
+    "again. Save: QEMU saves the state of devices, and with a file also the memory. Preserve: memory is preserved. "
+    "Kernel: the next kernel, which is loaded already, is executed and starts its first program. Retrieve: memory is "
+    "retrieved. Resume: QEMU starts and loads the state. With guestmemfs, the state is a file next to the memory. With "
+    "memfds it is on a file system of the host, as is memory that is saved to a file: that is in the memory of the host, "
+    "and faster than any disk. While the processor waits for a file of the host or for a timer, the clock shows real "
+    "time.",
 )
 
 # tests/bench/blackout.sh
 WHY = {
-    "preserve": "It is the time to call kexec: nothing is preserved one by one.",
-    "kernel": "The pools are found, checked, and taken out of the memory of the kernel.",
-    "retrieve": "gmfs-numa mounts all nodes, where a file of the host needs nothing.",
+    "preserve": "This is the call of kexec: files of guestmemfs need no call of their own.",
+    "kernel": "The kernel finds and checks the pools, and removes them from its memory.",
+    "retrieve": "gmfs-numa mounts all nodes. A file of the host needs nothing.",
 }
 
 COMPARE = (

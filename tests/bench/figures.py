@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The figures of a run, and what is compared."""
+"""The figures of a run, and their comparison."""
 
 import dataclasses
 import statistics
@@ -7,11 +7,13 @@ import statistics
 from machine import GIB, KIB, MIB, TIB
 
 OURS = "guestmemfs"
+# Runs that differ more are shown by their range, which a "±" would not describe.
+SPREAD_MAX = 0.05
 
 
 @dataclasses.dataclass(frozen=True)
 class Figure:
-    """One thing that was measured, in some runs."""
+    """One measured quantity, in some runs."""
 
     values: tuple
     unit: str
@@ -23,7 +25,7 @@ class Figure:
 
     @property
     def spread(self):
-        """Half of the range, of the median; None if there is one run."""
+        """Half of the range, relative to the median; None for one run."""
         if len(self.values) < 2:
             return None
         return (max(self.values) - min(self.values)) / 2 / abs(self.value) if self.value else 0.0
@@ -34,7 +36,10 @@ class Figure:
     def spread_text(self):
         if self.spread is None:
             return "one run"
-        return f"±{self.spread:.1%} of {len(self.values)}"
+        if self.spread > SPREAD_MAX:
+            return (f"{amount(min(self.values), self.unit)} to {amount(max(self.values), self.unit)}"
+                    f" in {len(self.values)} runs")
+        return f"±{self.spread:.1%} of {len(self.values)} runs"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,12 +51,12 @@ class Compare:
     x: int
     peers: tuple            # names
     unit: str = "instructions"
-    aim: float = None       # of guestmemfs, in the unit
+    aim: float = None       # for guestmemfs, in the unit
     ours: str = OURS
     more: bool = False      # more is better
-    ours_at: int = None     # x of guestmemfs, where that is another one
-    key: bool = False       # also in tests/bench/README.md
-    why: str = ""           # it is behind, where it is
+    ours_at: int = None     # x of guestmemfs, if it differs
+    key: bool = False       # also in tests/bench/README.md and in the picture
+    why: str = ""           # cause, where guestmemfs is behind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,7 +75,7 @@ class Plot:
 
 @dataclasses.dataclass(frozen=True)
 class Line:
-    """What came of a Compare."""
+    """The result of a Compare."""
 
     compare: Compare
     ours: Figure
@@ -81,7 +86,7 @@ class Line:
 
     @property
     def best(self):
-        """The peer to be ahead of; none if guestmemfs is only beside itself, used otherwise."""
+        """The best peer; None if guestmemfs is only compared with another use of itself."""
         others = [peer for peer in self.theirs if not peer.startswith(OURS)]
         pick = max if self.compare.more else min
         return pick(others, key=lambda peer: self.theirs[peer].value) if others else None
@@ -91,15 +96,19 @@ class Line:
 
     @property
     def missed(self):
-        """There is an aim, and it is not reached."""
+        """True if there is an aim and it is not reached."""
         return self.compare.aim is not None and self.better(self.compare.aim, self.ours.value)
 
-    def ratio(self, peer):
-        """Of two that have different signs, or of nothing, a quotient says nothing."""
+    def quotient(self, peer):
+        """None if a figure is negative, or that of the peer is zero."""
         a, b = self.ours.value, self.theirs[peer].value
-        if a < 0 or b <= 0:
+        return None if a < 0 or b <= 0 else a / b
+
+    def ratio(self, peer):
+        value = self.quotient(peer)
+        if value is None:
             return "-"
-        return f"{a / b:.2g}" if a / b < 0.1 else f"{a / b:.2f}"
+        return f"{value:.2g}" if value < 0.1 else f"{value:.2f}"
 
     def aim(self):
         return "" if self.compare.aim is None else amount(self.compare.aim, self.ours.unit)
@@ -116,7 +125,7 @@ class Figures:
                 self.add(module.__name__, row, command)
 
     def add(self, bench, row, command):
-        """Of a machine that measures the same again, these are more runs of it."""
+        """If a machine has measured the same before, these are more runs."""
         key = bench, row["peer"], row["what"], row["x"], row["unit"]
         before = self.all[key].values if key in self.all else ()
         self.all[key] = Figure(before + tuple(row["values"]), row["unit"], command)
@@ -144,7 +153,7 @@ class Figures:
 
 
 def amount(value, unit):
-    """For people: 1.2 M, 4 KiB."""
+    """With a prefix: 1.2 M, 4 KiB."""
     if unit == "bytes":
         for size, name in ((TIB, "TiB"), (GIB, "GiB"), (MIB, "MiB"), (KIB, "KiB")):
             if abs(value) >= size:
@@ -162,5 +171,5 @@ def amount(value, unit):
 
 
 def x_text(x):
-    """What something is measured against: memory, or a number."""
+    """An x: an amount of memory, or a number."""
     return amount(x, "bytes") if x >= MIB and x % MIB == 0 else f"{x:,}"

@@ -4,7 +4,7 @@
 from figures import Compare, Plot, x_text
 from machine import GIB, Machine, size_name
 
-# Bytes that a kernel with its user space has to have beside the memory that is measured.
+# Memory for a kernel with its user space, in addition to the memory that is measured.
 ROOM = 3 * GIB
 
 
@@ -21,7 +21,7 @@ def guestmemfs(size, runs, icount):
 
 
 def peers(size, runs, icount):
-    """Peers have the same memory, one after the other. What is 4 KiB each takes long: once."""
+    """Peers use the same memory, one after another. Pages of 4 KiB take long: one run."""
     name = size_name(size)
     once = int(size == GIB)
     script = f"""
@@ -60,26 +60,26 @@ def derive(_figures):
 BESIDE = "hugetlbfs-1g", "hugetlbfs-2m", "memfd-huge", "tmpfs-huge", "memfd-4k", "guest_memfd"
 
 NOTES = (
-    "Each is created, given its size, mapped, and touched once for each leaf of the page table. guestmemfs has all of "
-    "the memory when its size is set, zeroed before; it has to be zeroed when that could not be done in the background "
-    "(guestmemfs-dirty). guestmemfs-2m is mapped at an address at which no leaf of 1 GiB can be. What has pages of "
-    "4 KiB is measured once, as it takes long; tmpfs with such pages is what a memfd is.",
-    "With preallocation, mmap() returns when all is in the page table: MAP_POPULATE, and for guestmemfs the mount option "
-    "prefault.",
+    "A file is created, given its size, mapped, and touched once for each entry of the page table. guestmemfs allocates "
+    "all memory when the size is set. It is zeroed in advance, except for guestmemfs-dirty. guestmemfs-2m is mapped at "
+    "an address that allows no mapping of 1 GiB. Kinds with pages of 4 KiB are measured once, because they take long; "
+    "tmpfs with such pages is equal to a memfd.",
+    "With preallocation, mmap() returns when the page table is complete: MAP_POPULATE, and for guestmemfs the mount "
+    "option prefault.",
 )
 
 COMPARE = (
     *(Compare(f"Launch, {x_text(size)}", "launch", size, BESIDE, key=True) for size in (GIB, 4 * GIB, 16 * GIB)),
     Compare("Launch, 1 GiB, mapped by 2 MiB", "launch", GIB, ("hugetlbfs-2m", "memfd-huge"), ours="guestmemfs-2m"),
     Compare("Launch, 1 GiB, nothing zeroed before", "launch", GIB, ("hugetlbfs-1g", "hugetlbfs-2m"),
-            ours="guestmemfs-dirty", why="Memory out of the direct map is zeroed through a mapping of its own, which "
-            "is made and given up for each piece."),
+            ours="guestmemfs-dirty", why="Memory that is not in the direct map is zeroed through a temporary mapping, "
+            "which is made and removed for each block."),
     Compare("Launch, 1 GiB, real time", "launch", GIB, BESIDE, unit="ns"),
     Compare("Preallocation, 1 GiB", "prealloc", GIB, BESIDE),
     Compare("Page faults, 1 GiB", "faults", GIB, BESIDE, unit="count"),
     Compare("Page tables, 1 GiB", "page tables", GIB, BESIDE, unit="bytes"),
-    Compare("Release, 1 GiB", "release", GIB, BESIDE, why="The file's name and its records are removed, and the thread "
-            "that zeroes is woken; a page of hugetlbfs goes back to its pool, and is zeroed for who needs it next."),
+    Compare("Release, 1 GiB", "release", GIB, BESIDE, why="The name and the records of the file are removed, and the "
+            "scrub thread is woken. hugetlbfs returns a page to its pool, and zeroes it at the next use."),
 )
 
 PLOTS = (

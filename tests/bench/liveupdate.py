@@ -4,12 +4,12 @@
 from figures import Compare, OURS, Plot, x_text
 from machine import GIB, MIB, Machine, size_name
 
-# Of which one is measured several times, where it takes no time.
+# AGAIN is measured several times.
 SIZES = 64 * MIB, 256 * MIB, GIB, 2 * GIB, 4 * GIB
 AGAIN = GIB
 LUO = "guestmemfs-luo"
 MEMFDS = "memfd-huge", "memfd-4k"
-# In all, on four nodes.
+# In total, on four nodes.
 LARGE = 64 * GIB, 256 * GIB, 1016 * GIB
 NODES = 4
 HUGE = "echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled"
@@ -17,7 +17,7 @@ LARGE_POOLS = ",".join(f"{n}:{size_name(LARGE[-1] // NODES)}" for n in range(NOD
 
 
 def chain(name, steps, topology, append="", prepare="", memory=0, timeout=1500):
-    """One machine that goes on by kexec from step to step; of the last, only what it has kept is found."""
+    """One machine with a kexec after each step; the boot after the last step only retrieves memory."""
     words = " ".join(f"'{step}'" for step in steps)
     return Machine(
         f"liveupdate {name}",
@@ -41,7 +41,7 @@ def times(size, quick):
 def machines(quick):
     sizes = [size for size in SIZES if size <= (GIB if quick else 2 * GIB)]
     most = max(sizes)
-    # The kernel's own memory, without what is kept.
+    # Memory of the kernel, without memory that is kept.
     small = "node=0,cpus=0,mem=2G;node=1,mem=2G"
     yield chain("without", ["keep nothing-2 0K"], small, memory=2 * GIB)
     yield chain(OURS, [f"keep {peer} {size_name(size)} /mnt/node1" for peer in (OURS, LUO) for size in sizes
@@ -68,7 +68,7 @@ def machines(quick):
 
 
 def derive(figures):
-    """What is kept costs more than a kexec without it, of the same kernel's memory."""
+    """The cost of kept memory: the difference to a kexec of the same machine that keeps nothing."""
     bases = {OURS: "nothing-2", LUO: "nothing-2", **{peer: f"nothing-{peer}" for peer in MEMFDS}}
     for peer, base in bases.items():
         curve = figures.curve("liveupdate", peer, "live update")
@@ -78,7 +78,7 @@ def derive(figures):
 
 
 def beside(peer, nothing, points):
-    """The curve of a peer, beside a kexec that keeps nothing, and what it grows by from its first point on."""
+    """The difference of a curve to a kexec that keeps nothing, and its growth from the first point on."""
     if not nothing or not points:
         return
     least, first = points[0]
@@ -95,19 +95,18 @@ def row(peer, what, x, values):
 
 
 NOTES = (
-    "Memory of the given size is preserved, the machine kexecs, it is retrieved, and touched once for each leaf, which "
-    "also finds each to be what it was. What is shown as extra is beside a kexec of the same machine with nothing kept; "
-    "for guestmemfs, of a machine that never had the pool's memory; for each GiB, it is what the size adds from the "
-    "smallest on. LUO refuses hugetlbfs, tmpfs and guest_memfd, so "
-    "these keep nothing. guestmemfs-luo are descriptors that LUO preserves, guestmemfs files that are found by "
-    "their names.",
-    "From 64 GiB on it is a machine of four nodes with pools of 1016 GiB, a file on each, and a debugging interface that "
-    "has said that memory of a new machine is zero: to zero a terabyte takes one. These leaves of 1 GiB "
-    "are real, are given out by the pools, and hold a word each that is compared.",
+    "Memory of the given size is preserved, the machine executes the next kernel, and the memory is retrieved, touched "
+    "once for each mapping, and its contents are compared. \"Extra\" is the difference to a kexec of the same machine "
+    "that keeps nothing, for guestmemfs of a machine without the memory of the pool. \"For each GiB\" is the growth from "
+    "the smallest size on: a small difference of large figures, so its runs differ widely. LUO refuses hugetlbfs, tmpfs "
+    "and guest_memfd. guestmemfs-luo are descriptors that LUO preserves, guestmemfs files that are opened by name.",
+    "From 64 GiB on, the machine has four nodes with pools of together 1016 GiB and a file on each. A debugging "
+    "interface tells the pools that the memory of the new machine is zero, because the host lacks the memory to zero "
+    "it. One word in each GiB is written and compared.",
 )
 
-WHY = ("To find a pool, to check its records and to mount it is the same for each size. A memfd costs less as long as it "
-       "is small, and more with each page.")
+WHY = ("The cost to find a pool, check its records and mount it does not depend on the size. A small memfd costs less; its "
+       "cost grows with each page.")
 
 COMPARE = (
     *(Compare(f"Live update, extra with {x_text(size)} kept", "extra", size, (*MEMFDS, LUO), key=True, why=WHY)

@@ -16,33 +16,33 @@ BIN = os.path.join(TOP, "build", "bench", "bin")
 
 KIB, MIB, GIB, TIB = (1 << n for n in (10, 20, 30, 40))
 
-# Nothing random: two runs of the same are equal to the instruction, but for the timing
-# of what the machine gets from outside.
+# Without random numbers: two runs execute the same instructions, except for the timing of
+# input from outside the machine.
 QUIET_CPU = "EPYC,+svm,-rdrand,-rdseed"
 
 
 class BenchError(Exception):
-    """Something could not be measured; the text says what, and what was printed."""
+    """A measurement failed; the text contains the machine and its output."""
 
 
 @dataclasses.dataclass
 class Machine:
-    """One machine: what it is, and the script that measures in it."""
+    """One machine: its hardware, and the script that measures in it."""
 
     name: str
     script: str             # of bash, in the machine
     topology: str
     append: str = ""
     icount: bool = True     # its clock counts instructions; else it shows real time
-    waits: bool = False     # and waits in real time, as what waits for files of the host has to
-    memory: int = 0         # bytes of the host that it really touches
+    waits: bool = False     # when idle, the clock shows real time: for scripts that use files of the host
+    memory: int = 0         # bytes of the host's memory that it touches
     timeout: int = 1500
     first: bool = False     # first.c is the first program of each kernel
     params: dict = dataclasses.field(default_factory=dict)  # kept with each of its rows
 
     def command(self, kernel, scratch):
         cpu = QUIET_CPU
-        # As scripts/vm has it for large machines, for this option comes after its own.
+        # As scripts/vm for large machines, because this option overrides that of scripts/vm.
         if sum(map(size_of, re.findall(r"mem=(\w+)", self.topology))) > 512 * GIB:
             cpu += ",phys-bits=46"
         first = ["--add-initrd", os.path.join(BIN, "first.cpio")] if self.first else []
@@ -50,7 +50,7 @@ class Machine:
                  "--timeout", str(self.timeout), "--qemu-args", f"-cpu {cpu}",
                  "--topology", self.topology, "--append", f"nokaslr {self.append}".strip(), *first]
         if self.icount:
-            # What skips does so again and again while it waits for the host.
+            # Without "wait", the clock skips again and again while the machine waits for the host.
             words.insert(1, "--icount=wait" if self.waits else "--icount")
         return words + ["--", "bash", "-euc", f"PATH=$PATH:{BIN}; . {HERE}/lib.sh\n{self.script}"]
 
@@ -66,7 +66,7 @@ class Machine:
             raise BenchError(f"{self.name}: status {done.returncode} of: {shlex.join(words)}\n{done.stdout}")
         rows = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
         if not rows:
-            raise BenchError(f"{self.name}: no figure came of: {shlex.join(words)}\n{done.stdout}")
+            raise BenchError(f"{self.name}: no figures in the output of: {shlex.join(words)}\n{done.stdout}")
         for row in rows:
             if row["unit"] == "time":
                 row["unit"] = "instructions" if self.icount else "ns"

@@ -42,19 +42,21 @@ def derive(_figures):
 
 
 NOTES = (
-    "Figures are for one file: what passes, divided by the number of files. Neither instance has a limit of inodes "
+    "Figures are for one file: the instructions for all files, divided by their number. Neither instance has a limit of inodes "
     "(guestmemfs by default, tmpfs by nr_inodes=0). Each CPU has a directory of its own; the instructions of all CPUs "
-    "count, also of those that spin for a lock. To list costs what the C library's readdir() does as well.",
-    "A lookup that is not cached comes after what can be thrown away was: tmpfs has nothing to look up elsewhere, "
-    "so its names stay, which is memory that cannot be had back.",
+    "count, also of those that spin on a lock. Readdir includes the work of the C library.",
+    "A lookup that is not cached follows a drop of the caches. tmpfs keeps all names in the cache of the VFS, which is "
+    "memory that cannot be reclaimed.",
+    "With several CPUs and 1,000 files, runs differ widely: the work is short, and its parts overlap differently in each "
+    "run.",
 )
 
 # fs/guestmemfs/namei.c, inode.c, dirent.c
-RECORDS = "Beside what tmpfs has in memory, the records are changed that the next kernel gets."
+RECORDS = "In addition to the work of tmpfs, the records for the next kernel are changed."
 WHY = {
-    "lookup": "The name is in the cache of the VFS. What differs is what getattr() fills in.",
-    "lookup, not cached": "tmpfs has all of its names in that cache, and no way to have the memory back.",
-    "readdir": "Before the first entry, the place to begin is looked for in a tree, and that to end is noted.",
+    "lookup": "The name is in the cache of the VFS; getattr() does more.",
+    "lookup, not cached": "tmpfs keeps all names in the cache of the VFS, and cannot free that memory.",
+    "readdir": "The start is looked up in a tree, and the end is recorded.",
     "create": RECORDS, "rename": RECORDS, "unlink": RECORDS,
 }
 

@@ -9,7 +9,7 @@ SIZE = GIB
 FILE = "memory-backend-file,share=on"
 MEMFD = "memory-backend-memfd,share=on"
 
-# What is behind id= and size= of the object. guest_memfd is no memory of a guest to QEMU 10.0.
+# The options of the object except id= and size=. QEMU 10.0 does not use guest_memfd for ordinary guests.
 BACKENDS = {
     "guestmemfs": f"{FILE},align=1G,mem-path=/mnt/node1/vm",
     "guestmemfs-prealloc": f"{FILE},align=1G,prealloc=on,mem-path=/mnt/node1/vm",
@@ -35,13 +35,13 @@ def machines(quick):
     for peer, backend in BACKENDS.items():
         if quick and peer.startswith(("tmpfs", "memfd-4k-")):
             continue
-        # A gigabyte of zeroes in pieces of 4 KiB takes long, and differs little.
+        # To zero a gibibyte in pages of 4 KiB takes long, and differs little.
         script += f"""
         nested {peer} {size} {2 if peer == "memfd-4k-prealloc" else runs} {backend.partition("mem-path=")[2] or "-"} qemu-system-x86_64 -accel kvm -cpu $VM_GUEST_CPU -m {size} \\
             -object {backend},id=ram,size={size} -machine q35,memory-backend=ram \\
             -nographic -nodefaults -serial stdio
         """
-    # Huge pages, what is small, and QEMU with all that it loads.
+    # Huge pages, small pages, and QEMU with the files that it loads.
     yield Machine("nested", script, topology="node=0,cpus=0,mem=7G;node=1,mem=3G",
                   append="guestmemfs=1:1G hugepagesz=1G hugepages=0:1", memory=8 * GIB)
 
@@ -51,17 +51,20 @@ def derive(_figures):
 
 
 NOTES = (
-    "QEMU is started with 1 GiB for its guest, and writes the first byte of the firmware's console. With guestmemfs all "
-    "of the memory is the guest's by then; others guarantee that with prealloc=on only. hugetlbfs is taken through "
-    "memory-backend-memfd, tmpfs and guestmemfs through memory-backend-file. QEMU 10.0 has no use for guest_memfd "
-    "as memory of an ordinary guest.",
-    "QEMU preallocates by touching each page of 4 KiB of what it does not know as hugetlbfs, so prealloc=on is no use "
-    "with guestmemfs.",
+    "From the start of QEMU, with 1 GiB for its guest, to the first byte on the console of its firmware. By then, "
+    "guestmemfs has allocated all memory of the guest; others do so only with prealloc=on. hugetlbfs is used through "
+    "memory-backend-memfd, tmpfs and guestmemfs through memory-backend-file. QEMU 10.0 does not use guest_memfd for "
+    "ordinary guests.",
+    "QEMU preallocates by touching each page of 4 KiB, except on hugetlbfs, so prealloc=on is of no use with "
+    "guestmemfs.",
+    "Runs differ widely. While QEMU waits for one of its files, which are on the host, the clock of the machine skips "
+    "to its next timer again and again. So runs whose files are not cached count up to 7 G "
+    "instructions more. Compare the medians of five runs.",
 )
 
-WHY = "What others have not allocated yet is what they save here, and what their guests pay for as they run."
-# Launch says what guestmemfs has of it.
-WHY_AIM = "Nearly all of it is QEMU, which starts."
+WHY = "The others have not allocated the memory yet; their guests pay for that while they run."
+# See Launch for the part of guestmemfs.
+WHY_AIM = "Nearly all of it is the start of QEMU."
 
 COMPARE = (
     Compare("QEMU with 1 GiB guaranteed, to the first byte of its console", "first byte", SIZE,

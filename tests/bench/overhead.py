@@ -7,7 +7,7 @@ from machine import GIB, Machine, size_name, size_of
 RESERVED = 32 * GIB
 # What the kernel keeps on the node of the reservation, and on the other.
 KEPT, OTHER = 4 * GIB, 2 * GIB
-# In all, on four nodes: what the peers cannot have here, for their struct pages alone are 16 GiB.
+# In total, on four nodes. Not for the peers: their struct pages alone are 16 GiB.
 LARGE = 64 * GIB, 256 * GIB, 1016 * GIB
 NODES = 4
 
@@ -31,7 +31,7 @@ for size in 2048 1048576; do
     got=$(cat /sys/devices/system/node/node1/hugepages/hugepages-${size}kB/nr_hugepages)
     [ "$got" = 0 ] || [ $((got * size)) = %(kib)d ] || die "of the reservation there is $got times $size KiB"
 done
-# Records, and the two bitmaps of a pool that only this kernel has.
+# Records, and the two bitmaps of a pool that are not handed over.
 metadata=0 pool=0
 for node in /sys/fs/guestmemfs/node*; do
     [ -e "$node" ] || continue
@@ -68,9 +68,9 @@ def machines(quick):
 
 
 def derive(figures):
-    """Per reserved GiB: beside the same kernel's memory without the reserved one, or with all of it in its hands."""
+    """Per reserved GiB, compared with a machine without that memory, or with that memory not reserved."""
     def lost(peer, x):
-        """Bytes of memory that the reservation takes from everybody."""
+        """Bytes that neither the kernel nor a guest can use."""
         got = {what: figures.get("overhead", peer, what, x, "bytes")
                for what in ("memory", "kernel-memory", "metadata")}
         if None in got.values():
@@ -104,22 +104,20 @@ def row(peer, what, x, unit, value):
 BESIDE = "hugetlbfs-1g-hvo", "hugetlbfs-2m-hvo", "hugetlbfs-1g", "hugetlbfs-2m", "memmap=", "nothing"
 
 NOTES = (
-    "A machine of 38 GiB, of which 32 GiB of one node are reserved: by guestmemfs=, by hugepages= of hugetlbfs with and "
-    "without optimisation of its vmemmap (hvo), by memmap=, which is the least there can be and of use to nobody, or not "
-    "at all (nothing), as memfd and tmpfs have it. Memory lost is all that neither the kernel nor a guest can use: struct "
-    "pages, records, bitmaps; beside the machine that never had the 32 GiB. The size of the pool on four nodes is as far "
-    "as it goes to 1016 GiB; for others, the struct pages alone would not fit into the machine that runs this.",
-    "Boot is from power-on to the first instruction of the first program. An ordinary GiB that is added costs struct "
-    "pages to be set up and pages to be freed; one that is reserved by guestmemfs does not, so that beside the same "
-    "machine without a reservation it saves that. The figures repeat to some thousand instructions: all that is random "
-    "is off.",
+    "A machine of 38 GiB, of which 32 GiB on one node are reserved: by guestmemfs=, by hugepages= with and without HVO, "
+    "by memmap=, which keeps no metadata at all, or not (nothing), as for memfd and tmpfs. Memory lost is what neither "
+    "the kernel nor a guest can use (struct pages, records, bitmaps), compared with a machine without the 32 GiB. On "
+    "four nodes, pools are up to 1016 GiB; for the others, the struct pages alone would not fit into the machine that "
+    "runs the benchmark.",
+    "Boot is from power-on to the first instruction of the first program. For an ordinary GiB, the kernel sets up struct "
+    "pages and frees pages. It does not for a GiB that is reserved by guestmemfs, so a reservation makes the boot "
+    "faster. The figures repeat to some thousand instructions.",
 )
 
-WHY_LOST = ("Memory that memmap= takes away is nobody's. The rest is what a pool has to know of itself: its records, and a "
-            "bit for each block.")
-WHY_BOOT = ("memmap= takes memory away, and does no more. It saves less than the aim as well: that is of another kernel, "
-            "in which an ordinary GiB costs more.")
-WHY_ADDED = "memmap= does no more than to take memory away. Nearly all of this is done once for a pool, whatever its size."
+WHY_LOST = "memmap= only hides memory, without metadata. A pool has records, and bitmaps with two bits for each block."
+WHY_BOOT = ("memmap= only hides memory. It misses the aim too, which was set with another kernel, where an ordinary GiB "
+            "costs more.")
+WHY_ADDED = "memmap= only hides memory. Nearly all of this is done once for each pool, regardless of its size."
 
 COMPARE = (
     Compare("Memory lost, per GiB of 32", "memory lost per GiB", RESERVED, BESIDE, unit="bytes", key=True,

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
-"""What a run is shown as: a table in text, a page with plots, a block of tests/bench/README.md."""
+"""The output of a run: a table in text, a page with plots, a picture, a block of tests/bench/README.md."""
 
 import io
+import math
 import os
 import re
+from xml.sax.saxutils import escape
 
 import jinja2
 import matplotlib
@@ -18,7 +20,7 @@ from machine import HERE  # noqa: E402
 README = os.path.join(HERE, "README.md")
 BEGIN, END = "<!-- begin of bench: scripts/bench writes this -->", "<!-- end of bench -->"
 
-# Colours stand for variables of the page's style, which has them for light and for dark.
+# Placeholders for variables of the page's style, which defines them for light and dark.
 INK = "#010203"
 SERIES = [f"#0a0b{n:02x}" for n in range(12)]
 
@@ -36,7 +38,7 @@ def curves(figures, bench, plot):
 
 
 def draw(figures, bench, plot, colours):
-    """SVG, or "" if there is nothing to be drawn."""
+    """SVG, or "" if no curve has two points."""
     lines = list(curves(figures, bench, plot))
     if not any(len(points) > 1 for _, points in lines):
         return ""
@@ -71,7 +73,7 @@ def draw(figures, bench, plot, colours):
         fig.savefig(out, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
         pyplot.close(fig)
     svg = as_variables(out.getvalue())
-    # Without the head of a file of its own, and as wide as there is room.
+    # Without the XML declaration, and scaled to the width of the page.
     svg = svg[svg.index("<svg"):]
     return re.sub(r' width="[\d.]+pt" height="[\d.]+pt"', "", svg, count=1)
 
@@ -84,7 +86,7 @@ def remark(line):
 
 
 def table(run, modules):
-    """Lines of text: guestmemfs, and the best of the others."""
+    """Lines of text: guestmemfs, and the best other."""
     figures = Figures(run, modules)
     rows = [("", OURS, "best other", "", "ratio", "")]
     for module in modules:
@@ -97,6 +99,64 @@ def table(run, modules):
     for row in rows:
         yield "  ".join(cell.rjust(w) if i in (1, 2, 4) else cell.ljust(w)
                         for i, (cell, w) in enumerate(zip(row, widths))).rstrip()
+
+
+BARS_STYLE = """
+text{font:13px system-ui,-apple-system,"Segoe UI",Helvetica,Arial,sans-serif;fill:#1f2328}
+.h{font-weight:600;font-size:14px}.f{fill:#59636e;font-size:12px}.page{fill:#fff}
+.good{fill:#1a7f37}.bad{fill:#cf222e}.grid{stroke:#d1d9e0}.one{stroke:#1f2328;stroke-width:1.5}
+@media (prefers-color-scheme:dark){text{fill:#f0f6fc}.f{fill:#9198a1}.page{fill:#0d1117}
+.good{fill:#2ea043}.bad{fill:#f85149}.grid{stroke:#3d444d}.one{stroke:#f0f6fc}}
+"""
+SUPERSCRIPT = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+BARS_LEFT, BARS_RIGHT, BARS_WIDTH, BARS_ROW = 410, 690, 900, 20
+
+
+def key_lines(run, modules):
+    """Lines of the picture and of README: those with a best other."""
+    figures = Figures(run, modules)
+    for module in modules:
+        for line in figures.lines(module.__name__, [c for c in module.COMPARE if c.key]):
+            if line.best:
+                yield line
+
+
+def bars(run, modules):
+    """SVG: the ratio of guestmemfs to the best other, a bar for each key figure, on a log scale."""
+    rows = []
+    for line in key_lines(run, modules):
+        ratio = line.quotient(line.best)
+        if ratio:
+            rows.append((line, 1 / ratio if line.compare.more else ratio))
+    low = min([-1, *(math.floor(math.log10(r)) for _, r in rows)])
+    high = max([1, *(math.ceil(math.log10(r)) for _, r in rows)])
+    unit = (BARS_RIGHT - BARS_LEFT) / (high - low)
+    top, bottom = 64, 64 + BARS_ROW * len(rows)
+
+    def at(exponent):
+        return BARS_LEFT + (exponent - low) * unit
+
+    out = [f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {BARS_WIDTH} {bottom + 34}" role="img" '
+           'aria-labelledby="bars-title">',
+           '<title id="bars-title">Cost of guestmemfs relative to the best other kind of guest memory</title>',
+           f'<style>{BARS_STYLE}</style>', f'<rect class="page" width="{BARS_WIDTH}" height="{bottom + 34}"/>',
+           '<text class="h" x="12" y="24">Cost of guestmemfs relative to the best other kind of guest memory</text>',
+           '<text class="f" x="12" y="44">Ratio, log scale; the inverse where more is better. Instructions of an emulated '
+           f'machine, or bytes. Linux {escape(run["kernel"].split()[0])}, {escape(run["date"][:10])}.</text>']
+    for exponent in range(low, high + 1):
+        kind = "one" if exponent == 0 else "grid"
+        text = f"{10 ** exponent:g}" if exponent >= -1 else "10" + str(exponent).translate(SUPERSCRIPT)
+        out += [f'<line class="{kind}" x1="{at(exponent):.1f}" y1="{top - 6}" x2="{at(exponent):.1f}" y2="{bottom}"/>',
+                f'<text class="f" text-anchor="middle" x="{at(exponent):.1f}" y="{bottom + 18}">{text}</text>']
+    for i, (line, ratio) in enumerate(rows):
+        y = top + BARS_ROW * i
+        x1, x2 = sorted((at(0), at(math.log10(ratio))))
+        short = f"{ratio:.2f} ×" if ratio >= 0.1 else f"1/{1 / ratio:,.0f} of"
+        out += [f'<text text-anchor="end" x="{BARS_LEFT - 10}" y="{y + 13}">{escape(line.compare.title)}</text>',
+                f'<rect class="{"bad" if ratio > 1 else "good"}" x="{x1:.1f}" y="{y + 3}" width="{max(x2 - x1, 1.5):.1f}" '
+                f'height="{BARS_ROW - 8}"/>',
+                f'<text class="f" x="{BARS_RIGHT + 12}" y="{y + 13}">{short} {escape(line.best)}</text>']
+    return "\n".join((*out, "</svg>")) + "\n"
 
 
 def page(run, modules):
@@ -117,21 +177,18 @@ def page(run, modules):
     env = jinja2.Environment(loader=jinja2.FileSystemLoader(HERE), autoescape=True,
                              trim_blocks=True, lstrip_blocks=True)
     env.filters["x"] = x_text
-    return env.get_template("report.html").render(run=run, sections=sections)
+    return env.get_template("report.html").render(run=run, sections=sections, bars=bars(run, modules),
+                                                 key_lines=list(key_lines(run, modules)))
 
 
 def update_readme(run, modules):
-    """The block between the two marks is of this run."""
-    figures = Figures(run, modules)
+    """Replace the block between the two marks by the key figures of this run."""
     lines = [f"Linux {run['kernel']}, QEMU {run['qemu']}, commit {run['commit'][:12]}, {run['date']}; in instructions of an",
-             "emulated machine, unless it says otherwise. The second column is the best of the others for that line.", "",
+             "emulated machine, unless a unit is given. The second column is the best other kind of memory.", "",
              "| | guestmemfs | best other | | ratio |", "|---|--:|--:|---|--:|"]
-    for module in modules:
-        for line in figures.lines(module.__name__, [c for c in module.COMPARE if c.key]):
-            if not line.best:
-                continue
-            lines.append(f"| {line.compare.title} | {line.ours.text()} | {line.theirs[line.best].text()} | "
-                         f"{line.best} | {line.ratio(line.best)} |")
+    for line in key_lines(run, modules):
+        lines.append(f"| {line.compare.title} | {line.ours.text()} | {line.theirs[line.best].text()} | "
+                     f"{line.best} | {line.ratio(line.best)} |")
     with open(README, encoding="utf-8") as f:
         text = f.read()
     if text.count(BEGIN) != 1 or text.count(END) != 1:

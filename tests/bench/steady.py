@@ -37,15 +37,15 @@ def derive(_figures):
 BESIDE = "hugetlbfs-1g", "hugetlbfs-2m", "memfd-huge", "tmpfs-huge", "memfd-4k", "guest_memfd"
 
 NOTES = (
-    "A guest touches each page of its 1 GiB, which its VMM had touched before, and KVM is asked for the leaves of its "
-    "second stage. A processor that has the translation of an address in none of its caches walks the guest's four "
-    "levels, and for each of them, and for what is found, those of the second stage: n levels are 5(n + 1) - 1 reads "
-    "of memory. The instructions are those of KVM to fill the second stage, and of the loop in the guest.",
+    "A guest touches each page of its 1 GiB, which its VMM has touched before; then the sizes of mappings in KVM's "
+    "second-stage tables are counted. Without a cached translation, a processor walks the four levels of the guest, "
+    "and for each of them and for the result those of the second stage: n levels are 5(n + 1) - 1 reads of memory. The "
+    "instructions are those of KVM to fill the second stage, and of the loop in the guest.",
 )
 
 # hva_to_pfn() in virt/kvm/kvm_main.c
-WHY = ("Once for each leaf, KVM first tries to pin pages, and finds that there are none, before it reads the page table. "
-       "That is KVM's, and over when the guest has been everywhere.")
+WHY = ("For each mapping, KVM first tries to pin a page, which fails without struct pages, and then reads the page table. "
+       "This happens once for each mapping.")
 
 COMPARE = (
     *(Compare(f"Second stage of 1 GiB: {what}", what, SIZE, BESIDE, unit="count", key=True) for what in (

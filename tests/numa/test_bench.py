@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
-"""The benchmark's report, from figures that are made up; no machine is started."""
+"""The benchmark's report, from made-up figures and from the last full run; no machine is started."""
 
+import glob
 import json
 import os
 import re
@@ -54,12 +55,41 @@ def test_table_has_the_best_of_the_others(result):
 def test_behind_is_said(result):
     table, page = result
     assert re.search(r"^Release, 1 GiB +500 +400 +hugetlbfs-1g +1\.25 +BEHIND$", table, re.MULTILINE), table
-    assert "Release, 1 GiB: 500, and 400 with hugetlbfs-1g" in page
-    assert "Launch, 1 GiB:" not in page
+    behind = page[page.index("<h2>Where guestmemfs is behind</h2>"):page.index('<h2 id="launch">')]
+    assert re.search(r">Release, 1 GiB</a></td>.*?500</td>\s*<td[^>]*>400</td><td>hugetlbfs-1g</td><td>[^<]+</td>",
+                     behind, re.DOTALL), behind
+    assert "Launch, 1 GiB" not in behind
 
 
-def test_overhead_is_what_nobody_can_use(result):
-    # 64 KiB of records for 32 GiB; and a GiB of struct pages that a machine without the 32 GiB has not.
+def test_page_begins_with_the_ratios(result):
+    page = result[1]
+    assert page.index('<figure class="bars">') < page.index("<h2>Headlines</h2>") < page.index("<h2>Where guestmemfs")
+    # Key figures only, and those that have a ratio.
+    picture = re.search(r"<svg.*?</svg>", page, re.DOTALL).group()
+    assert re.search(r">Launch, 1 GiB</text>\s*<rect class=\"good\"[^>]*>\s*<text[^>]*>1/2,000 of hugetlbfs-1g<", picture)
+    assert "Release" not in picture and "Boot" not in picture
+
+
+def test_runs_that_differ_are_shown_by_their_range(result):
+    page = result[1]
+    assert "30 k to 50 k in 3 runs" in page
+    assert not [spread for spread in re.findall(r"±([\d.]+)%", page) if float(spread) > 5]
+
+
+def test_committed_picture_is_of_the_last_full_run():
+    newest = max(glob.glob(os.path.join(TOP, "bench", "results", "*.json")))
+    code = ("import importlib, json, sys; sys.path.insert(0, 'tests/bench'); import report; run = json.load(open(sys.argv[1]));"
+            "names = dict.fromkeys(m['bench'] for m in run['machines']);"
+            "sys.stdout.write(report.bars(run, [importlib.import_module(n) for n in sys.argv[2].split(',') if n in names]))")
+    with open(os.path.join(TOP, "scripts", "bench"), encoding="utf-8") as f:
+        names = ",".join(re.findall(r'"(\w+)"', re.search(r"^MODULES = \((.*)\)", f.read(), re.MULTILINE).group(1)))
+    done = subprocess.run(["/usr/bin/python3", "-B", "-c", code, newest, names], cwd=TOP, stdout=subprocess.PIPE, text=True, check=True)
+    with open(os.path.join(TOP, "bench", "ratios.svg"), encoding="utf-8") as f:
+        assert f.read() == done.stdout, "bench/ratios.svg is out of date: run scripts/bench --report"
+
+
+def test_memory_lost(result):
+    # 64 KiB of records for 32 GiB; and 1 GiB of struct pages, which a machine without the 32 GiB does not have.
     assert re.search(r"^Memory lost, per GiB of 32 +2 KiB +32 MiB +hugetlbfs-2m ", result[0], re.MULTILINE), result[0]
     assert re.search(r"^Boot, per GiB of 32 that is added +1 M +10 M +hugetlbfs-2m +0\.10$", result[0],
                      re.MULTILINE), result[0]
@@ -68,10 +98,11 @@ def test_overhead_is_what_nobody_can_use(result):
 def test_page_is_for_light_and_dark(result):
     page = result[1]
     assert "prefers-color-scheme: dark" in page
-    plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    bars, *plots = re.findall(r"<svg.*?</svg>", page, re.DOTALL)
+    assert "prefers-color-scheme:dark" in bars
     assert plots
     for plot in plots:
-        # What is drawn has a colour of the page's; matplotlib's own ones are good for one of the two.
+        # Colours are variables of the page's style: those of matplotlib suit only one of the two.
         colours = set(re.findall(r"(?:fill|stroke): ([^;\"]+)", plot))
         assert colours <= {"none"} | {c for c in colours if c.startswith("var(--")}, colours
 
@@ -82,8 +113,8 @@ def test_page_names_what_was_left_out_and_the_commands(result):
 
 
 @pytest.mark.parametrize("args, text", [
-    (["--only", "launch,lunch"], "'lunch' is not measured; what is: launch, "),
-    (["--jobs", "0"], "--jobs takes a number of machines above 0"),
+    (["--only", "launch,lunch"], "'lunch' is not one of launch, "),
+    (["--jobs", "0"], "--jobs needs a number of machines above 0"),
     (["--kernel", "/nowhere"], "there is no kernel /nowhere"),
     (["--report", "/nowhere.json"], "No such file or directory: '/nowhere.json'"),
 ])
