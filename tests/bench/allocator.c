@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The allocator of pools, on a pool that is larger than a test machine: how much it costs
- * at what is filled, and what is left in one piece after a day of virtual machines that
- * come and go. fs/guestmemfs/numa/bitmap.c is compiled in as it is.
+ * The allocator of pools, on a pool larger than a test machine: its cost at several fill
+ * levels, and how contiguous memory is after a day in which virtual machines start and
+ * end. fs/guestmemfs/numa/bitmap.c is compiled in unchanged.
  *
  * usage: allocator cost FILLED RUNS	percent of the pool
- *	  allocator day PEER RUNS	guestmemfs, guestmemfs-first-fit; or, with free pages as
- *					hugetlbfs has them, hugetlbfs-2m
+ *	  allocator day PEER RUNS	guestmemfs, guestmemfs-first-fit, or hugetlbfs-2m:
+ *					a simulation of the free pages of hugetlbfs
  *
- * What is random is so by a seed, the number of the run.
+ * The seed of random numbers is the number of the run.
  */
 #include <errno.h>
 #include <linux/bitmap.h>
@@ -38,7 +38,7 @@ static uint64_t rnd(uint64_t below)
 	return (z ^ z >> 31) % below;
 }
 
-/* A virtual machine, and where its memory is. */
+/* A virtual machine and its memory. */
 struct vm {
 	struct gmpool_run pieces[MAX_PIECES];
 	int nr;
@@ -70,7 +70,7 @@ static void give_back(struct vm *vm)
 		put(&vm->pieces[--vm->nr]);
 }
 
-/* As gmpool_claim() does, until there is all. */
+/* Allocate all memory as gmpool_claim() does. */
 static bool get(struct vm *vm, uint64_t blocks)
 {
 	uint64_t goal = GMPOOL_NO_GOAL;
@@ -95,8 +95,8 @@ static bool get(struct vm *vm, uint64_t blocks)
 }
 
 /*
- * Sizes of virtual machines, MiB, and how many of a hundred have them: mostly powers of two,
- * and some with what a VMM adds, or for what somebody thought was enough.
+ * Sizes of virtual machines in MiB, with their percentages: mostly powers of two, some
+ * with the overhead of a VMM, and some arbitrary ones.
  */
 static const struct { uint64_t mib; int share; } sizes[] = {
 	{ 512, 6 }, { 1024, 12 }, { 1536, 4 }, { 2048, 18 }, { 3072, 4 }, { 4096, 18 }, { 4114, 4 },
@@ -114,7 +114,7 @@ static uint64_t random_blocks(void)
 	return sizes[i].mib * (1 << 20) / BLOCK;
 }
 
-/* Full, and then emptied here and there down to @filled percent. */
+/* Fill the pool, then free random virtual machines down to @filled percent. */
 static void fill(uint64_t filled)
 {
 	uint64_t keep = POOL_BLOCKS * (100 - filled) / 100;
@@ -174,7 +174,7 @@ static void measure_cost(uint64_t filled, int runs)
 	}
 }
 
-/* Leaves of a gigabyte that map this virtual machine, times the blocks of one. */
+/* Number of 1 GiB mappings of this virtual machine, times the blocks of one. */
 static uint64_t in_giants(const struct vm *vm)
 {
 	uint64_t shift = POOL_BASE / BLOCK, offset = 0, skip, nr = 0;
@@ -183,7 +183,7 @@ static uint64_t in_giants(const struct vm *vm)
 	for (i = 0; i < vm->nr; offset += vm->pieces[i++].count) {
 		const struct gmpool_run *run = &vm->pieces[i];
 
-		/* Memory and offset in the file have to agree. */
+		/* A mapping needs the same alignment in memory and in the file. */
 		if ((run->start + shift - offset) % GMPOOL_1G_BLOCKS)
 			continue;
 		skip = -offset % GMPOOL_1G_BLOCKS;
@@ -194,8 +194,8 @@ static uint64_t in_giants(const struct vm *vm)
 }
 
 /*
- * hugetlbfs' free pages of 2 MiB: one list, of which the first is taken, and what is
- * freed becomes the first.
+ * The free pages of hugetlbfs: one list; the first page is allocated, and a freed page
+ * becomes the first.
  */
 static uint32_t list[POOL_BLOCKS];
 static uint64_t nr_list;
@@ -233,7 +233,7 @@ static void list_put(int vm)
 	free(pages[vm]);
 }
 
-/* The list as a pool, in which there can be leaves of a gigabyte or not. */
+/* Show the list as a pool, to count ranges of 1 GiB. */
 static void list_as_pool(void)
 {
 	struct gmpool_run run = { .count = 1 };
@@ -254,7 +254,7 @@ static void list_as_pool(void)
 #define HOUR	3600
 #define DAY	(24 * HOUR)
 
-/* Many live for minutes, some for the day. */
+/* Many run for minutes, some for a day. */
 static uint64_t random_life(void)
 {
 	switch (rnd(4)) {
@@ -287,8 +287,8 @@ static void end_vm(int i, bool as_list)
 }
 
 /*
- * A virtual machine every ten seconds or so, if there is memory for it: the pool is full
- * after some hours, and stays so. In the night none come, until half of the pool is free.
+ * A virtual machine starts about every ten seconds, if there is memory for it: after some
+ * hours the pool is full, and stays so. In the night none starts, until half is free.
  */
 static void live_a_day(bool as_list)
 {

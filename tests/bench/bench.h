@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * What the programs of the benchmark share. They run in the test machine, and print
- * a line of JSON for each figure, which tests/bench/machine.py reads.
+ * Shared by the programs of the benchmark. They run in the test machine, and print a
+ * line of JSON for each figure, which tests/bench/machine.py reads.
  */
 #ifndef BENCH_H
 #define BENCH_H
@@ -23,7 +23,7 @@
 
 #define MAX_RUNS	16
 
-/* Other headers of the kernel's tests and tools have it as well. */
+/* Other headers of the kernel's tests and tools define it too. */
 #ifndef ARRAY_SIZE
 #define ARRAY_SIZE(a)	(sizeof(a) / sizeof((a)[0]))
 #endif
@@ -37,7 +37,7 @@ static inline uint64_t now(void)
 	return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
 }
 
-/* What something costs or is, in each of several runs. */
+/* Values of one quantity in several runs. */
 struct series {
 	const char *what;
 	const char *unit;	/* "time", as by now(); or "bytes", "count" */
@@ -52,7 +52,7 @@ static inline void add(struct series *series, double value)
 	series->values[series->nr++] = value;
 }
 
-/* @x is what it is measured against: a size in bytes, or a number of files. */
+/* @x is the size in bytes, or the number of files, of the measurement. */
 static inline void print_series(const char *peer, uint64_t x, const struct series *series)
 {
 	int i;
@@ -118,7 +118,7 @@ static inline long number_in(const char *path, const char *key)
 	return number;
 }
 
-/* Until the pool of the mount has nothing to zero in the background. */
+/* Wait until the pool of the mount has no dirty blocks. */
 static inline void wait_clean(void)
 {
 	long dirty;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The first program of a kernel (rdinit=), before the test machine's: leaves the time
- * since power-on, which kexec does not reset, in a file that init brings along.
+ * The first program of a kernel (rdinit=), before that of the test machine: writes the time
+ * since power-on, which kexec does not reset, to a file that init copies to the root.
  */
 #include <stdio.h>
 #include <unistd.h>

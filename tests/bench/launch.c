@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What it costs to get memory for a guest, all of it guaranteed or touched, by
- * guestmemfs and by what else a VMM can take.
+ * The cost to get memory for a guest, all of it guaranteed or touched, from guestmemfs and
+ * from other kinds of memory for VMMs.
  *
  * usage: launch DIR SIZE RUNS PREALLOC_RUNS PEER...
  *
  * DIR is a mount of guestmemfs or tmpfs, or "-".
- * guestmemfs needs SIZE that is free, in its environment HOLD_SCRUB, the file that
- * keeps its pool from zeroing in the background.
+ * guestmemfs needs SIZE of free memory, and in its environment HOLD_SCRUB, the file that
+ * stops its pool from zeroing in the background.
  */
 #define _GNU_SOURCE
 #include <sys/mount.h>
@@ -29,7 +29,7 @@ static long page_tables(void)
 	return number_in("/proc/self/status", "VmPTE:") << 10;
 }
 
-/* As @peer needs it, before the clock runs. */
+/* Prepare the memory of @peer, before the measurement. */
 static void prepare(const struct peer *peer, size_t size)
 {
 	const char *hold = getenv("HOLD_SCRUB");
@@ -50,7 +50,7 @@ static void finish(const struct peer *peer)
 	if (!peer->dirty)
 		return;
 	write_file(getenv("HOLD_SCRUB"), "N");
-	/* What zeroes looks when a block becomes free. */
+	/* The scrub thread checks this when a block becomes free. */
 	peer_drop(peer, peer_create(peer, 2 << 20, -1));
 }
 
@@ -102,8 +102,8 @@ static void touch(const struct peer *peer, size_t size, int runs)
 }
 
 /*
- * Until all is in the page table, and no access faults: by MAP_POPULATE, or by the mount
- * option of guestmemfs, where the kernel knows no pages to populate with.
+ * Fill the page table, so that no access faults: by MAP_POPULATE, or by the mount option
+ * prefault of guestmemfs, whose memory has no pages to populate with.
  */
 static void preallocate(const struct peer *peer, size_t size, int runs)
 {
@@ -112,7 +112,7 @@ static void preallocate(const struct peer *peer, size_t size, int runs)
 	char *p;
 	int fd;
 
-	/* Advice comes after the mapping, and then all is in small pages. */
+	/* madvise() follows the mapping, which would be populated with small pages before. */
 	if (peer->advise)
 		return;
 	if (peer->source == GUESTMEMFS && mount(NULL, ".", NULL, MS_REMOUNT, "prefault"))

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What it costs to keep memory for guests over a kexec: to preserve it, the kexec until the
- * next kernel starts its first program, to retrieve it, and to touch it first.
+ * The cost to keep memory for guests over a kexec: to preserve it, the kexec until the next
+ * kernel starts its first program, to retrieve it, and to touch it first.
  *
  * usage: liveupdate keep PEER SIZE [DIR...]	in the one kernel; kexecs
  *	  liveupdate find			in the next; prints what it cost
  *	  liveupdate clean NODE...		see below; kexecs
  *
- * PEER is "guestmemfs" (files, found again by their names), "guestmemfs-luo" (descriptors
- * of such), "memfd-4k" or "memfd-huge", or begins with "nothing". DIR are mounts of
- * guestmemfs, each of which has a part of SIZE in a file, that grows if it is there. The
- * machine has to have first.c as its first program.
+ * PEER is "guestmemfs" (files that are opened by name), "guestmemfs-luo" (descriptors
+ * of such files), "memfd-4k" or "memfd-huge", or begins with "nothing". DIR are mounts of
+ * guestmemfs, with a part of SIZE in a file on each; an existing file grows. The machine
+ * needs first.c as its first program.
  *
- * To have a terabyte zeroed takes a machine with a terabyte. "clean" has the debugging
- * interface of pools tell the next kernel that all memory is zero, as that of a machine in
- * QEMU is before it was used.
+ * Zeroing a terabyte needs a machine with a terabyte. "clean" tells the next kernel,
+ * by the debugging interface of pools, that all memory is zero, as is the memory of a new
+ * machine in QEMU.
  */
 #define _GNU_SOURCE
 #include <linux/reboot.h>
@@ -34,18 +34,18 @@
 #define MAX_DIRS	8
 #define BITMAP_BYTES	(GMPOOL_BITMAP_BITS / 8)
 
-/* Ticks of the TSC, of which there are as many as nanoseconds. */
+/* Ticks of the TSC, which equal nanoseconds. */
 #define AHEAD	20000000000ULL
 #define NEAR	20000000ULL
 
-/* What the first kernel leaves for the next one in the scratch folder. */
+/* State that the first kernel leaves for the next one in the scratch folder. */
 struct note {
 	char peer[32];
 	char dirs[MAX_DIRS][64];
 	int nr;			/* of files */
 	uint64_t size;		/* of all */
 	uint64_t preserve;
-	uint64_t kexec;		/* when, by the TSC, which goes on over a kexec */
+	uint64_t kexec;		/* time by the TSC, which kexec does not reset */
 };
 
 static const char *note_path(void)
@@ -72,7 +72,7 @@ static bool by_name(const char *peer)
 	return !strcmp(peer, "guestmemfs");
 }
 
-/* The shape of the memory that a peer of this program has. */
+/* Kinds of memory of the peers. */
 static const struct peer *shape(const char *name)
 {
 	return peer_find(strcmp(name, "guestmemfs-luo") ? name : "guestmemfs");
@@ -98,7 +98,7 @@ static int make(const struct note *note, const struct peer *peer, int i, size_t 
 	return fd;
 }
 
-/* One word in each leaf says where it is. */
+/* Write the address into one word of each mapping. */
 static void fill(const struct peer *peer, char *p, size_t size)
 {
 	size_t i;
@@ -140,7 +140,7 @@ static void keep(struct note *note)
 	luo = luo_open_device();
 	if (luo < 0)
 		err(2, LUO_DEVICE);
-	/* What the boot has left to do is over by then. */
+	/* By then, the deferred work of the boot is done. */
 	sleep(5);
 
 	start = now();
@@ -238,7 +238,7 @@ static void find(void)
 		  note.preserve + kexec + retrieved + touched);
 }
 
-/* Each bit of the bitmaps that say what is dirty is turned; all of them are set. */
+/* Flip all bits of the bitmaps of dirty blocks, all of which are set. */
 static void clean(const char *node)
 {
 	char path[128], line[64];
@@ -254,7 +254,7 @@ static void clean(const char *node)
 	if (fd < 0)
 		err(2, "%s", path);
 	for (byte = 0; byte < bytes; byte++) {
-		/* Blocks of the two bitmaps of a new pool take turns. */
+		/* Blocks of the two bitmaps of a new pool alternate. */
 		len = sprintf(line, "meta%ld %zu 255 fix", byte / BITMAP_BYTES * 2 + 1,
 			      offsetof(struct gmpool_bitmap_ser, bits) + byte % BITMAP_BYTES);
 		if (write(fd, line, len) != len)
@@ -273,13 +273,13 @@ int main(int argc, char **argv)
 		note.size = parse_size(argv[3]);
 		for (i = 4; i < argc; i++)
 			snprintf(note.dirs[i - 4], sizeof(note.dirs[0]), "%s", argv[i]);
-		/* A memfd is in no directory. */
+		/* A memfd has no directory. */
 		note.nr = argc > 4 ? argc - 4 : note.size > 0;
 		keep(&note);
 	} else if (argc == 2 && !strcmp(argv[1], "find")) {
 		find();
 	} else if (argc >= 3 && !strcmp(argv[1], "clean")) {
-		/* It says so of each byte, and a serial line is slow. */
+		/* It prints a line for each byte, and a serial line is slow. */
 		write_file("/sys/module/printk/parameters/ignore_loglevel", "N");
 		write_file("/proc/sys/kernel/printk", "1");
 		for (i = 2; i < argc; i++)

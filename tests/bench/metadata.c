@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What a file costs to create, look up, rename, list and unlink, among as many as there
- * are, by one or several CPUs at once. Each CPU has a directory of its own.
+ * The cost to create, look up, rename, list and unlink a file, among many others, by one or
+ * several CPUs at once. Each CPU has a directory of its own.
  *
  * usage: metadata PEER DIR FILES CPUS RUNS
  *
- * Prints what it takes for one file: all time that passes, divided by all files. Where
- * the clock counts instructions, those of all CPUs count, also while one waits for a lock.
+ * Prints the time for one file: all time, divided by the number of files. If the clock
+ * counts instructions, those of all CPUs count, also of one that waits for a lock.
  */
 #define _GNU_SOURCE
 #include <dirent.h>
@@ -136,7 +136,7 @@ static void run(struct series *series, long files)
 		w->cpu = i;
 		w->files = files / nr_workers;
 		w->dir = open(dir, O_RDONLY | O_DIRECTORY);
-		/* One does it all by itself: a barrier costs more than a file. */
+		/* One worker does without a barrier, which costs more than a file. */
 		if (nr_workers > 1 && pthread_create(&w->thread, NULL, work, w))
 			fail("pthread_create");
 	}

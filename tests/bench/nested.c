@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * How long a virtual machine takes from the start of its VMM to the first byte, and to
- * the end of the first line, of its console, which is the VMM's standard output.
+ * The time from the start of a VMM to the first byte, and to the end of the first line, on
+ * the console of its virtual machine, which is the VMM's standard output.
  *
  * usage: nested PEER SIZE RUNS FILE COMMAND...
  *
- * One run before those that count brings the VMM into the page cache. After each, FILE is
- * deleted, if it is not "-", and a pool of guestmemfs has its time to zero what was used.
+ * A first run, which does not count, reads the VMM into the page cache. After each run,
+ * FILE is deleted unless it is "-", and the pool of guestmemfs zeroes the freed memory.
  */
 #include <errno.h>
 #include <signal.h>

@@ -57,9 +57,8 @@ NOTES = (
     "ordinary guests.",
     "QEMU preallocates by touching each page of 4 KiB, except on hugetlbfs, so prealloc=on is of no use with "
     "guestmemfs.",
-    "Runs differ widely. While QEMU waits for one of its files, which are on the host, the clock of the machine skips "
-    "to its next timer again and again. So runs whose files are not cached count up to 7 G "
-    "instructions more. Compare the medians of five runs.",
+    "Runs differ widely, and single ones count some G instructions more. Whenever the machine is idle, such as while it "
+    "waits for a file of the host, its clock skips to the next timer, and that time counts. Compare the medians.",
 )
 
 WHY = "The others have not allocated the memory yet; their guests pay for that while they run."

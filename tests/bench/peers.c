@@ -9,7 +9,7 @@
 #include "bench.h"
 #include "peers.h"
 
-/* Of Linux 6.18, and libc's headers are older. */
+/* Of Linux 6.18; libc's headers are older. */
 #ifndef GUEST_MEMFD_FLAG_MMAP
 #define GUEST_MEMFD_FLAG_MMAP		_BITULL(0)
 #endif
@@ -63,7 +63,7 @@ static int guest_memfd(size_t size, int vm)
 	if (vm < 0)
 		err(2, "/dev/kvm");
 	fd = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &arg);
-	/* It holds the machine. */
+	/* This descriptor holds the machine. */
 	close(vm);
 	close(kvm);
 	return fd;
