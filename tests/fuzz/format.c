@@ -113,7 +113,7 @@ static void check_kexec(bool lossless)
 	for (i = 0; i < nr; i++) {
 		struct fs *fs = &fs_all[i];
 
-		/* Nothing is handed on if this kernel uses all of the memory. */
+		/* Nothing is handed over if this kernel uses all of the memory. */
 		if (fs->pool->super || fs->pool->blob)
 			left++;
 		else

@@ -572,7 +572,7 @@ bool memblock_is_region_memory(u64 base, u64 size)
 	return in_arena(base) && in_arena(base + size - 1);
 }
 
-/* Early in a boot with KHO, only the scratch areas are free, and few ranges are reserved. */
+/* Ordinary memory and MACHINE_USED count as reserved. */
 bool memblock_is_region_reserved(u64 base, u64 size)
 {
 	const struct machine_range *used = &ranges[MACHINE_USED];
