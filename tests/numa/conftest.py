@@ -19,6 +19,9 @@ import subprocess
 
 import pytest
 
+# Its fixtures are those of the offline tests of gmfs-numa.
+pytest_plugins = ["offline"]
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 TOP = os.path.dirname(os.path.dirname(HERE))
 BIN = os.path.join(TOP, "build", "test", "bin")

@@ -9,8 +9,8 @@ import stat
 import subprocess
 
 import pytest
+from offline import big, files_of, on, small_disk
 from sysroot import Tree
-from test_tool_offline import big, files_of, on, small_disk
 from tool import DIFFERS, FAILED, OK
 
 pytestmark = pytest.mark.quick

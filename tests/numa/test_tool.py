@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""gmfs-numa on machines with guestmemfs; what needs none is in test_tool_offline.py.
+"""gmfs-numa on machines with guestmemfs; what needs none is in test_tool_*.py.
 
 JSON goes through the scratch folder to the host, to be held against the schemas. Where
 sanitize=True, the tool is the one with ASan and UBSan.

@@ -1,0 +1,138 @@
+# SPDX-License-Identifier: GPL-2.0
+"""gmfs-numa: options, help, manual pages, full disks, and valgrind."""
+
+import os
+import re
+import subprocess
+
+import pytest
+from offline import ON_ONE, config, help_of, kernel, on, options_of, process, with_grub
+from sysroot import MACHINES
+from tool import (COMMANDS, DIFFERS, FAILED, MANUAL_PAGES, NO_POOL, OK, SOURCE, USAGE, VALGRIND,
+                  build, call, manual_page, plain)
+
+pytestmark = pytest.mark.quick
+
+
+def section(page, title):
+    """Source of a section of a page, "" if there is none."""
+    return manual_page(page).partition(f"\n.SH {title}\n")[2].partition("\n.SH ")[0]
+
+
+def tagged(page):
+    """Options that have an entry in a page's OPTIONS."""
+    entries = re.findall(r"^\.TP\n(.*)$", section(page, "OPTIONS"), re.MULTILINE)
+    return {o for entry in entries for o in re.findall(r"(?<![\w-])--[a-z][a-z-]*", plain(entry))}
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_and_manual(command):
+    """They name the same commands and options."""
+    text = call(["--help"]).out
+    assert command == "files" or re.search(rf"^  {command} ", text, re.MULTILINE)
+    page = f"gmfs-numa-{command}.8"
+    assert page in MANUAL_PAGES
+    options = options_of(command)
+    assert options == tagged(page), \
+        f"only in --help: {options - tagged(page)}; only in {page}: {tagged(page) - options}"
+    for title in "SYNOPSIS", "DESCRIPTION", "EXAMPLES", "SEE ALSO":
+        assert section(page, title), f"{page} has no {title}"
+    for title in "COMMANDS", "SEE ALSO":
+        assert re.search(rf"\b{command}\b", plain(section("gmfs-numa.8", title))) or command == "files"
+    help_text = help_of(command)
+    assert help_text.startswith(f"Usage: gmfs-numa {command} ")
+    assert all(len(l) <= 100 for l in help_text.splitlines())
+    assert call([command, "--usage"]).out
+    assert call([command, "--nonsense"], status=USAGE).err
+    assert call([command, "-Z"], status=USAGE).err
+    # Each option that wants something says so, short and long.
+    for short, name in re.findall(r"^  -(.), (--[a-z-]+)=[A-Z]", help_text, re.MULTILINE):
+        call([command, name], status=USAGE)
+        call([command, f"-{short}"], status=USAGE)
+
+
+def test_command_line(make, tmp_path):
+    tree = make(MACHINES["2"]())
+    assert call(["--version"]).out == call(["-V"]).out
+    for command in COMMANDS:
+        assert call([command, "--version"]).out == call([command, "-V"]).out == call(["-V"]).out
+    assert call(["--help"]).out == call(["-h"]).out == call(["help"]).out
+    for command in "status", "run", "files":
+        assert help_of(command) == call([command, "-h"]).out == call(["help", command]).out
+    assert "'nonsense'" in call(["help", "nonsense"], status=USAGE).err
+    with open(os.path.join(SOURCE, "debian", "changelog"), encoding="utf-8") as f:
+        version = re.match(r"gmfs-numa \((.*)\)", f.readline()).group(1)
+    assert call(["--version"]).out == f"gmfs-numa {version}\n"
+    assert "'nonsense'" in call(["nonsense"], status=USAGE).err
+    call([""], status=USAGE)
+    call(["--sysroot"], status=USAGE)
+    call(["--nonsense"], status=USAGE)
+    call(["--sysroot", str(tmp_path / "none"), "status"], status=NO_POOL)
+    # Options of status without its name, also behind arguments.
+    assert on(tree, "-rn", "-o", "node").out == on(tree, "status", "-rn", "-o", "node").out
+    assert on(tree, "status", "1", "-rn", "-o", "node").out == "1\n"
+    for status in (OK, DIFFERS, FAILED, USAGE, NO_POOL):
+        assert re.search(rf"^{status}$", plain(section("gmfs-numa.8", "EXIT STATUS")), re.MULTILINE)
+
+
+@pytest.mark.parametrize("args", [
+    ["status"], ["status", "--json"], ["map"], ["map", "--json"], ["ls", "--json"], ["get"],
+    ["check"], ["metrics"], ["handover"], ["plan", "--reserve", "1G"], ["--help"], ["--version"],
+    ["map", "--help"], ["map", "--svg", "/dev/full"], ["verify", "77"],
+], ids=" ".join)
+def test_disk_full(make, args):
+    """What could not be written is an error."""
+    tree = make(MACHINES["2"]())
+    process(tree, 77, "2", ON_ONE)
+    with open("/dev/full", "wb") as full:
+        done = on(tree, *args, stdout=full, status=FAILED)
+    assert "cannot write" in done.err or "/dev/full: " in done.err
+
+
+def test_reader_goes(make):
+    """Who reads only the beginning, as head(1), hears no complaint."""
+    tree = make(MACHINES["16"]())
+    line = f"set -o pipefail; {build(sanitize=True)} --sysroot {tree.root} get | head -n 1"
+    done = subprocess.run(["bash", "-c", line], check=False, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
+    assert done.stdout.startswith("NODE") and not done.stderr
+
+
+def test_mount_usage(make):
+    tree = make(MACHINES["2"]())
+    for command in "mount", "umount":
+        on(tree, command, "--base", "relative", status=USAGE)
+        on(tree, command, "x", status=USAGE)
+    for args, status in (([], USAGE), (["/etc/passwd", "nonsense"], USAGE),
+                         (["/etc/passwd"], FAILED)):
+        on(tree, "tag", *args, status=status)
+    for age in ("", "1", "x", "1w", "-1d", "1.5h", "99999999999999999999d"):
+        on(tree, "reap", f"--older-than={age}", status=USAGE)
+
+
+def test_valgrind(make, tmp_path, shim):
+    """The tool as it is installed, which sanitizers do not change."""
+    tree = make(MACHINES["4"]())
+    process(tree, 77, "4", ON_ONE)
+    with_grub(tree)
+    image = kernel(tmp_path / "bzImage")
+    tree.put("boot/config-7.3.4-next", config())
+    for args, status in (
+            (["status", "--json"], OK), (["map"], FAILED), (["ls"], OK), (["metrics"], OK),
+            (["map", "--svg", str(tmp_path / "x.svg")], FAILED), (["check"], DIFFERS),
+            (["get", "0"], OK), (["set", "0", "reserve=8"], OK),
+            (["handover", "--kernel", image], OK), (["verify", "77"], DIFFERS),
+            (["plan", "--reserve", "30%", "--nodes", "0", "--apply"], OK),
+            (["status", "7"], NO_POOL)):
+        call(["--sysroot", tree.root, *args], status=status, prefix=[*VALGRIND, build()],
+             env={"LD_PRELOAD": shim, "SHIM_OPENAT2": "1"})
+
+
+def test_sysroot_is_to_look(make, tmp_path):
+    """A copy of another machine does not say what is to be done on this one."""
+    tree = make(MACHINES["2"]())
+    for args in (["mount"], ["umount"], ["reap", "--yes"], ["load", "file"], ["store", "file"],
+                 ["tag", "file", "owner=x"], ["handover", "--exec", "/none"]):
+        with open(tmp_path / "out", "wb") as out:
+            done = on(tree, *args, status=USAGE, stdout=out)
+        assert "--sysroot is to look at another machine" in done.err, args
