@@ -316,8 +316,9 @@ def test_handover_looks_again(node_dir, tmp_path):
     programs = tmp_path / "bin"
     programs.mkdir()
     for name, script in (("kexec", f'echo "$*" >> {tmp_path}/log'),
-                         # It has nothing else open: the end of what is printed is waited for.
-                         ("sync", f"sleep 100 < {where}/vm > /dev/null 2>&1 & "
+                         # The file is open when sync ends. Nothing else is: the test waits for
+                         # the end of the output.
+                         ("sync", f"exec 3< {where}/vm; sleep 100 > /dev/null 2>&1 & "
                           f"echo $! > {tmp_path}/pid")):
         (programs / name).write_text(f"#!/bin/sh\nunset LD_PRELOAD\n{script}\n")
         (programs / name).chmod(0o755)
