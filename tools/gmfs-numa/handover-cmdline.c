@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * gmfs-numa handover: the command line of the next kernel.
+ */
+
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "gmfs-numa.h"
+#include "handover.h"
+
+/*
+ * The line that the next kernel parses, see setup_arch() of x86: one that is built into
+ * it stands in front of what it is given, or in its place.
+ */
+static char *whole_command_line(const char *line, const char *config)
+{
+	char *builtin = config ? config_string(config, "CMDLINE") : NULL, *whole;
+
+	if (!builtin)
+		return xstrdup(line);
+	if (config_has(config, "CMDLINE_OVERRIDE"))
+		return builtin;
+	whole = xasprintf("%s %s", builtin, line);
+	free(builtin);
+	return whole;
+}
+
+/* Of several mem=, the smallest ends the memory: parse_memopt() of arch/x86/kernel/e820.c. */
+static void take_mem(const char *value, void *data)
+{
+	uint64_t *end = data, bytes;
+	const char *rest;
+
+	bytes = value ? kcmdline_size(value, &rest) : 0;
+	if (bytes && bytes < *end)
+		*end = bytes;
+}
+
+/* The last memtest= counts, and without a number all patterns: mm/memtest.c. */
+static void take_memtest(const char *value, void *data)
+{
+	unsigned int *patterns = data;
+	char *end;
+	unsigned long number;
+
+	if (!value) {
+		*patterns = UINT_MAX;
+		return;
+	}
+	number = strtoul(value, &end, 0);
+	if (end != value && !*end)
+		*patterns = number;
+}
+
+static void take_memmap(const char *value, void *data)
+{
+	char **all = data;
+
+	*all = join(*all, " ", value ? value : "");
+}
+
+/*
+ * Words that take memory from the next kernel, or write to it. KHO's pages and pools can
+ * be anywhere in the memory of this kernel, so the next one needs all of it.
+ */
+static bool check_memory_words(const char *line, const char *running)
+{
+	uint64_t next_end = UINT64_MAX, end = UINT64_MAX;
+	char *next_map = NULL, *map = NULL;
+	unsigned int patterns = 0;
+	bool good = false;
+
+	kcmdline_each(line, "memtest", take_memtest, &patterns);
+	kcmdline_each(line, "mem", take_mem, &next_end);
+	kcmdline_each(running, "mem", take_mem, &end);
+	kcmdline_each(line, "memmap", take_memmap, &next_map);
+	kcmdline_each(running, "memmap", take_memmap, &map);
+	if (patterns)
+		handover_result("command-line", FAIL,
+				"memtest= has the next kernel write to all handed-over memory: leave it out");
+	else if (next_end < end)
+		handover_result("command-line", FAIL,
+				"mem= ends below memory of this kernel: the next one panics if KHO's pages lie above, and loses pools that do: leave it out");
+	else if (next_map && (!map || strcmp(next_map, map)))
+		handover_result("command-line", UNKNOWN,
+				"memmap= is not that of this kernel: it can take memory of a pool or of KHO");
+	else
+		good = true;
+	free(next_map);
+	free(map);
+	return good;
+}
+
+/* What the next kernel is told: to hand over in its turn, and to keep what it gets. */
+void handover_check_command_line(const char *given, const char *config, const char *running)
+{
+	char *line = whole_command_line(given, config);
+	int on = kcmdline_says_kho(line);
+
+	if (on < 0 && config)
+		on = config_has(config, "KEXEC_HANDOVER_ENABLE_DEFAULT");
+	if (kcmdline_says_fresh(line))
+		handover_result("command-line", FAIL, kcmdline_says_fresh(given) ?
+				"guestmemfs=fresh throws away all files: leave it out" :
+				"guestmemfs=fresh is built into it (CONFIG_CMDLINE) and throws away all files");
+	else if (config && config_has(config, "CMDLINE_FROM_BOOTCONFIG"))
+		handover_result("command-line", UNKNOWN,
+				"a boot configuration that is built into it can add to it");
+	else if (!on)
+		handover_result("command-line", FAIL,
+				"kho=on is missing: the next kernel would take no pools over");
+	else if (on < 0)
+		handover_result("command-line", UNKNOWN,
+				"it does not say kho=on, and whether that is the default is not known");
+	else if (check_memory_words(line, running))
+		handover_result("command-line", OK, "the next kernel takes the pools over");
+	free(line);
+}

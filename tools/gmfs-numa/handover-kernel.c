@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * gmfs-numa handover: the kernel file and its configuration.
+ */
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "gmfs-numa.h"
+#include "handover.h"
+
+/* The release that a bzImage says it is, see Documentation/arch/x86/boot.rst. */
+static char *kernel_release(const char *path)
+{
+	unsigned char head[0x210];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	char *text = NULL;
+	unsigned int at;
+	ssize_t len;
+
+	if (fd < 0)
+		fatal(EX_FAILED, "%s: %s", path, strerror(errno));
+	if (read(fd, head, sizeof(head)) == sizeof(head) && !memcmp(head + 0x202, "HdrS", 4)) {
+		at = (head[0x20e] | head[0x20f] << 8) + 0x200;
+		text = xcalloc(1, 129);
+		len = pread(fd, text, 128, at);
+		text[len > 0 ? strcspn(text, " ") : 0] = '\0';
+	}
+	close(fd);
+	return text;
+}
+
+/* A kernel's configuration, where distributions put it, or NULL. */
+static char *read_config(const struct handover_arguments *args, const char *release)
+{
+	static const char * const places[] = {
+		"/boot/config-%s", "/lib/modules/%s/config", "/usr/lib/modules/%s/config",
+	};
+	const char *root = sysroot;
+	char *config = NULL;
+	size_t i;
+
+	if (args->config) {
+		/* It is named as it is here. */
+		sysroot = "";
+		config = read_text("%s", args->config);
+		sysroot = root;
+		if (!config)
+			fatal(EX_FAILED, "%s: %s", args->config, strerror(errno));
+	}
+	for (i = 0; !config && i < ARRAY_SIZE(places); i++)
+		config = read_text(places[i], release);
+	return config;
+}
+
+/* Bits of a node's features that the next kernel does not know. */
+static uint64_t unknown_features(const struct node *node, const char *config, const char *kind,
+				 const char *in_format)
+{
+	const char *at = strstr(node->format, in_format), *known;
+	char *name = xasprintf("GUESTMEM_POOL_%s", kind);
+
+	known = config_value(config, name);
+	free(name);
+	if (!known || !at)
+		return 0;
+	return strtoull(at + strlen(in_format), NULL, 0) & ~strtoull(known, NULL, 0);
+}
+
+/* The next kernel's Kconfig says what it reads: GUESTMEM_POOL_FORMAT and others. */
+static void check_format(const char *config, const struct nodes *nodes)
+{
+	const char *next = config_value(config, "GUESTMEM_POOL_FORMAT");
+	char *ours = read_text("/sys/fs/guestmemfs/version"), *detail, *list = NULL;
+	size_t i;
+
+	if (!config_has(config, "GUESTMEM_POOL")) {
+		handover_result("format", FAIL, "it has no guestmemfs: all files would be lost");
+	} else if (!config_has(config, "GUESTMEMFS_FS")) {
+		handover_result("format", FAIL,
+				"it has pools, but not the file system: it would keep the memory, unused");
+	} else if (!next || !ours) {
+		handover_result("format", UNKNOWN, "its configuration does not say which format it reads");
+	} else if (strtoul(next, NULL, 10) != strtoul(ours, NULL, 10)) {
+		detail = xasprintf("it reads format %lu, and this kernel writes %s: it would keep the memory, unused",
+				   strtoul(next, NULL, 10), ours);
+		handover_result("format", FAIL, detail);
+		free(detail);
+	} else {
+		for (i = 0; i < nodes->nr; i++) {
+			const struct node *node = &nodes->node[i];
+
+			if (!unknown_features(node, config, "INCOMPAT", " incompat=") &&
+			    !unknown_features(node, config, "RO_COMPAT", " ro_compat="))
+				continue;
+			detail = xasprintf("%d", node->nid);
+			list = join(list, ", ", detail);
+			free(detail);
+		}
+		if (list) {
+			detail = xasprintf("it does not know features of node %s, which it could only read, or keep unused",
+					   list);
+			handover_result("format", FAIL, detail);
+			free(detail);
+		} else {
+			handover_result("format", OK, "it reads what this kernel writes");
+		}
+	}
+	free(list);
+	free(ours);
+}
+
+void handover_check_kernel(const struct handover_arguments *args, const struct nodes *nodes,
+			   const char *cmdline)
+{
+	const char *path = args->exec ? args->exec : args->kernel;
+	char *loaded = read_text("/sys/kernel/kexec_loaded");
+	char *release, *config, *detail;
+
+	if (!path) {
+		if (loaded && !strcmp(loaded, "1"))
+			handover_result("kernel", UNKNOWN,
+					"one is loaded; which, and whether by kexec -s, is not known: name it with --kernel");
+		else
+			handover_result("kernel", FAIL,
+					"none is loaded: kexec -s -l KERNEL, or handover --exec KERNEL");
+		free(loaded);
+		return;
+	}
+	free(loaded);
+	release = kernel_release(path);
+	if (!release) {
+		detail = xasprintf("%s is no kernel for x86", path);
+		handover_result("kernel", FAIL, detail);
+		free(detail);
+		return;
+	}
+	handover_result("kernel", OK, release);
+	config = read_config(args, release);
+	if (config)
+		check_format(config, nodes);
+	else
+		handover_result("format", UNKNOWN,
+				"its configuration is not in /boot nor with its modules: name it with --config");
+	handover_check_command_line(args->append ? args->append : cmdline, config, cmdline);
+	free(config);
+	free(release);
+}

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * gmfs-numa handover: processes and other users of files. A kexec ends them all.
+ */
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "gmfs-numa.h"
+#include "handover.h"
+
+struct users {
+	char *names;		/* of processes, as far as /proc has them */
+	size_t nr_deleted;
+	bool all_seen;		/* /proc has all processes */
+	uint64_t nr_used;	/* files, as the kernel has it */
+	char *used;		/* one of them */
+	uint64_t nr_nameless;	/* inodes that the kernel counts and that have no name */
+	uint64_t nr_preserved;	/* files that sessions of LUO hold */
+	bool luo_has_all;	/* and on no node there are more in use than these */
+	char *unknown;		/* why not all users are known */
+};
+
+/* How often a node is looked at whose files change while they are counted. */
+#define MAX_WALKS	5
+
+static void not_known(struct users *users, int nid, const char *why)
+{
+	char *text;
+
+	if (users->unknown)
+		return;
+	text = xasprintf("node %d: who has its files is not known: %s", nid, why);
+	users->unknown = printable(text);
+	free(text);
+}
+
+/* A mount of our own, that nothing covers and no namespace has. -errno if there is none. */
+static int mount_privately(int nid, bool read_only)
+{
+	char *number = xasprintf("%d", nid);
+	int context = fsopen("guestmemfs", FSOPEN_CLOEXEC), fd = -1, err;
+
+	if (context >= 0 && !fsconfig(context, FSCONFIG_SET_STRING, "node", number, 0) &&
+	    (!read_only || !fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0)) &&
+	    !fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+		fd = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+			     MOUNT_ATTR_NOEXEC);
+	err = -errno;
+	if (context >= 0)
+		close(context);
+	free(number);
+	return fd < 0 ? err : fd;
+}
+
+static int open_node(const struct node *node)
+{
+	int fd;
+
+	/* What was copied from another machine has no files to be asked. */
+	if (*sysroot)
+		return -EREMOTE;
+	fd = mount_privately(node->nid, false);
+	/* It is mounted read-only elsewhere. */
+	if (fd == -EBUSY || fd == -EROFS)
+		fd = mount_privately(node->nid, true);
+	return fd;
+}
+
+/* What one walk through a node has found. */
+struct node_users {
+	uint64_t nr_used;
+	char *used;
+	int err;		/* why it is not known of a file */
+};
+
+static void ask_for_users(const struct file *file, void *arg)
+{
+	struct node_users *found = arg;
+	int err = file->fd < 0 ? file->fd : file_lease(file->fd);
+
+	if (err == -EAGAIN) {
+		found->nr_used++;
+		if (!found->used)
+			found->used = printable(file->path);
+	} else if (err) {
+		found->err = err;
+	}
+}
+
+/* False if files have come or gone, so that the numbers do not belong together. */
+static bool walk_for_users(struct users *users, int nid, int fd, struct node_users *found,
+			   uint64_t *nr_nameless)
+{
+	char *name = xasprintf("node%d", nid);
+	uint64_t named, before = node_used_inodes(nid), after;
+
+	if (files_walk_mount(fd, name, nid, ask_for_users, found, &named))
+		not_known(users, nid, "not all of its files could be looked at");
+	free(name);
+	after = node_used_inodes(nid);
+	*nr_nameless = after > named ? after - named : 0;
+	return before == after && after >= named;
+}
+
+/* Files without a name have users too, but for those that only the next kernel frees. */
+static void find_users_of_node(struct users *users, const struct node *node, int fd)
+{
+	struct node_users found = { };
+	uint64_t nr_nameless, preserved;
+	unsigned int tries = 0;
+	bool settled;
+
+	do {
+		free(found.used);
+		found = (struct node_users){ };
+		settled = walk_for_users(users, node->nid, fd, &found, &nr_nameless);
+	} while (!settled && ++tries < MAX_WALKS);
+	if (!settled)
+		not_known(users, node->nid, "its files come and go");
+	if (found.err)
+		not_known(users, node->nid, file_lease_error(found.err));
+	preserved = node_preserved_files(node->nid);
+	users->luo_has_all &= found.nr_used + nr_nameless <= preserved;
+	users->nr_preserved += preserved;
+	users->nr_used += found.nr_used;
+	users->nr_nameless += nr_nameless;
+	if (!users->used)
+		users->used = found.used;
+	else
+		free(found.used);
+}
+
+/* That its device is known has all processes searched, wherever they have it mounted. */
+static int *open_nodes(struct users *users, const struct nodes *nodes)
+{
+	int *fds = xcalloc(nodes->nr, sizeof(*fds));
+	struct stat st;
+	size_t i;
+
+	for (i = 0; i < nodes->nr; i++) {
+		fds[i] = -ENOENT;
+		/* What is mounted nowhere has no users. */
+		if (!nodes->node[i].mounts)
+			continue;
+		fds[i] = open_node(&nodes->node[i]);
+		if (fds[i] == -EREMOTE)
+			not_known(users, nodes->node[i].nid, "it is mounted, and on another machine");
+		else if (fds[i] < 0)
+			not_known(users, nodes->node[i].nid, strerror(-fds[i]));
+		else if (!fstat(fds[i], &st))
+			pool_device_add(st.st_dev, nodes->node[i].nid);
+	}
+	return fds;
+}
+
+static void find_processes(struct users *users)
+{
+	struct use *uses;
+	size_t nr = uses_read(true, &uses, &users->all_seen), i;
+	pid_t last = 0;
+	char *one;
+
+	for (i = 0; i < nr; i++) {
+		users->nr_deleted += uses[i].deleted;
+		if (uses[i].pid == last)
+			continue;
+		last = uses[i].pid;
+		one = xasprintf("%s[%d]", uses[i].command, uses[i].pid);
+		users->names = join(users->names, ", ", one);
+		free(one);
+	}
+	uses_free(uses, nr);
+}
+
+static void find_users(struct users *users, const struct nodes *nodes)
+{
+	int *fds;
+	size_t i;
+
+	memset(users, 0, sizeof(*users));
+	users->luo_has_all = true;
+	fds = open_nodes(users, nodes);
+	find_processes(users);
+	for (i = 0; i < nodes->nr; i++) {
+		if (fds[i] < 0)
+			continue;
+		find_users_of_node(users, &nodes->node[i], fds[i]);
+		close(fds[i]);
+	}
+	free(fds);
+}
+
+static void free_users(struct users *users)
+{
+	free(users->names);
+	free(users->used);
+	free(users->unknown);
+}
+
+/* Files that are in use, and not by a process that /proc has. Sets *detail. */
+static enum handover_result judge_hidden_users(const struct users *users, char **detail)
+{
+	char *files = NULL, *one;
+
+	/* Processes that are not seen could have what a session has as well. */
+	if (users->luo_has_all && users->all_seen && !users->unknown) {
+		*detail = xasprintf("nobody has files mapped or open but LUO, which preserves %ju: keep its sessions open until the kexec",
+				    (uintmax_t)users->nr_preserved);
+		return OK;
+	}
+	if (users->nr_used)
+		files = xasprintf("%ju files are in use, such as %s", (uintmax_t)users->nr_used,
+				  users->used);
+	if (users->nr_nameless) {
+		one = xasprintf("%ju in use have no name any more", (uintmax_t)users->nr_nameless);
+		files = join(files, ", and ", one);
+		free(one);
+	}
+	*detail = xasprintf("%s, by no process that /proc shows. What sessions of LUO have, they preserve: finish these sessions and check again, or keep them and use --force. What is in a socket or a ring is lost",
+			    files);
+	free(files);
+	return UNKNOWN;
+}
+
+/* Sets *detail, which the caller frees. */
+static enum handover_result judge_users(const struct users *users, char **detail)
+{
+	if (users->names) {
+		*detail = xasprintf("they end with this kernel: save and stop them first: %s",
+				    users->names);
+		return FAIL;
+	}
+	if (users->nr_used || users->nr_nameless)
+		return judge_hidden_users(users, detail);
+	*detail = xstrdup(users->unknown ? users->unknown : "nobody has files mapped or open");
+	return users->unknown ? UNKNOWN : OK;
+}
+
+void handover_check_users(const struct nodes *nodes)
+{
+	struct users users;
+	enum handover_result found;
+	char *detail;
+
+	find_users(&users, nodes);
+	found = judge_users(&users, &detail);
+	handover_result("users", found, detail);
+	free(detail);
+	if (users.nr_deleted) {
+		detail = xasprintf("%zu that are in use have no name any more: they are lost",
+				   users.nr_deleted);
+		handover_result("files", FAIL, detail);
+		free(detail);
+	}
+	free_users(&users);
+}
+
+/* Loading takes its time, in which a virtual machine can have been started. */
+bool handover_is_still_unused(void)
+{
+	struct nodes *nodes = nodes_read_any();
+	struct users users;
+	enum handover_result found;
+	char *detail;
+
+	find_users(&users, nodes);
+	found = judge_users(&users, &detail);
+	if (found != OK)
+		warning("not ready any more: users: %s", detail);
+	free(detail);
+	free_users(&users);
+	nodes_free(nodes);
+	return found == OK;
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * gmfs-numa handover: declarations that its files share.
+ */
+#ifndef HANDOVER_H
+#define HANDOVER_H
+
+#include <stdbool.h>
+
+struct nodes;
+
+enum handover_result { OK, WARN, FAIL, UNKNOWN };
+
+struct handover_arguments {
+	const char *kernel;
+	const char *exec;
+	const char *initrd;
+	const char *append;
+	const char *config;
+	bool dry_run;
+	bool force;
+};
+
+/* --- cmd-handover.c --- */
+
+/* Adds a row to the table. FAIL and UNKNOWN: the machine is not ready. */
+void handover_result(const char *check, enum handover_result r, const char *detail);
+
+/* --- handover-config.c: the configuration of a kernel, as Kconfig writes it --- */
+
+/* The text after "CONFIG_name=", or NULL. */
+const char *config_value(const char *config, const char *name);
+bool config_has(const char *config, const char *name);
+/* The value of a string; NULL if there is none, or an empty one. Freed by the caller. */
+char *config_string(const char *config, const char *name);
+
+/* --- handover-kernel.c: the kernel file and its configuration --- */
+
+/* Rows "kernel", "format" and "command-line". @cmdline: of the running kernel. */
+void handover_check_kernel(const struct handover_arguments *args, const struct nodes *nodes,
+			   const char *cmdline);
+
+/* --- handover-cmdline.c: the command line of the next kernel --- */
+
+/* Row "command-line". @config: of the next kernel, or NULL. @running: this kernel's line. */
+void handover_check_command_line(const char *given, const char *config, const char *running);
+
+/* --- handover-users.c: processes and other users of files --- */
+
+/* Rows "users" and "files". */
+void handover_check_users(const struct nodes *nodes);
+/* Repeats the check before the kexec. False, after a message, if files have users. */
+bool handover_is_still_unused(void);
+
+/* --- handover-exec.c: the kexec --- */
+
+/*
+ * Loads and executes the kernel. The kernel itself freezes the nodes. Returns an exit
+ * code if the kexec failed, and after a dry run.
+ */
+int handover_exec(const struct handover_arguments *args);
+
+#endif /* HANDOVER_H */
