@@ -157,6 +157,17 @@ def test_handover_command_line(make, tmp_path, line, default, result):
     ("quiet", "memmap=64M$0x50000000", "unknown"), ("quiet", "memmap=exactmap", "unknown"),
     ("memmap=64M$0x50000000", "memmap=64M$0x50000000", "ok"),
     ("memmap=64M$0x50000000", "", "ok"),
+    # In one word or in several, in any order, and once or twice.
+    ("memmap=64M$0x50000000,2M$0x10000000", "memmap=2M$0x10000000 memmap=64M$0x50000000", "ok"),
+    ("memmap=64M$0x50000000,2M$0x10000000", "memmap=2M$0x10000000", "ok"),
+    ("memmap=64M$0x50000000", "memmap=64M$0x50000000 memmap=64M$0x50000000", "ok"),
+    ("memmap=64M$0x50000000", "memmap=64M$0x50000000,2M$0x10000000", "unknown"),
+    # Memory that the firmware does not name has to be added again.
+    ("memmap=1G@0x100000000", "memmap=1G@0x100000000", "ok"),
+    ("memmap=1G@0x100000000", "", "unknown"), ("memmap=1G%0x100000000-1+2", "", "unknown"),
+    ("memmap=1G@0x0,exactmap,4G@0", "", "ok"), ("memmap=exactmap,4G@0", "memmap=exactmap", "unknown"),
+    ("memmap=exactmap,4G@0", "memmap=exactmap,4G@0 memmap=exactmap memmap=4G@0", "ok"),
+    ("memmap=exactmap,4G@0", "memmap=4G@0", "ok"), ("memmap", "memmap", "ok"),
 ])
 def test_handover_memory_of_the_next_kernel(make, tmp_path, running, line, result):
     """The next kernel has all the memory that this one has, and does not write to it."""
@@ -165,6 +176,32 @@ def test_handover_memory_of_the_next_kernel(make, tmp_path, running, line, resul
     results = judged(tree, "--kernel", kernel(tmp_path / "bzImage"), "--command-line",
                      f"kho=on {line}", status=OK if result == "ok" else DIFFERS)
     assert results["command-line"] == result
+
+
+def test_handover_same_line_twice(make, tmp_path):
+    """/proc/cmdline has the words of CONFIG_CMDLINE, so the same kernel parses them twice."""
+    words = "kho=on mem=3G memmap=64M$0x50000000"
+    tree = make(MACHINES["1"](), cmdline=f"{words} quiet")
+    tree.put("boot/config-7.3.4-next", config() + f'CONFIG_CMDLINE="{words}"\n')
+    image = kernel(tmp_path / "bzImage")
+    assert judged(tree, "--kernel", image, status=OK)["command-line"] == "ok"
+    # One that is built into the next kernel alone takes memory from it.
+    tree.put("boot/config-7.3.4-next", config() + 'CONFIG_CMDLINE="mem=2G"\n')
+    assert judged(tree, "--kernel", image, status=DIFFERS)["command-line"] == "fail"
+
+
+@pytest.mark.parametrize("text, line, result", [
+    ('kernel.mem = "3G"\n', "mem=3G", "unknown"), ('kernel.mem = "3G"\n', "", "ok"),
+    ('kernel.memmap = "64M$0x50000000"\n', "memmap=64M$0x50000000", "unknown"),
+    ('ftrace.event = "x"\n', "mem=3G", "ok"),
+])
+def test_handover_boot_configuration(make, tmp_path, text, line, result):
+    """What the initrd's boot configuration adds to /proc/cmdline comes too late to take memory."""
+    tree = make(MACHINES["1"](), cmdline="mem=3G memmap=64M$0x50000000 bootconfig kho=on")
+    tree.put("proc/bootconfig", text)
+    tree.put("boot/config-7.3.4-next", config())
+    assert judged(tree, "--kernel", kernel(tmp_path / "bzImage"), "--command-line", f"kho=on {line}",
+                  status=OK if result == "ok" else DIFFERS)["command-line"] == result
 
 
 @pytest.mark.parametrize("builtin, line, result", [

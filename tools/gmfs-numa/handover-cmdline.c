@@ -54,11 +54,91 @@ static void take_memtest(const char *value, void *data)
 		*patterns = number;
 }
 
+/* The items of all memmap=, as parse_memmap_opt() separates them. */
+struct memmap {
+	char **item;		/* of text */
+	size_t nr;
+	char *text;
+};
+
 static void take_memmap(const char *value, void *data)
 {
-	char **all = data;
+	char **text = data;
 
-	*all = join(*all, " ", value ? value : "");
+	*text = join(*text, ",", value ? value : "");
+}
+
+/* "exactmap" drops all memory that was known before. */
+static bool is_exactmap(const char *item)
+{
+	return !strncmp(item, "exactmap", strlen("exactmap"));
+}
+
+static void read_memmap(struct memmap *map, const char *line)
+{
+	char *rest, *item;
+
+	*map = (struct memmap){ };
+	kcmdline_each(line, "memmap", take_memmap, &map->text);
+	if (!map->text)
+		return;
+	map->item = xcalloc(strlen(map->text) + 1, sizeof(*map->item));
+	rest = map->text;
+	while ((item = strsep(&rest, ","))) {
+		if (is_exactmap(item))
+			map->nr = 0;
+		map->item[map->nr++] = item;
+	}
+}
+
+static void free_memmap(struct memmap *map)
+{
+	free(map->item);
+	free(map->text);
+}
+
+static bool memmap_has(const struct memmap *map, const char *item)
+{
+	size_t i;
+
+	for (i = 0; i < map->nr; i++)
+		if (!strcmp(map->item[i], item))
+			return true;
+	return false;
+}
+
+/*
+ * Has the next kernel the memory of this one? Each of its items is one of this kernel, and
+ * items of this kernel that can add memory are there. A line that is used again has those
+ * of CONFIG_CMDLINE twice: /proc/cmdline has them too.
+ */
+static bool memmap_keeps_memory(const struct memmap *next, const struct memmap *running)
+{
+	bool exact = next->nr && is_exactmap(next->item[0]);
+	size_t i;
+
+	for (i = 0; i < next->nr; i++)
+		if (!memmap_has(running, next->item[i]))
+			return false;
+	for (i = 0; i < running->nr; i++)
+		if ((exact || strpbrk(running->item[i], "@%")) &&
+		    !(!exact && is_exactmap(running->item[0])) &&
+		    !memmap_has(next, running->item[i]))
+			return false;
+	return true;
+}
+
+/*
+ * setup_arch() parses mem= and memmap= before a boot configuration in the initrd is read.
+ * /proc/cmdline has the words of that as well, and they had no effect.
+ */
+static bool bootconfig_has_memory_words(void)
+{
+	char *text = read_text("/proc/bootconfig");
+	bool has = text && strstr(text, "kernel.mem");
+
+	free(text);
+	return has;
 }
 
 /*
@@ -68,28 +148,31 @@ static void take_memmap(const char *value, void *data)
 static bool check_memory_words(const char *line, const char *running)
 {
 	uint64_t next_end = UINT64_MAX, end = UINT64_MAX;
-	char *next_map = NULL, *map = NULL;
+	struct memmap next_map, map;
 	unsigned int patterns = 0;
 	bool good = false;
 
 	kcmdline_each(line, "memtest", take_memtest, &patterns);
 	kcmdline_each(line, "mem", take_mem, &next_end);
 	kcmdline_each(running, "mem", take_mem, &end);
-	kcmdline_each(line, "memmap", take_memmap, &next_map);
-	kcmdline_each(running, "memmap", take_memmap, &map);
+	read_memmap(&next_map, line);
+	read_memmap(&map, running);
 	if (patterns)
 		handover_result("command-line", FAIL,
 				"memtest= has the next kernel write to all handed-over memory: leave it out");
 	else if (next_end < end)
 		handover_result("command-line", FAIL,
 				"mem= ends below memory of this kernel: the next one panics if KHO's pages lie above, and loses pools that do: leave it out");
-	else if (next_map && (!map || strcmp(next_map, map)))
+	else if (!memmap_keeps_memory(&next_map, &map))
 		handover_result("command-line", UNKNOWN,
-				"memmap= is not that of this kernel: it can take memory of a pool or of KHO");
+				"memmap= is not that of this kernel: the next one can lack memory of a pool or of KHO");
+	else if ((next_end != UINT64_MAX || next_map.nr) && bootconfig_has_memory_words())
+		handover_result("command-line", UNKNOWN,
+				"the boot configuration of this kernel has mem= or memmap=, which had no effect if it is in the initrd: the next kernel can lack memory of a pool or of KHO");
 	else
 		good = true;
-	free(next_map);
-	free(map);
+	free_memmap(&next_map);
+	free_memmap(&map);
 	return good;
 }
 
