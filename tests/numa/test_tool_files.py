@@ -12,7 +12,7 @@ import threading
 import time
 
 import pytest
-from offline import has_inodes, kernel, on_node, shimmed
+from offline import has_inodes, kernel, on, on_node, shim_options, shimmed
 from sysroot import MACHINES, Node
 from tool import DIFFERS, FAILED, USAGE, build
 
@@ -242,6 +242,20 @@ def test_reap_odd_tags(node_dir):
     assert tool("ls", "--json").json()["files"][0]["owner"] == "x" * 1000
     tag(where / "long", owner="a\nvmm=trusted\x1b[2J")
     assert tool("tag", str(where / "long")).out.splitlines()[0] == "owner=a\\x0avmm=trusted\\x1b[2J"
+
+
+def test_reap_other_machine(make, shim, tmp_path):
+    """With --sysroot a pid is one of that machine."""
+    tree = make([Node(1, cpus="0")])
+    env = {**on_node(tree, tmp_path, 1), **shim_options(shim, tree)}
+    del env["SHIM_ROOT"]
+    file = tmp_path / "vm"
+    file.write_text("x")
+    for number, there in (os.getpid(), False), (4000000, True):
+        if there:
+            os.makedirs(tree.path(f"proc/{number}"))
+        tag(file, owner=f"pid:{number}")
+        assert bool(on(tree, "reap", "--json", str(file), env=env).json()["files"]) == (not there)
 
 
 def test_reap_frozen(node_dir):

@@ -45,13 +45,13 @@ def device(tree, path, node=None, classes=()):
     for name in classes:
         where = tree.path(f"sys/{name}")
         os.makedirs(os.path.dirname(where), exist_ok=True)
-        os.symlink(tree.path(f"sys/devices/{path}"), where)
+        os.symlink(os.path.relpath(tree.path(f"sys/devices/{path}"), os.path.dirname(where)), where)
 
 
 def below(tree, path, link, target):
     where = tree.path(f"sys/devices/{path}/{link}")
     os.makedirs(os.path.dirname(where), exist_ok=True)
-    os.symlink(tree.path(f"sys/devices/{target}"), where)
+    os.symlink(os.path.relpath(tree.path(f"sys/devices/{target}"), os.path.dirname(where)), where)
 
 
 def with_devices(tree):

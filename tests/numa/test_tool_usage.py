@@ -7,7 +7,7 @@ import subprocess
 
 import pytest
 from offline import ON_ONE, config, help_of, kernel, on, options_of, process, with_grub
-from sysroot import MACHINES
+from sysroot import GIB, MACHINES, Node
 from tool import (COMMANDS, DIFFERS, FAILED, MANUAL_PAGES, NO_POOL, OK, SOURCE, USAGE, VALGRIND,
                   build, call, manual_page, plain)
 
@@ -126,6 +126,36 @@ def test_valgrind(make, tmp_path, shim):
             (["status", "7"], NO_POOL)):
         call(["--sysroot", tree.root, *args], status=status, prefix=[*VALGRIND, build()],
              env={"LD_PRELOAD": shim, "SHIM_OPENAT2": "1"})
+
+
+def test_sysroot_is_not_left(make, tmp_path):
+    """Symbolic links of the tree are those of the other machine, from its root."""
+    tree = make([Node(0, cpus="0-1"), Node(1, cpus="2-3")])
+    other = make([Node(0, cpus="2-3"), Node(1, cpus="0-1", pool=GIB)])
+    for where in tree, other:
+        process(where, 77, "0-1", ["7f00 default anon=1 dirty=1 N0=1"])
+        where.put("sys/devices/pci0/numa_node", "1\n" if where is other else "0\n")
+    os.makedirs(tree.path("sys/class/net"))
+    tree.link("sys/class/net/inside", "/sys/devices/pci0")
+    tree.link("sys/class/net/outside", other.path("sys/devices/pci0"))
+    assert "gmfs-numa mount 0" in on(tree, "run", "--size", "2M", "--near", "inside", "--base",
+                                     str(tmp_path), "--", "true", status=FAILED).err
+    assert "neither" in on(tree, "run", "--size", "2M", "--near", "outside", "--", "true",
+                           status=USAGE).err
+    on(tree, "verify", "77")
+    for name in "proc/77/task", "sys/devices/system/node", "sys/fs/guestmemfs":
+        for target, good in ((f"/copy/{name}", True), (other.path(name), False)):
+            here = make([Node(0, cpus="0-1"), Node(1, cpus="2-3")])
+            process(here, 77, "0-1", ["7f00 default anon=1 dirty=1 N0=1"])
+            os.makedirs(os.path.dirname(here.path(f"copy/{name}")))
+            os.rename(here.path(name), here.path(f"copy/{name}"))
+            here.link(name, target)
+            args = ["status"] if "guestmemfs" in name else ["verify", "77"]
+            assert (on(here, *args, status=None).status == OK) == good, (name, good)
+
+
+    tree.link("proc/self/mountinfo", other.path("proc/self/mountinfo"))
+    assert "/proc/self/mountinfo cannot be read" in on(tree, "reap", status=FAILED).err
 
 
 def test_sysroot_is_to_look(make, tmp_path):

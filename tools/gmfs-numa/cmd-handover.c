@@ -40,9 +40,7 @@ void handover_result(const char *check, enum handover_result r, const char *deta
 
 static void check_kho(const char *cmdline)
 {
-	char *out = xasprintf("%s/sys/kernel/debug/kho/out", sysroot);
-
-	if (!access(out, F_OK))
+	if (root_exists("/sys/kernel/debug/kho/out"))
 		handover_result("kho", OK, "the kernel hands over what is preserved");
 	else if (kcmdline_says_kho(cmdline) == 0)
 		handover_result("kho", FAIL, "the command line switches it off: boot with kho=on");
@@ -51,18 +49,14 @@ static void check_kho(const char *cmdline)
 	else
 		handover_result("kho", UNKNOWN,
 				"who may read debugfs is told: run as root, or boot with kho=on");
-	free(out);
 }
 
 static void check_luo(void)
 {
-	char *path = xasprintf("%s/dev/liveupdate", sysroot);
-
-	if (access(path, F_OK))
+	if (!root_exists("/dev/liveupdate"))
 		handover_result("luo", WARN, "there is no /dev/liveupdate: only files are kept, no descriptors");
 	else
 		handover_result("luo", OK, "/dev/liveupdate is there");
-	free(path);
 }
 
 static void check_node(const struct node *node)

@@ -164,17 +164,17 @@ static bool in_list(const char *list, unsigned int number)
 /* All nodes with memory, whether they have a pool or not. */
 static size_t read_places(struct place **places)
 {
-	char *path = xasprintf("%s/sys/devices/system/node", sysroot);
+	static const char path[] = "/sys/devices/system/node";
 	struct nodes *pools = nodes_read_any();
 	char *normal = read_text("/sys/devices/system/node/has_normal_memory");
 	struct dirent *entry;
-	DIR *dir = opendir(path);
+	DIR *dir = root_opendir("%s", path);
 	size_t nr = 0;
 	uint64_t nid;
 
 	*places = NULL;
 	if (!dir)
-		fatal(EX_FAILED, "%s: %s", path, strerror(errno));
+		fatal(EX_FAILED, "%s%s: %s", sysroot, path, strerror(errno));
 	while ((entry = readdir(dir))) {
 		const struct node *pool;
 		struct place place = { };
@@ -198,7 +198,6 @@ static size_t read_places(struct place **places)
 		(*places)[nr++] = place;
 	}
 	closedir(dir);
-	free(path);
 	free(normal);
 	nodes_free(pools);
 	if (!nr)

@@ -151,10 +151,9 @@ static void wait_for_change(uint64_t seconds)
 	size_t i;
 
 	for (i = 0; i < nodes->nr; i++) {
-		char *path = xasprintf("%s/sys/fs/guestmemfs/node%d/state", sysroot,
-				       nodes->node[i].nid);
+		char *path = xasprintf(SYSFS "/node%d/state", nodes->node[i].nid);
 
-		fds[i].fd = open(path, O_RDONLY | O_CLOEXEC);
+		fds[i].fd = root_open(path, O_RDONLY);
 		fds[i].events = POLLPRI;
 		free(path);
 		/* What has been read is what the next event is compared with. */

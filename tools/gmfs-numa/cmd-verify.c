@@ -175,12 +175,10 @@ static void add_node_cpus(struct cpu_nodes *cpus, int nid)
 static const struct cpu_nodes *cpu_nodes(void)
 {
 	static struct cpu_nodes cpus;
-	char *path = xasprintf("%s/sys/devices/system/node", sysroot);
-	DIR *dir = cpus.nr ? NULL : opendir(path);
+	DIR *dir = cpus.nr ? NULL : root_opendir("/sys/devices/system/node");
 	struct dirent *entry;
 	uint64_t nid;
 
-	free(path);
 	while (dir && (entry = readdir(dir)))
 		if (!strncmp(entry->d_name, "node", 4) && parse_number(entry->d_name + 4, &nid))
 			add_node_cpus(&cpus, nid);
@@ -211,13 +209,11 @@ static int node_of_cpus(const char *list)
 /* Calls @fn for each thread, until it does not return EX_OK; the worst that came. */
 static int each_thread(struct process *p, int (*fn)(struct process *p, pid_t tid))
 {
-	char *path = xasprintf("%s/proc/%d/task", sysroot, p->pid);
-	DIR *dir = opendir(path);
+	DIR *dir = root_opendir("/proc/%d/task", p->pid);
 	struct dirent *entry;
 	int status = EX_OK, one, err;
 	uint64_t tid;
 
-	free(path);
 	if (!dir)
 		return EX_FAILED;
 	while (status < EX_FAILED && (entry = readdir(dir))) {

@@ -6,6 +6,7 @@
 #define GMFS_NUMA_H
 
 #include <argp.h>
+#include <dirent.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -123,6 +124,12 @@ int fs_node(struct libmnt_fs *fs);
  * symbolic links of that tree lead to, as they are those of the other machine.
  */
 int root_open(const char *path, int flags);
+/* The same for directories, text files, and existence. NULL or false, with errno set. */
+DIR *root_opendir(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+FILE *root_fopen(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+bool root_exists(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* An absolute path below --sysroot without symbolic links, or NULL. Freed by the caller. */
+char *root_realpath(const char *path);
 /* Contents of a file below sysroot without its last newline, or NULL with errno set. */
 char *read_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void *read_binary(size_t *size, const char *fmt, ...) __attribute__((format(printf, 2, 3)));

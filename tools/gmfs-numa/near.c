@@ -3,13 +3,14 @@
  * What is near what: devices and CPUs to nodes, and nodes to each other, by sysfs.
  */
 
-#include <dirent.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
+#include <unistd.h>
 
 #include "gmfs-numa.h"
 
@@ -35,21 +36,17 @@ static void add_node(struct nearness *near, int nid)
 /* The nearest device above @dir, or @dir itself, that has a node; -1 if none has. */
 static int node_above(const char *dir)
 {
-	char *sys = xasprintf("%s/sys", sysroot), *root = realpath(sys, NULL);
-	size_t len = root ? strlen(root) : 0;
 	char *path = xstrdup(dir), *text;
 	int nid = -1;
 
-	while (nid < 0 && root && !strncmp(path, root, len) && path[len] == '/') {
-		text = read_text("/sys%s/numa_node", path + len);
+	while (nid < 0 && !strncmp(path, "/sys/", strlen("/sys/"))) {
+		text = read_text("%s/numa_node", path);
 		if (text)
 			nid = atoi(text);
 		free(text);
 		*strrchr(path, '/') = '\0';
 	}
 	free(path);
-	free(root);
-	free(sys);
 	return nid;
 }
 
@@ -60,7 +57,7 @@ static void add_lower(struct nearness *near, const char *dir, const char *below,
 		      const char *prefix, int depth)
 {
 	char *path = xasprintf("%s/%s", dir, below), *one;
-	DIR *entries = opendir(path);
+	DIR *entries = root_opendir("%s", path);
 	struct dirent *entry;
 
 	while (entries && (entry = readdir(entries))) {
@@ -78,13 +75,13 @@ static void add_lower(struct nearness *near, const char *dir, const char *below,
 /* @dir is a link to the device, or the device. */
 static void add_device(struct nearness *near, const char *dir, int depth)
 {
-	char *real = realpath(dir, NULL), *device;
+	char *real = root_realpath(dir), *device;
 	int nid = real ? node_above(real) : -1;
 
 	if (real && nid < 0) {
 		device = xasprintf("%s/device", real);
 		free(real);
-		real = realpath(device, NULL);
+		real = root_realpath(device);
 		free(device);
 		nid = real ? node_above(real) : -1;
 	}
@@ -102,14 +99,15 @@ static void add_device(struct nearness *near, const char *dir, int depth)
 /* The directory in sysfs of a device file; NULL if it is none. */
 static char *directory_of_file(const char *path)
 {
-	char *file = xasprintf("%s%s", sysroot, path), *dir = NULL;
+	int fd = root_open(path, O_PATH);
+	char *dir = NULL;
 	struct stat st;
 
-	if (!stat(file, &st) && (S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode)))
-		dir = xasprintf("%s/sys/dev/%s/%u:%u", sysroot,
-				S_ISBLK(st.st_mode) ? "block" : "char", major(st.st_rdev),
-				minor(st.st_rdev));
-	free(file);
+	if (fd >= 0 && !fstat(fd, &st) && (S_ISBLK(st.st_mode) || S_ISCHR(st.st_mode)))
+		dir = xasprintf("/sys/dev/%s/%u:%u", S_ISBLK(st.st_mode) ? "block" : "char",
+				major(st.st_rdev), minor(st.st_rdev));
+	if (fd >= 0)
+		close(fd);
 	return dir;
 }
 
@@ -117,12 +115,11 @@ static char *directory_of_file(const char *path)
 static char *device_directory(const char *what)
 {
 	static const char * const places[] = {
-		"%s/sys/bus/pci/devices/%s", "%s/sys/bus/pci/devices/0000:%s",
-		"%s/sys/class/net/%s", "%s/sys/class/block/%s", "%s/sys/class/nvme/%s",
-		"%s/sys/class/infiniband/%s", "%s/sys/class/drm/%s",
+		"/sys/bus/pci/devices/%s", "/sys/bus/pci/devices/0000:%s",
+		"/sys/class/net/%s", "/sys/class/block/%s", "/sys/class/nvme/%s",
+		"/sys/class/infiniband/%s", "/sys/class/drm/%s",
 	};
 	char *dir = *what == '/' ? directory_of_file(what) : NULL;
-	struct stat st;
 	size_t i;
 
 	if (!dir && !strncmp(what, "/dev/", 5))
@@ -131,9 +128,9 @@ static char *device_directory(const char *what)
 		if (!*what || *what == '.' || strchr(what, '/'))
 			return NULL;
 		dir = NULL;
-		if (asprintf(&dir, places[i], sysroot, what) < 0)
+		if (asprintf(&dir, places[i], what) < 0)
 			fatal(EX_FAILED, "out of memory");
-		if (stat(dir, &st)) {
+		if (!root_exists("%s", dir)) {
 			free(dir);
 			dir = NULL;
 		}

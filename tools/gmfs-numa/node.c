@@ -4,7 +4,6 @@
  * that a tree that was copied from another machine can be looked at.
  */
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <libmount/libmount.h>
@@ -124,12 +123,10 @@ static int compare_nodes(const void *a, const void *b)
 struct nodes *nodes_read_any(void)
 {
 	struct nodes *nodes = xcalloc(1, sizeof(*nodes));
-	char *path = xasprintf("%s" SYSFS, sysroot);
-	DIR *dir = opendir(path);
+	DIR *dir = root_opendir(SYSFS);
 	struct dirent *entry;
 	uint64_t nid;
 
-	free(path);
 	while (dir && (entry = readdir(dir))) {
 		if (strncmp(entry->d_name, "node", 4) || !parse_number(entry->d_name + 4, &nid))
 			continue;
@@ -334,12 +331,13 @@ int fs_node(struct libmnt_fs *fs)
 
 struct libmnt_table *mounts_read(void)
 {
-	char *path = xasprintf("%s/proc/self/mountinfo", sysroot);
-	struct libmnt_table *table = mnt_new_table_from_file(path);
+	static const char path[] = "/proc/self/mountinfo";
+	FILE *file = root_fopen("%s", path);
+	struct libmnt_table *table = file ? mnt_new_table() : NULL;
 
-	if (!table)
-		fatal(EX_FAILED, "cannot read %s: %s", path, strerror(errno));
-	free(path);
+	if (!table || mnt_table_parse_stream(table, file, path))
+		fatal(EX_FAILED, "%s%s cannot be read: %s", sysroot, path, strerror(errno));
+	fclose(file);
 	return table;
 }
 

@@ -4,9 +4,10 @@
  */
 
 #include <ctype.h>
-#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/kcmp.h>
+#include <linux/magic.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +15,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include "gmfs-numa.h"
@@ -61,11 +63,9 @@ static void take_mount(const struct node_mount *mount, void *data)
 /* A process can be in a mount namespace that has a node which is not mounted here. */
 static void find_mounts(struct search *search)
 {
-	char *path = xasprintf("%s/proc", sysroot);
-	DIR *dir = opendir(path);
+	DIR *dir = root_opendir("/proc");
 	struct dirent *entry;
 
-	free(path);
 	mounts_each("self", take_mount, search);
 	while (dir && (entry = readdir(dir)))
 		if (isdigit(*entry->d_name))
@@ -165,15 +165,14 @@ static void not_seen(struct search *search)
 /* A line at a time: a process can have very many. False if there is none. */
 static bool search_maps(struct search *search, pid_t pid, const char *task)
 {
-	char *path = xasprintf("%s%s/maps", sysroot, task), *line = NULL;
-	FILE *maps = fopen(path, "re");
+	FILE *maps = root_fopen("%s/maps", task);
+	char *line = NULL;
 	unsigned int major_nr, minor_nr;
 	size_t room = 0;
 	bool any = false;
 	uint64_t ino;
 	ssize_t len;
 
-	free(path);
 	if (!maps) {
 		not_seen(search);
 		return false;
@@ -193,20 +192,41 @@ static bool search_maps(struct search *search, pid_t pid, const char *task)
 	return any;
 }
 
+/*
+ * The file of a descriptor. Links of procfs lead to the file itself; those of a tree that
+ * was copied are paths of the other machine.
+ */
+static bool stat_descriptor(const char *task, int dir, const char *number, struct stat *st)
+{
+	struct statfs on;
+	char *path;
+	bool done;
+	int fd;
+
+	if (!*sysroot || (!fstatfs(dir, &on) && on.f_type == PROC_SUPER_MAGIC))
+		return !fstatat(dir, number, st, 0);
+	path = xasprintf("%s/fd/%s", task, number);
+	fd = root_open(path, O_PATH);
+	free(path);
+	done = fd >= 0 && !fstat(fd, st);
+	if (fd >= 0)
+		close(fd);
+	return done;
+}
+
 static void search_open(struct search *search, pid_t pid, const char *task)
 {
-	char *path = xasprintf("%s%s/fd", sysroot, task);
-	DIR *dir = opendir(path);
+	DIR *dir = root_opendir("%s/fd", task);
 	struct dirent *entry;
 	struct stat st;
 
-	free(path);
 	if (!dir) {
 		not_seen(search);
 		return;
 	}
 	while ((entry = readdir(dir)))
-		if (isdigit(*entry->d_name) && !fstatat(dirfd(dir), entry->d_name, &st, 0) &&
+		if (isdigit(*entry->d_name) &&
+		    stat_descriptor(task, dirfd(dir), entry->d_name, &st) &&
 		    is_ours(search, st.st_dev) && S_ISREG(st.st_mode))
 			add_use(search, pid, st.st_dev, st.st_ino, !st.st_nlink);
 	closedir(dir);
@@ -224,7 +244,7 @@ static bool has_same_table(pid_t pid, pid_t tid)
  */
 static void search_process(struct search *search, pid_t pid, bool open_too)
 {
-	char *process = xasprintf("/proc/%d", pid), *path, *task;
+	char *process = xasprintf("/proc/%d", pid), *task;
 	bool any = search_maps(search, pid, process);
 	struct dirent *entry;
 	DIR *dir = NULL;
@@ -232,11 +252,8 @@ static void search_process(struct search *search, pid_t pid, bool open_too)
 
 	if (open_too)
 		search_open(search, pid, process);
-	if (!any || open_too) {
-		path = xasprintf("%s%s/task", sysroot, process);
-		dir = opendir(path);
-		free(path);
-	}
+	if (!any || open_too)
+		dir = root_opendir("%s/task", process);
 	while (dir && (entry = readdir(dir))) {
 		if (!parse_number(entry->d_name, &tid))
 			continue;
@@ -262,7 +279,6 @@ static bool sees_all_processes(void)
 
 size_t uses_read(bool open_too, struct use **uses, bool *complete)
 {
-	char *path = xasprintf("%s/proc", sysroot);
 	/* /proc can be mounted so that it has no processes of others. */
 	struct search search = { .complete = !geteuid() && sees_all_processes() };
 	struct dirent *entry;
@@ -275,12 +291,11 @@ size_t uses_read(bool open_too, struct use **uses, bool *complete)
 	for (i = 0; i < known.nr_mounts; i++)
 		add_mount(&search, known.mounts[i].id, known.mounts[i].dev, known.mounts[i].nid);
 	if (search.nr_mounts)
-		dir = opendir(path);
+		dir = root_opendir("/proc");
 	if (search.nr_mounts && !dir)
 		search.complete = false;
-	free(path);
 	while (dir && (entry = readdir(dir)))
-		if (parse_number(entry->d_name, &pid) && (pid_t)pid != getpid())
+		if (parse_number(entry->d_name, &pid) && (*sysroot || (pid_t)pid != getpid()))
 			search_process(&search, pid, open_too);
 	if (dir)
 		closedir(dir);
@@ -310,5 +325,7 @@ bool process_gone(pid_t pid, const char *boot)
 	bool other = boot && now && strcmp(boot, now);
 
 	free(now);
+	if (*sysroot)
+		return other || !root_exists("/proc/%d", pid);
 	return other || (kill(pid, 0) && errno == ESRCH);
 }

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -58,6 +59,74 @@ static int open_below(int flags, const char *fmt, va_list args)
 	fd = root_open(path, flags);
 	free(path);
 	return fd;
+}
+
+DIR *root_opendir(const char *fmt, ...)
+{
+	va_list args;
+	DIR *dir;
+	int fd;
+
+	va_start(args, fmt);
+	fd = open_below(O_RDONLY | O_DIRECTORY, fmt, args);
+	va_end(args);
+	dir = fd < 0 ? NULL : fdopendir(fd);
+	if (fd >= 0 && !dir)
+		close(fd);
+	return dir;
+}
+
+FILE *root_fopen(const char *fmt, ...)
+{
+	va_list args;
+	FILE *file;
+	int fd;
+
+	va_start(args, fmt);
+	fd = open_below(O_RDONLY, fmt, args);
+	va_end(args);
+	file = fd < 0 ? NULL : fdopen(fd, "r");
+	if (fd >= 0 && !file)
+		close(fd);
+	return file;
+}
+
+bool root_exists(const char *fmt, ...)
+{
+	va_list args;
+	int fd;
+
+	va_start(args, fmt);
+	fd = open_below(O_PATH, fmt, args);
+	va_end(args);
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
+char *root_realpath(const char *path)
+{
+	char *root = realpath(*sysroot ? sysroot : "/", NULL), *link, *real = NULL;
+	int fd = root ? root_open(path, O_PATH) : -1;
+	size_t len = root && strcmp(root, "/") ? strlen(root) : 0;
+	char text[PATH_MAX];
+	ssize_t got = -1;
+
+	if (fd >= 0) {
+		link = xasprintf("/proc/self/fd/%d", fd);
+		got = readlink(link, text, sizeof(text) - 1);
+		free(link);
+		close(fd);
+	}
+	if (got > 0) {
+		text[got] = '\0';
+		/* It can have been moved out of the root since it was opened. */
+		if (!strncmp(text, root, len) && (!text[len] || text[len] == '/'))
+			real = xstrdup(text + len);
+	}
+	free(root);
+	return real;
 }
 
 static char *read_all(int fd, size_t *size)
