@@ -146,6 +146,27 @@ def test_reap_descriptor_alone(node_dir):
     assert os.listdir(where) == ["held"]
 
 
+def test_reap_descriptor_of_a_file_that_waits(node_dir):
+    """A descriptor with O_PATH counts that is opened while other files are removed."""
+    where, tool, tree = node_dir
+    for number in range(640):
+        (where / f"{number:03}").write_text("")
+    (where / "last").write_text("x")
+    os.makedirs(tree.path("proc/5000000/fd"))
+
+    def take():
+        while (where / "000").exists():
+            time.sleep(0.001)
+        os.symlink(where / "last", tree.path("proc/5000000/fd/3"))
+
+    other = threading.Thread(target=take)
+    other.start()
+    found = reaped(tool("reap", "--no-owner", "--yes", "--json"))
+    other.join()
+    assert list(found) == [f"{number:03}" for number in range(640)]
+    assert os.listdir(where) == ["last"]
+
+
 def test_lease_of_a_tenant(node_dir):
     """It hides nothing of the file but where its memory is."""
     where, tool, _ = node_dir

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "gmfs-numa.h"
 
@@ -39,14 +40,17 @@ struct listing {
 	bool complete;
 };
 
-static void show_pieces(struct table *table, int fd)
+static void show_pieces(struct table *table, const struct file *file)
 {
+	int fd = file_read(file->place);
 	struct piece *pieces = NULL;
 	uint64_t giant = 0;
 	bool known = true;
 	ssize_t nr, i;
 
 	nr = fd < 0 ? fd : file_pieces(fd, &pieces);
+	if (fd >= 0)
+		close(fd);
 	/* A caller that may not read the file still gets the other columns. */
 	if (nr < 0)
 		return;
@@ -114,7 +118,7 @@ static void show_file(const struct file *file, void *arg)
 	table_text(table, C_FILE, file->path);
 	table_size(table, C_SIZE, st->st_size);
 	table_size(table, C_ALLOCATED, (uint64_t)st->st_blocks * 512);
-	show_pieces(table, file->fd);
+	show_pieces(table, file);
 	table_text(table, C_OWNER, tags.owner);
 	table_text(table, C_VMM, tags.vmm);
 	table_text(table, C_SINCE, tags.since);

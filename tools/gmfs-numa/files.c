@@ -185,10 +185,7 @@ static void look(struct walk *walk, int dir, const char *name, int place)
 	} else if (S_ISREG(st.st_mode) && is_of_node(walk, place)) {
 		file.st = &st;
 		file.place = place;
-		file.fd = file_read(place);
 		walk->fn(&file, walk->arg);
-		if (file.fd >= 0)
-			close(file.fd);
 	}
 }
 

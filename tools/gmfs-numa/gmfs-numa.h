@@ -200,8 +200,7 @@ struct file {
 	const char *path;	/* to be shown */
 	const char *name;	/* in the directory dir */
 	int dir;
-	int place;		/* O_PATH */
-	int fd;			/* for reading, or -errno */
+	int place;		/* O_PATH: file_read() opens it */
 	const struct stat *st;
 	int nid;
 };

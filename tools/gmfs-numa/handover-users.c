@@ -81,8 +81,11 @@ struct node_users {
 static void ask_for_users(const struct file *file, void *arg)
 {
 	struct node_users *found = arg;
-	int err = file->fd < 0 ? file->fd : file_lease(file->fd);
+	int fd = file_read(file->place);
+	int err = fd < 0 ? fd : file_lease(fd);
 
+	if (fd >= 0)
+		close(fd);
 	if (err == -EAGAIN) {
 		found->nr_used++;
 		if (!found->used)
