@@ -3,6 +3,7 @@
  * KUnit tests of how large the pool of a node can be.
  */
 
+#include <linux/init.h>
 #include <linux/module.h>
 #include <linux/sizes.h>
 
@@ -265,7 +266,8 @@ static void __init fit_random(struct kunit *test)
 	}
 }
 
-static struct kunit_case fit_test_cases[] = {
+/* The cases are run while the kernel boots, and their results stay in debugfs. */
+static struct kunit_case __refdata fit_test_cases[] = {
 	KUNIT_CASE(fit_whole_node),
 	KUNIT_CASE(fit_no_room),
 	KUNIT_CASE(fit_reserved),
