@@ -119,6 +119,40 @@ def test_virtual_machine_in_the_guest(vm):
     assert run.lines("^the guest has ended")
 
 
+def test_assigned_device(vm):
+    """QEMU maps guest memory for a device, by type1 and by iommufd, and that pins it."""
+    run = vm(r"""
+    mount_node 0
+    for device in /sys/bus/pci/devices/*; do
+        [ "$(cat $device/device)" != 0x11e8 ] || break
+    done
+    echo vfio-pci > $device/driver_override
+    basename $device > /sys/bus/pci/drivers_probe
+    pinned=/sys/fs/guestmemfs/node0/pinned_blocks
+    for with in '' ,iommufd=iommufd0; do
+        qemu-system-x86_64 -accel kvm -m 128M -S -display none -nodefaults \
+            -object memory-backend-file,id=ram,size=128M,share=on,align=2M,mem-path=/mnt/node0/ram \
+            -machine q35,memory-backend=ram -object iommufd,id=iommufd0 \
+            -device "vfio-pci,host=$(basename $device)$with" -monitor none &
+        qemu=$!
+        wait_for $pinned '^64$'
+        fails truncate -s 0 /mnt/node0/ram
+        rm /mnt/node0/ram
+        equal "$(df -B2M --output=used /mnt/node0 | tail -n 1 | tr -d ' ')" 64 'blocks in use'
+        kill -9 $qemu
+        wait $qemu || true
+        equal "$(cat $pinned)" 0 'pinned blocks'
+        equal "$(df -B2M --output=used /mnt/node0 | tail -n 1 | tr -d ' ')" 0 'blocks in use'
+        echo "assigned device${with:-,type1}: works"
+    done
+    umount /mnt/node0
+    """, nodes=1, mem="2G", append="guestmemfs=0:512M intel_iommu=on", boots=1,
+       options=["--nested", "--timeout=600", "--qemu-args",
+                "-device intel-iommu,intremap=on,aw-bits=48 "
+                "-device edu,dma_mask=0xffffffffffff"])
+    assert len(run.lines("^assigned device,.*: works$")) == 2
+
+
 def test_started_by_gmfs_numa(vm):
     """gmfs-numa makes the file, binds QEMU to the node, and gives it its options."""
     run = vm(SETUP + rf"""
