@@ -68,7 +68,7 @@ static const struct layout_case layout_cases[] = {
 	  {{ 16, 24 }} },
 
 	/*  |....----|--------|########|####....|  */
-	{ "the edge beside it is merged with it", {{ 4, 28 }}, 12, 0,
+	{ "the edge next to it is merged with it", {{ 4, 28 }}, 12, 0,
 	  {{ 16, 28 }} },
 
 	/*  |....----|--------|--------|####....|  */
@@ -519,7 +519,7 @@ static const struct room_case room_cases[] = {
 	{ "an image in the middle", {{ 0, 8 }}, { 4 }, 3, false },
 
 	/*  |----III-|----....|  */
-	{ "beside an image", {{ 0, 11 }}, { 4 }, 3, true },
+	{ "next to an image", {{ 0, 11 }}, { 4 }, 3, true },
 
 	/*  |---III--|...AAAA.|  */
 	{ "an image, and another piece", {{ 0, 8 }, { 11, 15 }}, { 4 }, 3, true },
@@ -544,7 +544,7 @@ static const struct room_case room_cases[] = {
 	{ "an optional area that fits", {{ 4, 8 }}, { 3, 2 }, 0, false, true },
 
 	/*  |---I-BBB|----....|  */
-	{ "an optional area that fits beside an image", {{ 0, 12 }}, { 6, 3 }, 1, true,
+	{ "an optional area that fits next to an image", {{ 0, 12 }}, { 6, 3 }, 1, true,
 	  true },
 
 	{ "nothing left", { }, { 1 }, 0, false },

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 */
-/* As the kernel has them: 64 bits are comparable with 64 bits, whatever they are called. */
+/* As in the kernel: all types of 64 bits can be compared. */
 #include <linux/kernel.h>
 
 #undef min
