@@ -14,12 +14,28 @@ UUID = "4db933bb-697d-48e4-8592-f4e60343720c"
 
 # What a kernel has beside each node.
 FEATURES = ("acl", "check", "discard", "dmem", "freeze", "leaf_pmd", "leaf_pud",
-            "memory_failure", "reserve", "scrub", "xattr")
+            "memory_failure", "pin", "reserve", "scrub", "xattr")
 # With which value a setting starts.
 SETTINGS = {"frozen": "0", "low_watermark": "0", "policy": "best-fit", "reserve": "0",
             "scrub_rate": "0", "scrub_target": "all", "zeroing": "background"}
 # What a failed node has beside text that is empty and numbers that are 0.
 OF_FAILED = ("size", "total_blocks", "state", "error", "block_size")
+
+
+@dataclasses.dataclass
+class Pin:
+    """A range of a file that a device can access, and the process that made it so."""
+
+    inode: int
+    start: int = 0                  # bytes
+    size: int = BLOCK               # bytes
+    access: str = "rw"
+    pid: int = 77
+    command: str = "qemu"           # as escaped by the kernel
+
+    def line(self):
+        return (f"{self.inode:<11} {self.start:<19} {self.size:<19} {self.access:<2} {self.pid:<10} "
+                f"{self.command:<61}\n")
 
 
 @dataclasses.dataclass
@@ -33,6 +49,7 @@ class Node:
     used: tuple = ()
     dirty: tuple = ()
     poison: tuple = ()
+    pins: tuple = ()                # Pin(...)
     state: str = "active"
     error: str = ""
     check: str = "ok"
@@ -84,7 +101,10 @@ class Node:
             "free_blocks": free, "free_inodes": 500, "generation": 2,
             "handed_over_from": "7.3.4-before", "largest_free_run": self.largest(),
             "max_inodes": 0, "metadata_bytes": 65536, "mounts": 0,
-            "poisoned_blocks": self.count(self.poison), "reserved_blocks": 0,
+            "pinned_blocks": len({(p.inode, block) for p in self.pins for block in
+                                  range(p.start // BLOCK, -(-(p.start + p.size) // BLOCK))}),
+            "poisoned_blocks": self.count(self.poison), "preserved_files": 0,
+            "reserved_blocks": 0,
             "scrubbed_blocks": free - dirty, "size": self.pool, "state": self.state,
             "total_blocks": self.blocks, "total_inodes": 512, "uuid": UUID,
             "check": self.check, "discard": "", **SETTINGS,
@@ -100,6 +120,7 @@ class Node:
         for name, runs in (("bitmap", self.used), ("bitmap_dirty", self.dirty),
                            ("bitmap_poison", self.poison)):
             files[name] = b"" if failed else self.bitmap(runs)
+        files["pins"] = b"" if failed else "".join(p.line() for p in self.pins).encode()
         for name, value in self.files.items():
             if value is None:
                 del files[name]

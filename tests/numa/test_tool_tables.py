@@ -34,6 +34,7 @@ def test_status(make, machine):
         assert row["largest"] == int(files["largest_free_run"]) * BLOCK
         assert row["dirty"] == node.count(node.dirty) * BLOCK
         assert row["scrubbed"] == (0 if failed else free - row["dirty"])
+        assert row["pinned"] == int(files["pinned_blocks"]) * BLOCK
         assert row["poisoned"] == node.count(node.poison) * BLOCK
         assert (row["state"], row["error"]) == (node.state, node.error or None)
         assert row["inodes"] == (0 if failed else 12)
@@ -240,9 +241,9 @@ def test_older_kernel(make):
         names = [r["name"] for r in on(tree, "get", "--json").json()["values"]]
         assert name not in names
         # Not files for get: they are binary, or reading them is work.
-        if name not in ("bitmap_dirty", "bitmap_poison", "extents", "check", "discard"):
+        if name not in ("bitmap_dirty", "bitmap_poison", "extents", "check", "discard", "pins"):
             assert name in on(tree, "get", "0", name, status=FAILED).err
-            assert len(names) == 31
+            assert len(names) == 33
         if name != "block_size" and name != "total_blocks":
             assert on(tree, "map").out.startswith("node 0: ")
 

@@ -13,6 +13,7 @@
 
 enum {
 	C_NODE, C_FILE, C_SIZE, C_ALLOCATED, C_PIECES, C_GIANT, C_OWNER, C_VMM, C_SINCE, C_USERS,
+	C_PINNED, C_PINNED_BY,
 	C_MODE, C_UID,
 };
 
@@ -27,6 +28,8 @@ static const struct column columns[] = {
 	[C_VMM] = { "VMM", "program that has it", COL_TEXT, false },
 	[C_SINCE] = { "SINCE", "when it was tagged", COL_TEXT, false },
 	[C_USERS] = { "USERS", "processes that have it mapped", COL_TEXT, true },
+	[C_PINNED] = { "PINNED", "what of it is pinned for devices; root only", COL_SIZE, true },
+	[C_PINNED_BY] = { "PINNED-BY", "processes that pinned it; root only", COL_TEXT, false },
 	[C_MODE] = { "MODE", "permissions", COL_TEXT, false },
 	[C_UID] = { "UID", "owner of the file", COL_NUMBER, false },
 };
@@ -64,16 +67,6 @@ static void show_pieces(struct table *table, const struct file *file)
 		table_size(table, C_GIANT, giant);
 }
 
-/* A process calls itself what it likes, also what looks like the next of the list. */
-static char *plain_command(const char *command)
-{
-	char *plain = xstrdup(command), *at = plain;
-
-	while ((at = strpbrk(at, "(),")))
-		*at = '?';
-	return plain;
-}
-
 static void show_users(const struct listing *listing, const struct stat *st)
 {
 	char *list = NULL, *objects = NULL, *one, *command;
@@ -104,6 +97,35 @@ static void show_users(const struct listing *listing, const struct stat *st)
 	free(list);
 }
 
+static void show_pins(struct table *table, const struct file *file)
+{
+	const struct pins *pins = pins_of_node(file->nid);
+	char *objects = NULL, *one, *command, *tasks;
+	const struct pin *pin;
+	size_t nr, i;
+
+	if (!pins->known)
+		return;
+	pin = pins_of_file(pins, file->st->st_ino, &nr);
+	table_size(table, C_PINNED, pins_bytes(pin, nr));
+	tasks = pins_tasks(pin, nr);
+	table_text(table, C_PINNED_BY, tasks);
+	free(tasks);
+	for (i = 0; i < nr; i++) {
+		command = json_string(pin[i].command);
+		one = xasprintf("{\"pid\": %d, \"command\": %s, \"start\": %ju, \"size\": %ju, \"write\": %s}",
+				pin[i].pid, command, (uintmax_t)pin[i].start,
+				(uintmax_t)pin[i].size, pin[i].writes ? "true" : "false");
+		objects = join(objects, ", ", one);
+		free(one);
+		free(command);
+	}
+	one = xasprintf("[%s]", objects ? objects : "");
+	table_json(table, C_PINNED_BY, one);
+	free(one);
+	free(objects);
+}
+
 static void show_file(const struct file *file, void *arg)
 {
 	const struct stat *st = file->st;
@@ -123,6 +145,7 @@ static void show_file(const struct file *file, void *arg)
 	table_text(table, C_VMM, tags.vmm);
 	table_text(table, C_SINCE, tags.since);
 	show_users(listing, st);
+	show_pins(table, file);
 	table_text(table, C_MODE, mode);
 	table_number(table, C_UID, st->st_uid);
 	tags_free(&tags);

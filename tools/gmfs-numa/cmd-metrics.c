@@ -30,6 +30,8 @@ static const struct metric {
 	       "Free memory that is zeroed before anybody gets it."),
 	METRIC("pool_poisoned_bytes", "gauge", poisoned_blocks, BLOCKS,
 	       "Blocks with hardware errors."),
+	METRIC("pool_pinned_bytes", "gauge", pinned_blocks, BLOCKS,
+	       "Used memory that is pinned for devices."),
 	METRIC("pool_reserved_bytes", "gauge", reserved_blocks, BLOCKS,
 	       "Free memory for privileged tasks alone."),
 	METRIC("pool_largest_free_bytes", "gauge", largest_free_run, BLOCKS,
@@ -53,6 +55,22 @@ static void head(FILE *out, const char *name, const char *type, const char *help
 	fprintf(out, "# HELP guestmemfs_%s %s\n# TYPE guestmemfs_%s %s\n", name, help, name, type);
 }
 
+/* A kernel without pins has no sample of them. */
+static bool has_metric(const struct node *node, const struct metric *m)
+{
+	return m->offset != offsetof(struct node, pinned_blocks) || node->has_pins;
+}
+
+static bool any_has_metric(const struct nodes *nodes, const struct metric *m)
+{
+	size_t i;
+
+	for (i = 0; i < nodes->nr; i++)
+		if (has_metric(&nodes->node[i], m))
+			return true;
+	return !nodes->nr;
+}
+
 static void print_metric(FILE *out, const struct nodes *nodes, const struct metric *m,
 			 bool counter_suffix)
 {
@@ -60,11 +78,14 @@ static void print_metric(FILE *out, const struct nodes *nodes, const struct metr
 	char *family = xasprintf("%s%s", m->name, counter_suffix ? suffix : "");
 	size_t i;
 
-	head(out, family, m->type, m->help);
+	if (any_has_metric(nodes, m))
+		head(out, family, m->type, m->help);
 	for (i = 0; i < nodes->nr; i++) {
 		const struct node *node = &nodes->node[i];
 		uint64_t value = *(const uint64_t *)((const char *)node + m->offset);
 
+		if (!has_metric(node, m))
+			continue;
 		if (m->unit == BLOCKS)
 			value *= node->block_size;
 		else if (m->unit == GIBIBYTES)

@@ -4,6 +4,7 @@
  */
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libmount/libmount.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,6 +162,22 @@ static void remove_directory(struct libmnt_context *context, const char *target)
 	rmdir(target);
 }
 
+static void warn_of_pins(const char *text, void *data)
+{
+	(void)data;
+	warning("%s: stop that process, or detach the device", text);
+}
+
+/* /proc does not show what a pin holds. */
+static void report_pins(int nid, const char *target)
+{
+	int fd = open(target, O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	pins_report(nid, fd, target, warn_of_pins, NULL);
+	if (fd >= 0)
+		close(fd);
+}
+
 static int umount_node(const struct arguments *args, int nid, const char *target)
 {
 	struct libmnt_context *context;
@@ -181,7 +198,9 @@ static int umount_node(const struct arguments *args, int nid, const char *target
 		warning("node %d: %s: %s", nid, target, *message ? message : "cannot be unmounted");
 	else
 		printf("node %d is unmounted from %s\n", nid, target);
-	if (!err)
+	if (err)
+		report_pins(nid, target);
+	else
 		remove_directory(context, target);
 	mnt_free_context(context);
 	return err ? EX_FAILED : EX_OK;

@@ -253,6 +253,23 @@ static int reap_open(struct reap *reap, const struct file *file, int *err)
 	return fd;
 }
 
+/* It is in use, and /proc does not show by what. */
+static void reap_report_pins(const struct file *file)
+{
+	const struct pin *pin;
+	char *tasks, *bytes;
+	size_t nr;
+
+	pin = pins_of_file(pins_of_node(file->nid), file->st->st_ino, &nr);
+	if (!pin)
+		return;
+	bytes = format_size(pins_bytes(pin, nr));
+	tasks = pins_tasks(pin, nr);
+	warning("%s: it stays: %s pinned by %s", file->path, bytes, tasks);
+	free(tasks);
+	free(bytes);
+}
+
 /* Keeps a file that belongs to the walk, which goes on. */
 static void reap_add(struct reap *reap, const struct file *file, const struct tags *tags,
 		     const char *reason)
@@ -261,6 +278,7 @@ static void reap_add(struct reap *reap, const struct file *file, const struct ta
 	int err, fd = reap_open(reap, file, &err);
 
 	if (err == -EAGAIN) {
+		reap_report_pins(file);
 		if (fd >= 0)
 			close(fd);
 		return;

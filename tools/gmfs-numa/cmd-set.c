@@ -38,8 +38,8 @@ static const char * const readable[] = {
 	"alloc_failures", "block_size", "dirty_blocks", "error", "faults_pmd", "faults_pte",
 	"faults_pud", "format", "free_1g", "free_blocks", "free_inodes", "generation",
 	"handed_over_from", "largest_free_run", "max_inodes", "metadata_bytes", "mounts",
-	"poisoned_blocks", "reserved_blocks", "scrubbed_blocks", "size", "state", "total_blocks",
-	"total_inodes", "uuid",
+	"pinned_blocks", "poisoned_blocks", "preserved_files", "reserved_blocks",
+	"scrubbed_blocks", "size", "state", "total_blocks", "total_inodes", "uuid",
 };
 
 #define NR_READABLE ARRAY_SIZE(readable)
@@ -114,7 +114,7 @@ static const char *remedy(int err)
 	case EROFS:
 		return ": the node has failed, or has features that this kernel can only read";
 	case EBUSY:
-		return ": it is mounted or frozen; unmount it (gmfs-numa umount), thaw it";
+		return ": it is mounted, frozen or pinned; unmount it (gmfs-numa umount), thaw it";
 	default:
 		return "";
 	}
@@ -368,6 +368,24 @@ static error_t parse_yes(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
+static void warn_of_pins(const char *text, void *data)
+{
+	(void)data;
+	warning("%s: stop that process, or detach the device", text);
+}
+
+/* A pin holds a node that is mounted nowhere. */
+static void report_pins(int nid)
+{
+	char *name = xasprintf("node%d", nid);
+	int fd = !*sysroot && pins_of_node(nid)->nr ? node_mount_privately(nid) : -1;
+
+	pins_report(nid, fd, name, warn_of_pins, NULL);
+	if (fd >= 0)
+		close(fd);
+	free(name);
+}
+
 int cmd_discard(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
@@ -398,8 +416,10 @@ int cmd_discard(int argc, char **argv)
 		struct nodes one = { .node = &nodes->node[i], .nr = 1 };
 		char *name = xasprintf("node%d", nodes->node[i].nid);
 
-		if (write_all(&one, "discard", name))
+		if (write_all(&one, "discard", name)) {
 			status = EX_FAILED;
+			report_pins(one.node->nid);
+		}
 		free(name);
 	}
 	nodes_free(nodes);

@@ -16,8 +16,8 @@
 enum {
 	C_NODE, C_CPUS, C_NEAR, C_DISTANCES, C_KERNEL, C_KERNEL_FREE, C_SIZE, C_USED, C_FREE,
 	C_LARGEST,
-	C_GIANTS, C_SCRUBBED, C_DIRTY, C_POISONED, C_RESERVED, C_STATE, C_MOUNTS, C_INODES,
-	C_METADATA, C_GENERATION, C_FAILURES, C_FROM, C_UUID, C_ERROR,
+	C_GIANTS, C_SCRUBBED, C_DIRTY, C_POISONED, C_PINNED, C_RESERVED, C_STATE, C_MOUNTS,
+	C_INODES, C_METADATA, C_GENERATION, C_FAILURES, C_FROM, C_UUID, C_ERROR,
 };
 
 static const struct column columns[] = {
@@ -35,6 +35,7 @@ static const struct column columns[] = {
 	[C_SCRUBBED] = { "SCRUBBED", "free and zero", COL_SIZE, true },
 	[C_DIRTY] = { "DIRTY", "free, to be zeroed first", COL_SIZE, false },
 	[C_POISONED] = { "POISONED", "with hardware errors", COL_SIZE, true },
+	[C_PINNED] = { "PINNED", "used, and pinned for devices", COL_SIZE, true },
 	[C_RESERVED] = { "RESERVED", "free for CAP_SYS_RESOURCE alone", COL_SIZE, false },
 	[C_STATE] = { "STATE", "active, frozen, read-only or failed", COL_TEXT, true },
 	[C_MOUNTS] = { "MOUNTS", "how many", COL_NUMBER, true },
@@ -107,6 +108,8 @@ static void show_node(struct table *table, const struct node *node, const char *
 	table_size(table, C_SCRUBBED, node->scrubbed_blocks * block);
 	table_size(table, C_DIRTY, node->dirty_blocks * block);
 	table_size(table, C_POISONED, node->poisoned_blocks * block);
+	if (node->has_pins)
+		table_size(table, C_PINNED, node->pinned_blocks * block);
 	table_size(table, C_RESERVED, node->reserved_blocks * block);
 	table_text(table, C_STATE, node->state);
 	table_number(table, C_MOUNTS, node->mounts);

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -267,6 +268,31 @@ static int open_mount(struct libmnt_fs *fs)
 	if (fd >= 0)
 		close(fd);
 	return -1;
+}
+
+static int mount_with(int nid, bool read_only)
+{
+	char *number = xasprintf("%d", nid);
+	int context = fsopen("guestmemfs", FSOPEN_CLOEXEC), fd = -1, err;
+
+	if (context >= 0 && !fsconfig(context, FSCONFIG_SET_STRING, "node", number, 0) &&
+	    (!read_only || !fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0)) &&
+	    !fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
+		fd = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
+			     MOUNT_ATTR_NOEXEC);
+	err = -errno;
+	if (context >= 0)
+		close(context);
+	free(number);
+	return fd < 0 ? err : fd;
+}
+
+int node_mount_privately(int nid)
+{
+	int fd = mount_with(nid, false);
+
+	/* It is mounted read-only elsewhere. */
+	return fd == -EBUSY || fd == -EROFS ? mount_with(nid, true) : fd;
 }
 
 /* All mounts of a node have the same files, but for those of one of its directories. */

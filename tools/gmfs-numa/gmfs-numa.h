@@ -68,6 +68,8 @@ struct node {
 	uint64_t dirty_blocks;
 	uint64_t poisoned_blocks;
 	uint64_t reserved_blocks;
+	uint64_t pinned_blocks;
+	bool has_pins;		/* this kernel says pinned_blocks */
 	uint64_t largest_free_run;
 	uint64_t free_1g;
 	uint64_t total_inodes;
@@ -273,6 +275,42 @@ int tags_write(int fd, const char *owner, const char *vmm);
 /* Exits with EX_USAGE if it is too long for a tag. */
 void tag_check(const char *what, const char *value);
 
+/* A mount of a node that no namespace has. -errno if there is none. */
+int node_mount_privately(int nid);
+
+/* --- pins.c: ranges of files that devices can access --- */
+
+struct pin {
+	ino_t ino;
+	uint64_t start;		/* bytes */
+	uint64_t size;		/* bytes */
+	bool writes;
+	pid_t pid;		/* process that made it, which can have ended */
+	char *command;		/* its name then */
+};
+
+struct pins {
+	int nid;
+	struct pin *pin;	/* by inode, and by start */
+	size_t nr;
+	bool known;		/* false: this kernel has no pins, or the caller is not root */
+};
+
+/* Pins of a node. They are read once. */
+const struct pins *pins_of_node(int nid);
+/* The first pin of a file, and how many follow with it; NULL if there is none. */
+const struct pin *pins_of_file(const struct pins *pins, ino_t ino, size_t *nr);
+/* Bytes of a file that one of its pins covers, or several. */
+uint64_t pins_bytes(const struct pin *pin, size_t nr);
+/* "77(qemu),78(vdpa)": processes that made them, each once. Freed by the caller. */
+char *pins_tasks(const struct pin *pin, size_t nr);
+/*
+ * Calls @fn with a text for each file of a node that has pins. @fd is a mount of the node,
+ * at @path for messages, or -1: then files have numbers only.
+ */
+void pins_report(int nid, int fd, const char *path,
+		 void (*fn)(const char *text, void *data), void *data);
+
 /* --- srat.c: where the firmware has memory --- */
 
 enum srat_answer {
@@ -417,6 +455,8 @@ void fatal(int status, const char *fmt, ...) __attribute__((noreturn, format(pri
 char *printable(const char *text);
 /* The same for callers that escape control characters themselves. */
 char *valid_utf8(const char *text);
+/* The name of a process within a list: it cannot look like the next item. */
+char *plain_command(const char *command);
 /* A decimal number and nothing else. */
 bool parse_number(const char *text, uint64_t *number);
 /* "80%": from 0 to 100. */

@@ -6,7 +6,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -37,38 +36,6 @@ static void not_known(struct users *users, int nid, const char *why)
 	text = xasprintf("node %d: who has its files is not known: %s", nid, why);
 	users->unknown = printable(text);
 	free(text);
-}
-
-/* A mount of our own, that nothing covers and no namespace has. -errno if there is none. */
-static int mount_privately(int nid, bool read_only)
-{
-	char *number = xasprintf("%d", nid);
-	int context = fsopen("guestmemfs", FSOPEN_CLOEXEC), fd = -1, err;
-
-	if (context >= 0 && !fsconfig(context, FSCONFIG_SET_STRING, "node", number, 0) &&
-	    (!read_only || !fsconfig(context, FSCONFIG_SET_FLAG, "ro", NULL, 0)) &&
-	    !fsconfig(context, FSCONFIG_CMD_CREATE, NULL, NULL, 0))
-		fd = fsmount(context, FSMOUNT_CLOEXEC, MOUNT_ATTR_NOSUID | MOUNT_ATTR_NODEV |
-			     MOUNT_ATTR_NOEXEC);
-	err = -errno;
-	if (context >= 0)
-		close(context);
-	free(number);
-	return fd < 0 ? err : fd;
-}
-
-static int open_node(const struct node *node)
-{
-	int fd;
-
-	/* What was copied from another machine has no files to be asked. */
-	if (*sysroot)
-		return -EREMOTE;
-	fd = mount_privately(node->nid, false);
-	/* It is mounted read-only elsewhere. */
-	if (fd == -EBUSY || fd == -EROFS)
-		fd = mount_privately(node->nid, true);
-	return fd;
 }
 
 /* What one walk through a node has found. */
@@ -150,7 +117,8 @@ static int *open_nodes(struct users *users, const struct nodes *nodes)
 		/* What is mounted nowhere has no users. */
 		if (!nodes->node[i].mounts)
 			continue;
-		fds[i] = open_node(&nodes->node[i]);
+		/* A copy of another machine's tree has no files. */
+		fds[i] = *sysroot ? -EREMOTE : node_mount_privately(nodes->node[i].nid);
 		if (fds[i] == -EREMOTE)
 			not_known(users, nodes->node[i].nid, "it is mounted, and on another machine");
 		else if (fds[i] < 0)
@@ -244,6 +212,38 @@ static enum handover_result judge_users(const struct users *users, char **detail
 	return users->unknown ? UNKNOWN : OK;
 }
 
+static void add_pin(const char *text, void *data)
+{
+	char **list = data;
+
+	*list = join(*list, "; ", text);
+}
+
+/* The next kernel has no pins. A file that LUO preserves is kept all the same. */
+static void check_pins(const struct nodes *nodes, enum handover_result users)
+{
+	char *list = NULL, *detail;
+	size_t i;
+
+	for (i = 0; i < nodes->nr; i++) {
+		int nid = nodes->node[i].nid;
+		char *name = xasprintf("node%d", nid);
+		int fd = !*sysroot && pins_of_node(nid)->nr ? node_mount_privately(nid) : -1;
+
+		pins_report(nid, fd, name, add_pin, &list);
+		if (fd >= 0)
+			close(fd);
+		free(name);
+	}
+	if (!list)
+		return;
+	detail = xasprintf("pins end with this kernel: stop these processes or detach the devices first: %s",
+			   list);
+	handover_result("pins", users == OK ? WARN : FAIL, detail);
+	free(detail);
+	free(list);
+}
+
 void handover_check_users(const struct nodes *nodes)
 {
 	struct users users;
@@ -260,6 +260,7 @@ void handover_check_users(const struct nodes *nodes)
 		handover_result("files", FAIL, detail);
 		free(detail);
 	}
+	check_pins(nodes, found);
 	free_users(&users);
 }
 

@@ -96,6 +96,8 @@ static void read_node(struct node *node, int nid)
 	node->dirty_blocks = node_number(nid, "dirty_blocks");
 	node->poisoned_blocks = node_number(nid, "poisoned_blocks");
 	node->reserved_blocks = node_number(nid, "reserved_blocks");
+	node->pinned_blocks = node_number(nid, "pinned_blocks");
+	node->has_pins = root_exists(SYSFS "/node%d/pinned_blocks", nid);
 	node->largest_free_run = node_number(nid, "largest_free_run");
 	node->free_1g = node_number(nid, "free_1g");
 	node->total_inodes = node_number(nid, "total_inodes");

@@ -162,6 +162,15 @@ char *valid_utf8(const char *text)
 	return escape(text, false);
 }
 
+char *plain_command(const char *command)
+{
+	char *plain = xstrdup(command), *at = plain;
+
+	while ((at = strpbrk(at, "(),")))
+		*at = '?';
+	return plain;
+}
+
 bool parse_number(const char *text, uint64_t *number)
 {
 	char *end;
