@@ -70,6 +70,13 @@ check: kernel
 	@scripts/deps vm tool test
 	@TESTS="-m quick $(TESTS)" scripts/test
 
+## make check-tool  the tests of gmfs-numa that need no kernel tree, in some minutes
+.PHONY: check-tool
+check-tool:
+	@scripts/deps tool offline
+	@/usr/bin/python3 -B -m pytest -p no:cacheprovider --color=auto -q --dist=loadscope \
+		--numprocesses="$$(nproc)" tests/numa/test_tool_*.py tests/numa/test_bootloader.py $(TESTS)
+
 ## make races       tests with much concurrency, on a kernel with KCSAN
 .PHONY: races
 races:
@@ -90,7 +97,7 @@ lass: kernel
 	@scripts/deps lass
 	@scripts/lass
 
-## make test-debian13 'make check' in a new root of Debian 13; needs root
+## make test-debian13 'make check-tool' in a new root of Debian 13; needs root
 .PHONY: test-debian13
 test-debian13:
 	@scripts/deps debian13

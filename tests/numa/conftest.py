@@ -171,6 +171,7 @@ def boot(script, tmp_path, *, nodes=None, mem=None, cpus=None, topology=None, ap
 
 def make(*args):
     """Two processes of pytest do not build the same at the same time."""
+    os.makedirs(os.path.join(TOP, "build", "test"), exist_ok=True)
     with open(os.path.join(TOP, "build", "test", "make.lock"), "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         subprocess.run(["make", "-s", *args], check=True)
@@ -178,15 +179,17 @@ def make(*args):
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick: one of those that make check runs")
+    config.addinivalue_line("markers", "offline: it needs neither a kernel tree nor a virtual machine")
     config.addinivalue_line("markers", "race: much happens at the same time, for make races")
 
 
 @pytest.fixture(scope="session", autouse=True)
-def programs():
-    """Builds the C programs."""
+def programs(request):
+    """Builds the C programs that run in virtual machines. Their headers come from a kernel tree."""
+    if all(item.get_closest_marker("offline") for item in request.session.items):
+        return
     tree = subprocess.run([os.path.join(TOP, "scripts", "kernel-tree")], check=True,
                           stdout=subprocess.PIPE, text=True).stdout.strip()
-    os.makedirs(os.path.join(TOP, "build", "test"), exist_ok=True)
     make("-C", HERE, f"KTREE={tree}")
 
 

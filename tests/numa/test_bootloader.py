@@ -13,7 +13,7 @@ from offline import big, files_of, on, small_disk
 from sysroot import Tree
 from tool import DIFFERS, FAILED, OK
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 GRUB = "etc/default/grub"
 GRUB_D = "etc/default/grub.d"

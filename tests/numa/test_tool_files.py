@@ -16,7 +16,7 @@ from offline import has_inodes, kernel, on, on_node, shim_options, shimmed
 from sysroot import MACHINES, Node
 from tool import DIFFERS, FAILED, USAGE, build
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 NAMES = ("plain", "with blank", 'a"quote', "back\\slash", "new\nline", "tab\tstop", "ümlaut", "\x01",
          "esc\x1b[31m", "{}", "%s%n", "-n", "a" * 200)

@@ -12,7 +12,7 @@ from offline import config, has_inodes, kernel, on
 from sysroot import MACHINES, Node
 from tool import DIFFERS, FAILED, OK, USAGE
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 
 def judged(tree, *args, status):

@@ -10,7 +10,7 @@ from offline import on
 from sysroot import GIB, MACHINES, Node
 from tool import FAILED, OK
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 
 def expected_states(node):

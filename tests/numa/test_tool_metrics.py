@@ -15,7 +15,7 @@ from offline import on, quiet, small_disk
 from sysroot import BLOCK, GIB, MACHINES, Node
 from tool import FAILED, SOURCE, USAGE, parse_metrics
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 
 @pytest.mark.parametrize("machine", MACHINES)

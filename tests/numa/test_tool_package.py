@@ -14,7 +14,7 @@ from offline import columns_of, options_of, quiet
 from sysroot import SETTINGS
 from tool import COMMANDS, MANUALS, MANUAL_PAGES, SOURCE, WITH_JSON, build, manual_page, plain
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 
 @pytest.mark.parametrize("name", MANUAL_PAGES)

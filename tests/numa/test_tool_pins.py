@@ -8,7 +8,7 @@ from offline import has_inodes, kernel, on, on_node, shim_options, shimmed
 from sysroot import BLOCK, GIB, MACHINES, Node, Pin
 from tool import DIFFERS, FAILED, parse_metrics
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 MIB = 1 << 20
 

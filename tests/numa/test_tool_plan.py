@@ -6,7 +6,7 @@ from offline import big, files_of, on
 from sysroot import GIB, Node
 from tool import DIFFERS, FAILED, OK, USAGE
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 
 def planned(tree, *args, status=OK):

@@ -13,7 +13,7 @@ from offline import on, on_node, shim_options, shimmed
 from sysroot import BLOCK, GIB, MACHINES, Node
 from tool import FAILED, USAGE, build
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 
 def test_run_usage(make, tmp_path):

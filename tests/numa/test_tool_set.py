@@ -8,7 +8,7 @@ from offline import files_of, on
 from sysroot import GIB, MACHINES, SETTINGS
 from tool import DIFFERS, FAILED, OK, USAGE, build
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 
 def test_get(make):

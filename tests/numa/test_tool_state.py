@@ -13,7 +13,7 @@ from offline import quiet
 from sysroot import BLOCK
 from tool import FAILED, OK, USAGE, build, call
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 
 def store(tool, path, data, *args, **kwargs):

@@ -13,7 +13,7 @@ from sysroot import BLOCK, GIB, MACHINES, Node
 from tool import (COMMANDS, DIFFERS, FAILED, NO_POOL, OK, SCHEMAS, USAGE, WITH_JSON, build, call,
                   parse_metrics, schema)
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 
 @pytest.mark.parametrize("machine", MACHINES)

@@ -11,7 +11,7 @@ from sysroot import GIB, MACHINES, Node
 from tool import (COMMANDS, DIFFERS, FAILED, MANUAL_PAGES, NO_POOL, OK, SOURCE, USAGE, VALGRIND,
                   build, call, manual_page, plain)
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 
 def section(page, title):

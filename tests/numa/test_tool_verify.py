@@ -10,7 +10,7 @@ from offline import ON_ONE, on, on_node, process, shimmed
 from sysroot import BLOCK, GIB, MACHINES, Node
 from tool import DIFFERS, FAILED, OK, SANITIZER_OPTIONS, USAGE
 
-pytestmark = pytest.mark.quick
+pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
 
 @pytest.mark.parametrize("cpus,maps,status", [
