@@ -13,8 +13,8 @@ import time
 
 import pytest
 from offline import has_inodes, kernel, on, on_node, shim_options, shimmed
-from sysroot import MACHINES, Node
-from tool import DIFFERS, FAILED, USAGE, build
+from sysroot import MACHINES, Node, Pin
+from tool import DIFFERS, FAILED, USAGE, VALGRIND, build
 
 pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
@@ -263,6 +263,25 @@ def test_reap_odd_tags(node_dir):
     assert tool("ls", "--json").json()["files"][0]["owner"] == "x" * 1000
     tag(where / "long", owner="a\nvmm=trusted\x1b[2J")
     assert tool("tag", str(where / "long")).out.splitlines()[0] == "owner=a\\x0avmm=trusted\\x1b[2J"
+
+
+def test_valgrind_of_files(node_dir):
+    """The commands that walk through nodes, as installed, below valgrind."""
+    where, tool, tree = node_dir
+    for name in "one", "two", "held":
+        (where / name).write_text("x")
+    (where / "dir").mkdir()
+    os.link(where / "one", where / "dir" / "link")
+    inode = (where / "held").stat().st_ino
+    tree.put("sys/fs/guestmemfs/node1/pins", Pin(inode).line() * 40)
+    tree.put("sys/fs/guestmemfs/node1/pinned_blocks", "1\n")
+    kwargs = {"prefix": [*VALGRIND, build()], "env": {"SHIM_OPENAT2": "1"}}
+    assert len(tool("ls", "--json", **kwargs).json()["files"]) == 4
+    tool("tag", str(where / "one"), "owner=pid:4000000", "vmm=x", **kwargs)
+    assert "owner=pid:4000000" in tool("tag", str(where / "one"), **kwargs).out
+    with open(where / "held", "rb"):
+        assert len(tool("reap", "--no-owner", "--yes", "--json", **kwargs).json()["files"]) == 3
+    assert sorted(os.listdir(where)) == ["dir", "held"]
 
 
 def test_reap_other_machine(make, shim, tmp_path):

@@ -11,7 +11,7 @@ import threading
 import pytest
 from offline import quiet
 from sysroot import BLOCK
-from tool import FAILED, OK, USAGE, build, call
+from tool import FAILED, OK, USAGE, VALGRIND, build, call
 
 pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
@@ -80,6 +80,20 @@ def test_state_is_its_own_program(node_dir, tmp_path):
     alone = shutil.copy(build(), tmp_path)
     done = call(["load", "x"], status=FAILED, prefix=[alone], stdout=subprocess.DEVNULL)
     assert "gmfs-state is neither in" in done.err
+
+
+def test_valgrind_of_states(node_dir):
+    """gmfs-state as it is installed, below valgrind: by itself, and as gmfs-numa executes it."""
+    where, tool, _ = node_dir
+    state = os.path.join(os.path.dirname(build()), "gmfs-state")
+    for prefix in [*VALGRIND, state], [*VALGRIND, "--trace-children=yes", build()]:
+        env = {"SHIM_OPENAT2": "1"}
+        store(tool, where / "state", b"x" * (BLOCK + 1), "--force", "--owner", "uuid", prefix=prefix,
+              env=env)
+        store(tool, where / "state", b"", prefix=prefix, env=env, status=FAILED)
+        assert tool("load", "--remove", str(where / "state"), prefix=prefix, env=env
+                    ).raw == b"x" * (BLOCK + 1)
+        tool("load", str(where / "state"), prefix=prefix, env=env, status=FAILED)
 
 
 def test_store_long_name(node_dir):

@@ -28,6 +28,8 @@ SANITIZER_OPTIONS = {"ASAN_OPTIONS": f"exitcode={COMPLAINT}",
                      "UBSAN_OPTIONS": f"exitcode={COMPLAINT}:print_stacktrace=1"}
 VALGRIND = ["valgrind", "-q", f"--error-exitcode={COMPLAINT}", "--leak-check=full",
             "--errors-for-leak-kinds=definite", "--track-fds=no"]
+# TOOL_VALGRIND=1: all calls of call() are those of the tool as installed, below valgrind.
+UNDER_VALGRIND = os.environ.get("TOOL_VALGRIND", "0") not in ("", "0")
 COMPLAINTS = re.compile(r"AddressSanitizer|LeakSanitizer|runtime error:|^==\d+==", re.MULTILINE)
 
 
@@ -36,6 +38,16 @@ def build(sanitize=False):
     """Path of the tool."""
     make("-C", SOURCE, *(["SANITIZE=1"] if sanitize else []))
     return os.path.join(SANITIZED if sanitize else PLAIN, "gmfs-numa")
+
+
+@functools.cache
+def shim_of_valgrind():
+    """valgrind does not know openat2(): shim.c has another call in its place."""
+    library = os.path.join(TOP, "build", "test", f"shim-{os.getpid()}.so")
+    os.makedirs(os.path.dirname(library), exist_ok=True)
+    subprocess.run(["cc", "-shared", "-fPIC", "-o", library,
+                    os.path.join(TOP, "tests", "numa", "shim.c")], check=True)
+    return library
 
 
 def manual_page(name):
@@ -100,8 +112,11 @@ def call(args, status=OK, prefix=None, env=None, **kwargs):
 
     With status=None it may be any that it has for errors.
     """
-    command = [*(prefix or [build(sanitize=True)]), *args]
     options = dict(SANITIZER_OPTIONS)
+    if UNDER_VALGRIND and prefix is None:
+        prefix = [*VALGRIND, "--trace-children=yes", build()]
+        env = {"LD_PRELOAD": shim_of_valgrind(), "SHIM_OPENAT2": "1", **(env or {})}
+    command = [*(prefix or [build(sanitize=True)]), *args]
     if status != OK:
         # Who gives up in the middle of something does not tidy up before.
         options["ASAN_OPTIONS"] += ":detect_leaks=0"
