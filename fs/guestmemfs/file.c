@@ -380,6 +380,9 @@ static loff_t gmfs_llseek(struct file *file, loff_t offset, int whence)
 
 static int gmfs_open(struct inode *inode, struct file *file)
 {
+	/* The truncation comes after this, and must not fail after a charge. */
+	if (file->f_flags & O_TRUNC && gmfs_pins_forbid(inode, 0))
+		return -EBUSY;
 	if (file->f_mode & FMODE_WRITE)
 		gmfs_charge_open(inode);
 	return generic_file_open(inode, file);

@@ -7,11 +7,12 @@
 
 #include <linux/fs.h>
 #include <linux/guestmem_pool.h>
+#include <linux/interval_tree.h>
 #include <linux/llist.h>
 #include <linux/mempolicy.h>
 #include <linux/mutex.h>
-#include <linux/rbtree.h>
 #include <linux/rwsem.h>
+#include <linux/sched.h>
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
@@ -62,9 +63,12 @@ enum gmfs_map {
  * @freeze_work: freezes what has been mounted
  * @delayed_iputs: inodes whose last reference gmfs_delayed_iput() was given
  * @delayed_iput_work: drops those references, once @sb is not frozen
- * @pin_lock: guards @pins, @pinned_blocks, and gmfs_inode_info.pins of all its inodes
- * @pins: struct guestmem_pin, in the order in which they were made
- * @pinned_blocks: blocks that one of @pins covers, or several
+ * @pin_lock: guards @pins, @pinned_blocks, and what files know of their pins
+ * @pins: struct guestmem_pin: first those of the last kernel, then those of this one,
+ *	in the order in which they were made
+ * @pinned_blocks: sum of gmfs_inode.file.pinned
+ * @preserved_pinned: inodes of @preserved whose records say that they are pinned;
+ *	guarded by gmfs_image.lock
  *
  * Made at boot, and there as long as the kernel is, also if the pool has failed.
  */
@@ -90,9 +94,10 @@ struct gmfs_fs {
 	struct work_struct freeze_work;
 	struct llist_head delayed_iputs;
 	struct delayed_work delayed_iput_work;
-	spinlock_t pin_lock;	/* guards pins, pinned_blocks, pins of inodes */
+	spinlock_t pin_lock;	/* guards pins, pinned_blocks, pins of files */
 	struct list_head pins;
 	u64 pinned_blocks;
+	u64 preserved_pinned;
 };
 
 /**
@@ -101,14 +106,12 @@ struct gmfs_fs {
  * @fill_lock: held from looking for holes until they are filled. Zeroing the
  *	blocks lies in between, which is too long to keep faults out.
  * @attr_lock: guards gmfs_inode.attrs
- * @pins: struct guestmem_pin by file block; guarded by gmfs_fs.pin_lock
  * @vfs_inode: the VFS' part
  */
 struct gmfs_inode_info {
 	struct gmfs_inode *ci;
 	struct mutex fill_lock;	/* one filler of holes at a time */
 	struct rw_semaphore attr_lock;	/* guards ci->attrs */
-	struct rb_root_cached pins;
 	struct inode vfs_inode;
 };
 
@@ -126,6 +129,30 @@ struct gmfs_fill {
 	size_t nr;
 	size_t room;
 	struct gmfs_charge *charges;
+};
+
+/**
+ * struct guestmem_pin - a range of a file whose blocks stay where they are
+ * @blocks: the range in blocks of the file, in gmfs_inode.file.pins
+ * @list: in gmfs_fs.pins
+ * @ci: inode of the file
+ * @file: the file, with a reference; NULL if the pin stands for gmfs_inode.file.inherited
+ * @start: first byte of the range, a multiple of PAGE_SIZE
+ * @len: bytes, a multiple of PAGE_SIZE
+ * @write: the device may write
+ * @pid: the process that asked for the pin, in the initial PID namespace
+ * @comm: name of that process at that time
+ */
+struct guestmem_pin {
+	struct interval_tree_node blocks;
+	struct list_head list;
+	struct gmfs_inode *ci;
+	struct file *file;
+	u64 start;
+	u64 len;
+	bool write;
+	pid_t pid;
+	char comm[TASK_COMM_LEN];
 };
 
 static inline struct gmfs_fs *GMFS_FS(const struct super_block *sb)
@@ -212,8 +239,11 @@ unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
 
 /* In pin.c */
 bool gmfs_is_pinned(struct inode *inode, u64 first, u64 end);
+bool gmfs_pins_forbid(struct inode *inode, loff_t size);
 u64 gmfs_pinned_blocks(struct gmfs_fs *fs);
-ssize_t gmfs_read_pins(struct gmfs_fs *fs, char *buf, loff_t off, size_t count);
+bool gmfs_has_pins(struct gmfs_fs *fs);
+void gmfs_pins_inherit(struct gmfs_fs *fs);
+void gmfs_pins_disinherit(struct gmfs_fs *fs, struct gmfs_inode *ci);
 
 /* In xattr.c */
 extern const struct xattr_handler * const gmfs_xattr_handlers[];

@@ -164,6 +164,11 @@ struct gmfs_image {
  * @file.extents: struct gmfs_extent by file block
  * @file.blocks: sum of the extents
  * @file.charges: cgroups that the blocks are charged to, see charge.c
+ * @file.pins: ranges that are pinned for devices, by file block; see pin.c
+ * @file.pinned: blocks that @file.pins cover
+ * @file.inherited: number of open files that the previous kernel preserved of a
+ *	pinned file, and whose LUO sessions are not finished; while it is not 0, all
+ *	blocks of the file count as pinned
  */
 struct gmfs_inode {
 	u64 ino;
@@ -183,6 +188,9 @@ struct gmfs_inode {
 			struct rb_root extents;
 			u64 blocks;
 			struct gmfs_charge *charges;
+			struct rb_root_cached pins;
+			u64 pinned;
+			u32 inherited;
 		} file;
 	};
 };

@@ -41,7 +41,6 @@ static void gmfs_inode_ctor(void *p)
 
 	mutex_init(&i->fill_lock);
 	init_rwsem(&i->attr_lock);
-	i->pins = RB_ROOT_CACHED;
 	inode_init_once(&i->vfs_inode);
 }
 
@@ -414,13 +413,10 @@ int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	int err;
 
 	/*
-	 * gmfs_resize() asks again, with the lock that keeps pins out.
 	 * setattr_prepare() removes file capabilities, and would do so for a
 	 * truncation that then fails.
 	 */
-	if (attr->ia_valid & ATTR_SIZE &&
-	    gmfs_is_pinned(inode, gmfs_blocks_up(attr->ia_size),
-			   GMFS_MAX_BLOCKS))
+	if (attr->ia_valid & ATTR_SIZE && gmfs_pins_forbid(inode, attr->ia_size))
 		return -EBUSY;
 	err = setattr_prepare(idmap, dentry, attr);
 	if (err)

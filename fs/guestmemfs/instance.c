@@ -135,7 +135,9 @@ static void __init gmfs_free_orphans(struct gmfs_fs *fs)
 
 	flags = gmpool_op_begin(fs->pool);
 	gmfs_image_hold(&fs->image, liveupdate_enabled());
+	gmpool_set_pinned(fs->pool, false);
 	gmpool_op_end(fs->pool, flags);
+	gmfs_pins_inherit(fs);
 	for (nr = 0; (ci = gmfs_image_orphan(&fs->image)); nr++)
 		gmfs_release(fs, ci);
 	if (nr)
@@ -226,6 +228,11 @@ static int gmfs_detach(struct gmpool_client *client)
 
 	if (fs->sb || fs->mounting)
 		return -EBUSY;
+	if (gmfs_has_pins(fs)) {
+		pr_notice("node %d: the pool is not discarded, since a preserved file was handed over pinned for devices: finish its LUO session first\n",
+			  gmpool_nid(fs->pool));
+		return -EBUSY;
+	}
 	fs->attached = false;
 	xa_for_each(&fs->image.inodes, ino, ci)
 		if (S_ISREG(ci->rec->mode))

@@ -32,6 +32,9 @@ static void gmfs_ino_init(struct gmfs_inode *ci)
 		ci->file.extents = RB_ROOT;
 		ci->file.blocks = 0;
 		ci->file.charges = NULL;
+		ci->file.pins = RB_ROOT_CACHED;
+		ci->file.pinned = 0;
+		ci->file.inherited = 0;
 	}
 }
 
@@ -280,6 +283,13 @@ static int gmfs_ino_check(struct gmfs_image *img,
 	if (rec->preserved && !S_ISREG(rec->mode))
 		return gmfs_image_bad(img, "inode %llu: preserved, but no file",
 				      ino);
+	if (rec->pinned > 1 || (rec->pinned && !rec->preserved))
+		return gmfs_image_bad(img, "inode %llu: pinned is %u, preserved %u",
+				      ino, rec->pinned, rec->preserved);
+	if (rec->pinned && !(img->super->feature_ro_compat &
+			     GMFS_FEATURE_RO_COMPAT_PINNED))
+		return gmfs_image_bad(img, "inode %llu: pinned, but the file system lacks the feature",
+				      ino);
 	if (!gmfs_rdev_ok(rec))
 		return gmfs_image_bad(img, "inode %llu: device number %#llx",
 				      ino, rec->rdev);
@@ -292,8 +302,7 @@ static int gmfs_ino_check(struct gmfs_image *img,
 	if (rec->flags & ~(u32)GMFS_INODE_FLAGS_ALL)
 		return gmfs_image_bad(img, "inode %llu: flags %#x", ino,
 				      rec->flags);
-	if (rec->reserved0 ||
-	    memchr_inv(rec->reserved1, 0, sizeof(rec->reserved1)))
+	if (memchr_inv(rec->reserved1, 0, sizeof(rec->reserved1)))
 		return gmfs_image_bad(img, "inode %llu: reserved field", ino);
 	return 0;
 }
@@ -331,6 +340,8 @@ int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 	ci->rec = rec;
 	ci->held = rec->preserved;
 	gmfs_ino_init(ci);
+	if (rec->pinned)
+		ci->file.inherited = rec->preserved;
 
 	err = xa_insert(&img->inodes, ino, ci, GFP_KERNEL);
 	if (err) {

@@ -316,8 +316,9 @@ struct gmfs_inode *gmfs_image_orphan(struct gmfs_image *img)
  * @hold: hold them until LUO has retrieved or finished the files; if false, they
  *	are treated as all other inodes
  *
- * gmfs_image_orphan() does not return a held inode. Clears gmfs_inode_ser.preserved:
- * the files were preserved for this kernel only.
+ * gmfs_image_orphan() does not return a held inode. Clears gmfs_inode_ser.preserved
+ * and gmfs_inode_ser.pinned: the files were preserved and pinned for this kernel
+ * only.
  *
  * Context: process context, within an operation; the caller has exclusive access to
  * @img.
@@ -331,10 +332,18 @@ void gmfs_image_hold(struct gmfs_image *img, bool hold)
 		if (!ci->held)
 			continue;
 		ci->rec->preserved = 0;
+		ci->rec->pinned = 0;
 		gmfs_dirty(img, ci->rec);
-		if (hold)
+		if (hold) {
 			xa_clear_mark(&img->inodes, ino, GMFS_ORPHAN);
-		else
-			ci->held = 0;
+			continue;
+		}
+		ci->held = 0;
+		if (S_ISREG(ci->rec->mode))
+			ci->file.inherited = 0;
+	}
+	if (img->super->feature_ro_compat & GMFS_FEATURE_RO_COMPAT_PINNED) {
+		img->super->feature_ro_compat &= ~GMFS_FEATURE_RO_COMPAT_PINNED;
+		gmfs_dirty(img, img->super);
 	}
 }

@@ -16,6 +16,13 @@
  * What is preserved of an open file is whether it can be read and written, and the
  * position in it. It can be changed meanwhile, truncated too: what it has at the
  * kexec is what the next kernel finds.
+ *
+ * If blocks of the file are pinned for devices (pin.c) at the kexec, the record says so,
+ * and feature bits say that there is such a record: a kernel that does not know of pins
+ * mounts read-only and frees nothing, and the next kernel does not discard the pool. In
+ * the next kernel, all blocks of the file count as pinned until its sessions are
+ * finished. A user of a device retrieves the file, pins it again, and finishes the
+ * session then. Pins of files that are not preserved end with the kernel.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -52,6 +59,30 @@ static void gmfs_luo_set_feature(struct gmfs_image *img)
 	gmfs_dirty(img, img->super);
 }
 
+/*
+ * Write into the record whether the next kernel has to take the file for pinned. LUO
+ * freezes before the last task is stopped: a pin that is made later is not recorded.
+ */
+static void gmfs_luo_set_pinned(struct gmfs_fs *fs, struct gmfs_inode_ser *rec,
+				bool pinned)
+{
+	struct gmfs_image *img = &fs->image;
+
+	guard(mutex)(&img->lock);
+
+	if (rec->pinned == pinned)
+		return;
+	rec->pinned = pinned;
+	gmfs_dirty(img, rec);
+	fs->preserved_pinned += pinned ? 1 : -1;
+	if (fs->preserved_pinned)
+		img->super->feature_ro_compat |= GMFS_FEATURE_RO_COMPAT_PINNED;
+	else
+		img->super->feature_ro_compat &= ~GMFS_FEATURE_RO_COMPAT_PINNED;
+	gmfs_dirty(img, img->super);
+	gmpool_set_pinned(fs->pool, fs->preserved_pinned);
+}
+
 /* The inode's record says how often it is preserved. */
 static void gmfs_luo_count(struct inode *inode, int more)
 {
@@ -65,8 +96,10 @@ static void gmfs_luo_count(struct inode *inode, int more)
 	if (!rec->preserved)
 		atomic_inc(&fs->preserved);
 	rec->preserved += more;
-	if (!rec->preserved)
+	if (!rec->preserved) {
 		atomic_dec(&fs->preserved);
+		gmfs_luo_set_pinned(fs, rec, false);
+	}
 	gmfs_dirty(&fs->image, rec);
 	gmpool_op_end(fs->pool, flags);
 	inode_unlock(inode);
@@ -104,13 +137,38 @@ static int gmfs_luo_preserve(struct liveupdate_file_op_args *args)
 	return 0;
 }
 
-/* The position may have changed since. */
+static void gmfs_luo_record_pins(struct inode *inode, bool pinned)
+{
+	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
+	unsigned int flags;
+
+	inode_lock(inode);
+	flags = gmpool_op_begin(fs->pool);
+	gmfs_luo_set_pinned(fs, GMFS_I(inode)->ci->rec, pinned);
+	gmpool_op_end(fs->pool, flags);
+	inode_unlock(inode);
+}
+
+/* The position may have changed since. The record of a frozen node changes as well. */
 static int gmfs_luo_freeze(struct liveupdate_file_op_args *args)
 {
 	struct gmfs_file_ser *ser = phys_to_virt(args->serialized_data);
+	struct inode *inode = file_inode(args->file);
+	bool pinned;
 
 	ser->pos = args->file->f_pos;
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	pinned = gmfs_is_pinned(inode, 0, GMFS_MAX_BLOCKS);
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	if (pinned)
+		gmfs_luo_record_pins(inode, true);
 	return 0;
+}
+
+/* The kexec has failed, and that of all files is undone. */
+static void gmfs_luo_unfreeze(struct liveupdate_file_op_args *args)
+{
+	gmfs_luo_record_pins(file_inode(args->file), false);
 }
 
 /*
@@ -241,6 +299,7 @@ static void gmfs_luo_drop(const struct gmfs_file_ser *ser)
 	if (IS_ERR(inode))
 		return;
 	gmfs_luo_unhold(inode);
+	gmfs_pins_disinherit(GMFS_FS(inode->i_sb), GMFS_I(inode)->ci);
 	gmfs_delayed_iput(inode);
 	mntput(mnt);
 }
@@ -266,10 +325,14 @@ static DECLARE_WORK(gmfs_luo_unclaimed_work, gmfs_luo_drop_unclaimed);
 static void gmfs_luo_finish(struct liveupdate_file_op_args *args)
 {
 	struct gmfs_luo_unclaimed *file;
+	struct inode *inode;
 
-	/* It was retrieved: nothing is left to be done. */
-	if (args->retrieve_status > 0)
+	/* It was retrieved, and who has it has pinned it again. */
+	if (args->retrieve_status > 0) {
+		inode = file_inode(args->file);
+		gmfs_pins_disinherit(GMFS_FS(inode->i_sb), GMFS_I(inode)->ci);
 		return;
+	}
 	file = kmalloc_obj(*file, GFP_KERNEL | __GFP_NOFAIL);
 	/* There is no record at that address that KHO could free. */
 	if (!gmpool_read_handed_over(&file->ser, args->serialized_data,
@@ -286,6 +349,7 @@ static const struct liveupdate_file_ops gmfs_luo_ops = {
 	.can_preserve	= gmfs_luo_can_preserve,
 	.preserve	= gmfs_luo_preserve,
 	.freeze		= gmfs_luo_freeze,
+	.unfreeze	= gmfs_luo_unfreeze,
 	.unpreserve	= gmfs_luo_unpreserve,
 	.retrieve	= gmfs_luo_retrieve,
 	.finish		= gmfs_luo_finish,

@@ -13,8 +13,12 @@
  * invalidate_lock held shared, after all blocks of its range have been found in the
  * file. So no operation misses a pin, and no pin holds a hole.
  *
- * A pin holds the file open. The blocks of a deleted file are freed after the last
- * pin has ended, by the eviction of the inode, and the mount is busy until then.
+ * A pin holds the file open, and is of this kernel alone: at a kexec, devices stop. But
+ * where LUO hands over a file that is pinned, the next kernel takes all blocks of the
+ * file for pinned until the session is finished (luo.c).
+ *
+ * The blocks of a deleted file are freed after the last pin has ended, by the eviction
+ * of the inode, and the mount is busy until then.
  *
  * Every operation that takes blocks from a file, moves them to another file or takes
  * them out of the pool asks the same question. All users so far refuse: they cannot
@@ -31,44 +35,15 @@
 #include <linux/file.h>
 #include <linux/fs.h>
 #include <linux/guestmem_dma.h>
-#include <linux/interval_tree.h>
 #include <linux/mm.h>
 #include <linux/rcupdate.h>
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
-#include <linux/sprintf.h>
-#include <linux/string.h>
-#include <linux/string_helpers.h>
 
 #include <trace/events/guestmemfs.h>
 
 #include "guestmemfs.h"
-
-/* Bytes of a line about a pin: those of all columns at their widest. */
-#define GMFS_PIN_LINE	128
-
-/**
- * struct guestmem_pin - a range of a file whose blocks stay where they are
- * @blocks: the range in blocks of the file, in gmfs_inode_info.pins
- * @list: in gmfs_fs.pins
- * @file: the file, with a reference
- * @start: first byte of the range, a multiple of PAGE_SIZE
- * @len: bytes, a multiple of PAGE_SIZE
- * @write: the device may write
- * @pid: the process that asked for the pin, in the initial PID namespace
- * @comm: name of that process at that time
- */
-struct guestmem_pin {
-	struct interval_tree_node blocks;
-	struct list_head list;
-	struct file *file;
-	u64 start;
-	u64 len;
-	bool write;
-	pid_t pid;
-	char comm[TASK_COMM_LEN];
-};
 
 static bool gmfs_is_file(const struct file *file)
 {
@@ -84,13 +59,13 @@ static struct gmfs_fs *gmfs_fs_of_file(const struct file *file)
  * Blocks of a range that no pin of the file covers. Each step ends where the pin that
  * was found ends, so pins of the same blocks are looked at once.
  */
-static u64 gmfs_count_unpinned(struct gmfs_inode_info *info, u64 first, u64 last)
+static u64 gmfs_count_unpinned(struct gmfs_inode *ci, u64 first, u64 last)
 {
 	struct interval_tree_node *node;
 	u64 nr = 0;
 
 	while (first <= last) {
-		node = interval_tree_iter_first(&info->pins, first, last);
+		node = interval_tree_iter_first(&ci->file.pins, first, last);
 		if (!node)
 			return nr + last - first + 1;
 		if (node->start > first)
@@ -102,28 +77,40 @@ static u64 gmfs_count_unpinned(struct gmfs_inode_info *info, u64 first, u64 last
 
 static void gmfs_pin_insert(struct guestmem_pin *pin)
 {
-	struct gmfs_inode_info *info = GMFS_I(file_inode(pin->file));
 	struct gmfs_fs *fs = gmfs_fs_of_file(pin->file);
+	struct gmfs_inode *ci = pin->ci;
+	u64 more;
 
 	guard(spinlock)(&fs->pin_lock);
 
-	fs->pinned_blocks += gmfs_count_unpinned(info, pin->blocks.start,
-						 pin->blocks.last);
-	interval_tree_insert(&pin->blocks, &info->pins);
+	more = gmfs_count_unpinned(ci, pin->blocks.start, pin->blocks.last);
+	ci->file.pinned += more;
+	fs->pinned_blocks += more;
+	interval_tree_insert(&pin->blocks, &ci->file.pins);
 	list_add_tail(&pin->list, &fs->pins);
 }
 
 static void gmfs_pin_remove(struct guestmem_pin *pin)
 {
-	struct gmfs_inode_info *info = GMFS_I(file_inode(pin->file));
 	struct gmfs_fs *fs = gmfs_fs_of_file(pin->file);
+	struct gmfs_inode *ci = pin->ci;
+	u64 less;
 
 	guard(spinlock)(&fs->pin_lock);
 
 	list_del(&pin->list);
-	interval_tree_remove(&pin->blocks, &info->pins);
-	fs->pinned_blocks -= gmfs_count_unpinned(info, pin->blocks.start,
-						 pin->blocks.last);
+	interval_tree_remove(&pin->blocks, &ci->file.pins);
+	less = gmfs_count_unpinned(ci, pin->blocks.start, pin->blocks.last);
+	ci->file.pinned -= less;
+	fs->pinned_blocks -= less;
+}
+
+/* Does a file have memory in a range? */
+static bool gmfs_has_blocks(const struct gmfs_inode *ci, u64 first, u64 end)
+{
+	struct gmpool_run run;
+
+	return gmfs_extent_find(ci, first, &run) || run.count < end - first;
 }
 
 /**
@@ -134,18 +121,44 @@ static void gmfs_pin_remove(struct guestmem_pin *pin)
  *
  * The answer holds as long as the caller holds the invalidate_lock for write.
  *
- * Context: any that may take spinlocks.
+ * Context: any that may take spinlocks; the invalidate_lock is held.
  *
  * Return: true if a block of the range is pinned.
  */
 bool gmfs_is_pinned(struct inode *inode, u64 first, u64 end)
 {
 	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
+	struct gmfs_inode *ci = GMFS_I(inode)->ci;
+
+	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
 
 	if (first >= end)
 		return false;
 	guard(spinlock)(&fs->pin_lock);
-	return interval_tree_iter_first(&GMFS_I(inode)->pins, first, end - 1);
+	return interval_tree_iter_first(&ci->file.pins, first, end - 1) ||
+	       (ci->file.inherited && gmfs_has_blocks(ci, first, end));
+}
+
+/**
+ * gmfs_pins_forbid - ask early whether a file can be made smaller
+ * @inode: a regular file
+ * @size: bytes that it shall have
+ *
+ * For changes that come before gmfs_resize(), which asks again: a pin can come or go
+ * after the answer.
+ *
+ * Context: process context, may sleep; takes the invalidate_lock shared.
+ *
+ * Return: true if a block behind @size is pinned.
+ */
+bool gmfs_pins_forbid(struct inode *inode, loff_t size)
+{
+	bool pinned;
+
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	pinned = gmfs_is_pinned(inode, gmfs_blocks_up(size), GMFS_MAX_BLOCKS);
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	return pinned;
 }
 
 /**
@@ -158,62 +171,80 @@ bool gmfs_is_pinned(struct inode *inode, u64 first, u64 end)
  */
 u64 gmfs_pinned_blocks(struct gmfs_fs *fs)
 {
+	const struct guestmem_pin *pin;
+	u64 nr;
+
 	guard(spinlock)(&fs->pin_lock);
-	return fs->pinned_blocks;
-}
 
-static void gmfs_format_pin(const struct guestmem_pin *pin, char *line)
-{
-	char comm[4 * TASK_COMM_LEN];
-	int len;
-
-	len = string_escape_mem(pin->comm, strlen(pin->comm), comm,
-				sizeof(comm) - 1,
-				ESCAPE_OCTAL | ESCAPE_NAP | ESCAPE_APPEND, " \\");
-	comm[len] = '\0';
-	snprintf(line, GMFS_PIN_LINE + 1, "%-11llu %-19llu %-19llu %-2s %-10d %-61s\n",
-		 file_inode(pin->file)->i_ino, pin->start, pin->len,
-		 pin->write ? "rw" : "r", pin->pid, len ? comm : "-");
+	nr = fs->pinned_blocks;
+	/* Those of the last kernel come first. */
+	list_for_each_entry(pin, &fs->pins, list) {
+		if (pin->file)
+			break;
+		nr += READ_ONCE(pin->ci->file.blocks) - pin->ci->file.pinned;
+	}
+	return nr;
 }
 
 /**
- * gmfs_read_pins - describe the pins of a node, one in a line
+ * gmfs_has_pins - ask whether a file of a node is pinned
  * @fs: file system
- * @buf: filled
- * @off: first byte of the text that is wanted
- * @count: bytes in @buf
- *
- * All lines have the same length, so a pin that begins or ends between two calls
- * breaks no line. A pin can then be missing in the text that a reader puts together.
  *
  * Context: any that may take spinlocks.
  *
- * Return: bytes in @buf.
+ * Return: true if there is a pin, of this kernel or the last.
  */
-ssize_t gmfs_read_pins(struct gmfs_fs *fs, char *buf, loff_t off, size_t count)
+bool gmfs_has_pins(struct gmfs_fs *fs)
 {
-	u64 skip = off / GMFS_PIN_LINE;
-	size_t from = off % GMFS_PIN_LINE;
-	char line[GMFS_PIN_LINE + 1];
+	guard(spinlock)(&fs->pin_lock);
+	return !list_empty(&fs->pins);
+}
+
+/**
+ * gmfs_pins_inherit - show the pins that the last kernel had on preserved files
+ * @fs: file system, of which no other knows
+ *
+ * Context: boot.
+ */
+void __init gmfs_pins_inherit(struct gmfs_fs *fs)
+{
 	struct guestmem_pin *pin;
-	size_t done = 0, len;
+	struct gmfs_inode *ci;
+	unsigned long ino;
+
+	xa_for_each(&fs->image.inodes, ino, ci) {
+		if (!S_ISREG(ci->rec->mode) || !ci->file.inherited)
+			continue;
+		pin = kzalloc_obj(*pin, GFP_KERNEL | __GFP_NOFAIL);
+		pin->ci = ci;
+		pin->len = gmfs_blocks_up(ci->rec->size) << GMPOOL_BLOCK_SHIFT;
+		pin->write = true;
+		list_add_tail(&pin->list, &fs->pins);
+	}
+}
+
+/**
+ * gmfs_pins_disinherit - LUO is done with an open file that the last kernel preserved
+ * @fs: file system
+ * @ci: inode of the file
+ *
+ * Context: process context.
+ */
+void gmfs_pins_disinherit(struct gmfs_fs *fs, struct gmfs_inode *ci)
+{
+	struct guestmem_pin *pin;
 
 	guard(spinlock)(&fs->pin_lock);
 
+	if (!ci->file.inherited || --ci->file.inherited)
+		return;
 	list_for_each_entry(pin, &fs->pins, list) {
-		if (skip) {
-			skip--;
+		if (pin->file || pin->ci != ci)
 			continue;
-		}
-		if (done == count)
-			break;
-		gmfs_format_pin(pin, line);
-		len = min(GMFS_PIN_LINE - from, count - done);
-		memcpy(buf + done, line + from, len);
-		done += len;
-		from = 0;
+		list_del(&pin->list);
+		kfree(pin);
+		break;
 	}
-	return done;
 }
 
 /* Pages of a range of a file from @pgoff on that are in the extent at hand. */
@@ -316,6 +347,7 @@ struct guestmem_pin *guestmem_pin_file(struct file *file, u64 start, u64 len,
 	end = gmfs_blocks_up(start + len);
 	pin->blocks.start = first;
 	pin->blocks.last = end - 1;
+	pin->ci = GMFS_I(file_inode(file))->ci;
 	pin->file = get_file(file);
 	pin->start = start;
 	pin->len = len;

@@ -10,6 +10,9 @@
 #include <linux/fs.h>
 #include <linux/kobject.h>
 #include <linux/seq_file.h>
+#include <linux/sprintf.h>
+#include <linux/string.h>
+#include <linux/string_helpers.h>
 #include <linux/sysfs.h>
 
 #include "guestmemfs.h"
@@ -75,14 +78,57 @@ static struct attribute *gmfs_attrs[] = {
 	NULL
 };
 
-/* Not cut at a page, as other attributes are. */
+/* Bytes of a line about a pin: those of all columns at their widest. */
+#define GMFS_PIN_LINE	128
+
+static void gmfs_format_pin(const struct guestmem_pin *pin, char *line)
+{
+	char comm[4 * TASK_COMM_LEN];
+	int len;
+
+	len = string_escape_mem(pin->comm, strlen(pin->comm), comm,
+				sizeof(comm) - 1,
+				ESCAPE_OCTAL | ESCAPE_NAP | ESCAPE_APPEND, " \\");
+	comm[len] = '\0';
+	snprintf(line, GMFS_PIN_LINE + 1, "%-11llu %-19llu %-19llu %-2s %-10d %-61s\n",
+		 pin->ci->ino, pin->start, pin->len,
+		 pin->write ? "rw" : "r", pin->pid, len ? comm : "-");
+}
+
+/*
+ * Not cut at a page, as other attributes are. All lines have the same length, so a pin
+ * that begins or ends between two reads breaks no line.
+ */
 static ssize_t pins_read(struct file *file, struct kobject *kobj,
 			 const struct bin_attribute *attr, char *buf,
 			 loff_t off, size_t count)
 {
+	struct gmfs_fs *fs = gmfs_find(gmpool_of_kobj(kobj));
+	u64 skip = off / GMFS_PIN_LINE;
+	size_t from = off % GMFS_PIN_LINE;
+	char line[GMFS_PIN_LINE + 1];
+	struct guestmem_pin *pin;
+	size_t done = 0, len;
+
 	if (!capable(CAP_SYS_ADMIN))
 		return 0;
-	return gmfs_read_pins(gmfs_find(gmpool_of_kobj(kobj)), buf, off, count);
+
+	guard(spinlock)(&fs->pin_lock);
+
+	list_for_each_entry(pin, &fs->pins, list) {
+		if (skip) {
+			skip--;
+			continue;
+		}
+		if (done == count)
+			break;
+		gmfs_format_pin(pin, line);
+		len = min(GMFS_PIN_LINE - from, count - done);
+		memcpy(buf + done, line + from, len);
+		done += len;
+		from = 0;
+	}
+	return done;
 }
 
 static const struct bin_attribute pins_attr =

@@ -93,6 +93,7 @@ u64 gmpool_metadata_bytes(const struct gmpool *pool);
 const u8 *gmpool_uuid(const struct gmpool *pool);
 bool gmpool_read_only(const struct gmpool *pool);
 void gmpool_set_read_only(struct gmpool *pool);
+void gmpool_set_pinned(struct gmpool *pool, bool pinned);
 bool gmpool_usable(const struct gmpool *pool);
 const char *gmpool_error(const struct gmpool *pool);
 __printf(2, 3) void gmpool_fail(struct gmpool *pool, const char *fmt, ...);

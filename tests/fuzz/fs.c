@@ -134,6 +134,7 @@ static void free_orphans(struct fs *fs, bool hold)
 
 	flags = gmpool_op_begin(fs->pool);
 	gmfs_image_hold(&fs->img, hold);
+	gmpool_set_pinned(fs->pool, false);
 	gmpool_op_end(fs->pool, flags);
 	while ((ci = gmfs_image_orphan(&fs->img)))
 		release(fs, ci);
@@ -756,6 +757,12 @@ void fs_preserve(struct fs *fs, struct gmfs_inode *ci)
 	fs->img.super->feature_compat |= GMFS_FEATURE_COMPAT_PRESERVED;
 	gmfs_dirty(&fs->img, fs->img.super);
 	ci->rec->preserved++;
+	/* Devices have some of them. */
+	if (ci->ino % 2) {
+		ci->rec->pinned = 1;
+		fs->img.super->feature_ro_compat |= GMFS_FEATURE_RO_COMPAT_PINNED;
+		gmpool_set_pinned(fs->pool, true);
+	}
 	gmfs_dirty(&fs->img, ci->rec);
 	gmpool_op_end(fs->pool, flags);
 }

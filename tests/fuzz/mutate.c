@@ -160,7 +160,7 @@ static const struct field inode_fields[] = {
 	FIELD(INODE->nlink, COUNT),
 	FIELD(INODE->flags, FLAGS),
 	FIELD(INODE->preserved, COUNT),
-	FIELD(INODE->reserved0, RESERVED),
+	FIELD(INODE->pinned, FLAGS),
 	FIELD(INODE->size, COUNT),
 	FIELD(INODE->rdev, COUNT),
 	FIELD(INODE->atime_sec, COUNT),

@@ -482,7 +482,8 @@ static const struct field_case fields[] = {
 	FIELD(DIR, inode, preserved, 4, 1, -EUCLEAN, "preserved"),
 	FIELD(LINK, inode, preserved, 4, 1, -EUCLEAN, "preserved"),
 	FIELD(DEV, inode, preserved, 4, U32_MAX, -EUCLEAN, "preserved"),
-	FIELD(FILE, inode, reserved0, 4, 1, -EUCLEAN, "reserved"),
+	FIELD(FILE, inode, pinned, 4, 1, -EUCLEAN, "pinned is 1, preserved 0"),
+	FIELD(DIR, inode, pinned, 4, 1, -EUCLEAN, "pinned"),
 	FIELD(FILE, inode, size, 8, GMFS_MAX_SIZE + 1, -EUCLEAN, "size"),
 	FIELD(FILE, inode, size, 8, U64_MAX, -EUCLEAN, "size"),
 	FIELD(DIR, inode, size, 8, 1, -EUCLEAN, "size 1"),
@@ -672,6 +673,45 @@ static void image_fields_ok(struct kunit *test)
 		memcpy(at, &c->value, c->size);
 		expect_load(test, c->name, 0, NULL);
 		memcpy(at, &old, c->size);
+	}
+}
+
+/* A file that was pinned stays pinned until LUO has finished, in this kernel only. */
+static void image_pinned(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_super_ser *super;
+	struct gmfs_inode *ci;
+	struct tree tree;
+	int hold;
+	u64 file;
+
+	plant(fx, &tree);
+	file = tree.file->ino;
+	tree.file->rec->preserved = 2;
+	tree.file->rec->pinned = 1;
+	expect_load(test, "no feature", -EUCLEAN, "lacks the feature");
+	for (hold = 1; hold >= 0; hold--) {
+		super = fx->img.super;
+		super->feature_ro_compat = GMFS_FEATURE_RO_COMPAT_PINNED;
+		ci = gmfs_ino_find(&fx->img, file);
+		ci->rec->preserved = 2;
+		ci->rec->pinned = 2;
+		expect_load(test, "pinned twice", -EUCLEAN, "pinned is 2");
+		ci->rec->pinned = 1;
+		gmfs_dirty(&fx->img, ci->rec);
+		gmfs_dirty(&fx->img, super);
+		gmfs_fixture_reload(fx);
+		KUNIT_EXPECT_FALSE(test, fx->img.read_only);
+		gmfs_image_hold(&fx->img, hold);
+
+		ci = gmfs_ino_find(&fx->img, file);
+		KUNIT_EXPECT_EQ(test, ci->file.inherited, hold ? 2 : 0);
+		KUNIT_EXPECT_EQ(test, ci->rec->pinned, 0);
+		KUNIT_EXPECT_EQ(test, fx->img.super->feature_ro_compat, 0);
+		gmfs_fixture_reload(fx);
+		ci = gmfs_ino_find(&fx->img, file);
+		KUNIT_EXPECT_EQ(test, ci->file.inherited, 0);
 	}
 }
 
@@ -954,6 +994,7 @@ static struct kunit_case image_cases[] = {
 	KUNIT_CASE(image_round_trip),
 	KUNIT_CASE(image_orphans),
 	KUNIT_CASE(image_hold),
+	KUNIT_CASE(image_pinned),
 	KUNIT_CASE(image_fields),
 	KUNIT_CASE(image_fields_ok),
 	KUNIT_CASE(image_attr_twice),

@@ -163,7 +163,7 @@ static const struct golden_member fs_inode_members[] = {
 	MEMBER(FS_INODE->nlink, 24, 4),
 	MEMBER(FS_INODE->flags, 28, 4),
 	MEMBER(FS_INODE->preserved, 32, 4),
-	MEMBER(FS_INODE->reserved0, 36, 4),
+	MEMBER(FS_INODE->pinned, 36, 4),
 	MEMBER(FS_INODE->size, 40, 8),
 	MEMBER(FS_INODE->rdev, 48, 8),
 	MEMBER(FS_INODE->atime_sec, 56, 8),
@@ -460,7 +460,8 @@ static const struct damage super_damages[] = {
 	{ "compat bit 63", FIELD(SUPER->feature_compat), BIT_ULL(63) },
 	{ "compat all", FIELD(SUPER->feature_compat), U64_MAX },
 	{ "ro_compat bit 0", FIELD(SUPER->feature_ro_compat), 1 },
-	{ "ro_compat bit 1", FIELD(SUPER->feature_ro_compat), 2, .read_only = true },
+	{ "ro_compat bit 1", FIELD(SUPER->feature_ro_compat), 2 },
+	{ "ro_compat bit 2", FIELD(SUPER->feature_ro_compat), 4, .read_only = true },
 	{ "ro_compat bit 32", FIELD(SUPER->feature_ro_compat), BIT_ULL(32), .read_only = true },
 	{ "ro_compat bit 63", FIELD(SUPER->feature_ro_compat), BIT_ULL(63), .read_only = true },
 	{ "incompat bit 0", FIELD(SUPER->feature_incompat), 1, NULL, E_FEATURE },
@@ -633,7 +634,7 @@ static void super_damaged_in_places(struct kunit *test)
 
 	/* Read-only and incompatible features together: not usable. */
 	super = make_super(test);
-	super->feature_ro_compat = 2;
+	super->feature_ro_compat = 4;
 	super->feature_incompat = 1;
 	gmpool_super_update(super);
 	KUNIT_EXPECT_STREQ(test, gmpool_super_usable(super, &read_only), E_FEATURE);
@@ -1120,7 +1121,7 @@ static void super_newer(struct kunit *test)
 	KUNIT_EXPECT_FALSE(test, gmpool_super_newer(super));
 	super->feature_ro_compat = GMPOOL_FEATURE_RO_COMPAT_POISON;
 	KUNIT_EXPECT_FALSE(test, gmpool_super_newer(super));
-	super->feature_ro_compat |= 2;
+	super->feature_ro_compat |= GMPOOL_FEATURE_RO_COMPAT_PINNED | 4;
 	KUNIT_EXPECT_TRUE(test, gmpool_super_newer(super));
 	super->feature_ro_compat = 0;
 	super->feature_compat = GMPOOL_FEATURE_COMPAT_TUNABLES;

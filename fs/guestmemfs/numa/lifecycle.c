@@ -117,7 +117,8 @@ static int gmpool_make_anew(struct gmpool *pool)
  *
  * Context: process context, may sleep; gmpool.manage is held.
  *
- * Return: 0; -EBUSY if the pool is in use, or frozen and can be thawed, and
+ * Return: 0; -EBUSY if the pool is in use, was handed over with pinned memory that
+ * the client does not know of, or is frozen and can be thawed, and
  * -ENODEV if its memory is missing or not hidden, both without any change;
  * -ENOMEM and others if the reset fails, the pool has failed then; -EIO if the
  * pool is usable, but KHO does not accept it.
@@ -136,6 +137,11 @@ int gmpool_discard(struct gmpool *pool)
 	/* A read-only pool cannot be thawed, so its freeze does not count. */
 	if (pool->state == GMPOOL_ACTIVE && pool->tune.frozen)
 		return -EBUSY;
+	if (READ_ONCE(pool->pinned)) {
+		pr_notice("node %d: the pool is not discarded, since memory of preserved files was handed over pinned for devices: only a cold boot discards it\n",
+			  pool->nid);
+		return -EBUSY;
+	}
 	if (!failed && pool->client)
 		err = pool->client->detach(pool->client);
 	if (err)
@@ -196,6 +202,17 @@ static void __init gmpool_init_pool(struct gmpool *pool, int err)
 	}
 }
 
+/* Has "guestmemfs=fresh" spared a handed-over pool? */
+static bool __init gmpool_is_spared(u32 key)
+{
+	struct gmpool *pool;
+
+	list_for_each_entry(pool, &gmpool_list, list)
+		if (pool->key == key)
+			return true;
+	return false;
+}
+
 static int __init gmpool_init(void)
 {
 	struct gmpool *pool;
@@ -204,7 +221,8 @@ static int __init gmpool_init(void)
 
 	if (gmpool_start_afresh())
 		for (key = 0; key < MAX_NUMNODES; key++)
-			gmpool_discard_metadata(key);
+			if (!gmpool_is_spared(key))
+				gmpool_discard_metadata(key);
 
 	if (list_empty(&gmpool_list))
 		return 0;

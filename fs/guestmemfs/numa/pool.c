@@ -134,6 +134,30 @@ void gmpool_set_read_only(struct gmpool *pool)
 }
 
 /**
+ * gmpool_set_pinned - record whether the next kernel may discard a pool
+ * @pool: an active pool
+ * @pinned: memory of a preserved file is pinned for devices
+ *
+ * What was handed over stays recorded until the client, which then knows the files,
+ * says otherwise. A pool without client, as one that has failed, is not discarded.
+ *
+ * Context: process context, may sleep, within an operation; takes gmpool_meta.lock.
+ */
+void gmpool_set_pinned(struct gmpool *pool, bool pinned)
+{
+	guard(mutex)(&pool->meta.lock);
+
+	if (pinned == pool->pinned)
+		return;
+	WRITE_ONCE(pool->pinned, pinned);
+	if (pinned)
+		pool->super->feature_ro_compat |= GMPOOL_FEATURE_RO_COMPAT_PINNED;
+	else
+		pool->super->feature_ro_compat &= ~GMPOOL_FEATURE_RO_COMPAT_PINNED;
+	gmpool_sync_super(pool);
+}
+
+/**
  * gmpool_usable - can a pool be used
  * @pool: the pool
  *

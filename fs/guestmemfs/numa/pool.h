@@ -82,6 +82,9 @@ enum gmpool_state {
  * @total_blocks: blocks in @extents
  * @used_otherwise: bit per extent of the handed-over super block, set if this
  *	kernel uses memory of that extent itself
+ * @pinned: memory of preserved files is or was pinned for devices, so the pool is not
+ *	to be discarded: GMPOOL_FEATURE_RO_COMPAT_PINNED of its super block, which a pool
+ *	that has failed has out of reach
  * @taken_over: KHO was asked to give the metadata back, and may have done so
  * @handed_over_from: release of the kernel that handed the pool over, else
  *	empty
@@ -133,6 +136,7 @@ struct gmpool {
 	u64 total_blocks;
 
 	DECLARE_BITMAP(used_otherwise, GMPOOL_MAX_EXTENTS);
+	bool pinned;
 	bool taken_over;
 	char handed_over_from[GMPOOL_RELEASE_SIZE];
 	phys_addr_t blob;
@@ -179,7 +183,7 @@ void gmpool_set_extents(struct gmpool *pool,
 bool gmpool_start_afresh(void);
 
 /* In retrieve.c */
-void gmpool_retrieve_memory(nodemask_t *lost);
+void gmpool_retrieve_memory(nodemask_t *lost, bool fresh);
 
 /* In badpages.c */
 int gmpool_add_poison(struct gmpool *pool, u64 page);

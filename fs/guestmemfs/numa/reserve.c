@@ -85,8 +85,8 @@ void __init guestmem_pool_retrieve_early(void)
 	if (fresh)
 		pr_notice("guestmemfs=fresh: pools that were handed over are thrown away\n");
 
-	if (!is_kdump_kernel() && is_kho_boot() && !fresh)
-		gmpool_retrieve_memory(&lost);
+	if (!is_kdump_kernel() && is_kho_boot())
+		gmpool_retrieve_memory(&lost, fresh);
 }
 
 static bool __init gmpool_is_asked(int nid)

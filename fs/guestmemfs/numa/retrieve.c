@@ -178,6 +178,33 @@ static int __init gmpool_pool_node(const struct gmpool_super_ser *super)
 	return nid;
 }
 
+static bool __init gmpool_is_blob(phys_addr_t blob, size_t size)
+{
+	return size == GMPOOL_BLOB_SIZE && IS_ALIGNED(blob, GMPOOL_BLOB_SIZE) &&
+	       memblock_is_region_memory(blob, GMPOOL_BLOB_SIZE);
+}
+
+/*
+ * "guestmemfs=fresh" discards all pools but those that a device of a preserved session
+ * could access.
+ */
+static bool __init gmpool_survives_fresh(u32 key, phys_addr_t blob, size_t size)
+{
+	const struct gmpool_super_ser *super;
+	const char *error;
+
+	if (!gmpool_is_blob(blob, size))
+		return false;
+	super = gmpool_super_pick(phys_to_virt(blob), GMPOOL_GRANULARITY,
+				  &error);
+	if (!super ||
+	    !(super->feature_ro_compat & GMPOOL_FEATURE_RO_COMPAT_PINNED))
+		return false;
+	pr_warn("node %u: guestmemfs=fresh does not discard its pool, since memory of preserved files is pinned for devices\n",
+		key);
+	return true;
+}
+
 static void __init gmpool_find_pool(u32 key, phys_addr_t blob, size_t size,
 				    nodemask_t *lost)
 {
@@ -186,8 +213,7 @@ static void __init gmpool_find_pool(u32 key, phys_addr_t blob, size_t size,
 	const char *error;
 	int nid;
 
-	if (size != GMPOOL_BLOB_SIZE || !IS_ALIGNED(blob, GMPOOL_BLOB_SIZE) ||
-	    !memblock_is_region_memory(blob, GMPOOL_BLOB_SIZE)) {
+	if (!gmpool_is_blob(blob, size)) {
 		pr_err("node %u: handed-over super block at %pa of %zu bytes makes no sense: its pool is lost\n",
 		       key, &blob, size);
 		node_set(key, *lost);
@@ -212,6 +238,7 @@ static void __init gmpool_find_pool(u32 key, phys_addr_t blob, size_t size,
 		return;
 	}
 	pool->blob = blob;
+	pool->pinned = super->feature_ro_compat & GMPOOL_FEATURE_RO_COMPAT_PINNED;
 	gmpool_set_extents(pool, super->extents, super->nr_extents);
 	if (error)
 		gmpool_fail(pool, "super block is damaged (%s)", error);
@@ -292,10 +319,11 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 /**
  * gmpool_retrieve_memory - retrieve the memory of handed-over pools
  * @lost: gets the numbers of nodes whose pools are lost
+ * @fresh: only of those that are not to be discarded
  *
  * Context: early boot; memblock allocates only from KHO's scratch areas.
  */
-void __init gmpool_retrieve_memory(nodemask_t *lost)
+void __init gmpool_retrieve_memory(nodemask_t *lost, bool fresh)
 {
 	struct gmpool *pool, *other;
 	char name[16];
@@ -305,7 +333,8 @@ void __init gmpool_retrieve_memory(nodemask_t *lost)
 
 	for (key = 0; key < MAX_NUMNODES; key++) {
 		snprintf(name, sizeof(name), GMPOOL_SUBTREE_FMT, key);
-		if (!kho_retrieve_subtree(name, &phys, &size))
+		if (!kho_retrieve_subtree(name, &phys, &size) &&
+		    (!fresh || gmpool_survives_fresh(key, phys, size)))
 			gmpool_find_pool(key, phys, size, lost);
 	}
 

@@ -104,6 +104,14 @@ enum gmpool_state_ser {
 #define GMPOOL_FEATURE_RO_COMPAT_POISON	_BITULL(0)
 
 /*
+ * A file's memory was pinned for devices when the pool was frozen, and LUO hands the
+ * file over: gmfs_inode_ser.pinned. Set and cleared with the first and the last of
+ * these files. The next kernel does not discard the pool, by "guestmemfs=fresh" or
+ * otherwise, and clears the bit as soon as it keeps the memory from being freed.
+ */
+#define GMPOOL_FEATURE_RO_COMPAT_PINNED	_BITULL(1)
+
+/*
  * There is a block of GMPOOL_META_TUNABLES. Set with it. A kernel that does not know
  * the bit uses its defaults.
  */
@@ -111,7 +119,8 @@ enum gmpool_state_ser {
 
 /* Feature bits that this header describes. */
 #define GMPOOL_FEATURE_COMPAT_ALL	GMPOOL_FEATURE_COMPAT_TUNABLES
-#define GMPOOL_FEATURE_RO_COMPAT_ALL	GMPOOL_FEATURE_RO_COMPAT_POISON
+#define GMPOOL_FEATURE_RO_COMPAT_ALL	(GMPOOL_FEATURE_RO_COMPAT_POISON | \
+					 GMPOOL_FEATURE_RO_COMPAT_PINNED)
 #define GMPOOL_FEATURE_INCOMPAT_ALL	0ULL
 
 /**
@@ -386,9 +395,15 @@ struct gmpool_tunables_ser {
  */
 #define GMFS_FEATURE_COMPAT_PRESERVED	_BITULL(0)
 
+/*
+ * An inode has the field pinned set. Set and cleared as GMPOOL_FEATURE_RO_COMPAT_PINNED,
+ * which it comes with: a kernel that does not know of it changes and frees nothing.
+ */
+#define GMFS_FEATURE_RO_COMPAT_PINNED	_BITULL(0)
+
 /* Feature bits of guestmemfs that this header describes. */
 #define GMFS_FEATURE_COMPAT_ALL		GMFS_FEATURE_COMPAT_PRESERVED
-#define GMFS_FEATURE_RO_COMPAT_ALL	0ULL
+#define GMFS_FEATURE_RO_COMPAT_ALL	GMFS_FEATURE_RO_COMPAT_PINNED
 #define GMFS_FEATURE_INCOMPAT_ALL	0ULL
 
 /**
@@ -428,7 +443,9 @@ struct gmfs_super_ser {
  * @flags: GMFS_INODE_*
  * @preserved: number of open files of it that LUO hands over, struct gmfs_file_ser;
  *	the next kernel does not free the inode before LUO has finished with them
- * @reserved0: zero
+ * @pinned: 1 if it is preserved, and blocks of it were pinned for devices when the
+ *	writing kernel was frozen, else 0; the next kernel frees no block of it
+ *	before LUO has finished with the preserved files
  * @size: bytes of a file, or of a symbolic link's target; else 0
  * @rdev: GMFS_RDEV() of a device file, else 0
  * @atime_sec: access time, seconds since the epoch
@@ -450,7 +467,7 @@ struct gmfs_inode_ser {
 	__u32 nlink;
 	__u32 flags;
 	__u32 preserved;
-	__u32 reserved0;
+	__u32 pinned;
 	__u64 size;
 	__u64 rdev;
 	__s64 atime_sec;
@@ -627,6 +644,7 @@ static_assert(sizeof(struct gmfs_super_ser) == GMPOOL_META_SIZE);
 static_assert(offsetof(struct gmfs_super_ser, root_ino) == 96);
 static_assert(sizeof(struct gmfs_inode_ser) == 256);
 static_assert(offsetof(struct gmfs_inode_ser, preserved) == 32);
+static_assert(offsetof(struct gmfs_inode_ser, pinned) == 36);
 static_assert(offsetof(struct gmfs_inode_ser, size) == 40);
 static_assert(offsetof(struct gmfs_inode_ser, atime_sec) == 56);
 static_assert(offsetof(struct gmfs_inode_ser, atime_nsec) == 88);
