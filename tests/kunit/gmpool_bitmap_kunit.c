@@ -22,7 +22,7 @@ static unsigned int seed;
 module_param(seed, uint, 0);
 MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 
-#define GIANT	GMPOOL_1G_BLOCKS
+#define GIB	GMPOOL_1G_BLOCKS
 
 KUNIT_DEFINE_ACTION_WRAPPER(bitmap_destroy, gmpool_bitmap_destroy,
 			    struct gmpool_bitmap *);
@@ -128,7 +128,7 @@ static void init_and_destroy(struct kunit *test)
 
 static void contiguity(struct kunit *test)
 {
-	static const u64 blocks[][2] = { { 4 * GIANT, 300 } };
+	static const u64 blocks[][2] = { { 4 * GIB, 300 } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
 
 	/* Each follows the previous one, without a goal. */
@@ -154,78 +154,78 @@ static void contiguity(struct kunit *test)
 	expect_found(test, map, 150, GMPOOL_NO_GOAL, 50, 150);
 }
 
-struct giant_case {
+struct gibibyte_case {
 	const char *name;
 	u64 base;
-	u64 first_giant;
+	u64 first_gib;
 };
 
-static const struct giant_case giant_cases[] = {
+static const struct gibibyte_case gibibyte_cases[] = {
 	{ "base at 0", 0, 0 },
-	{ "base at a giant boundary", 7 * GIANT, 0 },
-	{ "base one section past it", 7 * GIANT + 64, GIANT - 64 },
-	{ "base one block past it", 7 * GIANT + 1, GIANT - 1 },
-	{ "base one block before it", 8 * GIANT - 1, 1 },
-	{ "base half way", 7 * GIANT + 256, 256 },
+	{ "base at a boundary of 1 GiB", 7 * GIB, 0 },
+	{ "base one section past it", 7 * GIB + 64, GIB - 64 },
+	{ "base one block past it", 7 * GIB + 1, GIB - 1 },
+	{ "base one block before it", 8 * GIB - 1, 1 },
+	{ "base half way", 7 * GIB + 256, 256 },
 	{ "base above 1 TiB", (1ULL << 19) + 448, 64 },
 };
 
-KUNIT_ARRAY_PARAM_DESC(giant, giant_cases, name);
+KUNIT_ARRAY_PARAM_DESC(gibibyte, gibibyte_cases, name);
 
 /* The boundary is one of physical memory, not of block numbers. */
-static void giant_alignment(struct kunit *test)
+static void gibibyte_alignment(struct kunit *test)
 {
-	const struct giant_case *c = test->param_value;
+	const struct gibibyte_case *c = test->param_value;
 	/* A single block first: block number and address always differ. */
-	const u64 blocks[][2] = { { 0, 1 }, { c->base, c->first_giant + 3 * GIANT + 100 } };
+	const u64 blocks[][2] = { { 0, 1 }, { c->base, c->first_gib + 3 * GIB + 100 } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 2);
-	const u64 giant = 1 + c->first_giant;
+	const u64 gib = 1 + c->first_gib;
 
 	take(test, map, 0, 1);
 
-	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, giant, GIANT);
-	expect_found(test, map, GIANT + 1, GMPOOL_NO_GOAL, giant, GIANT + 1);
-	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, giant, 3 * GIANT);
-	expect_found(test, map, 3 * GIANT + 100, GMPOOL_NO_GOAL, giant,
-		     3 * GIANT + 100);
+	expect_found(test, map, GIB, GMPOOL_NO_GOAL, gib, GIB);
+	expect_found(test, map, GIB + 1, GMPOOL_NO_GOAL, gib, GIB + 1);
+	expect_found(test, map, 3 * GIB, GMPOOL_NO_GOAL, gib, 3 * GIB);
+	expect_found(test, map, 3 * GIB + 100, GMPOOL_NO_GOAL, gib,
+		     3 * GIB + 100);
 	/*
 	 * More than there is: whole 1 GiB ranges now, the rest by the next
 	 * search.
 	 */
-	expect_found(test, map, 3 * GIANT + 101, GMPOOL_NO_GOAL, giant, 3 * GIANT);
-	expect_found(test, map, ~0ULL, GMPOOL_NO_GOAL, giant, 3 * GIANT);
+	expect_found(test, map, 3 * GIB + 101, GMPOOL_NO_GOAL, gib, 3 * GIB);
+	expect_found(test, map, ~0ULL, GMPOOL_NO_GOAL, gib, 3 * GIB);
 
 	/* Break the first 1 GiB: two are left. */
-	take(test, map, giant, 1);
-	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, giant + GIANT, GIANT);
-	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, giant + GIANT,
-		     2 * GIANT);
+	take(test, map, gib, 1);
+	expect_found(test, map, GIB, GMPOOL_NO_GOAL, gib + GIB, GIB);
+	expect_found(test, map, 3 * GIB, GMPOOL_NO_GOAL, gib + GIB,
+		     2 * GIB);
 
 	/* Break the last 1 GiB at its end: one is left. */
-	take(test, map, giant + 3 * GIANT - 1, 1);
-	expect_found(test, map, 2 * GIANT, GMPOOL_NO_GOAL, giant + GIANT, GIANT);
+	take(test, map, gib + 3 * GIB - 1, 1);
+	expect_found(test, map, 2 * GIB, GMPOOL_NO_GOAL, gib + GIB, GIB);
 
 	/* Break the last one: the longest run is found, at any alignment. */
-	take(test, map, giant + 2 * GIANT - 1, 1);
-	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, giant + 1, GIANT);
-	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, giant + 1,
-		     2 * GIANT - 2);
+	take(test, map, gib + 2 * GIB - 1, 1);
+	expect_found(test, map, GIB, GMPOOL_NO_GOAL, gib + 1, GIB);
+	expect_found(test, map, 3 * GIB, GMPOOL_NO_GOAL, gib + 1,
+		     2 * GIB - 2);
 }
 
 /* The smallest free run with a 1 GiB boundary is broken. */
-static void giant_best_fit(struct kunit *test)
+static void gibibyte_best_fit(struct kunit *test)
 {
 	static const u64 blocks[][2] = {
-		{ 0, 4 * GIANT }, { 10 * GIANT, 2 * GIANT }, { 20 * GIANT, 3 * GIANT },
-		{ 30 * GIANT + 1, 2 * GIANT - 2 },
+		{ 0, 4 * GIB }, { 10 * GIB, 2 * GIB }, { 20 * GIB, 3 * GIB },
+		{ 30 * GIB + 1, 2 * GIB - 2 },
 	};
 	struct gmpool_bitmap *map = make_pool(test, blocks, 4);
 
-	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, 4 * GIANT, GIANT);
-	expect_found(test, map, 2 * GIANT, GMPOOL_NO_GOAL, 4 * GIANT, 2 * GIANT);
-	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, 6 * GIANT, 3 * GIANT);
-	expect_found(test, map, 4 * GIANT, GMPOOL_NO_GOAL, 0, 4 * GIANT);
-	expect_found(test, map, 5 * GIANT, GMPOOL_NO_GOAL, 0, 4 * GIANT);
+	expect_found(test, map, GIB, GMPOOL_NO_GOAL, 4 * GIB, GIB);
+	expect_found(test, map, 2 * GIB, GMPOOL_NO_GOAL, 4 * GIB, 2 * GIB);
+	expect_found(test, map, 3 * GIB, GMPOOL_NO_GOAL, 6 * GIB, 3 * GIB);
+	expect_found(test, map, 4 * GIB, GMPOOL_NO_GOAL, 0, 4 * GIB);
+	expect_found(test, map, 5 * GIB, GMPOOL_NO_GOAL, 0, 4 * GIB);
 }
 
 static void goal(struct kunit *test)
@@ -263,7 +263,7 @@ static void goal(struct kunit *test)
 	expect_found(test, map, 10, ~0ULL - 1, 390, 10);
 
 	/* The goal also has priority for requests of 1 GiB. */
-	expect_found(test, map, GIANT, 110, 110, 90);
+	expect_found(test, map, GIB, 110, 110, 90);
 }
 
 static void best_fit(struct kunit *test)
@@ -295,9 +295,9 @@ static void best_fit(struct kunit *test)
  *   block   0        64       576      1088     1188
  *           | head 64 | 1 GiB  | 1 GiB  | tail 100 |
  */
-static void giants_kept_whole(struct kunit *test)
+static void gibibytes_kept_whole(struct kunit *test)
 {
-	static const u64 blocks[][2] = { { 3 * GIANT - 64, 64 + 2 * GIANT + 100 } };
+	static const u64 blocks[][2] = { { 3 * GIB - 64, 64 + 2 * GIB + 100 } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
 	struct gmpool_run run;
 	u64 i;
@@ -307,8 +307,8 @@ static void giants_kept_whole(struct kunit *test)
 	expect_found(test, map, 100, GMPOOL_NO_GOAL, 1088, 100);
 	/* Too large for both: the tail, and few blocks of the last 1 GiB. */
 	expect_found(test, map, 101, GMPOOL_NO_GOAL, 1087, 101);
-	expect_found(test, map, GIANT - 1, GMPOOL_NO_GOAL, 1188 - (GIANT - 1),
-		     GIANT - 1);
+	expect_found(test, map, GIB - 1, GMPOOL_NO_GOAL, 1188 - (GIB - 1),
+		     GIB - 1);
 
 	/* Single blocks come from outside the 1 GiB ranges first. */
 	for (i = 0; i < 164; i++) {
@@ -317,23 +317,23 @@ static void giants_kept_whole(struct kunit *test)
 				      "block %llu", run.start);
 		take(test, map, run.start, run.count);
 	}
-	expect_found(test, map, 2 * GIANT, GMPOOL_NO_GOAL, 64, 2 * GIANT);
+	expect_found(test, map, 2 * GIB, GMPOOL_NO_GOAL, 64, 2 * GIB);
 
 	/* Then the last 1 GiB is broken, and no other until it is full. */
-	for (i = 0; i < GIANT; i++) {
-		expect_found(test, map, GIANT, GMPOOL_NO_GOAL, 64, GIANT);
+	for (i = 0; i < GIB; i++) {
+		expect_found(test, map, GIB, GMPOOL_NO_GOAL, 64, GIB);
 		KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), 0);
-		KUNIT_ASSERT_GE(test, run.start, 64 + GIANT);
+		KUNIT_ASSERT_GE(test, run.start, 64 + GIB);
 		take(test, map, run.start, run.count);
 	}
-	assert_counters(test, map, GIANT);
-	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, 64, GIANT);
+	assert_counters(test, map, GIB);
+	expect_found(test, map, GIB, GMPOOL_NO_GOAL, 64, GIB);
 }
 
 /* A run ends at the extent's end, even if the next extent is adjacent. */
 static void extents_not_crossed(struct kunit *test)
 {
-	static const u64 blocks[][2] = { { 0, 100 }, { 100, 50 }, { GIANT, 100 } };
+	static const u64 blocks[][2] = { { 0, 100 }, { 100, 50 }, { GIB, 100 } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 3);
 
 	expect_found(test, map, 250, GMPOOL_NO_GOAL, 0, 100);
@@ -372,13 +372,13 @@ static void exhaustion(struct kunit *test)
 	assert_counters(test, map, 0);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, 0, &run), -ENOSPC);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, GIANT, GMPOOL_NO_GOAL, &run), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, GIB, GMPOOL_NO_GOAL, &run), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, ~0ULL, GMPOOL_NO_GOAL, &run), -ENOSPC);
 
 	/* The only free block is found by requests of any size. */
 	put(test, map, 65, 1);
 	expect_found(test, map, 1, GMPOOL_NO_GOAL, 65, 1);
-	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, 65, 1);
+	expect_found(test, map, GIB, GMPOOL_NO_GOAL, 65, 1);
 	expect_found(test, map, ~0ULL, 3, 65, 1);
 	take(test, map, 65, 1);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
@@ -505,7 +505,7 @@ struct walk {
 /* A maximal free run, and the whole 1 GiB ranges in it. */
 struct free_run {
 	u64 start, end;
-	u64 giants_start, giants_end;
+	u64 gibs_start, gibs_end;
 };
 
 static u64 phys_block(const struct gmpool_extent *extent, u64 block)
@@ -537,12 +537,12 @@ static bool next_free_run(const struct walk *walk, u64 from,
 		block++;
 	free->end = block;
 
-	free->giants_start = free->start;
-	while (phys_block(extent, free->giants_start) % GIANT)
-		free->giants_start++;
-	free->giants_end = free->giants_start;
-	while (free->giants_end + GIANT <= free->end)
-		free->giants_end += GIANT;
+	free->gibs_start = free->start;
+	while (phys_block(extent, free->gibs_start) % GIB)
+		free->gibs_start++;
+	free->gibs_end = free->gibs_start;
+	while (free->gibs_end + GIB <= free->end)
+		free->gibs_end += GIB;
 	return true;
 }
 
@@ -587,8 +587,8 @@ static void assert_goal_kept(const struct walk *walk, u64 want, u64 goal,
 }
 
 /* For 1 GiB and more: at a boundary if any 1 GiB is free, else the longest. */
-static void assert_giant_placed(const struct walk *walk, u64 want,
-				const struct gmpool_run *run)
+static void assert_gib_placed(const struct walk *walk, u64 want,
+			      const struct gmpool_run *run)
 {
 	u64 longest = 0, most = 0, at, best = U64_MAX;
 	bool whole = false, starts = false;
@@ -599,16 +599,16 @@ static void assert_giant_placed(const struct walk *walk, u64 want,
 		u64 len = free.end - free.start;
 
 		longest = max(longest, len);
-		if (free.giants_start == free.giants_end) {
+		if (free.gibs_start == free.gibs_end) {
 			/* Valid only if no 1 GiB is free. */
 			if (run->start == free.start)
 				starts = true;
 			continue;
 		}
 		whole = true;
-		if (free.end - free.giants_start >= want)
+		if (free.end - free.gibs_start >= want)
 			best = min(best, len);
-		most = max(most, free.giants_end - free.giants_start);
+		most = max(most, free.gibs_end - free.gibs_start);
 	}
 
 	if (!whole) {
@@ -624,7 +624,7 @@ static void assert_giant_placed(const struct walk *walk, u64 want,
 	for (at = 0; next_free_run(walk, at, &free); at = free.end) {
 		if (run->start < free.start || run->start >= free.end)
 			continue;
-		KUNIT_ASSERT_EQ(test, run->start, free.giants_start);
+		KUNIT_ASSERT_EQ(test, run->start, free.gibs_start);
 		if (best != U64_MAX)
 			KUNIT_ASSERT_EQ(test, free.end - free.start, best);
 	}
@@ -642,9 +642,9 @@ static void assert_small_placed(const struct walk *walk, u64 want,
 	struct free_run free;
 
 	for (at = 0; next_free_run(walk, at, &free); at = free.end) {
-		bool none = free.giants_start == free.giants_end;
-		u64 head = (none ? free.end : free.giants_start) - free.start;
-		u64 tail = none ? 0 : free.end - free.giants_end;
+		bool none = free.gibs_start == free.gibs_end;
+		u64 head = (none ? free.end : free.gibs_start) - free.start;
+		u64 tail = none ? 0 : free.end - free.gibs_end;
 
 		len = free.end - free.start;
 		longest = max(longest, len);
@@ -658,7 +658,7 @@ static void assert_small_placed(const struct walk *walk, u64 want,
 	KUNIT_ASSERT_EQ(test, run->count, min(want, longest));
 
 	for (at = 0; next_free_run(walk, at, &free); at = free.end) {
-		bool none = free.giants_start == free.giants_end;
+		bool none = free.gibs_start == free.gibs_end;
 
 		if (run->start < free.start || run->start >= free.end)
 			continue;
@@ -673,10 +673,10 @@ static void assert_small_placed(const struct walk *walk, u64 want,
 			KUNIT_ASSERT_EQ(test, run->start, free.start);
 			KUNIT_ASSERT_EQ(test, len, piece);
 		} else if (run->start == free.start) {
-			KUNIT_ASSERT_EQ(test, free.giants_start - free.start, piece);
+			KUNIT_ASSERT_EQ(test, free.gibs_start - free.start, piece);
 		} else {
-			KUNIT_ASSERT_EQ(test, run->start, free.giants_end);
-			KUNIT_ASSERT_EQ(test, free.end - free.giants_end, piece);
+			KUNIT_ASSERT_EQ(test, run->start, free.gibs_end);
+			KUNIT_ASSERT_EQ(test, free.end - free.gibs_end, piece);
 		}
 	}
 }
@@ -691,13 +691,13 @@ static void walk_take(struct walk *walk)
 
 	switch (gmpool_test_random(&walk->rnd, 0, 4)) {
 	case 0:
-		want = gmpool_test_random(&walk->rnd, GIANT - 2, GIANT + 2);
+		want = gmpool_test_random(&walk->rnd, GIB - 2, GIB + 2);
 		break;
 	case 1:
-		want = gmpool_test_random(&walk->rnd, GIANT, 3 * GIANT);
+		want = gmpool_test_random(&walk->rnd, GIB, 3 * GIB);
 		break;
 	case 2:
-		want = gmpool_test_random(&walk->rnd, 1, GIANT);
+		want = gmpool_test_random(&walk->rnd, 1, GIB);
 		break;
 	default:
 		want = gmpool_test_random(&walk->rnd, 1, 16);
@@ -714,8 +714,8 @@ static void walk_take(struct walk *walk)
 	assert_run_good(walk, want, &run);
 	if (goal < total && !walk->taken[goal])
 		assert_goal_kept(walk, want, goal, &run);
-	else if (want >= GIANT)
-		assert_giant_placed(walk, want, &run);
+	else if (want >= GIB)
+		assert_gib_placed(walk, want, &run);
 	else
 		assert_small_placed(walk, want, &run);
 
@@ -782,7 +782,7 @@ static void random_walk(struct kunit *test)
 
 		nr = gmpool_test_random(&walk->rnd, 1, WALK_EXTENTS);
 		for (i = 0; i < nr; i++) {
-			base += gmpool_test_random(&walk->rnd, 0, 2 * GIANT);
+			base += gmpool_test_random(&walk->rnd, 0, 2 * GIB);
 			blocks[i][0] = base;
 			blocks[i][1] = gmpool_test_random(&walk->rnd, 1, WALK_BLOCKS);
 			base += blocks[i][1];
@@ -826,29 +826,29 @@ static void large_pool(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, map->nr_blocks, SZ_2M - 1);
 	assert_counters(test, map, SZ_2M - 1);
 	expect_found(test, map, SZ_2M - 1, GMPOOL_NO_GOAL, 0, SZ_2M - 1);
-	expect_found(test, map, SZ_2M, GMPOOL_NO_GOAL, 0, SZ_2M - GIANT);
+	expect_found(test, map, SZ_2M, GMPOOL_NO_GOAL, 0, SZ_2M - GIB);
 	/* The tail is not a whole 1 GiB: its last block is missing. */
-	expect_found(test, map, 1, GMPOOL_NO_GOAL, SZ_2M - GIANT, 1);
+	expect_found(test, map, 1, GMPOOL_NO_GOAL, SZ_2M - GIB, 1);
 	expect_found(test, map, 10, last, last, 1);
 
 	take(test, map, 0, SZ_2M - 1);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
 	put(test, map, last, 1);
-	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, last, 1);
+	expect_found(test, map, GIB, GMPOOL_NO_GOAL, last, 1);
 	put(test, map, 0, last);
 	assert_counters(test, map, SZ_2M - 1);
 
 	/* Each 1 GiB, one by one, in order. */
-	for (i = 0; i < SZ_2M / GIANT - 1; i++) {
+	for (i = 0; i < SZ_2M / GIB - 1; i++) {
 		KUNIT_ASSERT_EQ(test,
-				gmpool_bitmap_find(map, GIANT, i ? i * GIANT : GMPOOL_NO_GOAL,
+				gmpool_bitmap_find(map, GIB, i ? i * GIB : GMPOOL_NO_GOAL,
 						   &run), 0);
-		KUNIT_ASSERT_EQ(test, run.start, i * GIANT);
-		KUNIT_ASSERT_EQ(test, run.count, GIANT);
+		KUNIT_ASSERT_EQ(test, run.start, i * GIB);
+		KUNIT_ASSERT_EQ(test, run.count, GIB);
 		KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(map, &run), 0);
 	}
-	assert_counters(test, map, GIANT - 1);
-	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, SZ_2M - GIANT, GIANT - 1);
+	assert_counters(test, map, GIB - 1);
+	expect_found(test, map, GIB, GMPOOL_NO_GOAL, SZ_2M - GIB, GIB - 1);
 }
 
 static void take_free(struct kunit *test)
@@ -882,52 +882,52 @@ static void expect_chosen(struct kunit *test, const struct gmpool_bitmap *map,
 
 static void clean_preferred(struct kunit *test)
 {
-	static const u64 blocks[][2] = { { GIANT, 4 * GIANT } };
+	static const u64 blocks[][2] = { { GIB, 4 * GIB } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
 	struct gmpool_bitmap *clean = make_pool(test, blocks, 1);
 
 	/* Without clean blocks, the choice is that of a plain search. */
-	take(test, clean, 0, 4 * GIANT);
-	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 0, GIANT);
-	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 4 * GIANT - 10, 10);
+	take(test, clean, 0, 4 * GIB);
+	expect_chosen(test, map, clean, GIB, GMPOOL_NO_GOAL, 0, GIB);
+	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 4 * GIB - 10, 10);
 
 	/* One clean 1 GiB is as good as a longer run: the rest comes later. */
-	put(test, clean, 2 * GIANT, GIANT);
-	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 2 * GIANT, GIANT);
-	expect_chosen(test, map, clean, GIANT + 88, GMPOOL_NO_GOAL, 2 * GIANT, GIANT);
-	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIANT - 10, 10);
+	put(test, clean, 2 * GIB, GIB);
+	expect_chosen(test, map, clean, GIB, GMPOOL_NO_GOAL, 2 * GIB, GIB);
+	expect_chosen(test, map, clean, GIB + 88, GMPOOL_NO_GOAL, 2 * GIB, GIB);
+	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIB - 10, 10);
 	/* The goal has priority. */
-	expect_chosen(test, map, clean, GIANT, GIANT, GIANT, GIANT);
+	expect_chosen(test, map, clean, GIB, GIB, GIB, GIB);
 	expect_chosen(test, map, clean, 10, 7, 7, 10);
 
 	/* A small request does not break it while another 1 GiB is broken. */
-	take(test, map, 4 * GIANT - 1, 1);
-	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIANT, 10);
-	expect_chosen(test, map, clean, GIANT - 1, GMPOOL_NO_GOAL, 3 * GIANT, GIANT - 1);
+	take(test, map, 4 * GIB - 1, 1);
+	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIB, 10);
+	expect_chosen(test, map, clean, GIB - 1, GMPOOL_NO_GOAL, 3 * GIB, GIB - 1);
 	/* Nor if one of its blocks is dirty: all of it is free. */
-	take(test, clean, 2 * GIANT + 5, 1);
-	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIANT, 10);
+	take(test, clean, 2 * GIB + 5, 1);
+	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 3 * GIB, 10);
 	/* It is no 1 GiB of clean blocks any more. */
-	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 0, GIANT);
+	expect_chosen(test, map, clean, GIB, GMPOOL_NO_GOAL, 0, GIB);
 
 	/* Clean blocks of the broken 1 GiB are chosen, if there are enough. */
-	put(test, clean, 3 * GIANT + 50, 20);
-	expect_chosen(test, map, clean, 20, GMPOOL_NO_GOAL, 3 * GIANT + 50, 20);
-	expect_chosen(test, map, clean, 21, GMPOOL_NO_GOAL, 3 * GIANT, 21);
+	put(test, clean, 3 * GIB + 50, 20);
+	expect_chosen(test, map, clean, 20, GMPOOL_NO_GOAL, 3 * GIB + 50, 20);
+	expect_chosen(test, map, clean, 21, GMPOOL_NO_GOAL, 3 * GIB, 21);
 }
 
 /* 1 GiB is aligned in memory, not to the start of a clean run. */
-static void clean_giants_aligned(struct kunit *test)
+static void clean_gibibytes_aligned(struct kunit *test)
 {
-	static const u64 blocks[][2] = { { 3, 1 }, { GIANT - 10, 3 * GIANT } };
+	static const u64 blocks[][2] = { { 3, 1 }, { GIB - 10, 3 * GIB } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 2);
 	struct gmpool_bitmap *clean = make_pool(test, blocks, 2);
 
-	take(test, clean, 0, 3 * GIANT + 1);
-	put(test, clean, GIANT, GIANT + 10);
-	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 11, GIANT);
-	put(test, clean, GIANT + GIANT + 10, 1);
-	expect_chosen(test, map, clean, GIANT, GMPOOL_NO_GOAL, 11 + GIANT, GIANT);
+	take(test, clean, 0, 3 * GIB + 1);
+	put(test, clean, GIB, GIB + 10);
+	expect_chosen(test, map, clean, GIB, GMPOOL_NO_GOAL, 11, GIB);
+	put(test, clean, GIB + GIB + 10, 1);
+	expect_chosen(test, map, clean, GIB, GMPOOL_NO_GOAL, 11 + GIB, GIB);
 	/* Blocks before the first 1 GiB break none. */
 	put(test, clean, 4, 7);
 	expect_chosen(test, map, clean, 7, GMPOOL_NO_GOAL, 4, 7);
@@ -936,7 +936,7 @@ static void clean_giants_aligned(struct kunit *test)
 /* First fit takes the lowest run, best fit would take the smallest. */
 static void first_fit(struct kunit *test)
 {
-	static const u64 blocks[][2] = { { 4 * GIANT + 100, 3 * GIANT } };
+	static const u64 blocks[][2] = { { 4 * GIB + 100, 3 * GIB } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
 	struct gmpool_bitmap *clean = make_pool(test, blocks, 1);
 	struct gmpool_run run;
@@ -952,9 +952,9 @@ static void first_fit(struct kunit *test)
 	/* The goal has priority here too. */
 	expect_found(test, map, 3, 61, 61, 3);
 	/* The lowest place at a 1 GiB boundary. */
-	expect_found(test, map, GIANT, GMPOOL_NO_GOAL, GIANT - 100, GIANT);
+	expect_found(test, map, GIB, GMPOOL_NO_GOAL, GIB - 100, GIB);
 	/* Too large for any run: the longest one from a 1 GiB boundary. */
-	expect_found(test, map, 3 * GIANT, GMPOOL_NO_GOAL, GIANT - 100, 2 * GIANT);
+	expect_found(test, map, 3 * GIB, GMPOOL_NO_GOAL, GIB - 100, 2 * GIB);
 
 	/* Clean blocks are not preferred. */
 	take(test, clean, 0, 100);
@@ -983,31 +983,31 @@ static void largest(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_largest(map), 0);
 }
 
-static void giants(struct kunit *test)
+static void gibibytes(struct kunit *test)
 {
 	/*
 	 * Whole 1 GiB ranges: one at the end of the first, none, two in the
 	 * third.
 	 */
 	static const u64 blocks[][2] = {
-		{ 3 * GIANT - 1, GIANT + 1 }, { 5 * GIANT + 1, 2 * GIANT - 2 },
-		{ 8 * GIANT, 2 * GIANT + 5 },
+		{ 3 * GIB - 1, GIB + 1 }, { 5 * GIB + 1, 2 * GIB - 2 },
+		{ 8 * GIB, 2 * GIB + 5 },
 	};
 	struct gmpool_bitmap *map = make_pool(test, blocks, 3);
-	const u64 third = 3 * GIANT - 1;
+	const u64 third = 3 * GIB - 1;
 
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 3);
 	/* Outside these ranges. */
 	take(test, map, 0, 1);
-	take(test, map, third + 2 * GIANT, 5);
+	take(test, map, third + 2 * GIB, 5);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 3);
-	take(test, map, GIANT, 1);
+	take(test, map, GIB, 1);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 2);
-	take(test, map, third + GIANT, 1);
+	take(test, map, third + GIB, 1);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 1);
-	take(test, map, third + GIANT - 1, 1);
+	take(test, map, third + GIB - 1, 1);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 0);
-	put(test, map, GIANT, 1);
+	put(test, map, GIB, 1);
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 1);
 }
 
@@ -1055,7 +1055,7 @@ static void longest_first(struct kunit *test)
 		while (map->nr_free) {
 			expected = first_longest(map);
 			KUNIT_ASSERT_EQ(test, gmpool_bitmap_largest(map), expected.count);
-			if (expected.count >= GIANT)
+			if (expected.count >= GIB)
 				break;
 			expect_found(test, map, map->nr_blocks, GMPOOL_NO_GOAL,
 				     expected.start, expected.count);
@@ -1143,11 +1143,11 @@ static void many_runs(struct kunit *test)
 static struct kunit_case bitmap_test_cases[] = {
 	KUNIT_CASE(init_and_destroy),
 	KUNIT_CASE(contiguity),
-	KUNIT_CASE_PARAM(giant_alignment, giant_gen_params),
-	KUNIT_CASE(giant_best_fit),
+	KUNIT_CASE_PARAM(gibibyte_alignment, gibibyte_gen_params),
+	KUNIT_CASE(gibibyte_best_fit),
 	KUNIT_CASE(goal),
 	KUNIT_CASE(best_fit),
-	KUNIT_CASE(giants_kept_whole),
+	KUNIT_CASE(gibibytes_kept_whole),
 	KUNIT_CASE(extents_not_crossed),
 	KUNIT_CASE(exhaustion),
 	KUNIT_CASE(double_take),
@@ -1157,10 +1157,10 @@ static struct kunit_case bitmap_test_cases[] = {
 	KUNIT_CASE(large_pool),
 	KUNIT_CASE(take_free),
 	KUNIT_CASE(clean_preferred),
-	KUNIT_CASE(clean_giants_aligned),
+	KUNIT_CASE(clean_gibibytes_aligned),
 	KUNIT_CASE(first_fit),
 	KUNIT_CASE(largest),
-	KUNIT_CASE(giants),
+	KUNIT_CASE(gibibytes),
 	KUNIT_CASE(longest_first),
 	KUNIT_CASE(many_runs),
 	{}

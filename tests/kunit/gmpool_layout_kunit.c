@@ -20,7 +20,7 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 
 /* All sizes are in sections, as those of the callers. 1 GiB has 8 sections. */
 #define SECTION		((u64)SZ_128M)
-#define GIANT		8
+#define GIB		8
 
 #define MAX_PIECES	6
 
@@ -231,7 +231,7 @@ static void pieces_beside_each_other(struct kunit *test)
 	u32 i, nr;
 
 	for (i = 0; i < max; i++)
-		set_piece(&ranges[i], 3 * GIANT * i + 7, 3 * GIANT * i + 17);
+		set_piece(&ranges[i], 3 * GIB * i + 7, 3 * GIB * i + 17);
 	KUNIT_ASSERT_EQ(test, gmpool_layout_pick(ranges, max, 10 * max * SECTION, extents, &nr),
 			0);
 	KUNIT_ASSERT_EQ(test, nr, max);
@@ -253,7 +253,7 @@ static void ranges_beside_each_other(struct kunit *test)
 
 	set_piece(&ranges[0], 1, 2);
 	for (i = 0; i < max / 2; i++) {
-		const u32 start = (4 * i + 1) * GIANT;
+		const u32 start = (4 * i + 1) * GIB;
 
 		set_piece(&ranges[2 * i + 1], start, start + 12);
 		set_piece(&ranges[2 * i + 2], start + 12, start + 24);
@@ -279,13 +279,13 @@ static void pieces_apart(struct kunit *test)
 
 	set_piece(&ranges[0], 2, 3);
 	for (i = 1; i <= max; i++)
-		set_piece(&ranges[i], (2 * i - 1) * GIANT, 2 * i * GIANT);
+		set_piece(&ranges[i], (2 * i - 1) * GIB, 2 * i * GIB);
 	KUNIT_EXPECT_EQ(test,
-			gmpool_layout_pick(ranges, max + 1, (max * GIANT + 1) * SECTION,
+			gmpool_layout_pick(ranges, max + 1, (max * GIB + 1) * SECTION,
 					   extents, &nr),
 			-E2BIG);
 	KUNIT_EXPECT_EQ(test,
-			gmpool_layout_pick(ranges, max + 1, max * GIANT * SECTION, extents, &nr),
+			gmpool_layout_pick(ranges, max + 1, max * GIB * SECTION, extents, &nr),
 			0);
 	KUNIT_EXPECT_EQ(test, nr, max);
 }
@@ -326,7 +326,7 @@ static void random_ranges(struct rnd_state *rnd, struct walk *walk, u32 nr)
 	for (i = 0; i < nr; i++) {
 		start += gmpool_test_random(rnd, 0, longest / 2);
 		if (gmpool_test_random(rnd, 0, 3) == 0)
-			start = round_up(start, GIANT);
+			start = round_up(start, GIB);
 		end = start + gmpool_test_random(rnd, 1, longest / 2);
 		if (end > WALK_SECTIONS)
 			break;
@@ -339,13 +339,13 @@ static void random_ranges(struct rnd_state *rnd, struct walk *walk, u32 nr)
 }
 
 /* Count the whole, aligned 1 GiB parts of one range that are all @state. */
-static u32 count_giants(const struct walk *walk, u8 state)
+static u32 count_gibs(const struct walk *walk, u8 state)
 {
 	u32 i, nr = 0;
 
-	for (i = 0; i < WALK_SECTIONS; i += GIANT) {
-		nr += !memchr_inv(&walk->section[i], state, GIANT) &&
-		      !memchr_inv(&walk->range[i], walk->range[i], GIANT);
+	for (i = 0; i < WALK_SECTIONS; i += GIB) {
+		nr += !memchr_inv(&walk->section[i], state, GIB) &&
+		      !memchr_inv(&walk->range[i], walk->range[i], GIB);
 	}
 	return nr;
 }
@@ -388,7 +388,7 @@ static void assert_extents(struct kunit *test, struct walk *walk, u32 size)
 
 static void random_layouts(struct kunit *test)
 {
-	u32 n, nr, size, sum, giants, edges, whole, rest, broken;
+	u32 n, nr, size, sum, gibs, edges, whole, rest, broken;
 	unsigned int picked = 0, too_many = 0;
 	struct rnd_state rnd;
 	struct walk *walk;
@@ -421,19 +421,19 @@ static void random_layouts(struct kunit *test)
 			continue;
 		picked++;
 
-		giants = count_giants(walk, IS_FREE);
+		gibs = count_gibs(walk, IS_FREE);
 		assert_extents(test, walk, size);
 
 		/*
 		 * As many whole 1 GiB parts as possible. A further one is
 		 * broken only for sections that the edges lack.
 		 */
-		whole = min(size / GIANT, giants);
-		edges = sum - giants * GIANT;
-		rest = size - whole * GIANT;
+		whole = min(size / GIB, gibs);
+		edges = sum - gibs * GIB;
+		rest = size - whole * GIB;
 		broken = rest > edges;
-		KUNIT_ASSERT_GE(test, count_giants(walk, IS_CHOSEN), whole);
-		KUNIT_ASSERT_EQ(test, count_giants(walk, IS_FREE), giants - whole - broken);
+		KUNIT_ASSERT_GE(test, count_gibs(walk, IS_CHOSEN), whole);
+		KUNIT_ASSERT_EQ(test, count_gibs(walk, IS_FREE), gibs - whole - broken);
 	}
 	kunit_info(test, "%u picked, %u in too many pieces", picked, too_many);
 	KUNIT_EXPECT_GT(test, picked, 1000);

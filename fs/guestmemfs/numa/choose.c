@@ -124,14 +124,14 @@ gmpool_extent_of(const struct gmpool_bitmap *map, u64 block)
  * @want: blocks
  * @enough: the first run with this many blocks ends the search; U64_MAX if
  *	unknown
- * @giant: best place at a 1 GiB boundary
+ * @gib: best place at a 1 GiB boundary
  * @small: best place if there is no such boundary
  */
 struct search {
 	const struct gmpool_bitmap *map;
 	u64 want;
 	u64 enough;
-	struct candidate giant;
+	struct candidate gib;
 	struct candidate small;
 };
 
@@ -140,7 +140,7 @@ static void gmpool_consider_run(struct search *search,
 				u64 end)
 {
 	if (search->want >= GMPOOL_1G_BLOCKS)
-		gmpool_consider_1g(search->map, &search->giant, extent,
+		gmpool_consider_1g(search->map, &search->gib, extent,
 				   start, end, search->want);
 	gmpool_consider_small(search->map, &search->small, extent, start, end,
 			      search->want);
@@ -244,7 +244,7 @@ static void gmpool_search_start(struct search *search,
 		.map = map,
 		.want = want,
 		.enough = U64_MAX,
-		.giant.cost = U64_MAX,
+		.gib.cost = U64_MAX,
 		.small.cost = U64_MAX,
 	};
 }
@@ -317,7 +317,7 @@ int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 	}
 
 	gmpool_search_map(&search, map, want);
-	*run = search.giant.run.count ? search.giant.run : search.small.run;
+	*run = search.gib.run.count ? search.gib.run : search.small.run;
 	return run->count ? 0 : -ENOSPC;
 }
 
@@ -340,17 +340,17 @@ static bool gmpool_in_free_1g(const struct gmpool_bitmap *map, u64 block,
 {
 	const struct gmpool_extent *extent = gmpool_extent_of(map, block);
 	u64 shift = gmpool_phys_shift(extent);
-	u64 giant = round_down(block + shift, GMPOOL_1G_BLOCKS);
-	u64 end = giant + GMPOOL_1G_BLOCKS;
+	u64 gib = round_down(block + shift, GMPOOL_1G_BLOCKS);
+	u64 end = gib + GMPOOL_1G_BLOCKS;
 
-	if (giant < extent->first + shift ||
+	if (gib < extent->first + shift ||
 	    end > extent->first + shift + (extent->size >> GMPOOL_BLOCK_SHIFT))
 		return false;
-	giant -= shift;
+	gib -= shift;
 	end -= shift;
-	if (run->start <= giant && run->start + run->count >= end)
+	if (run->start <= gib && run->start + run->count >= end)
 		return false;
-	return find_next_bit(map->taken, end, giant) >= end;
+	return find_next_bit(map->taken, end, gib) >= end;
 }
 
 static bool gmpool_breaks_1g(const struct gmpool_bitmap *map,

@@ -159,35 +159,35 @@ int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 		       u64 size, struct gmpool_extent_ser *extents,
 		       u32 *nr_extents)
 {
-	const u64 giant = GMPOOL_1G_SIZE;
-	u64 giants_left = size - size % giant;
+	const u64 gib = GMPOOL_1G_SIZE;
+	u64 gibs_left = size - size % gib;
 	u64 want = size;
 	u32 i, pass;
 	int err = 0;
 
 	*nr_extents = 0;
 	for (pass = 0; pass < 3; pass++) {
-		u64 giants = size - size % giant - giants_left;
+		u64 gibs = size - size % gib - gibs_left;
 
 		for (i = nr_ranges; i-- > 0 && !err;) {
 			u64 start = ranges[i].base;
 			u64 end = start + ranges[i].size;
-			u64 first = start + (-start & (giant - 1));
-			u64 last = end & ~(giant - 1);
+			u64 first = start + (-start & (gib - 1));
+			u64 last = end & ~(gib - 1);
 			u64 taken;
 
 			if (pass == 0) {
-				taken = giants_left;
-				err = gmpool_layout_take(first, last, giant,
-							 &giants_left, extents,
+				taken = gibs_left;
+				err = gmpool_layout_take(first, last, gib,
+							 &gibs_left, extents,
 							 nr_extents);
-				want -= taken - giants_left;
+				want -= taken - gibs_left;
 				continue;
 			}
 
 			/* Whole GiB of this range taken by the first pass. */
-			taken = first < last ? min(giants, last - first) : 0;
-			giants -= taken;
+			taken = first < last ? min(gibs, last - first) : 0;
+			gibs -= taken;
 			if (first >= last) {
 				/* No whole 1 GiB: the range is an edge. */
 				if (pass == 1)
