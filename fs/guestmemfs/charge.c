@@ -159,7 +159,7 @@ void gmfs_charge_open(struct inode *inode)
 
 	err = gmfs_charge(fs, &mine, c->blocks);
 	if (err) {
-		pr_notice_ratelimited("node %d: %llu MiB of a file stay with the root cgroup: that of %s[%d] cannot be charged (%pe)\n",
+		pr_notice_ratelimited("node %d: cannot charge %llu MiB of a file to the cgroup of %s[%d] (%pe): they stay with the root cgroup\n",
 				      gmpool_nid(fs->pool),
 				      c->blocks << (GMPOOL_BLOCK_SHIFT - 20),
 				      current->comm, task_pid_nr(current),
@@ -196,7 +196,7 @@ void gmfs_charge_register(struct gmfs_fs *fs)
 	region = dmem_cgroup_register_region(&init, "guestmemfs/node%d",
 					     gmpool_nid(fs->pool));
 	if (IS_ERR(region)) {
-		pr_warn("node %d: no cgroup can be limited (%pe)\n",
+		pr_warn("node %d: cgroups have no limits, as the dmem region is missing (%pe)\n",
 			gmpool_nid(fs->pool), region);
 		return;
 	}

@@ -60,7 +60,7 @@ static int gmfs_format(struct gmfs_fs *fs)
 
 	/* The pool may have been handed over: do not discard its contents. */
 	if (block < gmpool_total_blocks(fs->pool)) {
-		gmpool_fail(fs->pool, "block %llu is used, and there is no file system",
+		gmpool_fail(fs->pool, "block %llu is used, but there is no file system",
 			    block);
 		return -EUCLEAN;
 	}
@@ -213,7 +213,7 @@ static void gmfs_freeze_mounted(struct work_struct *work)
 
 	err = gmfs_apply_frozen(fs);
 	if (err)
-		pr_err("node %d: it was mounted, but is not frozen (%pe)\n",
+		pr_err("node %d: cannot freeze the mounted file system (%pe)\n",
 		       gmpool_nid(fs->pool), ERR_PTR(err));
 }
 
@@ -323,7 +323,7 @@ struct gmfs_fs *__init gmfs_start(struct gmpool *pool)
 	if (root) {
 		err = gmfs_load(fs, root);
 	} else if (gmpool_read_only(pool)) {
-		gmpool_fail(pool, "can only be read, and has no file system");
+		gmpool_fail(pool, "is read-only, and has no file system");
 		err = -EROFS;
 	} else {
 		err = gmfs_format(fs);

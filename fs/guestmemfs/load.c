@@ -52,7 +52,7 @@ static int gmfs_check_unused(struct gmfs_image *img)
 	for (i = 0; i < ARRAY_SIZE(types); i++) {
 		hdr = gmpool_meta_next(img->meta, types[i], NULL);
 		if (hdr)
-			return gmfs_image_bad(img, "metadata block %u is of one that is not named",
+			return gmfs_image_bad(img, "metadata block %u has no file system",
 					      hdr->mbn);
 	}
 	return 0;
@@ -136,7 +136,7 @@ static int gmfs_super_load(struct gmfs_image *img, u32 root)
 				      root);
 	while ((at = gmpool_meta_next(img->meta, GMFS_META_SUPER, at)))
 		if (at != hdr)
-			return gmfs_image_bad(img, "super block: metadata block %u is one too",
+			return gmfs_image_bad(img, "super block: metadata block %u is a second one",
 					      at->mbn);
 
 	super = container_of(hdr, struct gmfs_super_ser, hdr);

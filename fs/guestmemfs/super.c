@@ -284,7 +284,7 @@ static struct gmpool *gmfs_choose_pool(struct fs_context *fc)
 		return ERR_PTR(-EINVAL);
 	}
 	if (!mnt->has_node && nodes_weight(nodes) > 1) {
-		errorfc(fc, "say which node by node=; nodes with a pool: %*pbl",
+		errorfc(fc, "node= is required; nodes with a pool: %*pbl",
 			nodemask_pr_args(&nodes));
 		return ERR_PTR(-EINVAL);
 	}
@@ -416,7 +416,7 @@ static int gmfs_get_tree(struct fs_context *fc)
 	/* The pool may be being reset. */
 	if (!fs->attached) {
 		mutex_unlock(&fs->lock);
-		errorfc(fc, "node %d is being made anew", gmpool_nid(pool));
+		errorfc(fc, "node %d is being reset", gmpool_nid(pool));
 		return -EBUSY;
 	}
 	fs->mounting++;

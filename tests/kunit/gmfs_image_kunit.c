@@ -168,7 +168,7 @@ static void image_format_twice(struct kunit *test)
 		gmfs_image_init(img, &fx->meta, POOL_BLOCKS,
 				gmfs_fixture_contiguous, fx);
 		KUNIT_EXPECT_EQ(test, gmfs_image_format(img, &now), -EUCLEAN);
-		KUNIT_EXPECT_NOT_NULL(test, strstr(img->why, "not named"));
+		KUNIT_EXPECT_NOT_NULL(test, strstr(img->why, "has no file system"));
 		gmfs_image_destroy(img);
 		KUNIT_EXPECT_EQ(test, crc, gmfs_fixture_crc(fx));
 		super->type = GMPOOL_META_FREE;
@@ -776,7 +776,7 @@ static void image_super(struct kunit *test)
 
 	hdr = gmpool_meta_alloc(&fx->meta, GMFS_META_SUPER);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, hdr);
-	expect_load(test, "a second one", -EUCLEAN, "is one too");
+	expect_load(test, "a second one", -EUCLEAN, "is a second one");
 	gmpool_meta_free(&fx->meta, hdr);
 	expect_load(test, "as it was", 0, NULL);
 }

@@ -98,5 +98,5 @@ def test_what_cannot_be_retrieved_stays(vm):
        # Whether one of these is hit depends on what the allocator has cached.
        expect=[r"guestmemfs: node 0 is mounted with prefault elsewhere: use mount -o remount$|"
                r"guestmemfs: an open file of inode \d+ cannot be retrieved \(-ENOMEM\)$|"
-               r"guestmemfs: node 0: 2 MiB of a file stay with the root cgroup: "])
+               r"guestmemfs: node 0: cannot charge 2 MiB of a file to the cgroup of "])
     assert run.lines("^stage 2 passed"), run.out

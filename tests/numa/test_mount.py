@@ -3,7 +3,7 @@
 
 import pytest
 
-SAID = r"guestmemfs: (node \d+ has no pool|say which node|Unknown parameter|Bad value)"
+SAID = r"guestmemfs: (node \d+ has no pool|node= is required|Unknown parameter|Bad value)"
 
 
 @pytest.mark.quick
@@ -19,7 +19,7 @@ def test_mount(vm):
     said=$(fails fsmount guestmemfs /tmp/m node=4000000000)
     has "$said" 'node 4000000000 has no pool; nodes with a pool: 0-1$' 'a large node='
     said=$(fails fsmount guestmemfs /tmp/m)
-    has "$said" 'say which node by node=; nodes with a pool: 0-1$' 'no node='
+    has "$said" 'node= is required; nodes with a pool: 0-1$' 'no node='
     for bad in node=x node= node=-1 node=99999999999 node=1x; do
         said=$(fails fsmount guestmemfs /tmp/m $bad)
         has "$said" "Bad value for 'node'" "$bad"
