@@ -141,7 +141,7 @@ static void read_line(const struct machine *machine, const char *line,
 }
 
 #define OURS	"guestmem_pool: guestmemfs="
-#define THROWN_AWAY	"notice: " OURS "fresh: pools that were handed over are thrown away"
+#define DISCARDED	"notice: " OURS "fresh: handed-over pools are discarded"
 #define IN_KDUMP	"info: " OURS " is ignored in a kdump kernel"
 #define NO_PMD_LEAVES	"warn: " OURS " is ignored: this machine has no page table entries of 2 MiB (is it a Xen PV domain?)"
 #define NO_VALUE	"warn: " OURS " has no value, allowed is <node>:<size>[,...] or <size>: no pool is made by it"
@@ -159,7 +159,7 @@ static void read_log(const struct machine *machine, const struct request *reques
 	while ((line = strsep(&rest, "\n"))) {
 		if (!*line || is_ignored_part(request, line, seen))
 			continue;
-		if (!strcmp(line, THROWN_AWAY) || (machine->kdump && !strcmp(line, IN_KDUMP)) ||
+		if (!strcmp(line, DISCARDED) || (machine->kdump && !strcmp(line, IN_KDUMP)) ||
 		    (machine->no_pmd_leaves && !strcmp(line, NO_PMD_LEAVES)) ||
 		    (!request->text[0][0] && !strcmp(line, NO_VALUE)))
 			continue;

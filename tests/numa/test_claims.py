@@ -2,7 +2,7 @@
 """Claims of many runs: who zeroes them, how they end early, and what if memory fails meanwhile."""
 
 ERROR = (r"guestmem_pool: node 1: hardware error at 0x[0-9a-f]+000: the page is not used any more, "
-         r"and block \d+ is not given out again$")
+         r"and block \d+ is not allocated again$")
 
 
 def test_fragmented(vm):

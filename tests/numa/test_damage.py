@@ -90,7 +90,7 @@ CASES = {
     # What was set, and pages that have failed.
     "tunables-checksum": (TUNABLES, 64, 1, False, HELD, r"metadata block 6 is damaged \(checksum"),
     "tunables-range": (TUNABLES, 96, 2, True, FINE,
-                       r"what was set for it is not valid \(zeroing\): the defaults hold"),
+                       r"saved settings are not valid \(zeroing\): defaults are used"),
     "poison-unannounced": (TUNABLES, 28, 7, True, HELD, r"pages have failed, but the pool lacks"),
     # The file system's own.
     "fs-checksum": (FSUPER, 64, 1, False, HELD, r"metadata block 2 is damaged \(checksum"),
@@ -253,7 +253,7 @@ def test_damage(groups, name):
             assert "can only read: mount it read-only" in seen["said"], about
         elif outcome == HELD:
             assert seen["kept"] == "yes" and seen["state"] == "refused", about
-            assert any(re.search(text, l) and "its memory is kept and handed on" in l
+            assert any(re.search(text, l) and "its memory is kept and handed over" in l
                        for l in log), about
             assert f"the pool of node {node} is not used: " in seen["said"], about
             assert re.search(text, seen["said"]), about
@@ -345,12 +345,12 @@ def test_fresh_start_after_damage(vm):
     """, nodes=2, mem="4G", append="guestmemfs=0:256M,1:512M", boots=4, expect=[
         r"guestmem_pool: node 0: metadata block 0 is damaged \(magic number\)",
         r"guestmem_pool: node 1: handed-over super block and its copy are damaged",
-        r"guestmem_pool: node 1: no new pool is made in the place of the lost one before "
+        r"guestmem_pool: node 1: no new pool is made in place of the lost one before "
         r"guestmemfs=fresh or a cold boot",
         r"guestmemfs: the pool of node 0 is not used: metadata block 0 is damaged",
         r"guestmemfs: node 1 has no pool; nodes with a pool: 0",
-        r"guestmem_pool: guestmemfs=fresh: pools that were handed over are thrown away",
-        r"guestmem_pool: node 0: pool of 128 blocks thrown away",
+        r"guestmem_pool: guestmemfs=fresh: handed-over pools are discarded",
+        r"guestmem_pool: node 0: pool of 128 blocks discarded",
     ])
 
 
@@ -507,7 +507,7 @@ def test_claims_what_is_not_its_own(vm):
         base = re.search(rf"^claimed {node} {kind} (\S+)", run.out, re.MULTILINE)[1]
         log = [l for l in logs[2] if f"node {node}: " in l]
         about = f"node {node}, {kind}: " + "\n".join(log)
-        assert any("this pool is not used, its memory is kept and handed on" in l for l in log), about
+        assert any("this pool is not used, its memory is kept and handed over" in l for l in log), about
         if CLAIMS[kind]:
             assert any(f"extent at {base} of 134217728 bytes {CLAIMS[kind]}" in l for l in log), about
         if kind != "metadata":

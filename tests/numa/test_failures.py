@@ -32,8 +32,8 @@ def test_each_allocation_fails(vm):
     """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:512M", boots=2,
              # The files that KHO has in debugfs are not expected to have no memory.
              options=["--timeout=900", "--allow-warn=at kho_add_subtree"],
-             expect=[r"guestmem_pool: node 0: pool of 128 blocks thrown away",
-                     r"guestmem_pool: node 0: cannot be made anew \((-12|-ENOMEM)\): this pool is not used",
+             expect=[r"guestmem_pool: node 0: pool of 128 blocks discarded",
+                     r"guestmem_pool: node 0: cannot be reset \((-12|-ENOMEM)\): this pool is not used",
                      r"guestmem_pool: node 0: no file system can be made \((-12|-ENOMEM)\)"])
     points = run.counts("points", "without")
     for name, least in LEAST.items():

@@ -254,9 +254,9 @@ def test_other_command_line(vm):
     esac
     """, nodes=2, mem="4G", append="guestmemfs=0:256M", boots=6, expect=[
         LINE + "node 0: keeps its handed-over pool of 256 MiB, guestmemfs= asks for 384 MiB",
-        LINE + "guestmemfs=fresh: pools that were handed over are thrown away",
-        LINE + "node [01]: pool of 128 blocks thrown away",
-        LINE + "node 1: pool of 64 blocks thrown away",
+        LINE + "guestmemfs=fresh: handed-over pools are discarded",
+        LINE + "node [01]: pool of 128 blocks discarded",
+        LINE + "node 1: pool of 64 blocks discarded",
         LINE + r"node 0: a pool of \d+ MiB is too large, at most \d+ MiB are allowed: no pool is made",
         LINE + 'guestmemfs=: "0:junk" has no number where a size should be.*: this part is ignored',
     ])
@@ -348,7 +348,7 @@ def test_nodes_become_one_and_two_again(vm):
     esac
     """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:256M", boots=4, expect=[
         LINE + "node 1 of the kernel before is node 0 now: its pool follows the memory",
-        LINE + "node 0: node 0 has another pool: this pool is not used, its memory is kept and handed on",
+        LINE + "node 0: node 0 has another pool: this pool is not used, its memory is kept and handed over",
         LINE + "guestmemfs=: node 1 does not exist, allowed are 0: this part is ignored",
     ])
 

@@ -177,7 +177,7 @@ def test_one_node_is_damaged(vm):
     """, boots=2, expect=[
         r"guestmem_pool: node 1: file system: .*: this pool is not used, its memory is kept",
         r"guestmemfs: the pool of node 1 is not used: file system: ",
-        r"guestmem_pool: node 1: pool of \d+ blocks thrown away"], **HOST)
+        r"guestmem_pool: node 1: pool of \d+ blocks discarded"], **HOST)
     lives = told(run)
     check_lives([lives["0"], lives["1"][:2], lives["1"][2:]])
     assert lives["1"][0][1] != lives["1"][2][1], "the lost machine is there again"

@@ -12,7 +12,7 @@ import pytest
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ERROR = (r"guestmem_pool: node 1: hardware error at 0x[0-9a-f]+000: the page is not used any more, "
-         r"and block \d+ is not given out again$")
+         r"and block \d+ is not allocated again$")
 
 with open(os.path.join(HERE, "poison.c"), encoding="utf-8") as source:
     CASES = re.findall(r"^TEST(?:_F)?\((?:poison, )?(\w+)\)", source.read(), re.MULTILINE)

@@ -21,7 +21,7 @@ sysfs() {{
 # A gigabyte that is aligned, and somewhat more.
 LARGE = dict(nodes=2, mem="3G", append="guestmemfs=0:128M,1:1280M")
 SMALL = dict(nodes=2, mem="1G", append="guestmemfs=0:128M,1:256M")
-THROWN_AWAY = r"guestmem_pool: node \d+: pool of \d+ blocks thrown away$"
+DISCARDED = r"guestmem_pool: node \d+: pool of \d+ blocks discarded$"
 
 # name: machine, boot parameter, what is said
 SHAPES = {
@@ -86,7 +86,7 @@ def test_freezing(vm):
     mount_node 1
     sysfs freezing 1
     sysfs freezing_unmounted 1
-    """, boots=1, expect=[THROWN_AWAY], **SMALL)
+    """, boots=1, expect=[DISCARDED], **SMALL)
 
 
 def test_events(vm):
@@ -151,7 +151,7 @@ def test_discard(vm):
         ;;
     esac
     """, nodes=6, cpus=2, mem="1280M", append="guestmemfs=" + ",".join(f"{n}:128M" for n in range(6)),
-       boots=3, expect=[THROWN_AWAY, *(rf"guestmem_pool: node {n}: .*{why}.*: this pool is not used"
+       boots=3, expect=[DISCARDED, *(rf"guestmem_pool: node {n}: .*{why}.*: this pool is not used"
                                        for n, why in said.items()),
                         r"guestmemfs: node [45]: handed-over file system, .*, read-only$"])
 
@@ -193,5 +193,5 @@ def test_storm(vm):
     sysfs consistent_all
     [ "$(ls /mnt/node0)" = "kept1000
 kept2000" ] || die "files: $(ls /mnt/node0)"
-    """, boots=3, expect=[THROWN_AWAY], **SMALL)
+    """, boots=3, expect=[DISCARDED], **SMALL)
     assert len(run.lines("^files=")) == 6 and len(run.lines("^discards=")) == 2

@@ -639,7 +639,7 @@ def test_settings(run, tmp_path):
     equal "$(find /tmp/g1 -type l -name 'guestmemfs@*' | sort | sed 's|.*/||' | tr '\n' ' ')" \
         'guestmemfs@0.service guestmemfs@1.service ' 'units'
     equal "$(find /tmp/g2 /tmp/g3 -type l)" '' 'in other directories'
-    """, **TWO, expect=[r"guestmem_pool: node 1: pool of 192 blocks thrown away"])
+    """, **TWO, expect=[r"guestmem_pool: node 1: pool of 192 blocks discarded"])
     nodes = found["status"]["nodes"]
     assert [n["size"] for n in nodes] == [256 << 20, 384 << 20]
     assert [n["cpus"] for n in nodes] == ["0-1", "2-3"]

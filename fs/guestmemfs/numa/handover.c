@@ -269,7 +269,7 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 	int err;
 
 	if (!is_kho_boot()) {
-		gmpool_fail(pool, "KHO has given up what it was handed");
+		gmpool_fail(pool, "KHO is off, and has not kept the metadata");
 		return -ENODATA;
 	}
 
@@ -318,7 +318,7 @@ err_hold:
 static void gmpool_hold_pages(u64 phys, u64 size)
 {
 	if (kho_preserve_pages(pfn_to_page(PHYS_PFN(phys)), PHYS_PFN(size)))
-		pr_err("metadata at %#llx cannot be handed on\n", phys);
+		pr_err("metadata at %#llx cannot be handed over\n", phys);
 }
 
 /*
@@ -423,7 +423,7 @@ static bool gmpool_leave_out_used(struct gmpool *pool,
 	copy.nr_extents = nr;
 	pr_err("node %d: this kernel uses memory of %u of %u extents: %s\n",
 	       pool->nid, super->nr_extents - nr, super->nr_extents,
-	       nr ? "the others are handed on" : "nothing is handed on");
+	       nr ? "the others are handed over" : "nothing is handed over");
 	if (!nr)
 		return false;
 	*blob = copy;
@@ -512,7 +512,7 @@ void gmpool_discard_metadata(u32 key)
 				  &error);
 	if (!super)
 		return;
-	pr_notice("node %u: pool of %llu blocks thrown away\n", key,
+	pr_notice("node %u: pool of %llu blocks discarded\n", key,
 		  super->total_blocks);
 	/* Skip damaged tables: KHO warns of pages not preserved. */
 	gmpool_walk_pieces(super, false, gmpool_free_pages_handed_over);

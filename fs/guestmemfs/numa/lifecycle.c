@@ -147,7 +147,7 @@ int gmpool_discard(struct gmpool *pool)
 	if (err)
 		return err;
 
-	pr_notice("node %d: pool of %llu blocks thrown away\n", pool->nid,
+	pr_notice("node %d: pool of %llu blocks discarded\n", pool->nid,
 		  pool->total_blocks);
 	gmpool_destroy_blocks(pool);
 	percpu_down_write(&pool->freeze);
@@ -160,7 +160,7 @@ int gmpool_discard(struct gmpool *pool)
 	percpu_up_write(&pool->freeze);
 
 	if (err) {
-		gmpool_fail(pool, "cannot be made anew (%pe)", ERR_PTR(err));
+		gmpool_fail(pool, "cannot be reset (%pe)", ERR_PTR(err));
 		return err;
 	}
 	gmpool_update_low(pool);

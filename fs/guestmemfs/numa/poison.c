@@ -84,10 +84,10 @@ static void gmpool_poison_page(struct gmpool *pool, u64 page, unsigned long pfn)
 	err = gmpool_add_poison(pool, page);
 	if (err == -EBUSY)
 		return;
-	pr_err("node %d: hardware error at %#llx: the page is not used any more, and block %llu is not given out again\n",
+	pr_err("node %d: hardware error at %#llx: the page is not used any more, and block %llu is not allocated again\n",
 	       pool->nid, PFN_PHYS(pfn), block.start);
 	if (err) {
-		pr_err("node %d: no memory to remember that\n", pool->nid);
+		pr_err("node %d: out of memory: the failed page is not recorded\n", pool->nid);
 		return;
 	}
 	scoped_guard(spinlock, &pool->lock)
@@ -97,7 +97,7 @@ static void gmpool_poison_page(struct gmpool *pool, u64 page, unsigned long pfn)
 	gmpool_notify_poison(pool);
 	err = gmpool_remember_page(pool, page);
 	if (err)
-		pr_err("node %d: the next kernel will not know of it (%pe)\n",
+		pr_err("node %d: the failed page is not handed over (%pe)\n",
 		       pool->nid, ERR_PTR(err));
 }
 

@@ -199,7 +199,7 @@ void gmpool_fail(struct gmpool *pool, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(pool->error, sizeof(pool->error), fmt, args);
 	va_end(args);
-	pr_err("node %d: %s: this pool is not used, its memory is kept and handed on\n",
+	pr_err("node %d: %s: this pool is not used, its memory is kept and handed over\n",
 	       pool->nid, pool->error);
 	gmpool_notify_state(pool);
 }

@@ -83,7 +83,7 @@ void __init guestmem_pool_retrieve_early(void)
 				     gmpool_report_arg, NULL);
 	fresh = cmdline.fresh;
 	if (fresh)
-		pr_notice("guestmemfs=fresh: pools that were handed over are thrown away\n");
+		pr_notice("guestmemfs=fresh: handed-over pools are discarded\n");
 
 	if (!is_kdump_kernel() && is_kho_boot())
 		gmpool_retrieve_memory(&lost, fresh);
@@ -248,7 +248,7 @@ static bool __init gmpool_want_pool(int nid)
 	u64 have;
 
 	if (!pool && node_isset(nid, lost)) {
-		pr_warn("node %d: no new pool is made in the place of the lost one before guestmemfs=fresh or a cold boot\n",
+		pr_warn("node %d: no new pool is made in place of the lost one before guestmemfs=fresh or a cold boot\n",
 			nid);
 		return false;
 	}

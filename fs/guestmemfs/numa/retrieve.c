@@ -131,7 +131,7 @@ static void __init gmpool_find_preserved(void)
 		if (node_isset(pool->key, blob_preserved))
 			continue;
 		gmpool_fail(pool, "KHO has not preserved its super block");
-		pr_err("node %u: its pool cannot be handed on\n", pool->key);
+		pr_err("node %u: its pool cannot be handed over\n", pool->key);
 		pool->blob = 0;
 	}
 }
@@ -214,7 +214,7 @@ static void __init gmpool_find_pool(u32 key, phys_addr_t blob, size_t size,
 	int nid;
 
 	if (!gmpool_is_blob(blob, size)) {
-		pr_err("node %u: handed-over super block at %pa of %zu bytes makes no sense: its pool is lost\n",
+		pr_err("node %u: handed-over super block at %pa of %zu bytes is not valid: its pool is lost\n",
 		       key, &blob, size);
 		node_set(key, *lost);
 		return;
@@ -232,7 +232,7 @@ static void __init gmpool_find_pool(u32 key, phys_addr_t blob, size_t size,
 	nid = gmpool_pool_node(super);
 	pool = gmpool_add_pool(nid == NUMA_NO_NODE ? (int)key : nid, key);
 	if (!pool) {
-		pr_err("node %u: no memory to describe its pool: it is lost\n",
+		pr_err("node %u: out of memory: its pool is lost\n",
 		       key);
 		node_set(key, *lost);
 		return;
@@ -308,7 +308,7 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 	/* Keep only these extents: hide.c must not hide memory in use. */
 	gmpool_set_extents(pool, picked, taken);
 	if (!taken)
-		pr_err("node %u: no memory of its pool is left to this kernel\n",
+		pr_err("node %u: this kernel keeps no memory of its pool\n",
 		       pool->key);
 
 	if (pool->nid != pool->key)

@@ -56,7 +56,7 @@ void gmpool_tunables_retrieve(struct gmpool *pool)
 	error = gmpool_tunables_check(ser, pool->total_blocks,
 				      gmpool_super_newer(pool->super));
 	if (error) {
-		pr_warn("node %d: what was set for it is not valid (%s): the defaults hold\n",
+		pr_warn("node %d: saved settings are not valid (%s): defaults are used\n",
 			pool->nid, error);
 		return;
 	}
