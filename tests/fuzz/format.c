@@ -120,7 +120,7 @@ static void check_kexec(bool lossless)
 			CHECK(!lossless ||
 			      !bitmap_empty(fs->pool->used_otherwise,
 					    GMPOOL_MAX_EXTENTS),
-			      "a pool with free memory is not handed on");
+			      "a pool with free memory is not handed over");
 		before[i].usable = fs->attached;
 		if (!before[i].usable)
 			continue;

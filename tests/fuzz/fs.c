@@ -61,7 +61,7 @@ static int format(struct fs *fs)
 	int err;
 
 	if (gmpool_check_used(fs->pool, NULL) < gmpool_total_blocks(fs->pool)) {
-		gmpool_fail(fs->pool, "a block is used, and there is no file system");
+		gmpool_fail(fs->pool, "a block is used, but there is no file system");
 		return -EUCLEAN;
 	}
 	flags = gmpool_op_begin(fs->pool);
@@ -210,7 +210,7 @@ static void start(struct gmpool *pool, bool hold)
 	if (root) {
 		err = load(fs, root);
 	} else if (gmpool_read_only(pool)) {
-		gmpool_fail(pool, "can only be read, and has no file system");
+		gmpool_fail(pool, "is read-only, and has no file system");
 		err = -EROFS;
 	} else {
 		err = format(fs);
@@ -256,7 +256,7 @@ void fs_boot(bool hold)
  * @nid: node of the pool that it makes
  * @base: address of the pool
  * @sections: sizes of its extents; one section between two of them does not belong
- * 	to the pool
+ *	to the pool
  * @nr_sections: number of extents
  */
 void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections)

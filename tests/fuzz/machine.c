@@ -647,7 +647,7 @@ void machine_start(void)
  * @image: the first pages of memory
  * @nr: number of pages
  * @orders: for each page, the order of the folio that KHO has preserved there, or
- * 	MACHINE_LOST
+ *	MACHINE_LOST
  */
 void machine_load(const void *image, unsigned int nr, const u8 *orders)
 {
