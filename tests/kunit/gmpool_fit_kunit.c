@@ -75,7 +75,7 @@ static struct gmpool_machine *__init fit_machine(struct kunit *test)
 	return m;
 }
 
-/* A size that is not 0 fits beside what the kernel keeps; one section more does not. */
+/* A size that is not 0 fits next to the memory that the kernel keeps; one section more does not. */
 static void __init fit_expect_largest(struct kunit *test,
 				      struct gmpool_machine *m, int nid)
 {

@@ -620,7 +620,7 @@ static int discard(void)
 	return set(other, "discard", name);
 }
 
-/* Without memory the node has failed, and nothing is lost but what was thrown away. */
+/* Without memory the node has failed, and only the discarded files are lost. */
 static int do_discard(void)
 {
 	int ret = discard(), error = errno;

@@ -22,7 +22,7 @@ USED, DIRTY, FSUPER, INODES, DIRENTS, EXTENTS, TUNABLES = (f"meta{i}" for i in r
 ROOT, FILE, NAME, EXTENT = 256, 512, 64, 64
 
 # What becomes of the node:
-HELD = "held"       # refused, its memory kept, and handed on
+HELD = "held"       # refused, its memory kept and handed over
 LOST = "lost"       # refused, and nobody knows where its memory was
 FINE = "fine"       # nothing
 READ = "read"       # can be read, and no more

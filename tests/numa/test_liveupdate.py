@@ -169,7 +169,7 @@ def test_one_node_is_damaged(vm):
     resume 0
     vmm ticks 0 2
     vmm save 0
-    # Its memory is thrown away, and serves again.
+    # Its pool is reset, and is used again.
     gmfs-numa discard --yes 1
     gmfs-numa mount 1
     start 1

@@ -179,7 +179,7 @@ SECONDS = 60 if DEBUG else 15
 
 @pytest.mark.race
 def test_storm(vm):
-    """Everything is read, written, used, mounted and thrown away at the same time; then kexec."""
+    """Everything is read, written, used, mounted and reset at the same time; then kexec."""
     run = vm(LIB + rf"""
     if [ "$VM_BOOT" -gt 1 ]; then
         sysfs kept "$VM_SCRATCH/kept" default_all consistent_all

@@ -44,7 +44,7 @@ def storm_read(seed, end):
         node = rng.choice(nodes())
         rng.shuffle(names)
         for name in names:
-            # A node that is thrown away at this moment has no bitmap.
+            # A node that is being reset at this moment has no bitmap.
             if node.nid == 0 or name not in BITMAPS:
                 read_one(node, name, totals[node.nid])
         between(0, node["free_blocks"], totals[node.nid], "free_blocks")
