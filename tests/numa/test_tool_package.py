@@ -55,26 +55,26 @@ try() {{
 	COMP_WORDS=("$@")
 	COMP_CWORD=$(($# - 1))
 	COMP_POINT=${{#COMP_LINE}}
-	_gmfs_numa gmfs-numa "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD-1]}}"
+	{function} "$1" "${{COMP_WORDS[COMP_CWORD]}}" "${{COMP_WORDS[COMP_CWORD-1]}}"
 	printf '%s\n' "${{COMPREPLY[@]}}" END
 }}
 """
 SCRIPT = os.path.join(SOURCE, "bash-completion", "gmfs-numa")
 
 
-def candidates(*cases, cwd=None):
+def candidates(*cases, cwd=None, program="gmfs-numa"):
     """What bash would offer behind each list of words, of which the last is not complete.
 
     Options of compopt come first.
     """
-    text = COMPLETE.format(script=SCRIPT)
+    text = COMPLETE.format(script=SCRIPT, function="_" + program.replace("-", "_"))
     for words in cases:
         # As bash splits them: "--node=1" are three words.
         parts = [p for word in words for p in re.findall("[=:]+|[^=:]+", word) or [""]]
         if words[-1].endswith(("=", ":")):
             parts.append("")
-        line = " ".join(["gmfs-numa", *words])
-        text += f"try {shlex.join([line, 'gmfs-numa', *parts])}\n"
+        line = " ".join([program, *words])
+        text += f"try {shlex.join([line, program, *parts])}\n"
     path = os.path.dirname(build()) + ":" + os.environ["PATH"]
     out = quiet("bash", input=text, cwd=cwd, env={**os.environ, "PATH": path})
     found = [[line for line in one.split("\n") if line] for one in out.split("END\n")[:-1]]
@@ -122,6 +122,19 @@ def test_completion_of_values(tmp_path):
     assert "-F _gmfs_numa" in quiet("bash", "-c", f". {SCRIPT}; complete -p gmfs-numa")
 
 
+def test_completion_of_states(tmp_path):
+    for name in "vm.state", "vm:1":
+        (tmp_path / name).write_text("")
+    commands, stores, loads, nothing, files, owner, owner_value, colon = candidates(
+        [""], ["store", "--"], ["load", "--r"], ["nonsense", "--"], ["load", "vm."], ["store", "-O", ""],
+        ["store", "--owner=v"], ["load", "vm:"], cwd=tmp_path, program="gmfs-state")
+    assert set(commands) == {"store", "load", "--help", "--version"}
+    assert {"--force", "--owner", "--help"} <= set(stores) and loads == ["--remove"]
+    assert nothing == [] and files == ["filenames", "vm.state"] and owner == owner_value == []
+    assert colon == ["filenames", "1"]
+    assert "-F _gmfs_state" in quiet("bash", "-c", f". {SCRIPT}; complete -p gmfs-state")
+
+
 def test_completion_of_odd_names(tmp_path):
     """Bash quotes them, if they are one by one and it is told that they are files."""
     names = ["vm;touch${IFS}pwned;", "vm $(touch pwned)", "vm*", "vm`x`", "vm-b"]
@@ -138,7 +151,7 @@ def test_completion_of_odd_names(tmp_path):
 
 INSTALLED = (
     "sbin/gmfs-numa", "bin/gmfs-state", *(f"share/man/man{p[-1]}/{p}" for p in MANUAL_PAGES),
-    "share/bash-completion/completions/gmfs-numa",
+    "share/bash-completion/completions/gmfs-numa", "share/bash-completion/completions/gmfs-state",
     "lib/systemd/system/guestmemfs@.service", "lib/systemd/system/guestmemfs.target",
     "lib/systemd/system/guestmemfs-metrics.service", "lib/systemd/system/guestmemfs-metrics.timer",
     "lib/systemd/system-generators/gmfs-numa-generator",
@@ -254,3 +267,7 @@ def test_package(tmp_path):
     assert "changelog" in listing and "copyright" in listing
     quiet("dpkg-deb", "-x", package, str(tmp_path))
     check_installed(str(tmp_path), "/usr", packed=True)
+    if shutil.which("lintian"):
+        # It complains of root as its caller, and the package is in no archive.
+        quiet("lintian", "--allow-root", "--fail-on=error,warning", "--no-tag-display-limit",
+              "--suppress-tags=initial-upload-closes-no-bugs", package)
