@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0
 """Devices that user space has: what of guestmemfs they reach, and for how long."""
 
+import pytest
+
+from conftest import DEBUG
+
 IOMMU = ["--qemu-args", "-device intel-iommu,intremap=on,aw-bits=48 "
                         "-device edu,dma_mask=0xffffffffffff"]
 
@@ -50,3 +54,58 @@ def test_device_reaches_its_file_alone(vm):
     # iommufd looks at the descriptor itself, which is one of the overlay.
     expected[expected.index("ioas-map-file overlay: EBUSY own")] = "ioas-map-file overlay: EINVAL none"
     assert run.lines(r"^[\w-]+ [\w-]+: (done|E\w+) (own|LEAK|none)$") == expected
+
+
+def test_iommu_entries(vm):
+    """A device gets memory by the largest entries that its place allows, and reaches what FIEMAP
+    says, on each node."""
+    run = vm(EDU + r"""
+    mount_node 0
+    mount_node 1
+    truncate -s 1G /mnt/node1/whole
+    # Blocks of two files in turn: no two that follow each other in a file do in memory.
+    for i in $(seq 0 15); do
+        for file in pieces others; do
+            fallocate -o $((i * 2))M -l 2M /mnt/node0/$file
+        done
+    done
+    pins sizes "$device" "$group" "$cdev" /mnt/node0/pieces /mnt/node1/whole
+    rm /mnt/node0/* /mnt/node1/*
+    for node in 0 1; do
+        equal "$(cat /sys/fs/guestmemfs/node$node/pinned_blocks)" 0 'pinned blocks'
+        umount /mnt/node$node
+    done
+    """, nodes=2, mem="3G", append="guestmemfs=0:128M,1:1G intel_iommu=on", boots=1, options=IOMMU)
+    expected = [f"{way} /mnt/node{sizes}" for way in WAYS for sizes in
+                ("0/pieces: 1G=0 2M=16 4K=0", "1/whole: 1G=1 2M=0 4K=0")]
+    assert run.lines(r"^[\w-]+ /mnt/.*=") == expected
+
+
+# How many allocations of an operation have to have failed at least, that it was tried at all.
+LEAST_POINTS = {"type1": 2, "type1v2": 2, "type1v2-holes": 2, "compat": 3, "ioas-map": 3, "ioas-map-file": 3,
+                "ioas-map-file-holes": 3, "ioas-copy": 1, "attach": 2}
+
+
+@pytest.mark.race
+def test_pins_under_pressure(vm):
+    """Whichever allocation fails and whatever comes at the same time: a pin is whole or is none,
+    and what is pinned stays where it is. In the end nothing is pinned."""
+    run = vm(EDU + rf"""
+    for point in failslab fail_page_alloc; do
+        echo N > /sys/kernel/debug/$point/ignore-gfp-wait
+        echo 0 > /sys/kernel/debug/$point/verbose
+    done
+    echo N > /sys/kernel/debug/fail_page_alloc/ignore-gfp-highmem
+    echo 0 > /sys/kernel/debug/fail_page_alloc/min-order
+    mount_node 0
+    pins fail "$device" "$group" "$cdev" /mnt/node0 0
+    pins storm "$device" "$group" "$cdev" /mnt/node0 0 {120 if DEBUG else 30}
+    equal "$(free_blocks /mnt/node0)" "$(total_blocks /mnt/node0)" 'free blocks'
+    umount /mnt/node0
+    """, nodes=1, mem="1G", append="guestmemfs=0:128M intel_iommu=on", boots=1,
+             options=[*IOMMU, "--timeout=900"])
+    points = run.counts("points", "without")
+    for name, least in LEAST_POINTS.items():
+        assert points[name]["points"] >= least, (name, points)
+    storm = run.counts("pinned", "refused", "killed")["storm"]
+    assert min(storm.values()) > 20, storm
