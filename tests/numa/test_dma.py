@@ -109,3 +109,48 @@ def test_pins_under_pressure(vm):
         assert points[name]["points"] >= least, (name, points)
     storm = run.counts("pinned", "refused", "killed")["storm"]
     assert min(storm.values()) > 20, storm
+
+
+NODE_0 = r"(guestmem_pool|guestmemfs): node 0: "
+
+
+def test_pins_over_a_kexec(vm):
+    """Memory of a preserved file that a device has stays the file's until the session is finished,
+    and the device gets the same memory at the same IOVA. Other pins end with the kernel."""
+    run = vm(EDU + r"""
+    pins_of_luo() {
+        luo_pins "$VM_BOOT" /mnt/node0 0 "$device" "$group" "$cdev"
+    }
+    case $VM_BOOT in
+    1)
+        mount_node 0
+        mount_node 1
+        truncate -s 2M /mnt/node1/file
+        pins_of_luo
+        vm-kexec
+        ;;
+    2)
+        fails bash -c 'echo node0 > /sys/fs/guestmemfs/node0/discard' 2> /tmp/said
+        has "$(cat /tmp/said)" 'Device or resource busy' 'discard'
+        mount_node 0
+        pins_of_luo
+        equal "$(cat /sys/fs/guestmemfs/node0/check)" ok check
+        vm-kexec --cmdline 'guestmemfs=fresh intel_iommu=on'
+        ;;
+    3)
+        fails grep 'guestmemfs node1' /proc/iomem
+        mount_node 0
+        equal "$(ls /mnt/node0)" again 'files'
+        pins_of_luo
+        rm /mnt/node0/again
+        umount /mnt/node0
+        echo node0 > /sys/fs/guestmemfs/node0/discard
+        ;;
+    esac
+    """, nodes=2, mem="1G", append="guestmemfs=0:128M,1:128M intel_iommu=on", boots=3,
+             options=IOMMU, expect=[
+        NODE_0 + "the pool is not discarded, since .* pinned for devices",
+        NODE_0 + "guestmemfs=fresh does not discard its pool, since .* pinned for devices",
+        r"guestmem_pool: node [01]: pool of 64 blocks (thrown away|discarded)",
+        "guestmem_pool: guestmemfs=fresh: .*pools"])
+    assert run.lines("^stage 3 passed"), run.out

@@ -1,0 +1,304 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Files that a device has and LUO preserves, over a kexec.
+ *
+ * usage: luo_pins 1|2|3 DIR NODE DEVICE GROUP CDEV
+ *
+ * Stage 1 leaves a process behind that has the session and the device open. Stage 2,
+ * in the next kernel, ends with the device's memory given back and all files gone but
+ * "again", which is preserved and pinned for the kernel after it. Stage 3 finds
+ * that one.
+ */
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#include <libliveupdate.h>
+
+#include "blocks.h"
+#include "device.h"
+
+#define IOVA_SINK	0x10000000UL
+#define IOVA_KEPT	0x40000000UL
+#define IOVA_NAMELESS	0x50000000UL
+#define IOVA_OTHERS	0x60000000UL
+
+/* The device has the two blocks in the middle of the first. */
+#define KEPT_BLOCKS	4UL
+#define NAMELESS_BLOCKS	2UL
+
+enum { KEPT = 1, NAMELESS, UNPINNED, AGAIN };
+
+static const char *dir, *node;
+static struct device device;
+static char *sink;
+
+static const char *path_of(const char *name)
+{
+	static char path[256];
+
+	snprintf(path, sizeof(path), "%s/%s", dir, name);
+	return path;
+}
+
+static int make(const char *name, size_t blocks)
+{
+	int fd = open(path_of(name), O_RDWR | O_CREAT | O_EXCL, 0600);
+
+	if (fd < 0 || ftruncate(fd, blocks * BLOCK))
+		fail_exit("%s", path_of(name));
+	return fd;
+}
+
+static void forget(const char *name)
+{
+	if (unlink(path_of(name)))
+		fail_exit("unlink of %s", path_of(name));
+}
+
+static void preserve(int session, int fd, int token)
+{
+	int err = luo_session_preserve_fd(session, fd, token);
+
+	if (err)
+		ksft_exit_fail_msg("file %d cannot be preserved: %d\n", token, err);
+}
+
+static void expect_pinned(const char *when, long should)
+{
+	char path[128];
+	long now;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/sys/fs/guestmemfs/node%s/pinned_blocks", node);
+	f = fopen(path, "r");
+	if (!f || fscanf(f, "%ld", &now) != 1)
+		fail_exit("%s", path);
+	fclose(f);
+	if (now != should)
+		ksft_exit_fail_msg("%s: %ld blocks are pinned, should be %ld\n", when, now, should);
+}
+
+static void get_device(void)
+{
+	const struct rlimit all = { RLIM_INFINITY, RLIM_INFINITY };
+
+	sink = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (sink == MAP_FAILED || setrlimit(RLIMIT_MEMLOCK, &all))
+		fail_exit("memory");
+	device_open(&device, IOAS_MAP_FILE);
+	if (device_map_memory(&device, sink, IOVA_SINK, PAGE))
+		fail_exit("a page of memory");
+}
+
+static void give(int fd, size_t start, size_t blocks, uint64_t iova)
+{
+	int err = device_map(&device, fd, start * BLOCK, NULL, iova, blocks * BLOCK);
+
+	if (err)
+		ksft_exit_fail_msg("the device cannot have IOVA %#lx: %d\n", iova, err);
+}
+
+static void device_writes(const char *text, uint64_t iova)
+{
+	memset(sink, 0, COPIED);
+	strcpy(sink, text);
+	device_load(&device, IOVA_SINK);
+	device_store(&device, iova);
+}
+
+static void device_reads(const char *text, uint64_t iova)
+{
+	memset(sink, 0, COPIED);
+	device_load(&device, iova);
+	device_store(&device, IOVA_SINK);
+	if (strcmp(sink, text))
+		ksft_exit_fail_msg("the device reads '%.*s', should be '%s'\n", COPIED, sink, text);
+}
+
+static void expect(const char *what, int ret, int should)
+{
+	int err = ret ? errno : 0;
+
+	if (err != should)
+		ksft_exit_fail_msg("%s: %s, should be %s\n", what, strerror(err), strerror(should));
+}
+
+static int punch(int fd, size_t block)
+{
+	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, block * BLOCK, BLOCK);
+}
+
+/* Where the blocks of a file are, in an attribute of it, or are they still there? */
+static void note_places(int fd, size_t blocks)
+{
+	uint64_t phys[KEPT_BLOCKS];
+	size_t i;
+
+	for (i = 0; i < blocks; i++)
+		phys[i] = phys_of(fd, i * BLOCK);
+	if (fsetxattr(fd, "user.places", phys, blocks * sizeof(*phys), 0))
+		fail_exit("user.places");
+}
+
+static void check_places(int fd, size_t blocks)
+{
+	uint64_t phys[KEPT_BLOCKS];
+	size_t i;
+
+	if (fgetxattr(fd, "user.places", phys, sizeof(phys)) != (ssize_t)(blocks * sizeof(*phys)))
+		fail_exit("user.places");
+	for (i = 0; i < blocks; i++)
+		if (phys_of(fd, i * BLOCK) != phys[i])
+			ksft_exit_fail_msg("block %zu has moved\n", i);
+}
+
+static void run_stage_1(int luo)
+{
+	int session = luo_create_session(luo, "pins");
+	int kept, nameless, fd;
+
+	if (session < 0)
+		fail_exit("session");
+	get_device();
+	kept = make("kept", KEPT_BLOCKS);
+	give(kept, 1, 2, IOVA_KEPT);
+	device_writes("of the file with a name", IOVA_KEPT + BLOCK);
+	note_places(kept, KEPT_BLOCKS);
+	preserve(session, kept, KEPT);
+
+	nameless = make("nameless", NAMELESS_BLOCKS);
+	give(nameless, 0, NAMELESS_BLOCKS, IOVA_NAMELESS);
+	device_writes("of the file without a name", IOVA_NAMELESS);
+	note_places(nameless, NAMELESS_BLOCKS);
+	preserve(session, nameless, NAMELESS);
+	forget("nameless");
+
+	/* One of the two alone is not enough. */
+	give(make("unpreserved", 1), 0, 1, IOVA_OTHERS);
+	fd = make("unpinned", 1);
+	preserve(session, fd, UNPINNED);
+	/* What was pinned, and is no longer at the kexec. */
+	give(fd, 0, 1, IOVA_OTHERS + BLOCK);
+	if (device_unmap(&device, IOVA_OTHERS + BLOCK, BLOCK))
+		fail_exit("unmap");
+	expect_pinned("before the kexec", 2 + NAMELESS_BLOCKS + 1);
+	daemonize_and_wait();
+}
+
+static void run_stage_2(int luo)
+{
+	int session, kept, nameless;
+
+	/* All of a file that was pinned stays as it is until it is retrieved and finished. */
+	expect_pinned("after the kexec", KEPT_BLOCKS + NAMELESS_BLOCKS);
+	kept = open(path_of("kept"), O_RDWR);
+	if (kept < 0)
+		fail_exit("kept");
+	expect("truncate", ftruncate(kept, 0), EBUSY);
+	expect("O_TRUNC", open(path_of("kept"), O_RDWR | O_TRUNC) < 0, EBUSY);
+	expect("punch", punch(kept, 0), EBUSY);
+	expect("truncate of what was not preserved", truncate(path_of("unpreserved"), 0), 0);
+	expect("truncate of what was not pinned", truncate(path_of("unpinned"), 0), 0);
+	close(kept);
+
+	session = luo_retrieve_session(luo, "pins");
+	if (session < 0)
+		fail_exit("session");
+	kept = luo_session_retrieve_fd(session, KEPT);
+	nameless = luo_session_retrieve_fd(session, NAMELESS);
+	if (kept < 0 || nameless < 0)
+		ksft_exit_fail_msg("files cannot be retrieved: %d, %d\n", kept, nameless);
+	expect("truncate after retrieval", ftruncate(kept, 0), EBUSY);
+	expect("truncate after retrieval", ftruncate(nameless, 0), EBUSY);
+	get_device();
+	give(kept, 1, 2, IOVA_KEPT);
+	give(nameless, 0, NAMELESS_BLOCKS, IOVA_NAMELESS);
+	device_reads("of the file with a name", IOVA_KEPT + BLOCK);
+	device_reads("of the file without a name", IOVA_NAMELESS);
+	check_places(kept, KEPT_BLOCKS);
+	check_places(nameless, NAMELESS_BLOCKS);
+	if (luo_session_finish(session))
+		fail_exit("finish");
+	close(session);
+
+	/* From now on the new pins count. */
+	expect_pinned("after finish", 2 + NAMELESS_BLOCKS);
+	expect("punch after finish", punch(kept, 0), 0);
+	expect("punch of a new pin", punch(kept, 1), EBUSY);
+	if (device_unmap(&device, IOVA_KEPT, 2 * BLOCK) ||
+	    device_unmap(&device, IOVA_NAMELESS, NAMELESS_BLOCKS * BLOCK))
+		fail_exit("unmap");
+	expect_pinned("after unmap", 0);
+	expect("truncate after unmap", ftruncate(kept, 0), 0);
+	close(kept);
+	close(nameless);
+	forget("kept");
+	forget("unpreserved");
+	forget("unpinned");
+
+	session = luo_create_session(luo, "again");
+	if (session < 0)
+		fail_exit("session");
+	kept = make("again", 1);
+	give(kept, 0, 1, IOVA_KEPT);
+	device_writes("of the last", IOVA_KEPT);
+	preserve(session, kept, AGAIN);
+	daemonize_and_wait();
+}
+
+/* The session is dropped, and with it what it held. */
+static void run_stage_3(int luo)
+{
+	int session = luo_retrieve_session(luo, "again");
+	int fd = open(path_of("again"), O_RDWR);
+
+	if (session < 0 || fd < 0)
+		fail_exit("again");
+	expect_pinned("after the second kexec", 1);
+	expect("truncate", ftruncate(fd, 0), EBUSY);
+	get_device();
+	give(fd, 0, 1, IOVA_KEPT);
+	device_reads("of the last", IOVA_KEPT);
+	if (device_unmap(&device, IOVA_KEPT, BLOCK))
+		fail_exit("unmap");
+	expect("truncate before finish", ftruncate(fd, 0), EBUSY);
+	if (luo_session_finish(session))
+		fail_exit("finish");
+	expect_pinned("at the end", 0);
+	expect("truncate after finish", ftruncate(fd, 0), 0);
+}
+
+int main(int argc, char **argv)
+{
+	int luo = luo_open_device();
+
+	if (argc != 7)
+		ksft_exit_fail_msg("usage: luo_pins STAGE DIR NODE DEVICE GROUP CDEV\n");
+	if (luo < 0)
+		fail_exit("%s", LUO_DEVICE);
+	dir = argv[2];
+	node = argv[3];
+	device_choose(argv[4], argv[5], argv[6]);
+	switch (atoi(argv[1])) {
+	case 1:
+		run_stage_1(luo);
+		break;
+	case 2:
+		run_stage_2(luo);
+		break;
+	case 3:
+		run_stage_3(luo);
+	}
+	printf("stage %s passed\n", argv[1]);
+	return 0;
+}
