@@ -81,6 +81,30 @@ def test_iommu_entries(vm):
     assert run.lines(r"^[\w-]+ /mnt/.*=") == expected
 
 
+MODES = ["vfio_type1_iommu", "vfio_type1v2_iommu", "iommufd_compat_type1", "iommufd_compat_type1v2", "iommufd"]
+
+
+def test_many_copies(vm):
+    """A network card copies between files of two nodes, with its descriptors in a file."""
+    run = vm(r"""
+    mount_node 0
+    mount_node 1
+    for device in /sys/bus/pci/devices/*; do
+        [ "$(cat $device/device)" != 0x10c9 ] || break
+    done
+    echo vfio-pci > $device/driver_override
+    basename $device > /sys/bus/pci/drivers_probe
+    """ + f"for mode in {' '.join(MODES)}; do" + r"""
+        igb $mode "$(basename $device)" /mnt/node0 /mnt/node1 100000
+    done
+    equal "$(cat /sys/fs/guestmemfs/node{0,1}/pinned_blocks | xargs)" '0 0' 'pinned blocks'
+    umount /mnt/node0
+    umount /mnt/node1
+    """, nodes=2, mem="1G", append="guestmemfs=0:256M,1:128M intel_iommu=on", boots=1,
+             options=["--qemu-args", "-device intel-iommu,intremap=on,aw-bits=48 -device igb"])
+    assert run.lines("^igb ") == [f"igb {mode}: copies=100000" for mode in MODES]
+
+
 # How many allocations of an operation have to have failed at least, that it was tried at all.
 LEAST_POINTS = {"type1": 2, "type1v2": 2, "type1v2-holes": 2, "compat": 3, "ioas-map": 3, "ioas-map-file": 3,
                 "ioas-map-file-holes": 3, "ioas-copy": 1, "attach": 2}
