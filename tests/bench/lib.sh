@@ -39,3 +39,15 @@ wait_clean() {
 		sleep 0.1
 	done
 }
+
+# take_device: give QEMU's edu to user space; $DEVICE is its address and its files
+take_device() {
+	local device
+	for device in /sys/bus/pci/devices/*; do
+		[ "$(cat "$device/device")" != 0x11e8 ] || break
+	done
+	echo vfio-pci > "$device/driver_override"
+	basename "$device" > /sys/bus/pci/drivers_probe
+	DEVICE="$(basename "$device") /dev/vfio/$(basename "$(readlink "$device/iommu_group")")"
+	DEVICE+=" /dev/vfio/devices/$(ls "$device/vfio-dev")"
+}

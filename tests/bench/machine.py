@@ -37,6 +37,7 @@ class Machine:
     waits: bool = False     # when idle, the clock shows real time: for scripts that use files of the host
     memory: int = 0         # bytes of the host's memory that it touches
     timeout: int = 1500
+    devices: str = ""       # of QEMU, beside what each machine has
     first: bool = False     # first.c is the first program of each kernel
     params: dict = dataclasses.field(default_factory=dict)  # kept with each of its rows
 
@@ -47,7 +48,7 @@ class Machine:
             cpu += ",phys-bits=46"
         first = ["--add-initrd", os.path.join(BIN, "first.cpio")] if self.first else []
         words = ["scripts/vm", "--nested", "--kernel", kernel, "--scratch", scratch,
-                 "--timeout", str(self.timeout), "--qemu-args", f"-cpu {cpu}",
+                 "--timeout", str(self.timeout), "--qemu-args", f"-cpu {cpu} {self.devices}".strip(),
                  "--topology", self.topology, "--append", f"nokaslr {self.append}".strip(), *first]
         if self.icount:
             # Without "wait", the clock skips again and again while the machine waits for the host.
