@@ -119,7 +119,7 @@ def test_discard(vm):
         damage 1 super 8 1
         damage 2 meta0 0 1
         damage 3 meta2 96 0x10 fix
-        damage 4 meta2 80 1 fix
+        damage 4 meta2 80 0x80 fix
         damage 5 both 32 0x80 fix
         vm-kexec
         ;;
