@@ -40,6 +40,7 @@
 #include <linux/sched.h>
 #include <linux/slab.h>
 #include <linux/spinlock.h>
+#include <linux/uaccess.h>
 
 #include <trace/events/guestmemfs.h>
 
@@ -433,7 +434,7 @@ EXPORT_SYMBOL_GPL(guestmem_pin_vma);
 /**
  * guestmem_pin_user - pin what a range of a process' addresses shows
  * @mm: the address space
- * @addr: first address, a multiple of PAGE_SIZE
+ * @addr: first address, a multiple of PAGE_SIZE; it may have a tag, as for GUP
  * @len: bytes, a multiple of PAGE_SIZE and not 0
  * @write: the device may write
  *
@@ -451,6 +452,7 @@ struct guestmem_pin *guestmem_pin_user(struct mm_struct *mm, unsigned long addr,
 
 	if (mmap_read_lock_killable(mm))
 		return ERR_PTR(-EINTR);
+	addr = untagged_addr_remote(mm, addr);
 	vma = vma_lookup(mm, addr);
 	file = vma ? gmfs_get_mapped_file(vma, addr, len, write, &start) : NULL;
 	mmap_read_unlock(mm);

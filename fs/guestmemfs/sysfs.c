@@ -99,9 +99,9 @@ static void gmfs_format_pin(const struct guestmem_pin *pin, char *line)
  * Not cut at a page, as other attributes are. All lines have the same length, so a pin
  * that begins or ends between two reads breaks no line.
  */
-static ssize_t pins_read(struct file *file, struct kobject *kobj,
-			 const struct bin_attribute *attr, char *buf,
-			 loff_t off, size_t count)
+static ssize_t gmfs_pins_read(struct file *file, struct kobject *kobj,
+			      const struct bin_attribute *attr, char *buf,
+			      loff_t off, size_t count)
 {
 	struct gmfs_fs *fs = gmfs_find(gmpool_of_kobj(kobj));
 	u64 skip = off / GMFS_PIN_LINE;
@@ -132,7 +132,7 @@ static ssize_t pins_read(struct file *file, struct kobject *kobj,
 }
 
 static const struct bin_attribute pins_attr =
-	__BIN_ATTR(pins, 0400, pins_read, NULL, 0);
+	__BIN_ATTR(pins, 0400, gmfs_pins_read, NULL, 0);
 
 static const struct bin_attribute *const gmfs_bin_attrs[] = {
 	&pins_attr,

@@ -96,7 +96,7 @@ CASES = {
     "fs-checksum": (FSUPER, 64, 1, False, HELD, r"metadata block 2 is damaged \(checksum"),
     "fs-version": (FSUPER, 64, 2, True, HELD, r"super block: version"),
     "fs-compat": (FSUPER, 72, 1, True, FINE, None),
-    "fs-ro-compat": (FSUPER, 80, 1, True, READ, None),
+    "fs-ro-compat": (FSUPER, 80, 0x80, True, READ, None),
     "fs-incompat": (FSUPER, 88, 1, True, HELD, r"super block: feature 0x1 is not supported"),
     "fs-root": (FSUPER, 96, 0x10, True, HELD, r"root inode"),
     "fs-cookie": (FSUPER, 104 + 7, 0x80, True, HELD, r"next cookie"),
