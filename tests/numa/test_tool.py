@@ -522,7 +522,7 @@ file" 'files after stores that failed'
     before=$(free_blocks .)
     truncate -s 200M /tmp/large
     t 2 store large < /tmp/large
-    has "$err" 'nothing is stored' 'more than there is room for'
+    has "$err" 'no state is stored' 'more than there is room for'
     equal "$(free_blocks .)" "$before" 'free blocks'
     equal "$(ls)" "dir
 file

@@ -14,6 +14,9 @@ from tool import DIFFERS, FAILED, OK, USAGE
 
 pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
+# PROC_PID_INIT_INO of the kernel's include/linux/proc_ns.h
+INITIAL_PID_NAMESPACE = 0xeffffffc
+
 
 def judged(tree, *args, status):
     """{check: result}"""
@@ -286,7 +289,7 @@ def test_handover_users(node_dir, tmp_path):
         return {r["check"]: (r["result"], r["detail"]) for r in rows}["users"]
 
     seen = {"SHIM_MOUNT": str(where)}
-    assert users(seen) == ("ok", "nobody has files mapped or open")
+    assert users(seen) == ("ok", "no process has files mapped or open")
     one, two = socket.socketpair()
     with open(where / "vm", "rb") as f:
         socket.send_fds(one, [b"x"], [f.fileno()])
@@ -294,11 +297,14 @@ def test_handover_users(node_dir, tmp_path):
     assert result == "unknown" and "1 files are in use, such as node1/vm, by no" in detail
     assert "finish these sessions" in detail and "preserve" in detail and "in a socket" in detail
     # A session of LUO has it: it is preserved, unless a process has it as well.
+    # In a pid namespace of its own, as in a container, the tool does not see all processes.
+    all_seen = os.stat("/proc/self/ns/pid").st_ino == INITIAL_PID_NAMESPACE and not os.geteuid()
     for number, result in ("0", "unknown"), ("1", "ok"), ("2", "ok"):
+        result = result if all_seen else "unknown"
         tree.put("sys/fs/guestmemfs/node1/preserved_files", number + "\n")
         found = users(seen)
         assert found[0] == result
-    assert "LUO, which preserves 2" in found[1]
+    assert "only LUO has files open, and preserves all 2" in found[1] or not all_seen
     device = os.stat(where).st_dev
     tree.put("proc/5000000/comm", "guest\n")
     tree.put("proc/5000000/maps", f"7f00-7fff rw-s 00000000 {os.major(device):02x}:"

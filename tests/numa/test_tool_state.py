@@ -133,7 +133,7 @@ def test_store_while_it_changes(node_dir, there):
                     status=FAILED if there == "dir" else OK)
     other.join()
     if there == "dir":
-        assert "nothing is stored" in done.err
+        assert "no state is stored" in done.err
         assert os.listdir(where) == ["state"] and os.listdir(state) == ["file"]
     else:
         assert state.read_bytes() == b"x" * BLOCK

@@ -58,14 +58,14 @@ struct boot {
 
 /* --- files --- */
 
-/* The text of a file or NULL if it is not there: whatever else comes in the way is fatal. */
+/* The text of a file or NULL if it does not exist. Any other error is fatal. */
 static char *boot_read(const char *name)
 {
 	size_t size;
 	char *data = read_binary(&size, "%s", name), *text;
 
 	if (!data && errno != ENOENT && errno != ENOTDIR)
-		fatal(EX_FAILED, "%s%s: %s: what it has is not known, so nothing is changed",
+		fatal(EX_FAILED, "%s%s: %s: its contents are not known, so no file is changed",
 		      sysroot, name, strerror(errno));
 	if (!data)
 		return NULL;
@@ -369,7 +369,7 @@ static void use_grub(struct boot *boot)
 				       "  update-bootloader --add-option PARAMETER\n"
 				       "and then: update-bootloader --config");
 	} else if (!script) {
-		boot->advice = xstrdup("grub-mkconfig is not found, so that nobody knows what it reads: add %s"
+		boot->advice = xstrdup("grub-mkconfig is not found, so the files that it reads are not known: add %s"
 				       " where GRUB gets its command line from");
 	} else if (strstr(script, "default/grub.d")) {
 		use_shell(boot, "/etc/default/grub.d/zz-guestmemfs.cfg", GRUB_DEFAULT,
@@ -621,7 +621,7 @@ static void edit_line(struct line_edit *edit, const char *line, size_t len, bool
 	free(kept);
 }
 
-/* The text of a file of words, with ours anew at the end of those that count. */
+/* The text of a file of words, with our words at the end of those that count. */
 static char *edit_text(const char *old, const char *words, bool one_line, bool loaders)
 {
 	struct line_edit edit = { };
@@ -735,7 +735,7 @@ static char *new_text(const struct boot *boot, const char *words)
 	return text;
 }
 
-/* The words of all files of the directory, with @ours in the place of ours. */
+/* The words of all files of the directory, with @ours in place of ours. */
 static char *lines_of_files(const struct boot *boot, const char *ours, bool comments)
 {
 	char **names = boot_list(boot->dir, boot->suffix);
@@ -908,7 +908,7 @@ static bool spot_stat(const struct spot *spot, struct stat *st)
 		return false;
 	}
 	if (!S_ISREG(st->st_mode))
-		fatal(EX_FAILED, "%s is no file: nothing is changed", spot->shown);
+		fatal(EX_FAILED, "%s is no regular file: no file is changed", spot->shown);
 	return true;
 }
 
@@ -966,7 +966,7 @@ static void change_file(const struct boot *boot, const char *old, const char *te
 	spot_follow(&target, boot->file);
 	there = spot_stat(&target, &st);
 	if (there != !!old)
-		fatal(EX_FAILED, "%s has changed since it was read: nothing is changed",
+		fatal(EX_FAILED, "%s has changed since it was read: no file is changed",
 		      target.shown);
 	if (old && !is_ours(boot, old))
 		keep_backup(boot, old, &st);
@@ -1026,7 +1026,7 @@ static bool name_words(const char *name, const char *text)
 		number++;
 		word = word_by_hand(line);
 		if (word)
-			warning("%s%s:%u: take %s out of this line, which nothing of this tool has written",
+			warning("%s%s:%u: remove %s from this line, which this tool has not written",
 				sysroot, name, number, word);
 		any |= !!word;
 		free(word);
@@ -1035,7 +1035,7 @@ static bool name_words(const char *name, const char *text)
 	return any;
 }
 
-/* Names what stands in the way, in our file and in those beside it. */
+/* Names the words that are in the way, in our file and in the other files there. */
 static void name_others(const struct boot *boot)
 {
 	char **names = boot->dir ? boot_list(boot->dir, boot->suffix) : xcalloc(1, sizeof(*names));
@@ -1068,7 +1068,7 @@ static int check_line(const struct boot *boot, const char *text, const char *par
 	for (comments = 0; comments < 2 && !fault; comments++) {
 		line = line_of(boot, text, comments, &why);
 		if (!line) {
-			warning("nothing is written: only a shell could find out what the next boot's command line is (%s); add to it, by yourself: kho=on %s",
+			warning("no file is written: only a shell can tell the command line of the next boot (%s); add to it: kho=on %s",
 				why, parameter);
 			free(why);
 			return EX_DIFFERS;
@@ -1077,7 +1077,7 @@ static int check_line(const struct boot *boot, const char *text, const char *par
 		if (fault) {
 			warning("the command line of the next boot%s would be: %s", comments ?
 				", as programs have it that know no comments," : "", line);
-			warning("nothing is written: %s", fault);
+			warning("no file is written: %s", fault);
 			name_others(boot);
 		}
 		free(line);
@@ -1098,7 +1098,7 @@ int boot_apply(const struct boot *boot, bool dry_run, const char *parameter)
 	if (boot->form == FORM_UNKNOWN) {
 		char *at = strstr(boot->advice, "%s");
 
-		warning("nothing is written:");
+		warning("no file is written:");
 		/* As it is: commands to be copied, on lines of their own. */
 		fprintf(stderr, "%.*s%s%s\n", (int)(at - boot->advice), boot->advice,
 			boot->advice_has_kho ? parameter : words, at + 2);

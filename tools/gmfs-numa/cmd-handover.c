@@ -19,9 +19,9 @@ struct arguments {
 };
 
 static const struct column columns[] = {
-	{ "CHECK", "what was looked at", COL_TEXT, true },
+	{ "CHECK", "name of the check", COL_TEXT, true },
 	{ "RESULT", "ok, warn, fail or unknown", COL_TEXT, true },
-	{ "DETAIL", "why", COL_PROSE, true },
+	{ "DETAIL", "reason", COL_PROSE, true },
 };
 
 static struct table *table;
@@ -41,14 +41,14 @@ void handover_result(const char *check, enum handover_result r, const char *deta
 static void check_kho(const char *cmdline)
 {
 	if (root_exists("/sys/kernel/debug/kho/out"))
-		handover_result("kho", OK, "the kernel hands over what is preserved");
+		handover_result("kho", OK, "KHO is on in this kernel");
 	else if (kcmdline_says_kho(cmdline) == 0)
 		handover_result("kho", FAIL, "the command line switches it off: boot with kho=on");
 	else if (kcmdline_says_kho(cmdline) == 1)
 		handover_result("kho", OK, "the command line has kho=on");
 	else
 		handover_result("kho", UNKNOWN,
-				"who may read debugfs is told: run as root, or boot with kho=on");
+				"debugfs cannot be read: run as root, or boot with kho=on");
 }
 
 static void check_luo(void)
@@ -65,7 +65,7 @@ static void check_node(const struct node *node)
 
 	used = format_size((node->total_blocks - node->free_blocks) * node->block_size);
 	if (!strcmp(node->state, "failed")) {
-		detail = xasprintf("it is handed on as it is, unused: %s", node->error);
+		detail = xasprintf("it is handed over as it is, unused: %s", node->error);
 		handover_result(name, WARN, detail);
 	} else if (node->poisoned_blocks) {
 		detail = xasprintf("%s in use, %ju blocks with hardware errors stay out of use",
@@ -92,7 +92,7 @@ static void check_metadata(const struct node *node)
 	if (!found)
 		handover_result(name, UNKNOWN, "only root may check it");
 	else if (!strcmp(found, "ok"))
-		handover_result(name, OK, "the next kernel will find nothing wrong");
+		handover_result(name, OK, "the next kernel accepts it");
 	else if (*found)
 		handover_result(name, FAIL, found);
 	free(found);
@@ -152,7 +152,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->force = true;
 		return 0;
 	case ARGP_KEY_ARG:
-		argp_error(state, "'%s' is too much", arg);
+		argp_error(state, "'%s' is not expected: handover has options only", arg);
 		return 0;
 	case ARGP_KEY_END:
 		if (!args->exec && (args->initrd || args->dry_run || args->force))
@@ -194,7 +194,7 @@ int cmd_handover(int argc, char **argv)
 		refuse_sysroot("handover --exec");
 	check_all(&all);
 	if (args->exec && !ready && args->force)
-		warning("not ready, and done all the same");
+		warning("not ready, but --force is given");
 	if (args->exec && (ready || args->force))
 		return handover_exec(args);
 	return ready || args->force ? EX_OK : EX_DIFFERS;

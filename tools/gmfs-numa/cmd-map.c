@@ -160,7 +160,7 @@ static void print_legend(const struct map *map, uint64_t per_cell, bool utf8, bo
 		free(bytes);
 	}
 	if (map->nr_extents < 0)
-		puts("A line starts at each gibibyte of the pool; root is told where those of physical memory are");
+		puts("A line starts at each gibibyte of the pool; only root is shown those of physical memory");
 	else
 		puts("A line starts at each gibibyte of physical memory");
 	free(size);

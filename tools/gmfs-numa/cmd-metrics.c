@@ -27,7 +27,7 @@ static const struct metric {
 	METRIC("pool_size_bytes", "gauge", size, PLAIN, "Size of the pool."),
 	METRIC("pool_free_bytes", "gauge", free_blocks, BLOCKS, "Free memory of the pool."),
 	METRIC("pool_dirty_bytes", "gauge", dirty_blocks, BLOCKS,
-	       "Free memory that is zeroed before anybody gets it."),
+	       "Free memory that is zeroed before its next use."),
 	METRIC("pool_poisoned_bytes", "gauge", poisoned_blocks, BLOCKS,
 	       "Blocks with hardware errors."),
 	METRIC("pool_pinned_bytes", "gauge", pinned_blocks, BLOCKS,
@@ -160,7 +160,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		*(const char **)state->input = arg;
 		return 0;
 	case ARGP_KEY_ARG:
-		argp_error(state, "'%s' is too much", arg);
+		argp_error(state, "'%s' is not expected: metrics has options only", arg);
 		return 0;
 	default:
 		return ARGP_ERR_UNKNOWN;
@@ -175,7 +175,7 @@ int cmd_metrics(int argc, char **argv)
 		{ }
 	};
 	static const struct argp argp = { options, parse, NULL,
-		"Print OpenMetrics text with what there is to monitor.", NULL, NULL, NULL };
+		"Print OpenMetrics text for monitoring.", NULL, NULL, NULL };
 	const char *file = NULL;
 	struct nodes *nodes;
 	int first;

@@ -238,12 +238,13 @@ int cmd_mount(int argc, char **argv)
 		{ }
 	};
 	static const struct argp argp = { options, parse, "[NODE...]",
-		"Mount nodes, or all. What is mounted already stays.", NULL, NULL, NULL };
+		"Mount nodes, or all. A node that is mounted already stays mounted.",
+		NULL, NULL, NULL };
 	struct arguments args = { .base = MOUNT_BASE };
 	int first;
 
 	parse_args(&argp, argc, argv, &first, &args);
-	/* VMMs of others have to get through, whatever the umask of who calls us. */
+	/* VMMs of other users need access, with any umask of the caller. */
 	umask(022);
 	return for_nodes(&args, argc - first, argv + first, mount_node);
 }

@@ -120,11 +120,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		args->loader = key == 'g' ? LOADER_GRUB : LOADER_SYSTEMD;
 		return 0;
 	case ARGP_KEY_ARG:
-		argp_error(state, "'%s' is too much", arg);
+		argp_error(state, "'%s' is not expected: plan has options only", arg);
 		return 0;
 	case ARGP_KEY_END:
 		if (!args->reserve == !args->nr_wishes)
-			argp_error(state, "say what is wanted: either --reserve, or --vm once or more");
+			argp_error(state, "give either --reserve, or --vm once or more");
 		if (args->table.json && (args->apply || args->dry_run))
 			argp_error(state, "--json is not for --apply and --dry-run");
 		return 0;
@@ -262,7 +262,7 @@ static void limit_places(struct place *places, size_t nr, uint64_t keep,
 			other += crash;
 		least = keep > least + other ? keep : least + other;
 		p->most = p->total > least ? (p->total - least) / SECTION * SECTION : 0;
-		/* No estimate is as good as what has been done with as much beside it. */
+		/* A pool that this kernel made is better than an estimate. */
 		if (p->most < p->now && keep <= p->total - p->now &&
 		    other <= others_on(others_now, p->nid, nr_nodes, all, least))
 			p->most = p->now;
@@ -370,7 +370,7 @@ static void place_vms(struct place *places, size_t nr, struct arguments *args)
 	for (i = 0; i < args->nr_wishes; i++)
 		for (n = 0; n < args->wishes[i].count; n++)
 			if (!place_vm(places, nr, &args->wishes[i]))
-				fatal(EX_DIFFERS, "--vm %s: there is room for %u of %u; gmfs-numa plan --reserve 100%% shows what nodes can give",
+				fatal(EX_DIFFERS, "--vm %s: there is room for %u of %u; gmfs-numa plan --reserve 100%% shows the largest pools",
 				      args->wishes[i].text, n, args->wishes[i].count);
 }
 
@@ -389,7 +389,7 @@ static char *make_parameter(const struct place *places, size_t nr)
 		free(one);
 	}
 	if (!list)
-		fatal(EX_DIFFERS, "no node has enough memory for a pool of 128M beside what the kernel needs");
+		fatal(EX_DIFFERS, "no node has enough memory for the kernel and a pool of 128M");
 	parameter = xasprintf("guestmemfs=%s", list);
 	free(list);
 	return parameter;
@@ -399,8 +399,8 @@ static const struct column columns[] = {
 	{ "NODE", "number of the node", COL_NUMBER, true },
 	{ "MEMORY", "memory of the node", COL_SIZE, true },
 	{ "POOL", "size of its pool", COL_SIZE, true },
-	{ "KERNEL", "what the kernel keeps", COL_SIZE, true },
-	{ "ROUNDING", "what was asked for and is not in the pool", COL_SIZE, true },
+	{ "KERNEL", "memory that the kernel keeps", COL_SIZE, true },
+	{ "ROUNDING", "memory that was asked for and is not in the pool", COL_SIZE, true },
 	{ "LARGEST", "largest pool that is possible, by estimate", COL_SIZE, true },
 	{ "VMS", "virtual machines that fit, of those asked for", COL_TEXT, true },
 	{ "PARAMETER", "boot parameters for all nodes", COL_TEXT, false },

@@ -67,8 +67,8 @@ static time_t boot_time(void)
 }
 
 /*
- * Has a kexec saved it? Nobody may have it open again yet. What is newer than the clock
- * says is from a kernel whose clock was set to another time.
+ * Has a kexec preserved it? Its owner may not be started again yet. A file that is newer
+ * than the clock is from a kernel whose clock was set to another time.
  */
 static bool is_of_earlier_boot(const struct reap *reap, const struct tags *tags,
 			       const struct stat *st)
@@ -78,7 +78,7 @@ static bool is_of_earlier_boot(const struct reap *reap, const struct tags *tags,
 	return st->st_ctime < reap->booted || st->st_ctime > time(NULL);
 }
 
-/* Time in which this kernel did not run is no age: nobody could have used the file. */
+/* Only the time since this kernel started is age: no process could use the file before. */
 static bool is_old_enough(const struct reap *reap, const struct stat *st)
 {
 	time_t from = st->st_ctime > reap->booted ? st->st_ctime : reap->booted;
@@ -372,23 +372,24 @@ int cmd_reap(int argc, char **argv)
 	static const struct column columns[] = {
 		{ "NODE", "number of the node", COL_NUMBER, true },
 		{ "FILE", "path", COL_TEXT, true },
-		{ "ALLOCATED", "memory that it has", COL_SIZE, true },
-		{ "OWNER", "whose it was", COL_TEXT, true },
-		{ "REASON", "why it can go", COL_TEXT, true },
-		{ "REMOVED", "it is gone", COL_BOOL, true },
+		{ "ALLOCATED", "memory of the file", COL_SIZE, true },
+		{ "OWNER", "owner tag", COL_TEXT, true },
+		{ "REASON", "why it can be removed", COL_TEXT, true },
+		{ "REMOVED", "the file is removed", COL_BOOL, true },
 	};
 	static const struct argp_option options[] = {
 		{ "older-than", 't', "AGE", 0,
-		  "only what was last changed so long ago, in this boot: 30s, 10m, 1h, 2d", 0 },
+		  "only files whose last change is that long ago, in this boot: 30s, 10m, 1h, 2d",
+		  0 },
 		{ "no-owner", 'N', NULL, 0, "files without an owner as well", 0 },
 		{ "earlier-boots", 'E', NULL, 0,
-		  "--yes: also what was there before this kernel started", 0 },
+		  "--yes: also files of an earlier boot", 0 },
 		{ "yes", 'y', NULL, 0, "remove them, do not only list them", 0 },
 		{ }
 	};
 	static const struct argp_child children[] = { { &table_argp, 0, NULL, 0 }, { } };
 	static const struct argp argp = { options, parse, "[NODE...|PATH...]",
-		"List files that nobody has mapped or open and whose owner, a process, is gone;"
+		"List files that no process has mapped or open and whose owner, a process, has ended;"
 		" with --yes remove them.", children, columns_help, NULL };
 	struct reap reap = { .status = EX_OK };
 	int first;
@@ -396,7 +397,7 @@ int cmd_reap(int argc, char **argv)
 	columns_of_help(columns, 6);
 	parse_args(&argp, argc, argv, &first, &reap);
 	if (reap.earlier_boots && !reap.yes)
-		fatal(EX_USAGE, "--earlier-boots is for --yes: what is listed has all of them");
+		fatal(EX_USAGE, "--earlier-boots is for --yes: a list has files of all boots");
 	if (reap.yes)
 		refuse_sysroot("reap --yes");
 	reap.boot = read_text("/proc/sys/kernel/random/boot_id");

@@ -157,7 +157,7 @@ static const struct node *choose(const struct nodes *nodes, const struct argumen
 			best = node;
 	}
 	if (!best)
-		fatal(EX_FAILED, "no node has %s free; gmfs-numa status shows what there is",
+		fatal(EX_FAILED, "no node has %s free: see gmfs-numa status",
 		      args->size);
 	return best;
 }
@@ -198,7 +198,7 @@ static void take_memory_of(int nid, int policy)
 }
 
 /*
- * What the command allocates beside the guest's memory comes from the node, too. This
+ * Other memory that the command allocates comes from the node, too. This
  * is done first: if it is not possible, nothing has happened.
  */
 static void bind_to(const struct node *node)
@@ -346,7 +346,7 @@ static void name_file(struct guest_file *file)
 		fatal(EX_FAILED, "%s: %s", file->path, strerror(errno));
 	close(fd);
 	if (!is_same(file, &st))
-		fatal(EX_FAILED, "%s: somebody else has replaced it", file->path);
+		fatal(EX_FAILED, "%s: another file has its name now", file->path);
 }
 
 /* A command that goes on in the background has it. @fd is a descriptor of its own. */
@@ -570,7 +570,7 @@ static int run(const struct arguments *args, const struct node *node, char **arg
 
 	/* Such a node waits, and cannot be interrupted. */
 	if (*node->state && strcmp(node->state, "active"))
-		fatal(EX_FAILED, "node %d is %s: nothing can be started on it", node->nid,
+		fatal(EX_FAILED, "node %d is %s: no command can be started on it", node->nid,
 		      node->state);
 	open_directory(&file, args, node);
 	bind_to(node);
@@ -601,7 +601,7 @@ int cmd_run(int argc, char **argv)
 		{ "name", 'n', "NAME", 0, "name of the file", 0 },
 		{ "base", 'B', "DIR", 0, "nodes are mounted at DIR/nodeN (" MOUNT_BASE ")", 0 },
 		{ "owner", 'O', "ID", 0, "owner of the file, such as the machine's UUID", 0 },
-		{ "user", 'u', "USER", 0, "run the command as USER, whose file it is", 0 },
+		{ "user", 'u', "USER", 0, "run the command as USER, who owns the file", 0 },
 		{ "group", 'g', "GROUP", 0, "and with GROUP", 0 },
 		{ "keep", 'k', NULL, 0, "leave the file when the command ends", 0 },
 		{ "qemu", 'q', NULL, 0, "add the options by which QEMU takes the memory", 0 },
@@ -610,7 +610,7 @@ int cmd_run(int argc, char **argv)
 	static const struct argp argp = { options, parse, "-- COMMAND [ARGUMENT...]",
 		"Run COMMAND bound to the CPUs and the memory of a node, with a file of that node:"
 		" {} in its arguments is replaced by a path that opens it (/proc/self/fd/N), {size} by"
-		" the size in bytes. The file goes when the command has ended and nobody uses it any"
+		" the size in bytes. The file is removed when the command has ended and no process uses it any"
 		" more. Exit status: the command's; 128 and the signal's number if that ended it.",
 		NULL, NULL, NULL };
 	struct arguments args = { .base = MOUNT_BASE, .node = "auto" };

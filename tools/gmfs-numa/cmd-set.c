@@ -145,7 +145,7 @@ static void write_changes(struct change *changes, size_t nr)
 				       changes[i].before))
 				warning("node %d: %s stays %s", changes[i].node->nid,
 					changes[i].setting->name, changes[i].value);
-		fatal(EX_FAILED, "nothing was changed but what is named above");
+		fatal(EX_FAILED, "no setting was changed except those named above");
 	}
 }
 
@@ -175,7 +175,7 @@ int cmd_set(int argc, char **argv)
 		*text++ = '\0';
 		setting = find_setting(name);
 		if (!setting)
-			fatal(EX_USAGE, "'%s' is nothing that can be set; see gmfs-numa set --help",
+			fatal(EX_USAGE, "'%s' is not a setting; see gmfs-numa set --help",
 			      name);
 		for (i = 0; i < nodes->nr; i++) {
 			const struct node *node = &nodes->node[i];
@@ -240,7 +240,7 @@ int cmd_get(int argc, char **argv)
 		{ "VALUE", "as it is there", COL_TEXT, true },
 	};
 	static const struct argp argp = { NULL, parse_get, "[NODE[,NODE...]] [NAME...]",
-		"Show what sysfs says of nodes; of all nodes, and all of it, if none is named.",
+		"Show values of nodes from sysfs: of all nodes, and all values, by default.",
 		table_child, columns_help, NULL };
 	struct table_options options = { };
 	struct nodes *nodes;
@@ -309,8 +309,8 @@ static int freeze(int argc, char **argv, const struct argp *argp, const char *va
 int cmd_freeze(int argc, char **argv)
 {
 	static const struct argp argp = { NULL, NULL, "[NODE...]",
-		"Let nothing change on nodes, or on all: who creates, removes or resizes files"
-		" waits until they are thawed. Memory that is mapped can be used all the while.",
+		"Freeze nodes, or all: calls that create, remove or resize files"
+		" wait until the node is thawed. Mapped memory can be used.",
 		NULL, NULL, NULL };
 
 	return freeze(argc, argv, &argp, "1");
@@ -319,7 +319,7 @@ int cmd_freeze(int argc, char **argv)
 int cmd_thaw(int argc, char **argv)
 {
 	static const struct argp argp = { NULL, NULL, "[NODE...]",
-		"Let changes of frozen nodes, or of all, go on.", NULL, NULL, NULL };
+		"Thaw nodes, or all: calls that wait go on.", NULL, NULL, NULL };
 
 	return freeze(argc, argv, &argp, "0");
 }
@@ -346,7 +346,7 @@ static bool confirm(const struct nodes *nodes)
 	size_t i;
 
 	if (!isatty(STDIN_FILENO))
-		fatal(EX_USAGE, "discard throws all files of a node away: say --yes");
+		fatal(EX_USAGE, "discard removes all files of a node: --yes confirms that");
 	for (i = 0; i < nodes->nr; i++) {
 		char *used = format_size((nodes->node[i].total_blocks -
 					  nodes->node[i].free_blocks) * nodes->node[i].block_size);
@@ -392,8 +392,8 @@ int cmd_discard(int argc, char **argv)
 		{ "yes", 'y', NULL, 0, "do not ask", 0 }, { }
 	};
 	static const struct argp argp = { options, parse_yes, "NODE...",
-		"Throw all files of nodes away, and make the nodes anew: of one that has failed,"
-		" or that is not mounted.", NULL, NULL, NULL };
+		"Remove all files of nodes and reset the nodes. A node has to have failed,"
+		" or to be unmounted.", NULL, NULL, NULL };
 	int first, status = EX_OK;
 	struct nodes *nodes;
 	bool yes = false;
@@ -402,7 +402,7 @@ int cmd_discard(int argc, char **argv)
 
 	parse_args(&argp, argc, argv, &first, &yes);
 	if (first == argc)
-		fatal(EX_USAGE, "say which nodes are to be discarded");
+		fatal(EX_USAGE, "discard needs a node");
 	nodes = nodes_select(argc - first, argv + first);
 	for (i = 0; i < nodes->nr; i++) {
 		where = mount_points(nodes->node[i].nid);
@@ -411,7 +411,7 @@ int cmd_discard(int argc, char **argv)
 			      nodes->node[i].nid, where);
 	}
 	if (!yes && !confirm(nodes))
-		fatal(EX_FAILED, "nothing was done");
+		fatal(EX_FAILED, "no node was changed");
 	for (i = 0; i < nodes->nr; i++) {
 		struct nodes one = { .node = &nodes->node[i], .nr = 1 };
 		char *name = xasprintf("node%d", nodes->node[i].nid);
@@ -430,8 +430,8 @@ int cmd_check(int argc, char **argv)
 {
 	static const struct column columns[] = {
 		{ "NODE", "number of the node", COL_NUMBER, true },
-		{ "GOOD", "nothing is wrong", COL_BOOL, true },
-		{ "RESULT", "ok, or what was found first", COL_PROSE, true },
+		{ "GOOD", "no damage was found", COL_BOOL, true },
+		{ "RESULT", "ok, or the first damage", COL_PROSE, true },
 	};
 	static const struct argp argp = { NULL, parse_get, "[NODE...]",
 		"Have the kernel check all metadata of nodes, as the next one will after kexec."

@@ -26,7 +26,7 @@ static const struct column columns[] = {
 	[C_NEAR] = { "NEAR", "the nearest other nodes, and how far they are", COL_TEXT, true },
 	[C_DISTANCES] = { "DISTANCES", "to all nodes that are online", COL_TEXT, false },
 	[C_KERNEL] = { "KERNEL", "memory that the kernel manages", COL_SIZE, true },
-	[C_KERNEL_FREE] = { "KERNEL-FREE", "what of that is free", COL_SIZE, false },
+	[C_KERNEL_FREE] = { "KERNEL-FREE", "free memory of the kernel", COL_SIZE, false },
 	[C_SIZE] = { "SIZE", "size of the pool", COL_SIZE, true },
 	[C_USED] = { "USED", "used, or out of use", COL_SIZE, true },
 	[C_FREE] = { "FREE", "free", COL_SIZE, true },
@@ -38,7 +38,7 @@ static const struct column columns[] = {
 	[C_PINNED] = { "PINNED", "used, and pinned for devices", COL_SIZE, true },
 	[C_RESERVED] = { "RESERVED", "free for CAP_SYS_RESOURCE alone", COL_SIZE, false },
 	[C_STATE] = { "STATE", "active, frozen, read-only or failed", COL_TEXT, true },
-	[C_MOUNTS] = { "MOUNTS", "how many", COL_NUMBER, true },
+	[C_MOUNTS] = { "MOUNTS", "mounts of the node", COL_NUMBER, true },
 	[C_INODES] = { "INODES", "inodes in use", COL_NUMBER, false },
 	[C_METADATA] = { "METADATA", "memory for metadata", COL_SIZE, false },
 	[C_GENERATION] = { "GENERATION", "kexecs survived", COL_NUMBER, true },
@@ -211,7 +211,7 @@ int cmd_status(int argc, char **argv)
 		if (args.watch && isatty(STDOUT_FILENO))
 			fputs("\033[H\033[2J", stdout);
 		show(&args, argc - first, argv + first);
-		/* Whoever looked has gone: nobody says so if SIGPIPE is ignored. */
+		/* The reader of the pipe has ended. No signal tells that if SIGPIPE is ignored. */
 		if (fflush(stdout) || ferror(stdout))
 			return EX_FAILED;
 		if (args.watch)

@@ -11,7 +11,7 @@
 
 #include "gmfs-numa.h"
 
-/* Beside this program, as it is built; or where "make install" has it. */
+/* In the directory of this program, as built; or where "make install" puts it. */
 static void execute_from(const char *dir, const char *place, char **argv)
 {
 	char *path = xasprintf("%s/%s", dir, place);

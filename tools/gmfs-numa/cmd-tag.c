@@ -37,8 +37,8 @@ static int show_tags(const char *path, int fd)
 int cmd_tag(int argc, char **argv)
 {
 	static const struct argp argp = { NULL, NULL, "FILE [owner=ID] [vmm=NAME]",
-		"Show whose a file is, or say it: ID is the UUID of a virtual machine, or"
-		" pid:NUMBER for a process. An empty value takes the tag away.", NULL, NULL, NULL };
+		"Show the owner of a file, or set it: ID is the UUID of a virtual machine, or"
+		" pid:NUMBER for a process. An empty value removes the tag.", NULL, NULL, NULL };
 	const char *path, *owner = NULL, *vmm = NULL;
 	int first, arg, fd, nid, err = 0;
 

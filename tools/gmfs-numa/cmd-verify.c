@@ -274,7 +274,7 @@ static int verify_thread(struct process *p, pid_t tid)
 	state = field(text, "\nState:\t");
 	cpus = field(text, "\nCpus_allowed_list:\t");
 	free(text);
-	/* One that has ended, but for its number, runs nowhere. */
+	/* A zombie does not run. */
 	if (*state != 'Z' && *state != 'X') {
 		p->nr_threads++;
 		status = judge_thread(p, tid, cpus);
@@ -599,7 +599,7 @@ int cmd_verify(int argc, char **argv)
 	static const struct argp argp = { NULL, NULL, "PATH|PID...",
 		"Prove for files that each block is on the node of the mount, and for processes that"
 		" the CPUs of all threads, the files of nodes that they have mapped and their other"
-		" memory, but for shared programs and libraries, are on one node. Exit status 1, and"
+		" memory, except shared programs and libraries, are on one node. Exit status 1, and"
 		" a list, if they are not; 2 if something is unknown.", NULL, NULL, NULL };
 	int first, arg, one, status = EX_OK;
 	struct srat *srat;

@@ -76,7 +76,7 @@ uint64_t piece_giant_bytes(const struct piece *piece)
 	return (piece->size - skip) / giant * giant;
 }
 
-/* Only ENODATA says that there is none: whatever else happens is kept in tags->err. */
+/* Only ENODATA means that there is none. Other errors are kept in tags->err. */
 static char *get_tag(struct tags *tags, const char *path, const char *name)
 {
 	char *value = xmalloc(XATTR_SIZE_MAX + 1);
@@ -163,7 +163,7 @@ int file_read(int place)
 }
 
 /*
- * A tenant can put a link to another file in the place of his own. The links of proc are
+ * A tenant can put a link to another file in place of his own. The links of proc are
  * the kernel's: run hands a file over as /proc/self/fd/N.
  */
 static int open_place(const char *path)
@@ -224,7 +224,7 @@ const char *file_open_error(void)
 
 int file_lease(int fd)
 {
-	/* Who opens it meanwhile is no reason to end. */
+	/* An open() of the file sends SIGIO, which ends a program by default. */
 	signal(SIGIO, SIG_IGN);
 	return fcntl(fd, F_SETLEASE, F_WRLCK) ? -errno : 0;
 }
@@ -246,7 +246,7 @@ int file_remove(int dir, const char *name, int fd)
 		return -errno;
 	if (st.st_dev != named.st_dev || st.st_ino != named.st_ino)
 		return -ESTALE;
-	/* Somebody who is about to open it has to wait, and has it. */
+	/* A process that opens the file waits for the lease, and will use it. */
 	if (fcntl(fd, F_GETLEASE) != F_WRLCK)
 		return -EAGAIN;
 	return unlinkat(dir, name, 0) ? -errno : 0;

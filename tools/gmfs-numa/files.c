@@ -156,7 +156,7 @@ static int by_number(const void *a, const void *b)
 	return one < other ? -1 : one > other;
 }
 
-/* Whatever it is that has a name, and once if it has several. */
+/* Inodes of all types with a name, each counted once. */
 static uint64_t inodes_seen(struct walk *walk)
 {
 	uint64_t nr = walk->nr_inodes;
@@ -190,7 +190,7 @@ static void look(struct walk *walk, int dir, const char *name, int place)
 	}
 }
 
-/* What has gone meanwhile is not missing, and what is mounted there is not the node's. */
+/* A file that was removed since is not missing. A mount there is not the node's. */
 static void look_below(struct walk *walk, const struct level *level, const char *name)
 {
 	struct open_how how = {
@@ -295,7 +295,7 @@ int node_mount_privately(int nid)
 	return fd == -EBUSY || fd == -EROFS ? mount_with(nid, true) : fd;
 }
 
-/* All mounts of a node have the same files, but for those of one of its directories. */
+/* All mounts of a node have the same files, except mounts of one of its directories. */
 static int walk_node(int nid, void (*fn)(const struct file *file, void *arg), void *arg)
 {
 	struct libmnt_table *table = mounts_read();
@@ -324,7 +324,7 @@ static int walk_node(int nid, void (*fn)(const struct file *file, void *arg), vo
 	return status;
 }
 
-/* A link is not followed: it is what somebody else has made, if a pattern names it. */
+/* A link is not followed: a pattern can name a link that another user made. */
 static int walk_path(const char *path, void (*fn)(const struct file *file, void *arg), void *arg)
 {
 	char *parent, *name;

@@ -257,7 +257,7 @@ const char *file_open_error(void);
  * that is not known. Until the descriptor is closed, open() of the file blocks.
  */
 int file_lease(int fd);
-/* Why it is not given, but for -EAGAIN. */
+/* Why it is not given, except for -EAGAIN. */
 const char *file_lease_error(int err);
 /* Removes the name if it is that of the file, which has such a lease still. 0 or -errno. */
 int file_remove(int dir, const char *name, int fd);
@@ -390,7 +390,7 @@ struct others;
 struct others *others_read(const char *line);
 void others_free(struct others *o);
 /*
- * Bytes that huge pages and hugetlb_cma= take of a node beside @least that the kernel
+ * Bytes that huge pages and hugetlb_cma= take of a node in addition to @least that the kernel
  * needs there. @nr_nodes have memory, @all bytes together.
  */
 uint64_t others_on(const struct others *o, int nid, size_t nr_nodes, uint64_t all,
@@ -425,7 +425,7 @@ char *boot_line(const struct boot *boot);
 /*
  * Shows what changes so that the next boot has the parameter and kho=on, and writes it
  * unless it is a dry run. EX_DIFFERS if the kernel would not take it from the line
- * that comes of it, EX_FAILED if nobody but the administrator can change the line.
+ * that comes of it, EX_FAILED if only the administrator can change the line.
  */
 int boot_apply(const struct boot *boot, bool dry_run, const char *parameter);
 void boot_free(struct boot *boot);
@@ -522,7 +522,7 @@ void table_size(struct table *table, size_t column, uint64_t bytes);
 void table_bool(struct table *table, size_t column, bool value);
 /* For JSON alone: a value that is not of the column's type, such as an array. */
 void table_json(struct table *table, size_t column, const char *value);
-/* text in quotes, whatever bytes it has. Freed by the caller. */
+/* text in quotes, with any bytes. Freed by the caller. */
 char *json_string(const char *text);
 void table_print(struct table *table);		/* and frees it */
 

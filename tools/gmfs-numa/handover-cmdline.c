@@ -186,8 +186,8 @@ void handover_check_command_line(const char *given, const char *config, const ch
 		on = config_has(config, "KEXEC_HANDOVER_ENABLE_DEFAULT");
 	if (kcmdline_says_fresh(line))
 		handover_result("command-line", FAIL, kcmdline_says_fresh(given) ?
-				"guestmemfs=fresh throws away all files: leave it out" :
-				"guestmemfs=fresh is built into it (CONFIG_CMDLINE) and throws away all files");
+				"guestmemfs=fresh discards all files: leave it out" :
+				"guestmemfs=fresh is built into it (CONFIG_CMDLINE) and discards all files");
 	else if (config && config_has(config, "CMDLINE_FROM_BOOTCONFIG"))
 		handover_result("command-line", UNKNOWN,
 				"a boot configuration that is built into it can add to it");

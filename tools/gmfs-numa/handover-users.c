@@ -33,7 +33,7 @@ static void not_known(struct users *users, int nid, const char *why)
 
 	if (users->unknown)
 		return;
-	text = xasprintf("node %d: who has its files is not known: %s", nid, why);
+	text = xasprintf("node %d: the users of its files are not known: %s", nid, why);
 	users->unknown = printable(text);
 	free(text);
 }
@@ -77,7 +77,7 @@ static bool walk_for_users(struct users *users, int nid, int fd, struct node_use
 	return before == after && after >= named;
 }
 
-/* Files without a name have users too, but for those that only the next kernel frees. */
+/* Files without a name have users too, except those that only the next kernel frees. */
 static void find_users_of_node(struct users *users, const struct node *node, int fd)
 {
 	struct node_users found = { };
@@ -180,7 +180,7 @@ static enum handover_result judge_hidden_users(const struct users *users, char *
 
 	/* Processes that are not seen could have what a session has as well. */
 	if (users->luo_has_all && users->all_seen && !users->unknown) {
-		*detail = xasprintf("nobody has files mapped or open but LUO, which preserves %ju: keep its sessions open until the kexec",
+		*detail = xasprintf("only LUO has files open, and preserves all %ju: keep its sessions open until the kexec",
 				    (uintmax_t)users->nr_preserved);
 		return OK;
 	}
@@ -192,7 +192,7 @@ static enum handover_result judge_hidden_users(const struct users *users, char *
 		files = join(files, ", and ", one);
 		free(one);
 	}
-	*detail = xasprintf("%s, by no process that /proc shows. What sessions of LUO have, they preserve: finish these sessions and check again, or keep them and use --force. What is in a socket or a ring is lost",
+	*detail = xasprintf("%s, by no process that /proc shows. Sessions of LUO preserve their files: finish these sessions and check again, or keep them and use --force. A file in a socket or an io_uring is lost",
 			    files);
 	free(files);
 	return UNKNOWN;
@@ -208,7 +208,7 @@ static enum handover_result judge_users(const struct users *users, char **detail
 	}
 	if (users->nr_used || users->nr_nameless)
 		return judge_hidden_users(users, detail);
-	*detail = xstrdup(users->unknown ? users->unknown : "nobody has files mapped or open");
+	*detail = xstrdup(users->unknown ? users->unknown : "no process has files mapped or open");
 	return users->unknown ? UNKNOWN : OK;
 }
 

@@ -150,10 +150,10 @@ void no_pool(void)
 	if (access(SYSFS, F_OK) && !*sysroot)
 		warning("this kernel has no guestmemfs: there is no " SYSFS);
 	else if (asked)
-		warning("no node has a pool, although the kernel's command line has guestmemfs=%s: its log says why, and 'gmfs-numa plan' what is possible",
+		warning("no node has a pool, although the kernel's command line has guestmemfs=%s: the kernel's log has the reason, and 'gmfs-numa plan' shows possible sizes",
 			asked);
 	else
-		warning("no node has a pool: boot with guestmemfs=, which 'gmfs-numa plan' makes up");
+		warning("no node has a pool: boot with the guestmemfs= that 'gmfs-numa plan' prints");
 	free(asked);
 	free(line);
 }
@@ -316,7 +316,7 @@ ssize_t node_extents(int nid, struct range **ranges)
 			nr++;
 	}
 	free(text);
-	/* Nobody is told by an empty file. */
+	/* The file is empty for callers without CAP_SYS_ADMIN. */
 	return nr ? nr : -EPERM;
 }
 

@@ -63,7 +63,7 @@ static int by_file(const void *a, const void *b)
 	return 0;
 }
 
-/* All reads begin and end between lines, or a pin that ends meanwhile would break one. */
+/* All reads begin and end between lines, or a pin that ends between two reads would break one. */
 static void read_pins(struct pins *pins, int fd)
 {
 	char buf[LINES * LINE + 1];

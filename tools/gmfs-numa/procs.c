@@ -155,7 +155,7 @@ static void add_use(struct search *search, pid_t pid, dev_t dev, ino_t ino, bool
 		use->command = xstrdup("?");
 }
 
-/* What ends meanwhile has nothing; of what we may not look at nothing is known. */
+/* A process that has ended has no files. The files of one that cannot be read are unknown. */
 static void not_seen(struct search *search)
 {
 	if (errno != ENOENT && errno != ESRCH)

@@ -189,7 +189,7 @@ static int keep_old(const struct place *place, const char *temp)
 }
 
 /*
- * Puts the file in the place of another. Who owns the directory can change it at any
+ * Puts the file in place of another. Who owns the directory can change it at any
  * moment: the two names are exchanged, so that what turns out to be no file goes back.
  */
 static int replace_file(const char *from, const struct place *place)
@@ -258,7 +258,7 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
-/* Until it is complete the file has no name: whatever happens, nothing is left. */
+/* The file has no name until it is complete, so an error leaves no file. */
 static int state_store(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
@@ -281,7 +281,7 @@ static int state_store(int argc, char **argv)
 	if (argc - first != 1)
 		fatal(EX_USAGE, "store needs one file");
 	if (isatty(STDIN_FILENO))
-		fatal(EX_USAGE, "store takes what it stores from standard input, which is a terminal");
+		fatal(EX_USAGE, "store reads standard input, which is a terminal");
 	tag_check("--owner", args.owner);
 	find_place(&place, argv[first]);
 	check_place(&place, args.force);
@@ -295,7 +295,7 @@ static int state_store(int argc, char **argv)
 		err = name_file(fd, &place, args.force);
 	close(fd);
 	if (err)
-		fatal(EX_FAILED, "%s: %s: nothing is stored", place.path, err == -ESTALE ?
+		fatal(EX_FAILED, "%s: %s: no state is stored", place.path, err == -ESTALE ?
 		      "another file has this name now" : strerror(-err));
 	human = format_size(size);
 	warning("%s: %s", place.path, human);
@@ -358,7 +358,7 @@ static int state_load(int argc, char **argv)
 		{ }
 	};
 	static const struct argp argp = { options, parse, "FILE",
-		"Write what store has kept to standard output: for QEMU, -incoming"
+		"Write a stored state to standard output: for QEMU, -incoming"
 		" \"exec:gmfs-numa load FILE\".", NULL, NULL, NULL };
 	struct arguments args = { };
 	int first, fd, nid, err;
@@ -391,7 +391,7 @@ static int state_load(int argc, char **argv)
 static const char usage[] =
 	"Usage: gmfs-state store [OPTION...] FILE < STATE\n"
 	"       gmfs-state load [OPTION...] FILE > STATE\n"
-	"Keep what is no guest's memory in a file of a node, over kexec, and give it back.\n"
+	"Store the state of a virtual machine in a file of a node, over kexec, and load it.\n"
 	"gmfs-state COMMAND --help has the options, gmfs-numa(8) describes them.\n";
 
 /* As argv[0] is, whose messages these are: gmfs-numa executes it. */

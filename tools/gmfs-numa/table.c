@@ -2,7 +2,7 @@
 /*
  * Tables as lsmem(1) and lsblk(8) print them.
  *
- * Unlike there, JSON has sizes as numbers of bytes, whatever --bytes says: it is
+ * Unlike there, JSON has sizes as numbers of bytes, with or without --bytes: it is
  * for programs. It is written here, for libsmartcols takes text for UTF-8 that can be
  * anything, such as names of files, and has no objects in columns. So is raw output, as
  * text for people has blanks in the last column.
@@ -240,7 +240,7 @@ static void print_json(const struct table *table)
 	free(table->rows);
 }
 
-/* A cell stays one: whatever could end it, or is no ASCII, is \xNN. */
+/* A cell stays one: bytes that could end it, or are not ASCII, are \xNN. */
 static void print_raw_cell(const char *text)
 {
 	for (; *text; text++) {

@@ -320,7 +320,7 @@ static FILE *open_as_it_is(const char *path, const char *shown)
 	if (fd < 0 || fstat(fd, &st) || S_ISREG(st.st_mode))
 		fatal(EX_FAILED, "%s is a symbolic link: name the file that is to be replaced",
 		      shown);
-	/* To open a pipe that nobody reads is an error; then to write can wait. */
+	/* open() of a pipe without a reader is an error; then write() can wait. */
 	fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) & ~O_NONBLOCK);
 	return fdopen(fd, "w");
 }
