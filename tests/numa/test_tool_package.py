@@ -269,5 +269,5 @@ def test_package(tmp_path):
     check_installed(str(tmp_path), "/usr", packed=True)
     if shutil.which("lintian"):
         # It complains of root as its caller, and the package is in no archive.
-        quiet("lintian", "--allow-root", "--fail-on=error,warning", "--no-tag-display-limit",
+        quiet("lintian", "--allow-root", "--fail-on=error,warning",
               "--suppress-tags=initial-upload-closes-no-bugs", package)
