@@ -288,7 +288,7 @@ static int gmfs_ino_check(struct gmfs_image *img,
 				      ino, rec->pinned, rec->preserved);
 	if (rec->pinned && !(img->super->feature_ro_compat &
 			     GMFS_FEATURE_RO_COMPAT_PINNED))
-		return gmfs_image_bad(img, "inode %llu: pinned, but the file system lacks the feature",
+		return gmfs_image_bad(img, "inode %llu: pinned, without the feature",
 				      ino);
 	if (!gmfs_rdev_ok(rec))
 		return gmfs_image_bad(img, "inode %llu: device number %#llx",

@@ -690,7 +690,7 @@ static void image_pinned(struct kunit *test)
 	file = tree.file->ino;
 	tree.file->rec->preserved = 2;
 	tree.file->rec->pinned = 1;
-	expect_load(test, "no feature", -EUCLEAN, "lacks the feature");
+	expect_load(test, "no feature", -EUCLEAN, "without the feature");
 	for (hold = 1; hold >= 0; hold--) {
 		super = fx->img.super;
 		super->feature_ro_compat = GMFS_FEATURE_RO_COMPAT_PINNED;
