@@ -71,12 +71,13 @@ int main(int argc, char **argv)
 		u64 size = SMALLEST + below(device->driver.max_memcpy_size - SMALLEST);
 		u64 src = below(SIZE - size), dst = below(SIZE - size);
 
-		vfio_pci_driver_memcpy_start(device, files[from].iova + src, files[!from].iova + dst,
-					     size, REPEATED);
+		vfio_pci_driver_memcpy_start(device, files[from].iova + src,
+					     files[!from].iova + dst, size, REPEATED);
 		if (vfio_pci_driver_memcpy_wait(device))
 			errx(1, "copy %ld has failed", done);
 		if (memcmp(files[from].vaddr + src, files[!from].vaddr + dst, size))
-			errx(1, "copy %ld: %lu bytes from %#lx to %#lx differ", done, size, src, dst);
+			errx(1, "copy %ld: %lu bytes from %#lx to %#lx differ", done, size, src,
+			     dst);
 	}
 	vfio_pci_driver_remove(device);
 	printf("igb %s: copies=%ld\n", argv[1], done);

@@ -39,7 +39,7 @@
 #include "device.h"
 
 #define ARRAY_SIZE(x)	(sizeof(x) / sizeof((x)[0]))
-#define GIB		(1UL << 30)
+#define GIB		(512 * BLOCK)
 #define IOVA		(4 * GIB)
 #define LEAVES		8192
 

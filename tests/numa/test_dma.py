@@ -123,7 +123,7 @@ def test_pins_under_pressure(vm):
     echo 0 > /sys/kernel/debug/fail_page_alloc/min-order
     mount_node 0
     pins fail "$device" "$group" "$cdev" /mnt/node0 0
-    pins storm "$device" "$group" "$cdev" /mnt/node0 0 {120 if DEBUG else 30}
+    pins storm "$device" "$group" "$cdev" /mnt/node0 0 {120 if DEBUG else 60}
     equal "$(free_blocks /mnt/node0)" "$(total_blocks /mnt/node0)" 'free blocks'
     umount /mnt/node0
     """, nodes=1, mem="1G", append="guestmemfs=0:128M intel_iommu=on", boots=1,
