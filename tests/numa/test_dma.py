@@ -4,6 +4,7 @@
 import pytest
 
 from conftest import DEBUG
+from tool import build
 
 IOMMU = ["--qemu-args", "-device intel-iommu,intremap=on,aw-bits=48 "
                         "-device edu,dma_mask=0xffffffffffff"]
@@ -140,8 +141,9 @@ NODE_0 = r"(guestmem_pool|guestmemfs): node 0: "
 
 def test_pins_over_a_kexec(vm):
     """Memory of a preserved file that a device has stays the file's until the session is finished,
-    and the device gets the same memory at the same IOVA. Other pins end with the kernel."""
-    run = vm(EDU + r"""
+    and the device gets the same memory at the same IOVA. Other pins end with the kernel. gmfs-numa
+    names the file and the process that keep a node busy."""
+    run = vm(EDU + f"tool={build()}" + r"""
     pins_of_luo() {
         luo_pins "$VM_BOOT" /mnt/node0 0 "$device" "$group" "$cdev"
     }
@@ -151,9 +153,13 @@ def test_pins_over_a_kexec(vm):
         mount_node 1
         truncate -s 2M /mnt/node1/file
         pins_of_luo
+        $tool status -rn -o node,pinned | sed 's/^/status: /'
+        $tool ls -rn -o file,pinned,pinned-by | sed -E 's/^/ls: /; s/ [0-9]+\(/ PID(/'
+        fails $tool umount --base /mnt 0 2>&1 | sed -E 's/^/umount: /; s/ [0-9]+\(/ PID(/'
         vm-kexec
         ;;
     2)
+        fails $tool discard --yes 0 2>&1 | sed 's/^/discard: /'
         fails bash -c 'echo node0 > /sys/fs/guestmemfs/node0/discard' 2> /tmp/said
         has "$(cat /tmp/said)" 'Device or resource busy' 'discard'
         mount_node 0
@@ -178,3 +184,16 @@ def test_pins_over_a_kexec(vm):
         r"guestmem_pool: node [01]: pool of 64 blocks (thrown away|discarded)",
         "guestmem_pool: guestmemfs=fresh: .*pools"])
     assert run.lines("^stage 3 passed"), run.out
+    assert run.lines("^(status|ls): ") == [
+        "status: 0 10M", "status: 1 0B", "ls: /mnt/node0/kept 4M PID(luo_pins)",
+        "ls: /mnt/node0/unpinned 0B -", "ls: /mnt/node0/unpreserved 2M PID(luo_pins)",
+        "ls: /mnt/node1/file 0B -"]
+    nameless = r"gmfs-numa: node 0: a file without a name, inode \d+: 4M pinned by "
+    for pattern in (
+            "umount: gmfs-numa: /mnt/node0/kept: 4M pinned by PID\\(luo_pins\\)$",
+            "umount: " + nameless + r"PID\(luo_pins\)$",
+            "umount: gmfs-numa: node 0: stop these processes, or detach the devices$",
+            "discard: gmfs-numa: node0/kept: 8M pinned by previous-kernel$",
+            "discard: " + nameless + "previous-kernel$",
+            "discard: gmfs-numa: node 0: retrieve the preserved files, or finish their LUO sessions$"):
+        assert run.lines("^" + pattern), pattern

@@ -135,17 +135,29 @@ def test_discard(pinned):
     tree.put("proc/self/mountinfo", "")
     tree.link("sys/fs/guestmemfs/node1/discard", "/dev/full")
     done = tool("discard", "1", "--yes", status=FAILED, env={"SHIM_MOUNT": str(where)})
-    assert "node1/vm: 2M pinned by 77(qemu): stop that process, or detach the device" in done.err
+    assert "node1/vm: 2M pinned by 77(qemu)\n" in done.err
+    assert "node 1: stop these processes, or detach the devices" in done.err
     done = tool("discard", "1", "--yes", status=FAILED)
     inode = (where / "vm").stat().st_ino
-    assert f"node 1: inode {inode}: 2M pinned by 77(qemu): stop that" in done.err
+    assert f"node 1: inode {inode}: 2M pinned by 77(qemu)\n" in done.err
+
+
+def test_discard_of_handed_over_pins(pinned):
+    """Pins of the previous kernel have no process: LUO ends them."""
+    where, tree, tool = pinned(vm=[{"pid": 0, "command": "-"}])
+    tree.put("proc/self/mountinfo", "")
+    tree.link("sys/fs/guestmemfs/node1/discard", "/dev/full")
+    done = tool("discard", "1", "--yes", status=FAILED, env={"SHIM_MOUNT": str(where)})
+    assert "node1/vm: 2M pinned by previous-kernel\n" in done.err
+    assert "node 1: retrieve the preserved files, or finish their LUO sessions" in done.err
 
 
 def test_umount(pinned, tmp_path):
     """As for discard; the shim cannot unmount what is not mounted."""
     where, _, tool = pinned(vm=[{}])
     done = tool("umount", "1", "--base", str(tmp_path), status=FAILED)
-    assert f"{where}/vm: 2M pinned by 77(qemu): stop that process, or detach the device" in done.err
+    assert f"{where}/vm: 2M pinned by 77(qemu)\n" in done.err
+    assert "stop these processes, or detach the devices" in done.err
 
 
 def test_other_machine(make, shim, tmp_path):

@@ -162,18 +162,12 @@ static void remove_directory(struct libmnt_context *context, const char *target)
 	rmdir(target);
 }
 
-static void warn_of_pins(const char *text, void *data)
-{
-	(void)data;
-	warning("%s: stop that process, or detach the device", text);
-}
-
 /* /proc does not show what a pin holds. */
 static void report_pins(int nid, const char *target)
 {
 	int fd = open(target, O_PATH | O_DIRECTORY | O_CLOEXEC);
 
-	pins_report(nid, fd, target, warn_of_pins, NULL);
+	pins_warn(nid, fd, target);
 	if (fd >= 0)
 		close(fd);
 }

@@ -368,19 +368,13 @@ static error_t parse_yes(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-static void warn_of_pins(const char *text, void *data)
-{
-	(void)data;
-	warning("%s: stop that process, or detach the device", text);
-}
-
 /* A pin holds a node that is mounted nowhere. */
 static void report_pins(int nid)
 {
 	char *name = xasprintf("node%d", nid);
 	int fd = !*sysroot && pins_of_node(nid)->nr ? node_mount_privately(nid) : -1;
 
-	pins_report(nid, fd, name, warn_of_pins, NULL);
+	pins_warn(nid, fd, name);
 	if (fd >= 0)
 		close(fd);
 	free(name);

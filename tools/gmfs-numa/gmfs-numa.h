@@ -302,7 +302,10 @@ const struct pins *pins_of_node(int nid);
 const struct pin *pins_of_file(const struct pins *pins, ino_t ino, size_t *nr);
 /* Bytes of a file that one of its pins covers, or several. */
 uint64_t pins_bytes(const struct pin *pin, size_t nr);
-/* "77(qemu),78(vdpa)": processes that made them, each once. Freed by the caller. */
+/*
+ * "77(qemu),78(vdpa)": processes that made them, each once; "previous-kernel" for pins that
+ * were handed over. Freed by the caller.
+ */
 char *pins_tasks(const struct pin *pin, size_t nr);
 /*
  * Calls @fn with a text for each file of a node that has pins. @fd is a mount of the node,
@@ -310,6 +313,8 @@ char *pins_tasks(const struct pin *pin, size_t nr);
  */
 void pins_report(int nid, int fd, const char *path,
 		 void (*fn)(const char *text, void *data), void *data);
+/* Warns of each of them, and says how they end. */
+void pins_warn(int nid, int fd, const char *path);
 
 /* --- srat.c: where the firmware has memory --- */
 

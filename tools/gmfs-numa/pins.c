@@ -14,6 +14,8 @@
 
 /* Bytes of a line in the file. */
 #define LINE		128
+/* Stands for the process of a pin that was handed over, as the file has none of it. */
+#define PREVIOUS_KERNEL	"previous-kernel"
 /* A read returns at most a page. */
 #define LINES		32
 
@@ -157,7 +159,8 @@ char *pins_tasks(const struct pin *pin, size_t nr)
 		if (j < i)
 			continue;
 		name = plain_command(pin[i].command);
-		one = xasprintf("%d(%s)", pin[i].pid, name);
+		one = pin[i].pid ? xasprintf("%d(%s)", pin[i].pid, name) :
+				   xstrdup(PREVIOUS_KERNEL);
 		list = join(list, ",", one);
 		free(one);
 		free(name);
@@ -225,4 +228,32 @@ void pins_report(int nid, int fd, const char *path,
 		free(text);
 	}
 	free(report.named);
+}
+
+/* Is one of the pins of this kernel, so that a process can end it? */
+static bool has_process(const struct pins *pins)
+{
+	size_t i;
+
+	for (i = 0; i < pins->nr && !pins->pin[i].pid; i++)
+		;
+	return i < pins->nr;
+}
+
+static void warn_of_pins(const char *text, void *data)
+{
+	(void)data;
+	warning("%s", text);
+}
+
+void pins_warn(int nid, int fd, const char *path)
+{
+	const struct pins *pins = pins_of_node(nid);
+
+	if (!pins->nr)
+		return;
+	pins_report(nid, fd, path, warn_of_pins, NULL);
+	warning("node %d: %s", nid, has_process(pins) ?
+		"stop these processes, or detach the devices" :
+		"retrieve the preserved files, or finish their LUO sessions");
 }
