@@ -90,9 +90,9 @@ static void gmfs_format_pin(const struct guestmem_pin *pin, char *line)
 				sizeof(comm) - 1,
 				ESCAPE_OCTAL | ESCAPE_NAP | ESCAPE_APPEND, " \\");
 	comm[len] = '\0';
-	snprintf(line, GMFS_PIN_LINE + 1, "%-11llu %-19llu %-19llu %-2s %-10d %-61s\n",
-		 pin->ci->ino, pin->start, pin->len,
-		 pin->write ? "rw" : "r", pin->pid, len ? comm : "-");
+	scnprintf(line, GMFS_PIN_LINE + 1, "%-11llu %-19llu %-19llu %-2s %-10d %-61s\n",
+		  pin->ci->ino, pin->start, pin->len,
+		  pin->write ? "rw" : "r", pin->pid, len ? comm : "-");
 }
 
 /*
