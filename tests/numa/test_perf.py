@@ -13,6 +13,7 @@ CAUSES = {
     "free": ("truncate -s 6M /mnt/node0/f; rm /mnt/node0/f", 1),
     "scrub": ("fallocate -l 64M /mnt/node0/dirty", 32),
     "fault": ("python3 /tmp/by_pages", 512),
+    "pin": ("python3 /tmp/pins_a_block", 1),
     "poison": ("echo $phys > /sys/devices/system/memory/hard_offline_page", 1),
 }
 
@@ -24,6 +25,17 @@ m = mmap.mmap(os.open("/mnt/node0/small", os.O_RDWR), 2 << 20)
 m.madvise(mmap.MADV_NOHUGEPAGE)
 for at in range(0, 2 << 20, 4096):
     m[at]
+"""
+
+# Also without a device: the range is pinned as soon as it has an IOVA.
+PINS_A_BLOCK = """
+import fcntl, os, struct
+iommu = os.open("/dev/iommu", os.O_RDWR)
+ioas = bytearray(struct.pack("=III", 12, 0, 0))
+fcntl.ioctl(iommu, 0x3b81, ioas)                        # IOMMU_IOAS_ALLOC
+fd = os.open("/mnt/node0/small", os.O_RDWR)
+fcntl.ioctl(iommu, 0x3b8f, struct.pack("=IIIiQQQ", 40, 6, struct.unpack("=III", ioas)[2], fd,
+                                       0, 2 << 20, 0))  # IOMMU_IOAS_MAP_FILE
 """
 
 
@@ -41,6 +53,7 @@ def test_lines_of_the_documentation(vm):
     script = rf"""
     cd /tmp
     echo '{BY_PAGES}' > by_pages
+    echo '{PINS_A_BLOCK}' > pins_a_block
     hold_scrub 0 Y
     mount_node 0
     truncate -s 4M /mnt/node0/small
