@@ -154,18 +154,14 @@ static int gmfs_luo_freeze(struct liveupdate_file_op_args *args)
 {
 	struct gmfs_file_ser *ser = phys_to_virt(args->serialized_data);
 	struct inode *inode = file_inode(args->file);
-	bool pinned;
 
 	ser->pos = args->file->f_pos;
-	filemap_invalidate_lock_shared(inode->i_mapping);
-	pinned = gmfs_is_pinned(inode, 0, GMFS_MAX_BLOCKS);
-	filemap_invalidate_unlock_shared(inode->i_mapping);
-	if (pinned)
+	if (gmfs_pins_forbid(inode, 0))
 		gmfs_luo_record_pins(inode, true);
 	return 0;
 }
 
-/* The kexec has failed, and that of all files is undone. */
+/* The kexec has failed: LUO takes the freeze of all files back. */
 static void gmfs_luo_unfreeze(struct liveupdate_file_op_args *args)
 {
 	gmfs_luo_record_pins(file_inode(args->file), false);
@@ -327,7 +323,7 @@ static void gmfs_luo_finish(struct liveupdate_file_op_args *args)
 	struct gmfs_luo_unclaimed *file;
 	struct inode *inode;
 
-	/* It was retrieved, and who has it has pinned it again. */
+	/* The file was retrieved, and its user has pinned it again. */
 	if (args->retrieve_status > 0) {
 		inode = file_inode(args->file);
 		gmfs_pins_disinherit(GMFS_FS(inode->i_sb), GMFS_I(inode)->ci);
