@@ -368,18 +368,6 @@ static error_t parse_yes(int key, char *arg, struct argp_state *state)
 	return 0;
 }
 
-/* A pin holds a node that is mounted nowhere. */
-static void report_pins(int nid)
-{
-	char *name = xasprintf("node%d", nid);
-	int fd = !*sysroot && pins_of_node(nid)->nr ? node_mount_privately(nid) : -1;
-
-	pins_warn(nid, fd, name);
-	if (fd >= 0)
-		close(fd);
-	free(name);
-}
-
 int cmd_discard(int argc, char **argv)
 {
 	static const struct argp_option options[] = {
@@ -412,7 +400,7 @@ int cmd_discard(int argc, char **argv)
 
 		if (write_all(&one, "discard", name)) {
 			status = EX_FAILED;
-			report_pins(one.node->nid);
+			pins_warn(one.node->nid, -1, NULL);
 		}
 		free(name);
 	}

@@ -309,7 +309,8 @@ uint64_t pins_bytes(const struct pin *pin, size_t nr);
 char *pins_tasks(const struct pin *pin, size_t nr);
 /*
  * Calls @fn with a text for each file of a node that has pins. @fd is a mount of the node,
- * at @path for messages, or -1: then files have numbers only.
+ * at @path for messages, or -1: then files have numbers only. Without @path the node is
+ * mounted for this: a pin holds a node that is mounted nowhere.
  */
 void pins_report(int nid, int fd, const char *path,
 		 void (*fn)(const char *text, void *data), void *data);

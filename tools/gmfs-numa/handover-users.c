@@ -225,16 +225,8 @@ static void check_pins(const struct nodes *nodes, enum handover_result users)
 	char *list = NULL, *detail;
 	size_t i;
 
-	for (i = 0; i < nodes->nr; i++) {
-		int nid = nodes->node[i].nid;
-		char *name = xasprintf("node%d", nid);
-		int fd = !*sysroot && pins_of_node(nid)->nr ? node_mount_privately(nid) : -1;
-
-		pins_report(nid, fd, name, add_pin, &list);
-		if (fd >= 0)
-			close(fd);
-		free(name);
-	}
+	for (i = 0; i < nodes->nr; i++)
+		pins_report(nodes->node[i].nid, -1, NULL, add_pin, &list);
 	if (!list)
 		return;
 	detail = xasprintf("pins end with this kernel: stop these processes or detach the devices first: %s",

@@ -207,12 +207,17 @@ void pins_report(int nid, int fd, const char *path,
 {
 	const struct pins *pins = pins_of_node(nid);
 	struct report report = { .pins = pins, .fn = fn, .data = data };
+	char *text, *name = NULL;
 	const struct pin *pin;
 	size_t i, nr;
-	char *text;
 
 	if (!pins->nr)
 		return;
+	if (!path) {
+		name = xasprintf("node%d", nid);
+		path = name;
+		fd = *sysroot ? -1 : node_mount_privately(nid);
+	}
 	report.named = xcalloc(pins->nr, sizeof(*report.named));
 	if (fd >= 0)
 		files_walk_mount(fd, path, nid, look_for_pins, &report, NULL);
@@ -228,6 +233,11 @@ void pins_report(int nid, int fd, const char *path,
 		free(text);
 	}
 	free(report.named);
+	if (!name)
+		return;
+	if (fd >= 0)
+		close(fd);
+	free(name);
 }
 
 /* Is one of the pins of this kernel, so that a process can end it? */
