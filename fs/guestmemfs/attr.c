@@ -372,7 +372,7 @@ int gmfs_attr_load(struct gmfs_image *img, void *slot, unsigned int room,
 	err = gmfs_piece_check(img, rec, room);
 	if (err)
 		return err;
-	ci = gmfs_ino_find(img, rec->ino);
+	ci = gmfs_inode_find(img, rec->ino);
 	if (!ci)
 		return gmfs_attr_bad(img, rec, "no such inode");
 

@@ -303,7 +303,7 @@ static void gmfs_dirent_do_remove(struct gmfs_image *img, struct gmfs_inode *dir
 int gmfs_dirent_remove(struct gmfs_image *img, struct gmfs_inode *dir,
 		       struct gmfs_dirent *de)
 {
-	struct gmfs_inode *child = gmfs_ino_find(img, de->rec->ino);
+	struct gmfs_inode *child = gmfs_inode_find(img, de->rec->ino);
 	int err = gmfs_may_remove(child);
 
 	if (err)
@@ -339,7 +339,7 @@ int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_inode *old_dir,
 		       const char *name, unsigned int len, bool replace,
 		       struct gmfs_inode *leave)
 {
-	struct gmfs_inode *child = gmfs_ino_find(img, old->rec->ino);
+	struct gmfs_inode *child = gmfs_inode_find(img, old->rec->ino);
 	bool is_dir = S_ISDIR(child->rec->mode);
 	struct gmfs_inode *victim = NULL;
 	struct gmfs_dirent *de, *target;
@@ -349,7 +349,7 @@ int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_inode *old_dir,
 	if (target) {
 		if (!replace)
 			return -EEXIST;
-		victim = gmfs_ino_find(img, target->rec->ino);
+		victim = gmfs_inode_find(img, target->rec->ino);
 		/* Two names of one file: POSIX requires that both stay. */
 		if (victim == child)
 			return 0;
@@ -407,8 +407,8 @@ int gmfs_dirent_exchange(struct gmfs_image *img, struct gmfs_inode *dir1,
 			 struct gmfs_dirent *de1, struct gmfs_inode *dir2,
 			 struct gmfs_dirent *de2)
 {
-	struct gmfs_inode *child1 = gmfs_ino_find(img, de1->rec->ino);
-	struct gmfs_inode *child2 = gmfs_ino_find(img, de2->rec->ino);
+	struct gmfs_inode *child1 = gmfs_inode_find(img, de1->rec->ino);
+	struct gmfs_inode *child2 = gmfs_inode_find(img, de2->rec->ino);
 	bool is_dir1 = S_ISDIR(child1->rec->mode);
 	bool is_dir2 = S_ISDIR(child2->rec->mode);
 	struct gmfs_inode *loses = is_dir1 ? dir1 : dir2;
@@ -495,10 +495,10 @@ int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
 	if (err)
 		return err;
 
-	dir = gmfs_ino_find(img, rec->parent);
+	dir = gmfs_inode_find(img, rec->parent);
 	if (!dir || !S_ISDIR(dir->rec->mode))
 		return gmfs_dirent_bad(img, rec, "no such directory");
-	child = gmfs_ino_find(img, rec->ino);
+	child = gmfs_inode_find(img, rec->ino);
 	if (!child)
 		return gmfs_dirent_bad(img, rec, "no such inode");
 	if (rec->type != gmfs_record_type(child))

@@ -422,7 +422,7 @@ int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
 
 	if (!rec->ino)
 		return 0;
-	ci = gmfs_ino_find(img, rec->ino);
+	ci = gmfs_inode_find(img, rec->ino);
 	if (!ci || !S_ISREG(ci->rec->mode))
 		return gmfs_extent_bad(img, rec, "no such file");
 	err = gmfs_extent_check(img, rec, used);

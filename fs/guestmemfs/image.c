@@ -336,7 +336,7 @@ void gmfs_spaces_forget(struct gmfs_image *img)
 }
 
 /**
- * gmfs_ino_find - find an inode by number
+ * gmfs_inode_find - find an inode by number
  * @img: the image
  * @ino: number
  *
@@ -345,7 +345,7 @@ void gmfs_spaces_forget(struct gmfs_image *img)
  *
  * Return: the inode, or NULL.
  */
-struct gmfs_inode *gmfs_ino_find(struct gmfs_image *img, u64 ino)
+struct gmfs_inode *gmfs_inode_find(struct gmfs_image *img, u64 ino)
 {
 	return xa_load(&img->inodes, ino);
 }

@@ -262,22 +262,22 @@ void *gmfs_slot_alloc(struct gmfs_image *img, struct gmfs_space *space,
 void gmfs_slot_free(struct gmfs_image *img, struct gmfs_space *space,
 		    void *rec, unsigned int nr);
 void gmfs_dirty(struct gmfs_image *img, void *rec);
-struct gmfs_inode *gmfs_ino_find(struct gmfs_image *img, u64 ino);
+struct gmfs_inode *gmfs_inode_find(struct gmfs_image *img, u64 ino);
 int gmfs_space_load(struct gmfs_image *img, struct gmfs_space *space,
 		    gmfs_load_t load, unsigned long *used);
 void gmfs_spaces_forget(struct gmfs_image *img);
 
 /* In itable.c */
-struct gmfs_inode *gmfs_ino_reserve(struct gmfs_image *img);
-void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_inode *ci,
-		      umode_t mode);
-void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_inode *ci);
-void gmfs_ino_free(struct gmfs_image *img, struct gmfs_inode *ci);
+struct gmfs_inode *gmfs_inode_reserve(struct gmfs_image *img);
+void gmfs_inode_publish(struct gmfs_image *img, struct gmfs_inode *ci,
+			umode_t mode);
+void gmfs_inode_unpublish(struct gmfs_image *img, struct gmfs_inode *ci);
+void gmfs_inode_free(struct gmfs_image *img, struct gmfs_inode *ci);
 int gmfs_limit_inodes(struct gmfs_image *img, u64 max);
 u64 gmfs_count_inodes(struct gmfs_image *img, u64 *max);
 u64 gmfs_count_inode_slots(struct gmfs_image *img);
-int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
-		  unsigned long *used);
+int gmfs_inode_load(struct gmfs_image *img, void *slot, unsigned int room,
+		    unsigned long *used);
 
 /* In dirent.c */
 struct gmfs_dirent *gmfs_dirent_find(const struct gmfs_inode *dir,

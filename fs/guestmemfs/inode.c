@@ -184,7 +184,7 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 	 * Only an inode of the VFS with this number could free or publish it,
 	 * and there is no other than this one.
 	 */
-	ci = gmfs_ino_find(&GMFS_FS(sb)->image, ino);
+	ci = gmfs_inode_find(&GMFS_FS(sb)->image, ino);
 	if (ci && (ci->rec->nlink || ci->held))
 		err = gmfs_inode_read(inode, ci);
 	if (err) {
@@ -203,7 +203,7 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
  * @rdev: device number of a device file, else 0
  * @target: of a symbolic link, else NULL
  *
- * To be followed by gmfs_ino_publish(), or discard_new_inode().
+ * To be followed by gmfs_inode_publish(), or discard_new_inode().
  *
  * Context: process context, may sleep, not within an operation.
  *
@@ -223,7 +223,7 @@ struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 		return ERR_PTR(-ENOMEM);
 
 	flags = gmpool_op_begin(fs->pool);
-	ci = gmfs_ino_reserve(&fs->image);
+	ci = gmfs_inode_reserve(&fs->image);
 	gmpool_op_end(fs->pool, flags);
 	if (IS_ERR(ci)) {
 		iput(inode);
@@ -272,7 +272,7 @@ void gmfs_release(struct gmfs_fs *fs, struct gmfs_inode *ci)
 				       GMFS_MAX_BLOCKS, &run) > 0)
 			gmpool_free(fs->pool, &run);
 	}
-	gmfs_ino_free(&fs->image, ci);
+	gmfs_inode_free(&fs->image, ci);
 	gmpool_op_end(fs->pool, flags);
 }
 

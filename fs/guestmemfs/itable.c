@@ -20,7 +20,7 @@ static u64 gmfs_record_ino(struct gmfs_inode_ser *rec)
 	return GMFS_INO(hdr->mbn, ((void *)rec - (void *)hdr) / sizeof(*rec));
 }
 
-static void gmfs_ino_init(struct gmfs_inode *ci)
+static void gmfs_inode_init(struct gmfs_inode *ci)
 {
 	ci->attrs = RB_ROOT;
 	if (S_ISDIR(ci->rec->mode)) {
@@ -57,10 +57,10 @@ static void gmfs_uncount_inode(struct gmfs_image *img)
 }
 
 /**
- * gmfs_ino_reserve - allocate a number and a record for a new inode
+ * gmfs_inode_reserve - allocate a number and a record for a new inode
  * @img: the image
  *
- * Before gmfs_ino_publish(), a lookup does not find the inode, and its record is
+ * Before gmfs_inode_publish(), a lookup does not find the inode, and its record is
  * free for the next kernel.
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
@@ -68,7 +68,7 @@ static void gmfs_uncount_inode(struct gmfs_image *img)
  * Return: the inode, of which only @ino may be used, or an ERR_PTR: -ENOSPC if the
  * limit of inodes is reached or the metadata cannot grow; -ENOMEM.
  */
-struct gmfs_inode *gmfs_ino_reserve(struct gmfs_image *img)
+struct gmfs_inode *gmfs_inode_reserve(struct gmfs_image *img)
 {
 	struct gmfs_inode_ser *rec;
 	struct gmfs_inode *ci;
@@ -109,17 +109,17 @@ err_uncount:
 }
 
 /**
- * gmfs_ino_publish - write the record of a reserved inode and make it visible
+ * gmfs_inode_publish - write the record of a reserved inode and make it visible
  * @img: the image
- * @ci: from gmfs_ino_reserve()
+ * @ci: from gmfs_inode_reserve()
  * @mode: file type, which never changes, and permissions
  *
  * The inode has no name yet. The next kernel frees an inode without a name.
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  */
-void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_inode *ci,
-		      umode_t mode)
+void gmfs_inode_publish(struct gmfs_image *img, struct gmfs_inode *ci,
+			umode_t mode)
 {
 	struct gmfs_inode_ser *rec = ci->rec;
 
@@ -131,7 +131,7 @@ void gmfs_ino_publish(struct gmfs_image *img, struct gmfs_inode *ci,
 	 * cookie differs from it, because the counter of cookies only grows.
 	 */
 	rec->generation = lower_32_bits(gmfs_cookie_take(img));
-	gmfs_ino_init(ci);
+	gmfs_inode_init(ci);
 	gmfs_dirty(img, rec);
 	/* The entry is reserved, so this allocates no memory. */
 	xa_store(&img->inodes, ci->ino, ci, GFP_KERNEL);
@@ -146,14 +146,14 @@ static void gmfs_free_attrs(struct gmfs_image *img, struct gmfs_inode *ci)
 }
 
 /**
- * gmfs_ino_unpublish - undo gmfs_ino_publish()
+ * gmfs_inode_unpublish - undo gmfs_inode_publish()
  * @img: the image
  * @ci: published inode without a name, which no lookup has found; its number stays
  *	reserved, its attributes are freed
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  */
-void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_inode *ci)
+void gmfs_inode_unpublish(struct gmfs_image *img, struct gmfs_inode *ci)
 {
 	gmfs_free_attrs(img, ci);
 	/* Replaces an entry, so this allocates no memory. */
@@ -163,13 +163,13 @@ void gmfs_ino_unpublish(struct gmfs_image *img, struct gmfs_inode *ci)
 }
 
 /**
- * gmfs_ino_free - free an inode, its number, record and attributes
+ * gmfs_inode_free - free an inode, its number, record and attributes
  * @img: the image
  * @ci: inode without a name, entries and extents, published or not
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  */
-void gmfs_ino_free(struct gmfs_image *img, struct gmfs_inode *ci)
+void gmfs_inode_free(struct gmfs_image *img, struct gmfs_inode *ci)
 {
 	gmfs_free_attrs(img, ci);
 	xa_erase(&img->inodes, ci->ino);
@@ -263,8 +263,8 @@ static u64 gmfs_size_max(u32 mode)
 	return S_ISLNK(mode) ? GMFS_TARGET_MAX : 0;
 }
 
-static int gmfs_ino_check(struct gmfs_image *img,
-			  const struct gmfs_inode_ser *rec, u64 ino)
+static int gmfs_inode_check(struct gmfs_image *img,
+			    const struct gmfs_inode_ser *rec, u64 ino)
 {
 	const u32 nsec_end = NSEC_PER_SEC;
 
@@ -308,7 +308,7 @@ static int gmfs_ino_check(struct gmfs_image *img,
 }
 
 /**
- * gmfs_ino_load - load a handed-over inode
+ * gmfs_inode_load - load a handed-over inode
  * @img: image that is being loaded
  * @slot: its record or a free one, not trusted
  * @room: number of slots to the end of the metadata block
@@ -319,8 +319,8 @@ static int gmfs_ino_check(struct gmfs_image *img,
  * Return: number of slots of the record, 0 if it is free; -EUCLEAN if it is
  * damaged, with the reason in @img->why; -ENOMEM.
  */
-int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
-		  unsigned long *used)
+int gmfs_inode_load(struct gmfs_image *img, void *slot, unsigned int room,
+		    unsigned long *used)
 {
 	struct gmfs_inode_ser *rec = slot;
 	u64 ino = gmfs_record_ino(rec);
@@ -329,7 +329,7 @@ int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 
 	if (!rec->ino)
 		return 0;
-	err = gmfs_ino_check(img, rec, ino);
+	err = gmfs_inode_check(img, rec, ino);
 	if (err)
 		return err;
 
@@ -339,7 +339,7 @@ int gmfs_ino_load(struct gmfs_image *img, void *slot, unsigned int room,
 	ci->ino = ino;
 	ci->rec = rec;
 	ci->held = rec->preserved;
-	gmfs_ino_init(ci);
+	gmfs_inode_init(ci);
 	if (rec->pinned)
 		ci->file.inherited = rec->preserved;
 

@@ -89,12 +89,12 @@ int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now)
 	img->super->version = GMFS_VERSION;
 	img->super->next_cookie = 1;
 
-	root = gmfs_ino_reserve(img);
+	root = gmfs_inode_reserve(img);
 	if (IS_ERR(root)) {
 		err = PTR_ERR(root);
 		goto err_super;
 	}
-	gmfs_ino_publish(img, root, S_IFDIR | GMFS_ROOT_MODE);
+	gmfs_inode_publish(img, root, S_IFDIR | GMFS_ROOT_MODE);
 	root->dir.parent = root;
 	rec = root->rec;
 	rec->nlink = 2;
@@ -165,7 +165,7 @@ static int gmfs_super_load(struct gmfs_image *img, u32 root)
 static int gmfs_root_load(struct gmfs_image *img)
 {
 	u64 ino = img->super->root_ino;
-	struct gmfs_inode *root = gmfs_ino_find(img, ino);
+	struct gmfs_inode *root = gmfs_inode_find(img, ino);
 
 	if (!root || !S_ISDIR(root->rec->mode))
 		return gmfs_image_bad(img, "super block: root inode %llu is no directory",
@@ -229,7 +229,7 @@ static int gmfs_tree_check(struct gmfs_image *img)
 	struct gmfs_inode *ci, *up;
 	unsigned long ino;
 
-	up = gmfs_ino_find(img, img->super->root_ino);
+	up = gmfs_inode_find(img, img->super->root_ino);
 	up->visit = VISIT_DONE;
 
 	xa_for_each(&img->inodes, ino, ci) {
@@ -269,7 +269,7 @@ int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used)
 
 	err = gmfs_super_load(img, root);
 	if (!err)
-		err = gmfs_space_load(img, &img->itable, gmfs_ino_load, used);
+		err = gmfs_space_load(img, &img->itable, gmfs_inode_load, used);
 	if (!err)
 		err = gmfs_root_load(img);
 	if (!err)

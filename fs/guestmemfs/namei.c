@@ -52,7 +52,7 @@ static int gmfs_publish_inode(struct inode *inode, struct inode *dir,
 	struct gmfs_image *img = &GMFS_FS(dir->i_sb)->image;
 	int err;
 
-	gmfs_ino_publish(img, ci, inode->i_mode);
+	gmfs_inode_publish(img, ci, inode->i_mode);
 	ci->rec->btime_sec = now.tv_sec;
 	ci->rec->btime_nsec = now.tv_nsec;
 	inode->i_generation = ci->rec->generation;
@@ -73,7 +73,7 @@ static int gmfs_publish_inode(struct inode *inode, struct inode *dir,
  */
 static void gmfs_abandon_inode(struct inode *inode)
 {
-	gmfs_ino_unpublish(&GMFS_FS(inode->i_sb)->image, GMFS_I(inode)->ci);
+	gmfs_inode_unpublish(&GMFS_FS(inode->i_sb)->image, GMFS_I(inode)->ci);
 }
 
 static void gmfs_dir_changed(struct inode *dir)

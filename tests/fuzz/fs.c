@@ -123,7 +123,7 @@ static void release(struct fs *fs, struct gmfs_inode *ci)
 		while (gmfs_extent_cut(&fs->img, ci, &none, 0, GMFS_MAX_BLOCKS,
 				       &run) > 0)
 			gmpool_free(fs->pool, &run);
-	gmfs_ino_free(&fs->img, ci);
+	gmfs_inode_free(&fs->img, ci);
 	gmpool_op_end(fs->pool, flags);
 }
 
@@ -362,7 +362,7 @@ static u64 verify_dir(struct fs *fs, struct gmfs_inode *dir)
 		      gmfs_dirent_after(de), "two ways to the next entry");
 		CHECK(gmfs_dirent_find(dir, de->rec->name, de->rec->name_len) == de,
 		      "an entry is not found");
-		child = gmfs_ino_find(&fs->img, de->rec->ino);
+		child = gmfs_inode_find(&fs->img, de->rec->ino);
 		CHECK(child, "an entry names no inode");
 		CHECK(child->rec->nlink, "an inode has a name and no link");
 		if (S_ISDIR(child->rec->mode)) {
@@ -485,14 +485,14 @@ void fs_verify(struct fs *fs)
 
 struct gmfs_inode *fs_root(struct fs *fs)
 {
-	return gmfs_ino_find(&fs->img, fs->img.super->root_ino);
+	return gmfs_inode_find(&fs->img, fs->img.super->root_ino);
 }
 
 static int publish(struct fs *fs, struct gmfs_inode *ci, umode_t mode)
 {
 	static const char target[] = "../somewhere/else";
 
-	gmfs_ino_publish(&fs->img, ci, mode);
+	gmfs_inode_publish(&fs->img, ci, mode);
 	ci->rec->uid = 1000;
 	if (S_ISBLK(mode))
 		ci->rec->rdev = GMFS_RDEV(8, 1);
@@ -514,7 +514,7 @@ int fs_make(struct fs *fs, struct gmfs_inode *dir, const char *name,
 	int err;
 
 	flags = gmpool_op_begin(fs->pool);
-	ci = gmfs_ino_reserve(&fs->img);
+	ci = gmfs_inode_reserve(&fs->img);
 	gmpool_op_end(fs->pool, flags);
 	if (IS_ERR(ci))
 		return PTR_ERR(ci);
@@ -524,12 +524,12 @@ int fs_make(struct fs *fs, struct gmfs_inode *dir, const char *name,
 	if (!err && len)
 		err = gmfs_dirent_insert(&fs->img, dir, ci, name, len);
 	if (err)
-		gmfs_ino_unpublish(&fs->img, ci);
+		gmfs_inode_unpublish(&fs->img, ci);
 	gmpool_op_end(fs->pool, flags);
 
 	if (err) {
 		flags = gmpool_op_begin(fs->pool);
-		gmfs_ino_free(&fs->img, ci);
+		gmfs_inode_free(&fs->img, ci);
 		gmpool_op_end(fs->pool, flags);
 	} else if (made) {
 		*made = ci;
@@ -565,7 +565,7 @@ static void put_inode(struct fs *fs, struct gmfs_inode *ci, bool open)
 int fs_remove(struct fs *fs, struct gmfs_inode *dir, struct gmfs_dirent *de,
 	      bool open)
 {
-	struct gmfs_inode *ci = gmfs_ino_find(&fs->img, de->rec->ino);
+	struct gmfs_inode *ci = gmfs_inode_find(&fs->img, de->rec->ino);
 	unsigned int flags;
 	int err;
 
@@ -590,7 +590,7 @@ int fs_rename(struct fs *fs, struct gmfs_inode *old_dir, struct gmfs_dirent *old
 	      struct gmfs_inode *new_dir, const char *name, unsigned int len,
 	      bool replace, bool whiteout)
 {
-	struct gmfs_inode *ci = gmfs_ino_find(&fs->img, old->rec->ino);
+	struct gmfs_inode *ci = gmfs_inode_find(&fs->img, old->rec->ino);
 	struct gmfs_dirent *target = gmfs_dirent_find(new_dir, name, len);
 	struct gmfs_inode *victim = NULL, *leave = NULL;
 	unsigned int flags;
@@ -600,7 +600,7 @@ int fs_rename(struct fs *fs, struct gmfs_inode *old_dir, struct gmfs_dirent *old
 	if (is_below(new_dir, ci))
 		return -EINVAL;
 	if (target)
-		victim = gmfs_ino_find(&fs->img, target->rec->ino);
+		victim = gmfs_inode_find(&fs->img, target->rec->ino);
 	if (victim && (victim == ci || is_below(old_dir, victim)))
 		return -ENOTEMPTY;
 	if (whiteout)
@@ -621,8 +621,8 @@ int fs_rename(struct fs *fs, struct gmfs_inode *old_dir, struct gmfs_dirent *old
 int fs_exchange(struct fs *fs, struct gmfs_inode *dir1, struct gmfs_dirent *de1,
 		struct gmfs_inode *dir2, struct gmfs_dirent *de2)
 {
-	struct gmfs_inode *gi1 = gmfs_ino_find(&fs->img, de1->rec->ino);
-	struct gmfs_inode *gi2 = gmfs_ino_find(&fs->img, de2->rec->ino);
+	struct gmfs_inode *gi1 = gmfs_inode_find(&fs->img, de1->rec->ino);
+	struct gmfs_inode *gi2 = gmfs_inode_find(&fs->img, de2->rec->ino);
 	unsigned int flags;
 	int err;
 

@@ -37,7 +37,7 @@ static struct gmfs_inode *the_file(struct gmfs_fixture *fx)
 
 	if (!de)
 		return gmfs_fixture_make(fx, root, "file", MODE_FILE);
-	return gmfs_ino_find(&fx->img, de->rec->ino);
+	return gmfs_inode_find(&fx->img, de->rec->ino);
 }
 
 static int set(struct gmfs_fixture *fx, const char *name, const void *value,
@@ -147,7 +147,7 @@ static void attr_target(struct kunit *test)
 	root = gmfs_fixture_root(fx);
 	de = gmfs_dirent_find(root, "link", 4);
 	KUNIT_ASSERT_NOT_NULL(test, de);
-	attr = gmfs_attr_find(gmfs_ino_find(&fx->img, de->rec->ino),
+	attr = gmfs_attr_find(gmfs_inode_find(&fx->img, de->rec->ino),
 			      GMFS_ATTR_TARGET, "", 0);
 	KUNIT_ASSERT_NOT_NULL(test, attr);
 	KUNIT_EXPECT_EQ(test, gmfs_attr_value_size(attr), GMFS_TARGET_MAX);
@@ -169,7 +169,7 @@ static void attr_go_with_inode(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0,
 			gmfs_dirent_remove(&fx->img, root,
 					   gmfs_dirent_find(root, "file", 4)));
-	gmfs_ino_free(&fx->img, ci);
+	gmfs_inode_free(&fx->img, ci);
 	KUNIT_EXPECT_EQ(test, fx->meta.nr - fx->meta.nr_free, used);
 	gmfs_fixture_reload(fx);
 }

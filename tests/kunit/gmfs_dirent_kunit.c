@@ -221,7 +221,7 @@ static void dirent_many(struct kunit *test)
 
 	/* Freed slots are used before the metadata grows. */
 	fx->left = 0;
-	file = gmfs_ino_find(&fx->img, find(root, name)->rec->ino);
+	file = gmfs_inode_find(&fx->img, find(root, name)->rec->ino);
 	for (i = 0; i < nr; i += 2) {
 		many_name(name, sizeof(name), i);
 		KUNIT_ASSERT_EQ(test, insert(fx, root, name, file), 0);
@@ -281,7 +281,7 @@ static void dirent_paused_walk(struct kunit *test)
 		if (n % 50 == 0) {
 			gmfs_fixture_reload(fx);
 			root = gmfs_fixture_root(fx);
-			file = gmfs_ino_find(&fx->img, root->ino + 1);
+			file = gmfs_inode_find(&fx->img, root->ino + 1);
 		}
 	}
 	KUNIT_EXPECT_NULL(test, gmfs_dirent_next(root, cookie));
@@ -432,7 +432,7 @@ static void dirent_exhaustion(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, file->rec->nlink, nr);
 	gmfs_fixture_reload(fx);
 	root = gmfs_fixture_root(fx);
-	dir = gmfs_ino_find(&fx->img, lookup(root, "dir"));
+	dir = gmfs_inode_find(&fx->img, lookup(root, "dir"));
 
 	/* A rename allocates the new entry before it frees the old one. */
 	memset(name, 'n', 255);
@@ -447,7 +447,7 @@ static void dirent_exhaustion(struct kunit *test)
 	gmpool_meta_dirty(&fx->meta, &fx->img.super->hdr);
 	root = gmfs_fixture_root(fx);
 	KUNIT_ASSERT_EQ(test, remove(fx, root, "1"), 0);
-	file = gmfs_ino_find(&fx->img, lookup(root, "2"));
+	file = gmfs_inode_find(&fx->img, lookup(root, "2"));
 	KUNIT_EXPECT_EQ(test, insert(fx, root, "1", file), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, rename(fx, root, "2", root, "1", true), -ENOSPC);
 	gmfs_fixture_reload(fx);
@@ -495,15 +495,15 @@ static void dirent_random(struct kunit *test)
 			KUNIT_ASSERT_EQ(test, err, 0);
 			if (d == e && i == j)
 				continue;
-			victim = gmfs_ino_find(&fx->img, want[e][j]);
+			victim = gmfs_inode_find(&fx->img, want[e][j]);
 			if (victim)
-				gmfs_ino_free(&fx->img, victim);
+				gmfs_inode_free(&fx->img, victim);
 			want[e][j] = want[d][i];
 			want[d][i] = 0;
 		} else {
 			KUNIT_ASSERT_EQ(test, remove(fx, dir[d], from), 0);
-			gmfs_ino_free(&fx->img,
-				      gmfs_ino_find(&fx->img, want[d][i]));
+			gmfs_inode_free(&fx->img,
+					gmfs_inode_find(&fx->img, want[d][i]));
 			want[d][i] = 0;
 		}
 		gmfs_fixture_seal(fx);
@@ -512,7 +512,7 @@ static void dirent_random(struct kunit *test)
 			continue;
 		gmfs_fixture_reload(fx);
 		for (d = 0; d < WALK_DIRS; d++)
-			dir[d] = gmfs_ino_find(&fx->img, dir_ino[d]);
+			dir[d] = gmfs_inode_find(&fx->img, dir_ino[d]);
 		for (d = 0; d < WALK_DIRS; d++) {
 			u64 nr = 0;
 

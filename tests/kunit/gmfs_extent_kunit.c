@@ -47,7 +47,7 @@ static struct gmfs_inode *the_file(struct kunit *test)
 						  4);
 
 	KUNIT_ASSERT_NOT_NULL(test, de);
-	return gmfs_ino_find(&fx->img, de->rec->ino);
+	return gmfs_inode_find(&fx->img, de->rec->ino);
 }
 
 static void expect(struct kunit *test, const struct gmfs_inode *ci,

@@ -91,17 +91,17 @@ static inline void gmfs_fixture_exit(struct kunit *test)
 
 static inline struct gmfs_inode *gmfs_fixture_root(struct gmfs_fixture *fx)
 {
-	return gmfs_ino_find(&fx->img, fx->img.super->root_ino);
+	return gmfs_inode_find(&fx->img, fx->img.super->root_ino);
 }
 
 /* An inode without a name. */
 static inline struct gmfs_inode *gmfs_fixture_ino(struct gmfs_fixture *fx,
 						  umode_t mode)
 {
-	struct gmfs_inode *ci = gmfs_ino_reserve(&fx->img);
+	struct gmfs_inode *ci = gmfs_inode_reserve(&fx->img);
 
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(fx->test, ci);
-	gmfs_ino_publish(&fx->img, ci, mode);
+	gmfs_inode_publish(&fx->img, ci, mode);
 	return ci;
 }
 

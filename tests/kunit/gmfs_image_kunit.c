@@ -198,7 +198,7 @@ static void image_round_trip(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, test_bit(SEAM + 2, used));
 	KUNIT_EXPECT_TRUE(test, test_bit(100, used));
 
-	tree.file = gmfs_ino_find(&fx->img, file);
+	tree.file = gmfs_inode_find(&fx->img, file);
 	KUNIT_ASSERT_NOT_NULL(test, tree.file);
 	KUNIT_EXPECT_EQ(test, tree.file->rec->size, 12345678);
 	KUNIT_EXPECT_EQ(test, tree.file->rec->mtime_sec, -1);
@@ -236,13 +236,13 @@ static void image_orphans(struct kunit *test)
 			KUNIT_EXPECT_EQ(test, run.start, 100);
 			KUNIT_EXPECT_EQ(test, run.count, 1);
 		}
-		gmfs_ino_free(&fx->img, ci);
+		gmfs_inode_free(&fx->img, ci);
 	}
 	KUNIT_EXPECT_EQ(test, nr, 2);
 	KUNIT_EXPECT_PTR_NE(test, found[0], found[1]);
 	gmfs_fixture_reload(fx);
 	KUNIT_EXPECT_NULL(test, gmfs_image_orphan(&fx->img));
-	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, orphan));
+	KUNIT_EXPECT_NULL(test, gmfs_inode_find(&fx->img, orphan));
 }
 
 /* A file that LUO preserved is no orphan while it is held. */
@@ -258,19 +258,19 @@ static void image_hold(struct kunit *test)
 	orphan = tree.orphan->ino;
 	file = tree.file->ino;
 	for (hold = 1; hold >= 0; hold--) {
-		ci = gmfs_ino_find(&fx->img, file);
+		ci = gmfs_inode_find(&fx->img, file);
 		ci->rec->preserved = 1;
 		gmfs_dirty(&fx->img, ci->rec);
-		ci = gmfs_ino_find(&fx->img, orphan);
+		ci = gmfs_inode_find(&fx->img, orphan);
 		ci->rec->preserved = 3;
 		gmfs_dirty(&fx->img, ci->rec);
 		gmfs_fixture_reload(fx);
 		gmfs_image_hold(&fx->img, hold);
 
-		ci = gmfs_ino_find(&fx->img, orphan);
+		ci = gmfs_inode_find(&fx->img, orphan);
 		KUNIT_EXPECT_EQ(test, ci->held, hold ? 3 : 0);
 		KUNIT_EXPECT_EQ(test, ci->rec->preserved, 0);
-		ci = gmfs_ino_find(&fx->img, file);
+		ci = gmfs_inode_find(&fx->img, file);
 		KUNIT_EXPECT_EQ(test, ci->held, hold ? 1 : 0);
 		KUNIT_EXPECT_EQ(test, ci->rec->preserved, 0);
 
@@ -281,7 +281,7 @@ static void image_hold(struct kunit *test)
 			KUNIT_EXPECT_NE(test, ci->ino, orphan);
 		/* The record of the inode no longer says that it is preserved. */
 		gmfs_fixture_reload(fx);
-		KUNIT_EXPECT_EQ(test, gmfs_ino_find(&fx->img, orphan)->held, 0);
+		KUNIT_EXPECT_EQ(test, gmfs_inode_find(&fx->img, orphan)->held, 0);
 	}
 }
 
@@ -694,7 +694,7 @@ static void image_pinned(struct kunit *test)
 	for (hold = 1; hold >= 0; hold--) {
 		super = fx->img.super;
 		super->feature_ro_compat = GMFS_FEATURE_RO_COMPAT_PINNED;
-		ci = gmfs_ino_find(&fx->img, file);
+		ci = gmfs_inode_find(&fx->img, file);
 		ci->rec->preserved = 2;
 		ci->rec->pinned = 2;
 		expect_load(test, "pinned twice", -EUCLEAN, "pinned is 2");
@@ -705,12 +705,12 @@ static void image_pinned(struct kunit *test)
 		KUNIT_EXPECT_FALSE(test, fx->img.read_only);
 		gmfs_image_hold(&fx->img, hold);
 
-		ci = gmfs_ino_find(&fx->img, file);
+		ci = gmfs_inode_find(&fx->img, file);
 		KUNIT_EXPECT_EQ(test, ci->file.inherited, hold ? 2 : 0);
 		KUNIT_EXPECT_EQ(test, ci->rec->pinned, 0);
 		KUNIT_EXPECT_EQ(test, fx->img.super->feature_ro_compat, 0);
 		gmfs_fixture_reload(fx);
-		ci = gmfs_ino_find(&fx->img, file);
+		ci = gmfs_inode_find(&fx->img, file);
 		KUNIT_EXPECT_EQ(test, ci->file.inherited, 0);
 	}
 }
@@ -877,7 +877,7 @@ static void image_slot_rest(struct kunit *test)
 	rec = ci->rec;
 	KUNIT_ASSERT_EQ(test, 0, gmfs_dirent_remove(&fx->img, root,
 						    gmfs_dirent_find(root, "gone", 4)));
-	gmfs_ino_free(&fx->img, ci);
+	gmfs_inode_free(&fx->img, ci);
 	memset(rec, 0xff, sizeof(*rec));
 	rec->ino = 0;
 	gmfs_dirty(&fx->img, rec);

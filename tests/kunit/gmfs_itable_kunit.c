@@ -31,14 +31,14 @@ static void itable_life(struct kunit *test)
 	void *block;
 	u64 ino;
 
-	ci = gmfs_ino_reserve(&fx->img);
+	ci = gmfs_inode_reserve(&fx->img);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ci);
 	ino = ci->ino;
-	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
+	KUNIT_EXPECT_NULL(test, gmfs_inode_find(&fx->img, ino));
 	KUNIT_EXPECT_EQ(test, ci->rec->ino, 0);
 
-	gmfs_ino_publish(&fx->img, ci, MODE_FILE);
-	KUNIT_EXPECT_PTR_EQ(test, gmfs_ino_find(&fx->img, ino), ci);
+	gmfs_inode_publish(&fx->img, ci, MODE_FILE);
+	KUNIT_EXPECT_PTR_EQ(test, gmfs_inode_find(&fx->img, ino), ci);
 	KUNIT_EXPECT_EQ(test, ci->rec->ino, ino);
 	KUNIT_EXPECT_EQ(test, ci->rec->mode, MODE_FILE);
 	KUNIT_EXPECT_EQ(test, ci->rec->nlink, 0);
@@ -48,10 +48,10 @@ static void itable_life(struct kunit *test)
 			    block + GMFS_INO_SLOT(ino) * sizeof(*ci->rec));
 	gmfs_fixture_seal(fx);
 
-	gmfs_ino_free(&fx->img, ci);
-	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
+	gmfs_inode_free(&fx->img, ci);
+	KUNIT_EXPECT_NULL(test, gmfs_inode_find(&fx->img, ino));
 	gmfs_fixture_reload(fx);
-	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
+	KUNIT_EXPECT_NULL(test, gmfs_inode_find(&fx->img, ino));
 }
 
 /* A reserved inode that is freed leaves no record. */
@@ -64,9 +64,9 @@ static void itable_unpublished(struct kunit *test)
 	gmfs_fixture_seal(fx);
 	crc = gmfs_fixture_crc(fx);
 	nr_free = fx->meta.nr_free;
-	ci = gmfs_ino_reserve(&fx->img);
+	ci = gmfs_inode_reserve(&fx->img);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ci);
-	gmfs_ino_free(&fx->img, ci);
+	gmfs_inode_free(&fx->img, ci);
 	gmfs_fixture_seal(fx);
 	KUNIT_EXPECT_EQ(test, crc, gmfs_fixture_crc(fx));
 	KUNIT_EXPECT_EQ(test, nr_free, fx->meta.nr_free);
@@ -83,15 +83,15 @@ static void itable_unpublish(struct kunit *test)
 	ci = gmfs_fixture_ino(fx, S_IFLNK | 0777);
 	ino = ci->ino;
 	gmfs_fixture_xattr(fx, ci, "user.a", "1", 1);
-	gmfs_ino_unpublish(&fx->img, ci);
-	KUNIT_EXPECT_NULL(test, gmfs_ino_find(&fx->img, ino));
+	gmfs_inode_unpublish(&fx->img, ci);
+	KUNIT_EXPECT_NULL(test, gmfs_inode_find(&fx->img, ino));
 	KUNIT_EXPECT_NULL(test, gmfs_attr_first(ci));
 	other = gmfs_fixture_ino(fx, MODE_FILE);
 	KUNIT_EXPECT_NE(test, other->ino, ino);
-	gmfs_ino_free(&fx->img, other);
+	gmfs_inode_free(&fx->img, other);
 	gmfs_fixture_seal(fx);
 
-	gmfs_ino_free(&fx->img, ci);
+	gmfs_inode_free(&fx->img, ci);
 	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(&fx->img));
 	KUNIT_EXPECT_EQ(test, gmfs_fixture_ino(fx, MODE_FILE)->ino, ino);
 	gmfs_fixture_reload(fx);
@@ -108,7 +108,7 @@ static void itable_kexec_unpublished(struct kunit *test)
 
 	/* Enough to need another block, which then has no records. */
 	for (i = 0; i < ARRAY_SIZE(ci); i++) {
-		ci[i] = gmfs_ino_reserve(&fx->img);
+		ci[i] = gmfs_inode_reserve(&fx->img);
 		KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ci[i]);
 	}
 	gmfs_fixture_seal(fx);
@@ -118,7 +118,7 @@ static void itable_kexec_unpublished(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(img));
 	gmfs_image_destroy(img);
 	for (i = 0; i < ARRAY_SIZE(ci); i++)
-		gmfs_ino_free(&fx->img, ci[i]);
+		gmfs_inode_free(&fx->img, ci[i]);
 }
 
 /* Numbers are unique, and blocks are filled before another is allocated. */
@@ -140,7 +140,7 @@ static void itable_blocks(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, fx->meta.nr, nr_meta + 3);
 	KUNIT_EXPECT_EQ(test, fx->meta.nr_free, 0);
 	for (i = 0; i < nr; i++)
-		gmfs_ino_free(&fx->img, ci[i]);
+		gmfs_inode_free(&fx->img, ci[i]);
 	KUNIT_EXPECT_EQ(test, fx->meta.nr, nr_meta + 3);
 	KUNIT_EXPECT_EQ(test, fx->meta.nr_free, 3);
 	gmfs_fixture_reload(fx);
@@ -163,7 +163,7 @@ static void itable_generation(struct kunit *test)
 		}
 		ino = ci->ino;
 		last = ci->rec->generation;
-		gmfs_ino_free(&fx->img, ci);
+		gmfs_inode_free(&fx->img, ci);
 		if (i % 10 == 0)
 			gmfs_fixture_reload(fx);
 	}
@@ -184,7 +184,7 @@ static void itable_generation_block(struct kunit *test)
 	ino = ci[PER_BLOCK - 1]->ino;
 	mbn = GMFS_INO_MBN(ino);
 	generation = ci[PER_BLOCK - 1]->rec->generation;
-	gmfs_ino_free(&fx->img, ci[PER_BLOCK - 1]);
+	gmfs_inode_free(&fx->img, ci[PER_BLOCK - 1]);
 	KUNIT_EXPECT_EQ(test, gmpool_meta_block(&fx->meta, mbn)->type,
 			GMPOOL_META_FREE);
 
@@ -213,24 +213,24 @@ static void itable_exhaustion(struct kunit *test)
 
 	fx->left = 2;
 	for (nr = 1;; nr++) {
-		ci = gmfs_ino_reserve(&fx->img);
+		ci = gmfs_inode_reserve(&fx->img);
 		if (IS_ERR(ci))
 			break;
-		gmfs_ino_publish(&fx->img, ci, MODE_FILE);
+		gmfs_inode_publish(&fx->img, ci, MODE_FILE);
 		last = ci;
 	}
 	KUNIT_EXPECT_EQ(test, PTR_ERR(ci), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, nr, 3 * PER_BLOCK);
 
 	digest = gmfs_fixture_digest(&fx->img);
-	ci = gmfs_ino_reserve(&fx->img);
+	ci = gmfs_inode_reserve(&fx->img);
 	KUNIT_EXPECT_EQ(test, PTR_ERR(ci), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, digest, gmfs_fixture_digest(&fx->img));
 
-	gmfs_ino_free(&fx->img, last);
-	ci = gmfs_ino_reserve(&fx->img);
+	gmfs_inode_free(&fx->img, last);
+	ci = gmfs_inode_reserve(&fx->img);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ci);
-	gmfs_ino_free(&fx->img, ci);
+	gmfs_inode_free(&fx->img, ci);
 	gmfs_fixture_reload(fx);
 }
 
@@ -241,7 +241,7 @@ static void itable_counter(struct kunit *test)
 	struct gmfs_inode *ci;
 
 	fx->img.super->next_cookie = GMFS_COOKIE_FULL;
-	ci = gmfs_ino_reserve(&fx->img);
+	ci = gmfs_inode_reserve(&fx->img);
 	KUNIT_EXPECT_EQ(test, PTR_ERR(ci), -ENOSPC);
 	fx->img.super->next_cookie = GMFS_COOKIE_FULL - 1;
 	ci = gmfs_fixture_ino(fx, MODE_FILE);
@@ -269,15 +269,15 @@ static void itable_random(struct kunit *test)
 
 		i = gmpool_test_random(&rnd, 0, nr - 1);
 		if (ino[i]) {
-			ci = gmfs_ino_find(&fx->img, ino[i]);
+			ci = gmfs_inode_find(&fx->img, ino[i]);
 			KUNIT_ASSERT_NOT_NULL(test, ci);
 			KUNIT_ASSERT_EQ(test, ci->ino, ino[i]);
 			KUNIT_ASSERT_EQ(test, ci->rec->ino, ino[i]);
 			KUNIT_ASSERT_EQ(test, ci->rec->generation,
 					generation[i]);
-			gmfs_ino_free(&fx->img, ci);
-			KUNIT_ASSERT_NULL(test, gmfs_ino_find(&fx->img,
-							      ino[i]));
+			gmfs_inode_free(&fx->img, ci);
+			KUNIT_ASSERT_NULL(test, gmfs_inode_find(&fx->img,
+								ino[i]));
 			ino[i] = 0;
 		} else {
 			ci = gmfs_fixture_ino(fx, MODE_FILE);
@@ -291,8 +291,8 @@ static void itable_random(struct kunit *test)
 	gmfs_fixture_reload(fx);
 	for (i = 0; i < nr; i++)
 		if (ino[i])
-			KUNIT_EXPECT_NOT_NULL(test, gmfs_ino_find(&fx->img,
-								  ino[i]));
+			KUNIT_EXPECT_NOT_NULL(test, gmfs_inode_find(&fx->img,
+								    ino[i]));
 }
 
 /* The number of inodes never exceeds the limit. */
@@ -307,16 +307,16 @@ static void itable_limit(struct kunit *test)
 	KUNIT_ASSERT_EQ(test, 0, gmfs_limit_inodes(&fx->img, 4));
 	ci[0] = gmfs_fixture_ino(fx, MODE_FILE);
 	ci[1] = gmfs_fixture_ino(fx, MODE_FILE);
-	ci[2] = gmfs_ino_reserve(&fx->img);
+	ci[2] = gmfs_inode_reserve(&fx->img);
 	KUNIT_ASSERT_NOT_ERR_OR_NULL(test, ci[2]);
 	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 4);
 	KUNIT_EXPECT_EQ(test, max, 4);
-	ci[3] = gmfs_ino_reserve(&fx->img);
+	ci[3] = gmfs_inode_reserve(&fx->img);
 	KUNIT_EXPECT_EQ(test, PTR_ERR(ci[3]), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, -EINVAL, gmfs_limit_inodes(&fx->img, 3));
 
-	gmfs_ino_free(&fx->img, ci[2]);
-	gmfs_ino_free(&fx->img, ci[0]);
+	gmfs_inode_free(&fx->img, ci[2]);
+	gmfs_inode_free(&fx->img, ci[0]);
 	KUNIT_EXPECT_EQ(test, 0, gmfs_limit_inodes(&fx->img, 3));
 	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 2);
 	gmfs_fixture_reload(fx);
@@ -328,7 +328,7 @@ static void itable_limit(struct kunit *test)
 	fx->left = 0;
 	while (!IS_ERR(gmfs_slot_alloc(&fx->img, &fx->img.itable, 1)))
 		;
-	KUNIT_EXPECT_EQ(test, PTR_ERR(gmfs_ino_reserve(&fx->img)), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, PTR_ERR(gmfs_inode_reserve(&fx->img)), -ENOSPC);
 	KUNIT_EXPECT_EQ(test, gmfs_count_inodes(&fx->img, &max), 2);
 }
 
