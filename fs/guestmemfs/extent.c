@@ -153,29 +153,29 @@ void gmfs_extent_unreserve(struct gmfs_image *img, struct list_head *rsv)
  * gmfs_extent_find - find the pool blocks at an offset in a file
  * @ci: file
  * @file_block: offset in the file, in blocks
- * @run: set to the pool blocks from there to the end of the extent; in a hole,
- *	@run->count is set to the number of blocks to the next extent
+ * @range: set to the pool blocks from there to the end of the extent; in a hole,
+ *	@range->count is set to the number of blocks to the next extent
  *
  * Context: any; the caller keeps the extents of @ci from changing.
  *
  * Return: false if it is a hole.
  */
 bool gmfs_extent_find(const struct gmfs_inode *ci, u64 file_block,
-		      struct gmpool_run *run)
+		      struct gmpool_range *range)
 {
 	struct gmfs_extent *ext = gmfs_extent_floor(ci, file_block);
 
 	if (ext && file_block < gmfs_file_end(ext)) {
 		u64 skip = file_block - ext->rec->file_block;
 
-		run->start = ext->rec->pool_block + skip;
-		run->count = ext->rec->count - skip;
+		range->start = ext->rec->pool_block + skip;
+		range->count = ext->rec->count - skip;
 		return true;
 	}
 
 	ext = gmfs_extent_after(ci, ext);
-	run->start = 0;
-	run->count = (ext ? ext->rec->file_block : GMFS_MAX_BLOCKS) - file_block;
+	range->start = 0;
+	range->count = (ext ? ext->rec->file_block : GMFS_MAX_BLOCKS) - file_block;
 	return false;
 }
 
@@ -243,43 +243,43 @@ static bool gmfs_can_merge(struct gmfs_image *img, u64 start, u64 count)
  * @ci: file
  * @rsv: from gmfs_extent_reserve(); an extent is taken from it unless the blocks
  *	can be merged into one of the file
- * @file_block: offset in the file, in blocks; a hole of at least @run->count blocks
- * @run: pool blocks, physically contiguous
+ * @file_block: offset in the file, in blocks; a hole of at least @range->count blocks
+ * @range: pool blocks, physically contiguous
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  * The caller has exclusive access to the extents of @ci.
  *
- * Return: 0; -EEXIST if it is not such a hole; -EINVAL if @run is empty or larger
+ * Return: 0; -EEXIST if it is not such a hole; -EINVAL if @range is empty or larger
  * than an extent can be; -ENOSPC if an extent is needed and @rsv is empty.
  */
 int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_inode *ci,
 		       struct list_head *rsv, u64 file_block,
-		       const struct gmpool_run *run)
+		       const struct gmpool_range *range)
 {
 	struct gmfs_extent *prev = gmfs_extent_floor(ci, file_block);
 	struct gmfs_extent *next = gmfs_extent_after(ci, prev);
-	u64 end = file_block + run->count;
+	u64 end = file_block + range->count;
 	struct gmfs_extent *ext;
 
-	if (!run->count || run->count > U32_MAX)
+	if (!range->count || range->count > U32_MAX)
 		return -EINVAL;
 	if ((prev && gmfs_file_end(prev) > file_block) ||
 	    (next && next->rec->file_block < end))
 		return -EEXIST;
 
 	if (prev && (gmfs_file_end(prev) != file_block ||
-		     gmfs_pool_end(prev) != run->start ||
+		     gmfs_pool_end(prev) != range->start ||
 		     !gmfs_can_merge(img, prev->rec->pool_block,
-				     prev->rec->count + run->count)))
+				     prev->rec->count + range->count)))
 		prev = NULL;
 	if (next && (next->rec->file_block != end ||
-		     next->rec->pool_block != run->start + run->count ||
-		     !gmfs_can_merge(img, run->start,
-				     run->count + next->rec->count)))
+		     next->rec->pool_block != range->start + range->count ||
+		     !gmfs_can_merge(img, range->start,
+				     range->count + next->rec->count)))
 		next = NULL;
 
 	if (prev) {
-		prev->rec->count += run->count;
+		prev->rec->count += range->count;
 		if (next && gmfs_can_merge(img, prev->rec->pool_block,
 					   (u64)prev->rec->count +
 					   next->rec->count)) {
@@ -289,8 +289,8 @@ int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_inode *ci,
 		gmfs_dirty(img, prev->rec);
 	} else if (next) {
 		next->rec->file_block = file_block;
-		next->rec->pool_block = run->start;
-		next->rec->count += run->count;
+		next->rec->pool_block = range->start;
+		next->rec->count += range->count;
 		gmfs_dirty(img, next->rec);
 	} else {
 		ext = gmfs_rsv_take(rsv);
@@ -298,12 +298,12 @@ int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_inode *ci,
 			return -ENOSPC;
 		ext->rec->ino = ci->ino;
 		ext->rec->file_block = file_block;
-		ext->rec->pool_block = run->start;
-		ext->rec->count = run->count;
+		ext->rec->pool_block = range->start;
+		ext->rec->count = range->count;
 		gmfs_extent_link(ci, ext);
 		gmfs_dirty(img, ext->rec);
 	}
-	ci->file.blocks += run->count;
+	ci->file.blocks += range->count;
 	return 0;
 }
 
@@ -315,17 +315,17 @@ int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_inode *ci,
  *	which happens at most once in the calls for one range
  * @first: first file block of the range
  * @end: file block after its last
- * @run: set to the pool blocks that were removed from the file
+ * @range: set to the pool blocks that were removed from the file
  *
  * Context: process context, may sleep, within an operation; takes @img->lock.
  * The caller has exclusive access to the extents of @ci.
  *
- * Return: 1 if @run is set, 0 if the range is a hole; -ENOSPC if an extent is needed
+ * Return: 1 if @range is set, 0 if all is a hole; -ENOSPC if an extent is needed
  * and @rsv is empty.
  */
 int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_inode *ci,
 		    struct list_head *rsv, u64 first, u64 end,
-		    struct gmpool_run *run)
+		    struct gmpool_range *range)
 {
 	struct gmfs_extent *ext = gmfs_extent_floor(ci, first);
 	struct gmfs_extent *tail;
@@ -339,15 +339,15 @@ int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_inode *ci,
 	first = max(first, ext->rec->file_block);
 	end = min(end, gmfs_file_end(ext));
 	head = first - ext->rec->file_block;
-	run->start = ext->rec->pool_block + head;
-	run->count = end - first;
+	range->start = ext->rec->pool_block + head;
+	range->count = end - first;
 
-	if (run->count == ext->rec->count) {
+	if (range->count == ext->rec->count) {
 		gmfs_extent_free(img, ci, ext);
 	} else if (!head) {
 		ext->rec->file_block = end;
-		ext->rec->pool_block += run->count;
-		ext->rec->count -= run->count;
+		ext->rec->pool_block += range->count;
+		ext->rec->count -= range->count;
 		gmfs_dirty(img, ext->rec);
 	} else if (end == gmfs_file_end(ext)) {
 		ext->rec->count = head;
@@ -358,14 +358,14 @@ int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_inode *ci,
 			return -ENOSPC;
 		tail->rec->ino = ci->ino;
 		tail->rec->file_block = end;
-		tail->rec->pool_block = run->start + run->count;
+		tail->rec->pool_block = range->start + range->count;
 		tail->rec->count = gmfs_file_end(ext) - end;
 		ext->rec->count = head;
 		gmfs_extent_link(ci, tail);
 		gmfs_dirty(img, ext->rec);
 		gmfs_dirty(img, tail->rec);
 	}
-	ci->file.blocks -= run->count;
+	ci->file.blocks -= range->count;
 	return 1;
 }
 

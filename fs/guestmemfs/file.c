@@ -38,14 +38,14 @@
 /* Zero a range within one block of a file, if it is no hole. */
 static void gmfs_zero_range(struct inode *inode, u64 start, u64 end)
 {
-	struct gmpool_run run;
+	struct gmpool_range range;
 
 	rwsem_assert_held_write(&inode->i_mapping->invalidate_lock);
 
 	if (start >= end ||
-	    !gmfs_extent_find(GMFS_I(inode)->ci, gmfs_blocks_down(start), &run))
+	    !gmfs_extent_find(GMFS_I(inode)->ci, gmfs_blocks_down(start), &range))
 		return;
-	gmpool_zero(GMFS_FS(inode->i_sb)->pool, run.start,
+	gmpool_zero(GMFS_FS(inode->i_sb)->pool, range.start,
 		    start % GMPOOL_BLOCK_SIZE, end - start);
 }
 
@@ -54,12 +54,12 @@ static void gmfs_free_range(struct inode *inode, struct list_head *rsv,
 			    u64 first, u64 end)
 {
 	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
-	struct gmpool_run run;
+	struct gmpool_range range;
 
 	while (gmfs_extent_cut(&fs->image, GMFS_I(inode)->ci, rsv, first, end,
-			       &run) > 0) {
-		gmfs_uncharge(&GMFS_I(inode)->ci->file.charges, run.count);
-		gmpool_free(fs->pool, &run);
+			       &range) > 0) {
+		gmfs_uncharge(&GMFS_I(inode)->ci->file.charges, range.count);
+		gmpool_free(fs->pool, &range);
 	}
 	gmfs_update_blocks(inode);
 }
@@ -79,15 +79,15 @@ static void gmfs_set_size(struct mnt_idmap *idmap, struct inode *inode,
  */
 static int gmfs_zero_present(struct inode *inode, u64 start, u64 end)
 {
-	struct gmpool_run run;
+	struct gmpool_range range;
 	u64 block, next;
 	bool mapped;
 
 	for (; start < end; start = next) {
 		block = gmfs_blocks_down(start);
 		filemap_invalidate_lock(inode->i_mapping);
-		mapped = gmfs_extent_find(GMFS_I(inode)->ci, block, &run);
-		next = min(end, (block + (mapped ? 1 : run.count)) <<
+		mapped = gmfs_extent_find(GMFS_I(inode)->ci, block, &range);
+		next = min(end, (block + (mapped ? 1 : range.count)) <<
 				GMPOOL_BLOCK_SHIFT);
 		if (mapped)
 			gmfs_zero_range(inode, start, next);
@@ -297,7 +297,7 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 	bool hide = !capable(CAP_SYS_ADMIN);
 	u64 logical = 0, phys = 0, size = 0;
 	u64 block = gmfs_blocks_down(start);
-	struct gmpool_run run;
+	struct gmpool_range range;
 	bool mapped;
 	u64 end;
 	int err;
@@ -308,9 +308,9 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 
 	/* One behind, to know which is the last. */
 	end = gmfs_blocks_up(start + len);
-	for (; block < GMFS_MAX_BLOCKS; block += run.count) {
+	for (; block < GMFS_MAX_BLOCKS; block += range.count) {
 		filemap_invalidate_lock_shared(inode->i_mapping);
-		mapped = gmfs_extent_find(GMFS_I(inode)->ci, block, &run);
+		mapped = gmfs_extent_find(GMFS_I(inode)->ci, block, &range);
 		filemap_invalidate_unlock_shared(inode->i_mapping);
 		if (!mapped)
 			continue;
@@ -325,9 +325,9 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 		if (block >= end)
 			break;
 		logical = block << GMPOOL_BLOCK_SHIFT;
-		size = run.count << GMPOOL_BLOCK_SHIFT;
+		size = range.count << GMPOOL_BLOCK_SHIFT;
 		/* Who may not know where memory is learns only that it is. */
-		phys = hide ? 0 : PFN_PHYS(gmpool_pfn(pool, run.start));
+		phys = hide ? 0 : PFN_PHYS(gmpool_pfn(pool, range.start));
 	}
 	if (!size)
 		return 0;
@@ -341,7 +341,7 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 static loff_t gmfs_seek_extent(struct inode *inode, loff_t offset, bool hole)
 {
 	struct gmfs_inode *ci = GMFS_I(inode)->ci;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	loff_t size;
 	u64 block;
 
@@ -352,8 +352,8 @@ static loff_t gmfs_seek_extent(struct inode *inode, loff_t offset, bool hole)
 		goto out_unlock;
 	}
 	block = gmfs_blocks_down(offset);
-	while (gmfs_extent_find(ci, block, &run) == hole) {
-		block += run.count;
+	while (gmfs_extent_find(ci, block, &range) == hole) {
+		block += range.count;
 		offset = block << GMPOOL_BLOCK_SHIFT;
 		if (block >= gmfs_blocks_up(size)) {
 			/* Behind the end is a hole, and no data. */

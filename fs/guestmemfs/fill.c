@@ -13,7 +13,7 @@
 
 #include "guestmemfs.h"
 
-/* Make room for @more runs. */
+/* Make room for @more ranges. */
 static int gmfs_fill_grow(struct gmfs_fill *fill, size_t more)
 {
 	size_t room;
@@ -22,11 +22,11 @@ static int gmfs_fill_grow(struct gmfs_fill *fill, size_t more)
 	if (fill->nr + more <= fill->room)
 		return 0;
 	room = max_t(size_t, 2 * fill->room, 16);
-	p = kvrealloc(fill->runs, size_mul(room, sizeof(*fill->runs)),
+	p = kvrealloc(fill->ranges, size_mul(room, sizeof(*fill->ranges)),
 		      GFP_KERNEL);
 	if (!p)
 		return -ENOMEM;
-	fill->runs = p;
+	fill->ranges = p;
 	p = kvrealloc(fill->file_blocks,
 		      size_mul(room, sizeof(*fill->file_blocks)), GFP_KERNEL);
 	if (!p)
@@ -36,18 +36,18 @@ static int gmfs_fill_grow(struct gmfs_fill *fill, size_t more)
 	return 0;
 }
 
-/* Put a run, for which there is room, before the one that is at @at. */
+/* Put a range, for which there is room, before the one that is at @at. */
 static void gmfs_fill_insert(struct gmfs_fill *fill, size_t at, u64 file_block,
 			     u64 start, u64 count)
 {
 	size_t behind = fill->nr - at;
 
-	memmove(&fill->runs[at + 1], &fill->runs[at],
-		behind * sizeof(*fill->runs));
+	memmove(&fill->ranges[at + 1], &fill->ranges[at],
+		behind * sizeof(*fill->ranges));
 	memmove(&fill->file_blocks[at + 1], &fill->file_blocks[at],
 		behind * sizeof(*fill->file_blocks));
-	fill->runs[at].start = start;
-	fill->runs[at].count = count;
+	fill->ranges[at].start = start;
+	fill->ranges[at].count = count;
 	fill->file_blocks[at] = file_block;
 	fill->nr++;
 }
@@ -58,7 +58,7 @@ static void gmfs_fill_insert(struct gmfs_fill *fill, size_t at, u64 file_block,
  * as in the file, and leaves a goal where it could not be.
  */
 static int gmfs_claim_next(struct gmpool *pool, u64 file_block, u64 count,
-			   u64 goal, struct gmpool_run *run)
+			   u64 goal, struct gmpool_range *range)
 {
 	u64 head = round_up(file_block, GMFS_1G_BLOCKS) - file_block;
 
@@ -67,14 +67,14 @@ static int gmfs_claim_next(struct gmpool *pool, u64 file_block, u64 count,
 	else if (!head && count >= GMFS_1G_BLOCKS && goal != GMPOOL_NO_GOAL &&
 		 !IS_ALIGNED(gmpool_pfn(pool, goal), PUD_SIZE >> PAGE_SHIFT))
 		goal = GMPOOL_NO_GOAL;
-	return gmpool_claim(pool, count, goal, run);
+	return gmpool_claim(pool, count, goal, range);
 }
 
 static int gmfs_fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
 				u64 file_block, u64 count, u64 goal)
 {
 	struct gmpool *pool = fs->pool;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	int err;
 
 	err = gmpool_check_room(pool, count);
@@ -88,15 +88,15 @@ static int gmfs_fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
 						      gmfs_fill_grow(fill, 1);
 		if (err)
 			return err;
-		err = gmfs_claim_next(pool, file_block, count, goal, &run);
+		err = gmfs_claim_next(pool, file_block, count, goal, &range);
 		if (err)
 			return err;
-		gmfs_fill_insert(fill, fill->nr, file_block, run.start,
-				 run.count);
+		gmfs_fill_insert(fill, fill->nr, file_block, range.start,
+				 range.count);
 		cond_resched();
-		file_block += run.count;
-		count -= run.count;
-		goal = run.start + run.count;
+		file_block += range.count;
+		count -= range.count;
+		goal = range.start + range.count;
 	}
 	return 0;
 }
@@ -119,7 +119,7 @@ int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 		    u64 end)
 {
 	struct gmfs_inode *ci = GMFS_I(inode)->ci;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	bool mapped;
 	u64 goal;
 	int err;
@@ -128,32 +128,32 @@ int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 
 	while (first < end) {
 		filemap_invalidate_lock_shared(inode->i_mapping);
-		mapped = gmfs_extent_find(ci, first, &run);
+		mapped = gmfs_extent_find(ci, first, &range);
 		goal = mapped ? 0 : gmfs_extent_goal(ci, first);
 		filemap_invalidate_unlock_shared(inode->i_mapping);
 
-		run.count = min(run.count, end - first);
+		range.count = min(range.count, end - first);
 		if (!mapped) {
 			err = gmfs_fill_claim_hole(GMFS_FS(inode->i_sb), fill,
-						   first, run.count, goal);
+						   first, range.count, goal);
 			if (err)
 				return err;
 		}
-		first += run.count;
+		first += range.count;
 	}
 	return 0;
 }
 
 /*
- * A page of @bad has failed, which is in the run that is at @at: claim another
+ * A page of @bad has failed, which is in the range that is at @at: claim another
  * block in its place. The pool withholds the failed one.
  */
 static int gmfs_fill_replace(struct gmpool *pool, struct gmfs_fill *fill,
 			     size_t at, u64 bad)
 {
-	struct gmpool_run failed = { .start = bad, .count = 1 };
+	struct gmpool_range failed = { .start = bad, .count = 1 };
 	u64 file_block = fill->file_blocks[at];
-	struct gmpool_run whole, other;
+	struct gmpool_range whole, other;
 	u64 before, behind;
 	int err;
 
@@ -163,10 +163,10 @@ static int gmfs_fill_replace(struct gmpool *pool, struct gmfs_fill *fill,
 	if (err)
 		return err;
 
-	whole = fill->runs[at];
+	whole = fill->ranges[at];
 	before = bad - whole.start;
 	behind = whole.count - before - 1;
-	fill->runs[at] = other;
+	fill->ranges[at] = other;
 	fill->file_blocks[at] = file_block + before;
 	if (behind)
 		gmfs_fill_insert(fill, at + 1, file_block + before + 1, bad + 1,
@@ -198,12 +198,12 @@ int gmfs_fill_scrub(struct gmpool *pool, struct gmfs_fill *fill)
 	int err;
 
 	do {
-		err = gmpool_scrub(pool, fill->runs, fill->nr);
+		err = gmpool_scrub(pool, fill->ranges, fill->nr);
 		if (err)
 			return err;
 		replaced = false;
 		for (i = 0; i < fill->nr; i++) {
-			if (!gmpool_find_poison(pool, &fill->runs[i], &bad))
+			if (!gmpool_find_poison(pool, &fill->ranges[i], &bad))
 				continue;
 			err = gmfs_fill_replace(pool, fill, i, bad);
 			if (err)
@@ -241,22 +241,22 @@ int gmfs_fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
 		return err;
 	for (i = 0; i < fill->nr; i++) {
 		u64 file_block = fill->file_blocks[i];
-		struct gmpool_run run = fill->runs[i];
+		struct gmpool_range range = fill->ranges[i];
 
 		if (file_block >= end)
 			break;
-		run.count = min(run.count, end - file_block);
-		err = gmfs_extent_insert(&fs->image, ci, &rsv, file_block, &run);
+		range.count = min(range.count, end - file_block);
+		err = gmfs_extent_insert(&fs->image, ci, &rsv, file_block, &range);
 		if (WARN_ON_ONCE(err))
 			break;
-		gmpool_commit(fs->pool, &run);
-		fill->runs[i].start += run.count;
-		fill->runs[i].count -= run.count;
+		gmpool_commit(fs->pool, &range);
+		fill->ranges[i].start += range.count;
+		fill->ranges[i].count -= range.count;
 	}
 	gmfs_extent_unreserve(&fs->image, &rsv);
 
 	for (i = 0; i < fill->nr; i++)
-		extra += fill->runs[i].count;
+		extra += fill->ranges[i].count;
 	gmfs_uncharge(&fill->charges, extra);
 	gmfs_charge_move(&fill->charges, &ci->file.charges);
 	gmfs_update_blocks(inode);
@@ -275,10 +275,10 @@ void gmfs_fill_end(struct gmpool *pool, struct gmfs_fill *fill)
 	size_t i;
 
 	for (i = 0; i < fill->nr; i++)
-		if (fill->runs[i].count)
-			gmpool_unclaim(pool, &fill->runs[i]);
+		if (fill->ranges[i].count)
+			gmpool_unclaim(pool, &fill->ranges[i]);
 	gmfs_uncharge(&fill->charges, U64_MAX);
-	kvfree(fill->runs);
+	kvfree(fill->ranges);
 	kvfree(fill->file_blocks);
 }
 
@@ -364,13 +364,13 @@ out_sb:
 bool gmfs_has_hole(struct inode *inode, u64 first, u64 end)
 {
 	struct gmfs_inode *ci = GMFS_I(inode)->ci;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	bool hole = false;
 
 	filemap_invalidate_lock_shared(inode->i_mapping);
 	while (first < end && !hole) {
-		hole = !gmfs_extent_find(ci, first, &run);
-		first += run.count;
+		hole = !gmfs_extent_find(ci, first, &range);
+		first += range.count;
 	}
 	filemap_invalidate_unlock_shared(inode->i_mapping);
 	return hole;

@@ -117,14 +117,14 @@ struct gmfs_inode_info {
 
 /**
  * struct gmfs_fill - what will fill holes of a file
- * @runs: claimed blocks; what is left in them goes back in the end
- * @file_blocks: where in the file each of @runs goes, rising
+ * @ranges: claimed blocks; what is left in them goes back in the end
+ * @file_blocks: where in the file each of @ranges goes, rising
  * @nr: of them
  * @room: for so many
  * @charges: who has been charged for them
  */
 struct gmfs_fill {
-	struct gmpool_run *runs;
+	struct gmpool_range *ranges;
 	u64 *file_blocks;
 	size_t nr;
 	size_t room;

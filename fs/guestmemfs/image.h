@@ -305,15 +305,15 @@ void gmfs_dirent_forget(struct gmfs_inode *dir);
 int gmfs_extent_reserve(struct gmfs_image *img, struct list_head *rsv, u64 nr);
 void gmfs_extent_unreserve(struct gmfs_image *img, struct list_head *rsv);
 bool gmfs_extent_find(const struct gmfs_inode *ci, u64 file_block,
-		      struct gmpool_run *run);
+		      struct gmpool_range *range);
 bool gmfs_extent_of(const struct gmfs_inode *ci, u64 pool_block, u64 *file_block);
 u64 gmfs_extent_goal(const struct gmfs_inode *ci, u64 file_block);
 int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_inode *ci,
 		       struct list_head *rsv, u64 file_block,
-		       const struct gmpool_run *run);
+		       const struct gmpool_range *range);
 int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_inode *ci,
 		    struct list_head *rsv, u64 first, u64 end,
-		    struct gmpool_run *run);
+		    struct gmpool_range *range);
 int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		     unsigned long *used);
 void gmfs_extent_forget(struct gmfs_inode *ci);

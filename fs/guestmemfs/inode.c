@@ -261,7 +261,7 @@ struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
  */
 void gmfs_release(struct gmfs_fs *fs, struct gmfs_inode *ci)
 {
-	struct gmpool_run run;
+	struct gmpool_range range;
 	unsigned int flags;
 	LIST_HEAD(none);
 
@@ -269,8 +269,8 @@ void gmfs_release(struct gmfs_fs *fs, struct gmfs_inode *ci)
 	if (S_ISREG(ci->rec->mode)) {
 		gmfs_uncharge(&ci->file.charges, U64_MAX);
 		while (gmfs_extent_cut(&fs->image, ci, &none, 0,
-				       GMFS_MAX_BLOCKS, &run) > 0)
-			gmpool_free(fs->pool, &run);
+				       GMFS_MAX_BLOCKS, &range) > 0)
+			gmpool_free(fs->pool, &range);
 	}
 	gmfs_inode_free(&fs->image, ci);
 	gmpool_op_end(fs->pool, flags);

@@ -59,20 +59,20 @@ static vm_fault_t gmfs_pfn_of(struct inode *inode, pgoff_t pgoff,
 	u64 count = DIV_ROUND_UP_ULL(BIT_ULL(order), GMFS_BLOCK_PAGES);
 	u64 end = gmfs_blocks_up(i_size_read(inode));
 	struct gmpool *pool = GMFS_FS(inode->i_sb)->pool;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	u64 page;
 
 	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
 
 	if (pgoff / GMFS_BLOCK_PAGES >= end)
 		return VM_FAULT_SIGBUS;
-	if (!gmfs_extent_find(GMFS_I(inode)->ci, first, &run))
+	if (!gmfs_extent_find(GMFS_I(inode)->ci, first, &range))
 		return count > 1 ? VM_FAULT_FALLBACK : VM_FAULT_RETRY;
-	*pfn = gmpool_pfn(pool, run.start);
-	if (run.count < count || first + count > end ||
+	*pfn = gmpool_pfn(pool, range.start);
+	if (range.count < count || first + count > end ||
 	    (count > 1 && !IS_ALIGNED(*pfn, BIT(order))))
 		return VM_FAULT_FALLBACK;
-	page = run.start * GMFS_BLOCK_PAGES;
+	page = range.start * GMFS_BLOCK_PAGES;
 	if (order)
 		return gmpool_has_poison(pool, page, BIT(order)) ?
 			       VM_FAULT_FALLBACK : 0;

@@ -109,9 +109,9 @@ static void gmfs_pin_remove(struct guestmem_pin *pin)
 /* Does a file have memory in a range? */
 static bool gmfs_has_blocks(const struct gmfs_inode *ci, u64 first, u64 end)
 {
-	struct gmpool_run run;
+	struct gmpool_range range;
 
-	return gmfs_extent_find(ci, first, &run) || run.count < end - first;
+	return gmfs_extent_find(ci, first, &range) || range.count < end - first;
 }
 
 /**
@@ -249,9 +249,9 @@ void gmfs_pins_disinherit(struct gmfs_fs *fs, struct gmfs_inode *ci)
 }
 
 /* Pages of a range of a file from @pgoff on that are in the extent at hand. */
-static u64 gmfs_pages_of_run(const struct gmpool_run *run, u64 pgoff, u64 end)
+static u64 gmfs_pages_of_range(const struct gmpool_range *range, u64 pgoff, u64 end)
 {
-	return min(run->count * GMFS_BLOCK_PAGES - pgoff % GMFS_BLOCK_PAGES,
+	return min(range->count * GMFS_BLOCK_PAGES - pgoff % GMFS_BLOCK_PAGES,
 		   end - pgoff);
 }
 
@@ -266,7 +266,7 @@ static int gmfs_pin_check(const struct guestmem_pin *pin)
 	u64 pgoff = pin->start >> PAGE_SHIFT;
 	u64 end = pgoff + (pin->len >> PAGE_SHIFT);
 	struct gmpool *pool = GMFS_FS(inode->i_sb)->pool;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	u64 nr;
 
 	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
@@ -275,10 +275,10 @@ static int gmfs_pin_check(const struct guestmem_pin *pin)
 		return -EINVAL;
 	for (; pgoff < end; pgoff += nr) {
 		if (!gmfs_extent_find(GMFS_I(inode)->ci,
-				      pgoff / GMFS_BLOCK_PAGES, &run))
+				      pgoff / GMFS_BLOCK_PAGES, &range))
 			return -EAGAIN;
-		nr = gmfs_pages_of_run(&run, pgoff, end);
-		if (gmpool_has_poison(pool, run.start * GMFS_BLOCK_PAGES +
+		nr = gmfs_pages_of_range(&range, pgoff, end);
+		if (gmpool_has_poison(pool, range.start * GMFS_BLOCK_PAGES +
 				      pgoff % GMFS_BLOCK_PAGES, nr))
 			return -EHWPOISON;
 	}
@@ -484,7 +484,7 @@ unsigned long guestmem_pin_pfn(const struct guestmem_pin *pin,
 	struct inode *inode = file_inode(pin->file);
 	u64 pgoff = (pin->start >> PAGE_SHIFT) + page;
 	u64 end = (pin->start + pin->len) >> PAGE_SHIFT;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	bool mapped;
 
 	*nr = 0;
@@ -492,12 +492,12 @@ unsigned long guestmem_pin_pfn(const struct guestmem_pin *pin,
 		return 0;
 	filemap_invalidate_lock_shared(inode->i_mapping);
 	mapped = gmfs_extent_find(GMFS_I(inode)->ci, pgoff / GMFS_BLOCK_PAGES,
-				  &run);
+				  &range);
 	filemap_invalidate_unlock_shared(inode->i_mapping);
 	if (WARN_ON_ONCE(!mapped))
 		return 0;
-	*nr = gmfs_pages_of_run(&run, pgoff, end);
-	return gmpool_pfn(GMFS_FS(inode->i_sb)->pool, run.start) +
+	*nr = gmfs_pages_of_range(&range, pgoff, end);
+	return gmpool_pfn(GMFS_FS(inode->i_sb)->pool, range.start) +
 	       pgoff % GMFS_BLOCK_PAGES;
 }
 EXPORT_SYMBOL_GPL(guestmem_pin_pfn);

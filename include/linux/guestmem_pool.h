@@ -21,11 +21,11 @@ struct kobj_attribute;
 struct kobject;
 
 /**
- * struct gmpool_run - physically contiguous blocks of a pool
+ * struct gmpool_range - physically contiguous blocks of a pool
  * @start: first block
  * @count: number of blocks
  */
-struct gmpool_run {
+struct gmpool_range {
 	u64 start;
 	u64 count;
 };
@@ -117,11 +117,11 @@ void gmpool_op_end(struct gmpool *pool, unsigned int flags);
 /* Allocation of blocks: claim, scrub, then commit within an operation. */
 int gmpool_check_room(struct gmpool *pool, u64 want);
 int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
-		 struct gmpool_run *run);
-int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *runs, size_t nr);
-void gmpool_commit(struct gmpool *pool, const struct gmpool_run *run);
-void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run);
-void gmpool_free(struct gmpool *pool, const struct gmpool_run *run);
+		 struct gmpool_range *range);
+int gmpool_scrub(struct gmpool *pool, const struct gmpool_range *ranges, size_t nr);
+void gmpool_commit(struct gmpool *pool, const struct gmpool_range *range);
+void gmpool_unclaim(struct gmpool *pool, const struct gmpool_range *range);
+void gmpool_free(struct gmpool *pool, const struct gmpool_range *range);
 void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len);
 unsigned long gmpool_pfn(const struct gmpool *pool, u64 block);
 bool gmpool_maps_1g(void);
@@ -130,7 +130,7 @@ bool gmpool_read_handed_over(void *to, u64 phys, size_t len);
 /* Callbacks, and failed memory. */
 void gmpool_set_client(struct gmpool *pool, struct gmpool_client *client);
 bool gmpool_has_poison(struct gmpool *pool, u64 page, u64 nr);
-bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_run *run,
+bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_range *range,
 			u64 *block);
 u64 gmpool_poisoned_pages(const struct gmpool *pool);
 

@@ -8,7 +8,7 @@
  *	  allocator day PEER RUNS	guestmemfs, guestmemfs-first-fit, or hugetlbfs-2m:
  *					a simulation of the free pages of hugetlbfs
  *
- * The seed of random numbers is the number of the run.
+ * The seed of random numbers is the number of the range.
  */
 #include <errno.h>
 #include <linux/bitmap.h>
@@ -40,7 +40,7 @@ static uint64_t rnd(uint64_t below)
 
 /* A virtual machine and its memory. */
 struct vm {
-	struct gmpool_run pieces[MAX_PIECES];
+	struct gmpool_range pieces[MAX_PIECES];
 	int nr;
 	uint64_t end;		/* of its life, in seconds */
 };
@@ -58,9 +58,9 @@ static void make_pool(bool first_fit)
 	nr_vms = 0;
 }
 
-static void put(const struct gmpool_run *run)
+static void put(const struct gmpool_range *range)
 {
-	if (gmpool_bitmap_put(&taken, run) || gmpool_bitmap_put(&clean, run))
+	if (gmpool_bitmap_put(&taken, range) || gmpool_bitmap_put(&clean, range))
 		errx(2, "blocks that were given cannot be given back");
 }
 
@@ -74,22 +74,22 @@ static void give_back(struct vm *vm)
 static bool get(struct vm *vm, uint64_t blocks)
 {
 	uint64_t goal = GMPOOL_NO_GOAL;
-	struct gmpool_run *run;
+	struct gmpool_range *range;
 
 	vm->nr = 0;
 	if (taken.nr_free < blocks)
 		return false;
-	for (; blocks; blocks -= run->count) {
+	for (; blocks; blocks -= range->count) {
 		if (vm->nr == MAX_PIECES) {
 			give_back(vm);
 			return false;
 		}
-		run = &vm->pieces[vm->nr++];
-		if (gmpool_bitmap_choose(&taken, &clean, blocks, goal, run) ||
-		    gmpool_bitmap_take(&taken, run))
+		range = &vm->pieces[vm->nr++];
+		if (gmpool_bitmap_choose(&taken, &clean, blocks, goal, range) ||
+		    gmpool_bitmap_take(&taken, range))
 			errx(2, "blocks that are free cannot be taken");
-		gmpool_bitmap_take_free(&clean, run);
-		goal = run->start + run->count;
+		gmpool_bitmap_take_free(&clean, range);
+		goal = range->start + range->count;
 	}
 	return true;
 }
@@ -181,14 +181,14 @@ static uint64_t in_giants(const struct vm *vm)
 	int i;
 
 	for (i = 0; i < vm->nr; offset += vm->pieces[i++].count) {
-		const struct gmpool_run *run = &vm->pieces[i];
+		const struct gmpool_range *range = &vm->pieces[i];
 
 		/* A mapping needs the same alignment in memory and in the file. */
-		if ((run->start + shift - offset) % GMPOOL_1G_BLOCKS)
+		if ((range->start + shift - offset) % GMPOOL_1G_BLOCKS)
 			continue;
 		skip = -offset % GMPOOL_1G_BLOCKS;
-		if (run->count > skip)
-			nr += (run->count - skip) / GMPOOL_1G_BLOCKS;
+		if (range->count > skip)
+			nr += (range->count - skip) / GMPOOL_1G_BLOCKS;
 	}
 	return nr * GMPOOL_1G_BLOCKS;
 }
@@ -236,18 +236,18 @@ static void list_put(int vm)
 /* Show the list as a pool, to count ranges of 1 GiB. */
 static void list_as_pool(void)
 {
-	struct gmpool_run run = { .count = 1 };
+	struct gmpool_range range = { .count = 1 };
 	uint64_t i;
 
-	run.count = POOL_BLOCKS;
-	run.start = 0;
-	if (gmpool_bitmap_take(&taken, &run))
+	range.count = POOL_BLOCKS;
+	range.start = 0;
+	if (gmpool_bitmap_take(&taken, &range))
 		errx(2, "the pool is not empty");
-	run.count = 1;
+	range.count = 1;
 	for (i = 0; i < nr_list; i++) {
-		run.start = list[i];
-		if (gmpool_bitmap_put(&taken, &run))
-			errx(2, "page %" PRIu64 " is free twice", run.start);
+		range.start = list[i];
+		if (gmpool_bitmap_put(&taken, &range))
+			errx(2, "page %" PRIu64 " is free twice", range.start);
 	}
 }
 

@@ -114,15 +114,15 @@ static int load(struct fs *fs, u32 root)
 
 static void release(struct fs *fs, struct gmfs_inode *ci)
 {
-	struct gmpool_run run;
+	struct gmpool_range range;
 	unsigned int flags;
 	LIST_HEAD(none);
 
 	flags = gmpool_op_begin(fs->pool);
 	if (S_ISREG(ci->rec->mode))
 		while (gmfs_extent_cut(&fs->img, ci, &none, 0, GMFS_MAX_BLOCKS,
-				       &run) > 0)
-			gmpool_free(fs->pool, &run);
+				       &range) > 0)
+			gmpool_free(fs->pool, &range);
 	gmfs_inode_free(&fs->img, ci);
 	gmpool_op_end(fs->pool, flags);
 }
@@ -634,11 +634,11 @@ int fs_exchange(struct fs *fs, struct gmfs_inode *dir1, struct gmfs_dirent *de1,
 	return err;
 }
 
-static void scrub(struct gmpool *pool, const struct gmpool_run *run)
+static void scrub(struct gmpool *pool, const struct gmpool_range *range)
 {
 	u64 block;
 
-	for (block = run->start; block < run->start + run->count; block++)
+	for (block = range->start; block < range->start + range->count; block++)
 		if (gmpool_is_dirty(pool, block))
 			gmpool_scrubbed(pool, block);
 }
@@ -647,31 +647,31 @@ static void scrub(struct gmpool *pool, const struct gmpool_run *run)
 static int fill_hole(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 count)
 {
 	u64 goal = gmfs_extent_goal(ci, first);
-	struct gmpool_run run;
+	struct gmpool_range range;
 	unsigned int flags;
 	LIST_HEAD(rsv);
 	int err;
 
 	err = gmpool_check_room(fs->pool, count);
 	while (!err && count) {
-		err = gmpool_claim(fs->pool, count, goal, &run);
+		err = gmpool_claim(fs->pool, count, goal, &range);
 		if (err)
 			break;
-		scrub(fs->pool, &run);
+		scrub(fs->pool, &range);
 		flags = gmpool_op_begin(fs->pool);
 		err = gmfs_extent_reserve(&fs->img, &rsv, 1);
 		if (!err) {
-			err = gmfs_extent_insert(&fs->img, ci, &rsv, first, &run);
+			err = gmfs_extent_insert(&fs->img, ci, &rsv, first, &range);
 			CHECK(!err, "no hole where one was found: %d", err);
-			gmpool_commit(fs->pool, &run);
+			gmpool_commit(fs->pool, &range);
 			gmfs_extent_unreserve(&fs->img, &rsv);
 		}
 		gmpool_op_end(fs->pool, flags);
 		if (err)
-			gmpool_unclaim(fs->pool, &run);
-		first += run.count;
-		count -= run.count;
-		goal = run.start + run.count;
+			gmpool_unclaim(fs->pool, &range);
+		first += range.count;
+		count -= range.count;
+		goal = range.start + range.count;
 	}
 	return err;
 }
@@ -682,14 +682,14 @@ static int fill_hole(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 count)
  */
 int fs_fill(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end, u64 size)
 {
-	struct gmpool_run run;
+	struct gmpool_range range;
 	bool mapped;
 	int err;
 
-	for (; first < end; first += run.count) {
-		mapped = gmfs_extent_find(ci, first, &run);
-		run.count = min(run.count, end - first);
-		err = mapped ? 0 : fill_hole(fs, ci, first, run.count);
+	for (; first < end; first += range.count) {
+		mapped = gmfs_extent_find(ci, first, &range);
+		range.count = min(range.count, end - first);
+		err = mapped ? 0 : fill_hole(fs, ci, first, range.count);
 		if (err)
 			return err;
 	}
@@ -708,7 +708,7 @@ int fs_fill(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end, u64 size)
  */
 int fs_punch(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end)
 {
-	struct gmpool_run run;
+	struct gmpool_range range;
 	unsigned int flags;
 	LIST_HEAD(rsv);
 	int err = 0;
@@ -718,8 +718,8 @@ int fs_punch(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end)
 		err = gmfs_extent_reserve(&fs->img, &rsv, 1);
 	if (!err) {
 		while ((err = gmfs_extent_cut(&fs->img, ci, &rsv, first, end,
-					      &run)) > 0)
-			gmpool_free(fs->pool, &run);
+					      &range)) > 0)
+			gmpool_free(fs->pool, &range);
 		CHECK(!err, "one extent is not enough for a hole: %d", err);
 		gmfs_extent_unreserve(&fs->img, &rsv);
 	}

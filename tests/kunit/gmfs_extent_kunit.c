@@ -165,7 +165,7 @@ static void extent_overflow(struct kunit *test)
 	struct gmfs_fixture *fx = test->priv;
 	struct gmfs_inode *ci = new_file(test);
 	const u64 max = U32_MAX;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	LIST_HEAD(rsv);
 
 	fx->seam = 0;
@@ -175,12 +175,12 @@ static void extent_overflow(struct kunit *test)
 	EXPECT(test, ci, { 0, 0, max - 1 }, { max - 1, max - 1, max });
 
 	KUNIT_ASSERT_EQ(test, gmfs_extent_reserve(&fx->img, &rsv, 1), 0);
-	run = (struct gmpool_run) { .start = 4 * max, .count = max + 1 };
+	range = (struct gmpool_range) { .start = 4 * max, .count = max + 1 };
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			gmfs_extent_insert(&fx->img, ci, &rsv, 4 * max, &run));
-	run.count = 0;
+			gmfs_extent_insert(&fx->img, ci, &rsv, 4 * max, &range));
+	range.count = 0;
 	KUNIT_EXPECT_EQ(test, -EINVAL,
-			gmfs_extent_insert(&fx->img, ci, &rsv, 4 * max, &run));
+			gmfs_extent_insert(&fx->img, ci, &rsv, 4 * max, &range));
 	gmfs_extent_unreserve(&fx->img, &rsv);
 }
 
@@ -192,7 +192,7 @@ static void extent_overlap(struct kunit *test)
 	};
 	struct gmfs_fixture *fx = test->priv;
 	struct gmfs_inode *ci = new_file(test);
-	struct gmpool_run run;
+	struct gmpool_range range;
 	LIST_HEAD(rsv);
 	int i;
 
@@ -200,12 +200,12 @@ static void extent_overlap(struct kunit *test)
 	gmfs_fixture_map(fx, ci, 20, 200, 5);
 	KUNIT_ASSERT_EQ(test, gmfs_extent_reserve(&fx->img, &rsv, 1), 0);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
-		run.start = cases[i].pool_block;
-		run.count = cases[i].count;
+		range.start = cases[i].pool_block;
+		range.count = cases[i].count;
 		KUNIT_EXPECT_EQ_MSG(test, -EEXIST,
 				    gmfs_extent_insert(&fx->img, ci, &rsv,
 						       cases[i].file_block,
-						       &run), "case %d", i);
+						       &range), "case %d", i);
 	}
 	gmfs_extent_unreserve(&fx->img, &rsv);
 	EXPECT(test, ci, { 10, 100, 5 }, { 20, 200, 5 });
@@ -234,22 +234,22 @@ static void extent_find(struct kunit *test)
 	};
 	struct gmfs_fixture *fx = test->priv;
 	struct gmfs_inode *ci = new_file(test);
-	struct gmpool_run run;
+	struct gmpool_range range;
 	int i;
 
-	KUNIT_EXPECT_FALSE(test, gmfs_extent_find(ci, 3, &run));
-	KUNIT_EXPECT_EQ(test, run.count, GMFS_MAX_BLOCKS - 3);
+	KUNIT_EXPECT_FALSE(test, gmfs_extent_find(ci, 3, &range));
+	KUNIT_EXPECT_EQ(test, range.count, GMFS_MAX_BLOCKS - 3);
 	KUNIT_EXPECT_EQ(test, gmfs_extent_goal(ci, 3), GMPOOL_NO_GOAL);
 
 	gmfs_fixture_map(fx, ci, 10, 100, 5);
 	gmfs_fixture_map(fx, ci, 20, 7, 5);
 	for (i = 0; i < ARRAY_SIZE(cases); i++) {
 		KUNIT_EXPECT_EQ_MSG(test, cases[i].mapped,
-				    gmfs_extent_find(ci, cases[i].at, &run),
+				    gmfs_extent_find(ci, cases[i].at, &range),
 				    "case %d", i);
-		KUNIT_EXPECT_EQ_MSG(test, cases[i].start, run.start, "case %d",
+		KUNIT_EXPECT_EQ_MSG(test, cases[i].start, range.start, "case %d",
 				    i);
-		KUNIT_EXPECT_EQ_MSG(test, cases[i].count, run.count, "case %d",
+		KUNIT_EXPECT_EQ_MSG(test, cases[i].count, range.count, "case %d",
 				    i);
 		if (!cases[i].mapped)
 			KUNIT_EXPECT_EQ_MSG(test, cases[i].goal,
@@ -265,32 +265,32 @@ static void extent_find(struct kunit *test)
 
 /* Cut a range, and check the pool blocks that are returned. */
 static void cut(struct kunit *test, u64 first, u64 end,
-		const struct gmpool_run *want, int nr)
+		const struct gmpool_range *want, int nr)
 {
 	struct gmfs_fixture *fx = test->priv;
 	struct gmfs_inode *ci = the_file(test);
-	struct gmpool_run run;
+	struct gmpool_range range;
 	LIST_HEAD(rsv);
 	int i;
 
 	KUNIT_ASSERT_EQ(test, gmfs_extent_reserve(&fx->img, &rsv, 1), 0);
 	for (i = 0; i < nr; i++) {
 		KUNIT_ASSERT_EQ(test, gmfs_extent_cut(&fx->img, ci, &rsv, first,
-						      end, &run), 1);
-		KUNIT_EXPECT_EQ(test, run.start, want[i].start);
-		KUNIT_EXPECT_EQ(test, run.count, want[i].count);
+						      end, &range), 1);
+		KUNIT_EXPECT_EQ(test, range.start, want[i].start);
+		KUNIT_EXPECT_EQ(test, range.count, want[i].count);
 	}
 	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, ci, &rsv, first, end,
-					      &run), 0);
+					      &range), 0);
 	gmfs_extent_unreserve(&fx->img, &rsv);
 	gmfs_fixture_seal(fx);
 }
 
 #define CUT(test, first, end, ...)					\
 	cut(test, first, end,						\
-	    (const struct gmpool_run[]) { __VA_ARGS__ },		\
-	    sizeof((const struct gmpool_run[]) { __VA_ARGS__ }) /	\
-	    sizeof(struct gmpool_run))
+	    (const struct gmpool_range[]) { __VA_ARGS__ },		\
+	    sizeof((const struct gmpool_range[]) { __VA_ARGS__ }) /	\
+	    sizeof(struct gmpool_range))
 
 static void extent_cut(struct kunit *test)
 {
@@ -337,18 +337,18 @@ static void extent_cut_unreserved(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
 	struct gmfs_inode *ci = new_file(test);
-	struct gmpool_run run;
+	struct gmpool_range range;
 	LIST_HEAD(none);
 
 	gmfs_fixture_map(fx, ci, 0, 0, 100);
 	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, ci, &none, 40, 50,
-					      &run), -ENOSPC);
+					      &range), -ENOSPC);
 	EXPECT(test, ci, { 0, 0, 100 });
 	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, ci, &none, 40, 100,
-					      &run), 1);
+					      &range), 1);
 	EXPECT(test, ci, { 0, 0, 40 });
-	run = (struct gmpool_run) { .start = 200, .count = 1 };
-	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, ci, &none, 60, &run),
+	range = (struct gmpool_range) { .start = 200, .count = 1 };
+	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, ci, &none, 60, &range),
 			-ENOSPC);
 	EXPECT(test, ci, { 0, 0, 40 });
 	gmfs_fixture_reload(fx);
@@ -362,24 +362,24 @@ static void extent_dirty(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
 	struct gmfs_inode *ci = new_file(test);
-	struct gmpool_run run;
+	struct gmpool_range range;
 	LIST_HEAD(none);
 
 	gmfs_fixture_map(fx, ci, 10, 100, 20);
 	gmfs_fixture_seal(fx);
-	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, ci, &none, 0, 12, &run),
+	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, ci, &none, 0, 12, &range),
 			1);
 	gmfs_fixture_seal(fx);
 	KUNIT_EXPECT_EQ(test, gmfs_extent_cut(&fx->img, ci, &none, 28, 40,
-					      &run), 1);
+					      &range), 1);
 	gmfs_fixture_seal(fx);
 	EXPECT(test, ci, { 12, 102, 16 });
-	run = (struct gmpool_run) { .start = 118, .count = 4 };
-	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, ci, &none, 28, &run),
+	range = (struct gmpool_range) { .start = 118, .count = 4 };
+	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, ci, &none, 28, &range),
 			0);
 	gmfs_fixture_seal(fx);
-	run = (struct gmpool_run) { .start = 98, .count = 4 };
-	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, ci, &none, 8, &run),
+	range = (struct gmpool_range) { .start = 98, .count = 4 };
+	KUNIT_EXPECT_EQ(test, gmfs_extent_insert(&fx->img, ci, &none, 8, &range),
 			0);
 	gmfs_fixture_seal(fx);
 	EXPECT(test, ci, { 8, 98, 24 });
@@ -416,21 +416,21 @@ static void check_walk(struct kunit *test, const u64 *map)
 	struct gmfs_inode *ci = the_file(test);
 	struct gmfs_extent *ext, *last = NULL;
 	struct gmfs_fixture *fx = test->priv;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	struct rb_node *node;
 	u64 blocks = 0;
 	int i, end;
 
 	for (i = 0; i < FILE_BLOCKS; i++) {
-		KUNIT_ASSERT_EQ(test, gmfs_extent_find(ci, i, &run),
+		KUNIT_ASSERT_EQ(test, gmfs_extent_find(ci, i, &range),
 				map[i] != HOLE);
 		for (end = i; end < FILE_BLOCKS && map[end] == HOLE; end++)
 			;
 		if (map[i] != HOLE) {
-			KUNIT_ASSERT_EQ(test, run.start, map[i]);
+			KUNIT_ASSERT_EQ(test, range.start, map[i]);
 			blocks++;
 		} else if (end < FILE_BLOCKS) {
-			KUNIT_ASSERT_EQ(test, run.count, end - i);
+			KUNIT_ASSERT_EQ(test, range.count, end - i);
 		}
 	}
 	KUNIT_ASSERT_EQ(test, ci->file.blocks, blocks);
@@ -470,7 +470,7 @@ static void extent_random(struct kunit *test)
 		u64 first = gmpool_test_random(&rnd, 0, FILE_BLOCKS - 1);
 		u64 count = gmpool_test_random(&rnd, 1, 24);
 		u64 pool = gmpool_test_random(&rnd, 0, POOL_BLOCKS - 1);
-		struct gmpool_run run;
+		struct gmpool_range range;
 		LIST_HEAD(rsv);
 
 		count = min(count, FILE_BLOCKS - first);
@@ -497,16 +497,16 @@ static void extent_random(struct kunit *test)
 			KUNIT_ASSERT_EQ(test, 0,
 					gmfs_extent_reserve(&fx->img, &rsv, 1));
 			while (gmfs_extent_cut(&fx->img, ci, &rsv, first,
-					       first + count, &run) > 0) {
+					       first + count, &range) > 0) {
 				while (at < first + count && map[at] == HOLE)
 					at++;
-				for (i = 0; i < run.count; i++) {
+				for (i = 0; i < range.count; i++) {
 					KUNIT_ASSERT_LT(test, at, first + count);
 					KUNIT_ASSERT_EQ(test, map[at],
-							run.start + i);
+							range.start + i);
 					map[at++] = HOLE;
 				}
-				bitmap_clear(used, run.start, run.count);
+				bitmap_clear(used, range.start, range.count);
 			}
 			gmfs_extent_unreserve(&fx->img, &rsv);
 			for (i = 0; i < count; i++)

@@ -121,13 +121,13 @@ static inline void gmfs_fixture_map(struct gmfs_fixture *fx,
 				    struct gmfs_inode *ci, u64 file_block,
 				    u64 pool_block, u64 count)
 {
-	const struct gmpool_run run = { .start = pool_block, .count = count };
+	const struct gmpool_range range = { .start = pool_block, .count = count };
 	LIST_HEAD(rsv);
 
 	KUNIT_ASSERT_EQ(fx->test, 0, gmfs_extent_reserve(&fx->img, &rsv, 1));
 	KUNIT_ASSERT_EQ(fx->test, 0,
 			gmfs_extent_insert(&fx->img, ci, &rsv, file_block,
-					   &run));
+					   &range));
 	gmfs_extent_unreserve(&fx->img, &rsv);
 }
 

@@ -222,7 +222,7 @@ static void image_orphans(struct kunit *test)
 	gmfs_fixture_reload(fx);
 
 	for (nr = 0; nr < 3; nr++) {
-		struct gmpool_run run;
+		struct gmpool_range range;
 
 		ci = gmfs_image_orphan(&fx->img);
 		if (!ci)
@@ -232,9 +232,9 @@ static void image_orphans(struct kunit *test)
 		if (ci->ino == orphan) {
 			KUNIT_EXPECT_EQ(test, 1,
 					gmfs_extent_cut(&fx->img, ci, &none, 0,
-							GMFS_MAX_BLOCKS, &run));
-			KUNIT_EXPECT_EQ(test, run.start, 100);
-			KUNIT_EXPECT_EQ(test, run.count, 1);
+							GMFS_MAX_BLOCKS, &range));
+			KUNIT_EXPECT_EQ(test, range.start, 100);
+			KUNIT_EXPECT_EQ(test, range.count, 1);
 		}
 		gmfs_inode_free(&fx->img, ci);
 	}

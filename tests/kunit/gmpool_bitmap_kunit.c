@@ -74,33 +74,33 @@ static void assert_counters(struct kunit *test, const struct gmpool_bitmap *map,
 static void take(struct kunit *test, struct gmpool_bitmap *map, u64 start,
 		 u64 count)
 {
-	struct gmpool_run run = { start, count };
+	struct gmpool_range range = { start, count };
 	u64 nr_free = map->nr_free;
 
-	KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(map, &run), 0);
-	KUNIT_ASSERT_EQ(test, run.start, start);
-	KUNIT_ASSERT_EQ(test, run.count, count);
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(map, &range), 0);
+	KUNIT_ASSERT_EQ(test, range.start, start);
+	KUNIT_ASSERT_EQ(test, range.count, count);
 	assert_counters(test, map, nr_free - count);
 }
 
 static void put(struct kunit *test, struct gmpool_bitmap *map, u64 start,
 		u64 count)
 {
-	struct gmpool_run run = { start, count };
+	struct gmpool_range range = { start, count };
 	u64 nr_free = map->nr_free;
 
-	KUNIT_ASSERT_EQ(test, gmpool_bitmap_put(map, &run), 0);
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_put(map, &range), 0);
 	assert_counters(test, map, nr_free + count);
 }
 
 static void expect_found(struct kunit *test, const struct gmpool_bitmap *map,
 			 u64 want, u64 goal, u64 start, u64 count)
 {
-	struct gmpool_run run = { ~0ULL, ~0ULL };
+	struct gmpool_range range = { ~0ULL, ~0ULL };
 
-	KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, want, goal, &run), 0);
-	KUNIT_EXPECT_EQ_MSG(test, run.start, start, "%llu wanted", want);
-	KUNIT_EXPECT_EQ_MSG(test, run.count, count, "%llu wanted", want);
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, want, goal, &range), 0);
+	KUNIT_EXPECT_EQ_MSG(test, range.start, start, "%llu wanted", want);
+	KUNIT_EXPECT_EQ_MSG(test, range.count, count, "%llu wanted", want);
 }
 
 static void init_and_destroy(struct kunit *test)
@@ -142,14 +142,14 @@ static void contiguity(struct kunit *test)
 	expect_found(test, map, 100, GMPOOL_NO_GOAL, 200, 100);
 	assert_counters(test, map, 100);
 
-	/* Split only if no run is long enough. */
+	/* Split only if no range is long enough. */
 	put(test, map, 50, 99);
 	expect_found(test, map, 100, GMPOOL_NO_GOAL, 200, 100);
 	expect_found(test, map, 101, GMPOOL_NO_GOAL, 200, 100);
 	take(test, map, 200, 100);
 	expect_found(test, map, 100, GMPOOL_NO_GOAL, 50, 99);
 
-	/* Neighbours become one run again. */
+	/* Neighbours become one range again. */
 	put(test, map, 149, 51);
 	expect_found(test, map, 150, GMPOOL_NO_GOAL, 50, 150);
 }
@@ -205,14 +205,14 @@ static void gibibyte_alignment(struct kunit *test)
 	take(test, map, gib + 3 * GIB - 1, 1);
 	expect_found(test, map, 2 * GIB, GMPOOL_NO_GOAL, gib + GIB, GIB);
 
-	/* Break the last one: the longest run is found, at any alignment. */
+	/* Break the last one: the longest range is found, at any alignment. */
 	take(test, map, gib + 2 * GIB - 1, 1);
 	expect_found(test, map, GIB, GMPOOL_NO_GOAL, gib + 1, GIB);
 	expect_found(test, map, 3 * GIB, GMPOOL_NO_GOAL, gib + 1,
 		     2 * GIB - 2);
 }
 
-/* The smallest free run with a 1 GiB boundary is broken. */
+/* The smallest free range with a 1 GiB boundary is broken. */
 static void gibibyte_best_fit(struct kunit *test)
 {
 	static const u64 blocks[][2] = {
@@ -284,7 +284,7 @@ static void best_fit(struct kunit *test)
 	expect_found(test, map, 10, GMPOOL_NO_GOAL, 5, 10);
 	expect_found(test, map, 11, GMPOOL_NO_GOAL, 40, 11);
 	expect_found(test, map, 20, GMPOOL_NO_GOAL, 40, 20);
-	/* No run is long enough: the longest is found. */
+	/* No range is long enough: the longest is found. */
 	expect_found(test, map, 21, GMPOOL_NO_GOAL, 40, 20);
 	expect_found(test, map, ~0ULL, GMPOOL_NO_GOAL, 40, 20);
 }
@@ -299,7 +299,7 @@ static void gibibytes_kept_whole(struct kunit *test)
 {
 	static const u64 blocks[][2] = { { 3 * GIB - 64, 64 + 2 * GIB + 100 } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
-	struct gmpool_run run;
+	struct gmpool_range range;
 	u64 i;
 
 	expect_found(test, map, 64, GMPOOL_NO_GOAL, 0, 64);
@@ -312,25 +312,25 @@ static void gibibytes_kept_whole(struct kunit *test)
 
 	/* Single blocks come from outside the 1 GiB ranges first. */
 	for (i = 0; i < 164; i++) {
-		KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), 0);
-		KUNIT_ASSERT_TRUE_MSG(test, run.start < 64 || run.start >= 1088,
-				      "block %llu", run.start);
-		take(test, map, run.start, run.count);
+		KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &range), 0);
+		KUNIT_ASSERT_TRUE_MSG(test, range.start < 64 || range.start >= 1088,
+				      "block %llu", range.start);
+		take(test, map, range.start, range.count);
 	}
 	expect_found(test, map, 2 * GIB, GMPOOL_NO_GOAL, 64, 2 * GIB);
 
 	/* Then the last 1 GiB is broken, and no other until it is full. */
 	for (i = 0; i < GIB; i++) {
 		expect_found(test, map, GIB, GMPOOL_NO_GOAL, 64, GIB);
-		KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), 0);
-		KUNIT_ASSERT_GE(test, run.start, 64 + GIB);
-		take(test, map, run.start, run.count);
+		KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &range), 0);
+		KUNIT_ASSERT_GE(test, range.start, 64 + GIB);
+		take(test, map, range.start, range.count);
 	}
 	assert_counters(test, map, GIB);
 	expect_found(test, map, GIB, GMPOOL_NO_GOAL, 64, GIB);
 }
 
-/* A run ends at the extent's end, even if the next extent is adjacent. */
+/* A range ends at the extent's end, even if the next extent is adjacent. */
 static void extents_not_crossed(struct kunit *test)
 {
 	static const u64 blocks[][2] = { { 0, 100 }, { 100, 50 }, { GIB, 100 } };
@@ -355,25 +355,26 @@ static void exhaustion(struct kunit *test)
 {
 	static const u64 blocks[][2] = { { 7, 65 }, { 2000, 1 }, { 3000, 700 } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 3);
-	struct gmpool_run run;
+	struct gmpool_range range;
 	u64 i;
 
 	/* A request of 0 blocks fails. */
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 0, GMPOOL_NO_GOAL, &run), -ENOSPC);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 0, 5, &run), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 0, GMPOOL_NO_GOAL, &range), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 0, 5, &range), -ENOSPC);
 
 	for (i = 0; i < 766; i++) {
 		assert_counters(test, map, 766 - i);
-		KUNIT_ASSERT_EQ(test, gmpool_bitmap_find(map, 1, i % 2 ? i : GMPOOL_NO_GOAL, &run),
+		KUNIT_ASSERT_EQ(test,
+				gmpool_bitmap_find(map, 1, i % 2 ? i : GMPOOL_NO_GOAL, &range),
 				0);
-		KUNIT_ASSERT_EQ(test, run.count, 1);
-		take(test, map, run.start, 1);
+		KUNIT_ASSERT_EQ(test, range.count, 1);
+		take(test, map, range.start, 1);
 	}
 	assert_counters(test, map, 0);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, 0, &run), -ENOSPC);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, GIB, GMPOOL_NO_GOAL, &run), -ENOSPC);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, ~0ULL, GMPOOL_NO_GOAL, &run), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &range), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, 0, &range), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, GIB, GMPOOL_NO_GOAL, &range), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, ~0ULL, GMPOOL_NO_GOAL, &range), -ENOSPC);
 
 	/* The only free block is found by requests of any size. */
 	put(test, map, 65, 1);
@@ -381,13 +382,13 @@ static void exhaustion(struct kunit *test)
 	expect_found(test, map, GIB, GMPOOL_NO_GOAL, 65, 1);
 	expect_found(test, map, ~0ULL, 3, 65, 1);
 	take(test, map, 65, 1);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &range), -ENOSPC);
 
 	/* Free all at once, and start again. */
 	put(test, map, 0, 766);
 	assert_counters(test, map, 766);
 	take(test, map, 0, 766);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &range), -ENOSPC);
 }
 
 /* Expect an error, and no changed bit or counter. */
@@ -395,7 +396,7 @@ static void expect_refused(struct kunit *test, struct gmpool_bitmap *map,
 			   bool is_take, u64 start, u64 count, int err)
 {
 	const size_t size = BITS_TO_LONGS(map->nr_blocks) * sizeof(long);
-	const struct gmpool_run run = { start, count };
+	const struct gmpool_range range = { start, count };
 	const struct gmpool_bitmap before = *map;
 	unsigned long *bits;
 
@@ -404,8 +405,8 @@ static void expect_refused(struct kunit *test, struct gmpool_bitmap *map,
 	memcpy(bits, map->taken, size);
 
 	KUNIT_EXPECT_EQ_MSG(test,
-			    is_take ? gmpool_bitmap_take(map, &run) :
-			    gmpool_bitmap_put(map, &run),
+			    is_take ? gmpool_bitmap_take(map, &range) :
+			    gmpool_bitmap_put(map, &range),
 			    err, "%s %llu+%llu", is_take ? "take" : "put", start, count);
 	KUNIT_EXPECT_MEMEQ(test, map->taken, bits, size);
 	KUNIT_EXPECT_EQ(test, map->nr_free, before.nr_free);
@@ -486,24 +487,24 @@ static void out_of_range(struct kunit *test)
 }
 
 /*
- * The oracle: a byte for each block. Free runs are computed again for each
+ * The oracle: a byte for each block. Free ranges are computed again for each
  * check, by a simple loop.
  */
 #define WALK_EXTENTS	5
 #define WALK_BLOCKS	1800	/* of one extent, at most */
-#define WALK_RUNS	512
+#define WALK_RANGES	512
 
 struct walk {
 	struct kunit *test;
 	struct rnd_state rnd;
 	struct gmpool_bitmap *map;
 	u8 *taken;
-	struct gmpool_run runs[WALK_RUNS];
-	unsigned int nr_runs;
+	struct gmpool_range ranges[WALK_RANGES];
+	unsigned int nr_ranges;
 };
 
-/* A maximal free run, and the whole 1 GiB ranges in it. */
-struct free_run {
+/* A maximal free range, and the whole 1 GiB ranges in it. */
+struct free_range {
 	u64 start, end;
 	u64 gibs_start, gibs_end;
 };
@@ -513,9 +514,9 @@ static u64 phys_block(const struct gmpool_extent *extent, u64 block)
 	return (extent->base >> GMPOOL_BLOCK_SHIFT) + block - extent->first;
 }
 
-/* The first free run from block @from on, or false. */
-static bool next_free_run(const struct walk *walk, u64 from,
-			  struct free_run *free)
+/* The first free range from block @from on, or false. */
+static bool next_free_range(const struct walk *walk, u64 from,
+			    struct free_range *free)
 {
 	const struct gmpool_bitmap *map = walk->map;
 	const struct gmpool_extent *extent = NULL;
@@ -560,48 +561,48 @@ static void assert_like_oracle(const struct walk *walk)
 	KUNIT_ASSERT_EQ(test, map->nr_free, nr_free);
 }
 
-/* Check that a run is contiguous, free, and not longer than wanted. */
-static void assert_run_good(const struct walk *walk, u64 want,
-			    const struct gmpool_run *run)
+/* Check that a range is contiguous, free, and not longer than wanted. */
+static void assert_range_good(const struct walk *walk, u64 want,
+			      const struct gmpool_range *range)
 {
 	struct kunit *test = walk->test;
-	struct free_run free;
+	struct free_range free;
 
-	KUNIT_ASSERT_GT(test, run->count, 0);
-	KUNIT_ASSERT_LE(test, run->count, want);
-	KUNIT_ASSERT_LT(test, run->start, walk->map->nr_blocks);
-	KUNIT_ASSERT_FALSE(test, walk->taken[run->start]);
-	KUNIT_ASSERT_TRUE(test, next_free_run(walk, run->start, &free));
-	KUNIT_ASSERT_EQ(test, free.start, run->start);
-	KUNIT_ASSERT_LE(test, run->start + run->count, free.end);
+	KUNIT_ASSERT_GT(test, range->count, 0);
+	KUNIT_ASSERT_LE(test, range->count, want);
+	KUNIT_ASSERT_LT(test, range->start, walk->map->nr_blocks);
+	KUNIT_ASSERT_FALSE(test, walk->taken[range->start]);
+	KUNIT_ASSERT_TRUE(test, next_free_range(walk, range->start, &free));
+	KUNIT_ASSERT_EQ(test, free.start, range->start);
+	KUNIT_ASSERT_LE(test, range->start + range->count, free.end);
 }
 
 static void assert_goal_kept(const struct walk *walk, u64 want, u64 goal,
-			     const struct gmpool_run *run)
+			     const struct gmpool_range *range)
 {
-	struct free_run free;
+	struct free_range free;
 
-	KUNIT_ASSERT_TRUE(walk->test, next_free_run(walk, goal, &free));
-	KUNIT_ASSERT_EQ(walk->test, run->start, goal);
-	KUNIT_ASSERT_EQ(walk->test, run->count, min(want, free.end - goal));
+	KUNIT_ASSERT_TRUE(walk->test, next_free_range(walk, goal, &free));
+	KUNIT_ASSERT_EQ(walk->test, range->start, goal);
+	KUNIT_ASSERT_EQ(walk->test, range->count, min(want, free.end - goal));
 }
 
 /* For 1 GiB and more: at a boundary if any 1 GiB is free, else the longest. */
 static void assert_gib_placed(const struct walk *walk, u64 want,
-			      const struct gmpool_run *run)
+			      const struct gmpool_range *range)
 {
 	u64 longest = 0, most = 0, at, best = U64_MAX;
 	bool whole = false, starts = false;
 	struct kunit *test = walk->test;
-	struct free_run free;
+	struct free_range free;
 
-	for (at = 0; next_free_run(walk, at, &free); at = free.end) {
+	for (at = 0; next_free_range(walk, at, &free); at = free.end) {
 		u64 len = free.end - free.start;
 
 		longest = max(longest, len);
 		if (free.gibs_start == free.gibs_end) {
 			/* Valid only if no 1 GiB is free. */
-			if (run->start == free.start)
+			if (range->start == free.start)
 				starts = true;
 			continue;
 		}
@@ -613,18 +614,18 @@ static void assert_gib_placed(const struct walk *walk, u64 want,
 
 	if (!whole) {
 		KUNIT_ASSERT_TRUE(test, starts);
-		KUNIT_ASSERT_EQ(test, run->count, min(want, longest));
+		KUNIT_ASSERT_EQ(test, range->count, min(want, longest));
 		return;
 	}
 
 	if (best == U64_MAX)
-		KUNIT_ASSERT_EQ(test, run->count, most);
+		KUNIT_ASSERT_EQ(test, range->count, most);
 	else
-		KUNIT_ASSERT_EQ(test, run->count, want);
-	for (at = 0; next_free_run(walk, at, &free); at = free.end) {
-		if (run->start < free.start || run->start >= free.end)
+		KUNIT_ASSERT_EQ(test, range->count, want);
+	for (at = 0; next_free_range(walk, at, &free); at = free.end) {
+		if (range->start < free.start || range->start >= free.end)
 			continue;
-		KUNIT_ASSERT_EQ(test, run->start, free.gibs_start);
+		KUNIT_ASSERT_EQ(test, range->start, free.gibs_start);
 		if (best != U64_MAX)
 			KUNIT_ASSERT_EQ(test, free.end - free.start, best);
 	}
@@ -635,13 +636,13 @@ static void assert_gib_placed(const struct walk *walk, u64 want,
  * suffices.
  */
 static void assert_small_placed(const struct walk *walk, u64 want,
-				const struct gmpool_run *run)
+				const struct gmpool_range *range)
 {
 	u64 longest = 0, piece = U64_MAX, breaks = U64_MAX, len, at;
 	struct kunit *test = walk->test;
-	struct free_run free;
+	struct free_range free;
 
-	for (at = 0; next_free_run(walk, at, &free); at = free.end) {
+	for (at = 0; next_free_range(walk, at, &free); at = free.end) {
 		bool none = free.gibs_start == free.gibs_end;
 		u64 head = (none ? free.end : free.gibs_start) - free.start;
 		u64 tail = none ? 0 : free.end - free.gibs_end;
@@ -655,27 +656,27 @@ static void assert_small_placed(const struct walk *walk, u64 want,
 		if (!none)
 			breaks = min(breaks, len);
 	}
-	KUNIT_ASSERT_EQ(test, run->count, min(want, longest));
+	KUNIT_ASSERT_EQ(test, range->count, min(want, longest));
 
-	for (at = 0; next_free_run(walk, at, &free); at = free.end) {
+	for (at = 0; next_free_range(walk, at, &free); at = free.end) {
 		bool none = free.gibs_start == free.gibs_end;
 
-		if (run->start < free.start || run->start >= free.end)
+		if (range->start < free.start || range->start >= free.end)
 			continue;
 		len = free.end - free.start;
 		if (piece == U64_MAX && breaks != U64_MAX) {
-			KUNIT_ASSERT_EQ(test, run->start + want, free.end);
+			KUNIT_ASSERT_EQ(test, range->start + want, free.end);
 			KUNIT_ASSERT_EQ(test, len, breaks);
 		} else if (piece == U64_MAX) {
-			KUNIT_ASSERT_EQ(test, run->start, free.start);
+			KUNIT_ASSERT_EQ(test, range->start, free.start);
 			KUNIT_ASSERT_EQ(test, len, longest);
 		} else if (none) {
-			KUNIT_ASSERT_EQ(test, run->start, free.start);
+			KUNIT_ASSERT_EQ(test, range->start, free.start);
 			KUNIT_ASSERT_EQ(test, len, piece);
-		} else if (run->start == free.start) {
+		} else if (range->start == free.start) {
 			KUNIT_ASSERT_EQ(test, free.gibs_start - free.start, piece);
 		} else {
-			KUNIT_ASSERT_EQ(test, run->start, free.gibs_end);
+			KUNIT_ASSERT_EQ(test, range->start, free.gibs_end);
 			KUNIT_ASSERT_EQ(test, free.end - free.gibs_end, piece);
 		}
 	}
@@ -686,7 +687,7 @@ static void walk_take(struct walk *walk)
 	const u64 total = walk->map->nr_blocks;
 	u64 want, goal = GMPOOL_NO_GOAL;
 	struct kunit *test = walk->test;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	int err;
 
 	switch (gmpool_test_random(&walk->rnd, 0, 4)) {
@@ -705,44 +706,44 @@ static void walk_take(struct walk *walk)
 	if (gmpool_test_random(&walk->rnd, 0, 2) == 0)
 		goal = gmpool_test_random(&walk->rnd, 0, total + 1);
 
-	err = gmpool_bitmap_find(walk->map, want, goal, &run);
+	err = gmpool_bitmap_find(walk->map, want, goal, &range);
 	if (!memchr(walk->taken, 0, total)) {
 		KUNIT_ASSERT_EQ(test, err, -ENOSPC);
 		return;
 	}
 	KUNIT_ASSERT_EQ(test, err, 0);
-	assert_run_good(walk, want, &run);
+	assert_range_good(walk, want, &range);
 	if (goal < total && !walk->taken[goal])
-		assert_goal_kept(walk, want, goal, &run);
+		assert_goal_kept(walk, want, goal, &range);
 	else if (want >= GIB)
-		assert_gib_placed(walk, want, &run);
+		assert_gib_placed(walk, want, &range);
 	else
-		assert_small_placed(walk, want, &run);
+		assert_small_placed(walk, want, &range);
 
-	KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(walk->map, &run), 0);
-	memset(walk->taken + run.start, 1, run.count);
-	walk->runs[walk->nr_runs++] = run;
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(walk->map, &range), 0);
+	memset(walk->taken + range.start, 1, range.count);
+	walk->ranges[walk->nr_ranges++] = range;
 }
 
 static void walk_put(struct walk *walk)
 {
-	unsigned int i = gmpool_test_random(&walk->rnd, 0, walk->nr_runs - 1);
-	struct gmpool_run run = walk->runs[i];
-	u64 part = gmpool_test_random(&walk->rnd, 1, run.count);
+	unsigned int i = gmpool_test_random(&walk->rnd, 0, walk->nr_ranges - 1);
+	struct gmpool_range range = walk->ranges[i];
+	u64 part = gmpool_test_random(&walk->rnd, 1, range.count);
 
-	/* Put the whole run, or its end. */
+	/* Put the whole range, or its end. */
 	if (gmpool_test_random(&walk->rnd, 0, 1)) {
-		walk->runs[i].count -= part;
-		run.start += walk->runs[i].count;
-		run.count = part;
+		walk->ranges[i].count -= part;
+		range.start += walk->ranges[i].count;
+		range.count = part;
 	} else {
-		walk->runs[i].count = 0;
+		walk->ranges[i].count = 0;
 	}
-	if (!walk->runs[i].count)
-		walk->runs[i] = walk->runs[--walk->nr_runs];
+	if (!walk->ranges[i].count)
+		walk->ranges[i] = walk->ranges[--walk->nr_ranges];
 
-	KUNIT_ASSERT_EQ(walk->test, gmpool_bitmap_put(walk->map, &run), 0);
-	memset(walk->taken + run.start, 0, run.count);
+	KUNIT_ASSERT_EQ(walk->test, gmpool_bitmap_put(walk->map, &range), 0);
+	memset(walk->taken + range.start, 0, range.count);
 }
 
 /* Try a random range: most are refused. */
@@ -750,19 +751,19 @@ static void walk_try(struct walk *walk)
 {
 	const u64 total = walk->map->nr_blocks;
 	bool is_take = gmpool_test_random(&walk->rnd, 0, 1);
-	struct gmpool_run run;
+	struct gmpool_range range;
 	bool fits, all_good;
 
-	run.start = gmpool_test_random(&walk->rnd, 0, total + 2);
-	run.count = gmpool_test_random(&walk->rnd, 0, 40);
-	fits = run.count && run.start + run.count <= total;
-	all_good = fits && !memchr_inv(walk->taken + run.start, !is_take, run.count);
+	range.start = gmpool_test_random(&walk->rnd, 0, total + 2);
+	range.count = gmpool_test_random(&walk->rnd, 0, 40);
+	fits = range.count && range.start + range.count <= total;
+	all_good = fits && !memchr_inv(walk->taken + range.start, !is_take, range.count);
 	if (all_good)
 		return;
 
 	KUNIT_ASSERT_EQ(walk->test,
-			is_take ? gmpool_bitmap_take(walk->map, &run) :
-			gmpool_bitmap_put(walk->map, &run),
+			is_take ? gmpool_bitmap_take(walk->map, &range) :
+			gmpool_bitmap_put(walk->map, &range),
 			is_take && fits ? -EBUSY : -EINVAL);
 }
 
@@ -788,7 +789,7 @@ static void random_walk(struct kunit *test)
 			base += blocks[i][1];
 		}
 		walk->map = make_pool(test, blocks, nr);
-		walk->nr_runs = 0;
+		walk->nr_ranges = 0;
 		walk->taken = kunit_kzalloc(test, walk->map->nr_blocks, GFP_KERNEL);
 		KUNIT_ASSERT_NOT_NULL(test, walk->taken);
 
@@ -799,14 +800,14 @@ static void random_walk(struct kunit *test)
 
 			if (dice == 0)
 				walk_try(walk);
-			else if (walk->nr_runs < WALK_RUNS && (dice < 7) == filling)
+			else if (walk->nr_ranges < WALK_RANGES && (dice < 7) == filling)
 				walk_take(walk);
-			else if (walk->nr_runs)
+			else if (walk->nr_ranges)
 				walk_put(walk);
 			assert_like_oracle(walk);
 		}
 
-		while (walk->nr_runs)
+		while (walk->nr_ranges)
 			walk_put(walk);
 		assert_like_oracle(walk);
 		KUNIT_ASSERT_EQ(test, walk->map->nr_free, walk->map->nr_blocks);
@@ -820,7 +821,7 @@ static void large_pool(struct kunit *test)
 	static const u64 blocks[][2] = { { SZ_512K, SZ_2M - 1 } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
 	const u64 last = SZ_2M - 2;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	u64 i;
 
 	KUNIT_EXPECT_EQ(test, map->nr_blocks, SZ_2M - 1);
@@ -832,7 +833,7 @@ static void large_pool(struct kunit *test)
 	expect_found(test, map, 10, last, last, 1);
 
 	take(test, map, 0, SZ_2M - 1);
-	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &run), -ENOSPC);
+	KUNIT_EXPECT_EQ(test, gmpool_bitmap_find(map, 1, GMPOOL_NO_GOAL, &range), -ENOSPC);
 	put(test, map, last, 1);
 	expect_found(test, map, GIB, GMPOOL_NO_GOAL, last, 1);
 	put(test, map, 0, last);
@@ -842,10 +843,10 @@ static void large_pool(struct kunit *test)
 	for (i = 0; i < SZ_2M / GIB - 1; i++) {
 		KUNIT_ASSERT_EQ(test,
 				gmpool_bitmap_find(map, GIB, i ? i * GIB : GMPOOL_NO_GOAL,
-						   &run), 0);
-		KUNIT_ASSERT_EQ(test, run.start, i * GIB);
-		KUNIT_ASSERT_EQ(test, run.count, GIB);
-		KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(map, &run), 0);
+						   &range), 0);
+		KUNIT_ASSERT_EQ(test, range.start, i * GIB);
+		KUNIT_ASSERT_EQ(test, range.count, GIB);
+		KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(map, &range), 0);
 	}
 	assert_counters(test, map, GIB - 1);
 	expect_found(test, map, GIB, GMPOOL_NO_GOAL, SZ_2M - GIB, GIB - 1);
@@ -855,15 +856,15 @@ static void take_free(struct kunit *test)
 {
 	static const u64 blocks[][2] = { { 0, 300 } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
-	struct gmpool_run all = { 0, 300 };
-	struct gmpool_run run = { 100, 100 };
+	struct gmpool_range all = { 0, 300 };
+	struct gmpool_range range = { 100, 100 };
 
 	take(test, map, 90, 20);
 	take(test, map, 150, 1);
-	gmpool_bitmap_take_free(map, &run);
+	gmpool_bitmap_take_free(map, &range);
 	assert_counters(test, map, 190);
 	expect_found(test, map, 300, GMPOOL_NO_GOAL, 200, 100);
-	gmpool_bitmap_take_free(map, &run);
+	gmpool_bitmap_take_free(map, &range);
 	assert_counters(test, map, 190);
 	gmpool_bitmap_take_free(map, &all);
 	assert_counters(test, map, 0);
@@ -873,11 +874,11 @@ static void expect_chosen(struct kunit *test, const struct gmpool_bitmap *map,
 			  const struct gmpool_bitmap *clean, u64 want, u64 goal,
 			  u64 start, u64 count)
 {
-	struct gmpool_run run = { ~0ULL, ~0ULL };
+	struct gmpool_range range = { ~0ULL, ~0ULL };
 
-	KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, want, goal, &run), 0);
-	KUNIT_EXPECT_EQ_MSG(test, run.start, start, "%llu wanted", want);
-	KUNIT_EXPECT_EQ_MSG(test, run.count, count, "%llu wanted", want);
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, want, goal, &range), 0);
+	KUNIT_EXPECT_EQ_MSG(test, range.start, start, "%llu wanted", want);
+	KUNIT_EXPECT_EQ_MSG(test, range.count, count, "%llu wanted", want);
 }
 
 static void clean_preferred(struct kunit *test)
@@ -891,7 +892,7 @@ static void clean_preferred(struct kunit *test)
 	expect_chosen(test, map, clean, GIB, GMPOOL_NO_GOAL, 0, GIB);
 	expect_chosen(test, map, clean, 10, GMPOOL_NO_GOAL, 4 * GIB - 10, 10);
 
-	/* One clean 1 GiB is as good as a longer run: the rest comes later. */
+	/* One clean 1 GiB is as good as a longer range: the rest comes later. */
 	put(test, clean, 2 * GIB, GIB);
 	expect_chosen(test, map, clean, GIB, GMPOOL_NO_GOAL, 2 * GIB, GIB);
 	expect_chosen(test, map, clean, GIB + 88, GMPOOL_NO_GOAL, 2 * GIB, GIB);
@@ -916,7 +917,7 @@ static void clean_preferred(struct kunit *test)
 	expect_chosen(test, map, clean, 21, GMPOOL_NO_GOAL, 3 * GIB, 21);
 }
 
-/* 1 GiB is aligned in memory, not to the start of a clean run. */
+/* 1 GiB is aligned in memory, not to the start of a clean range. */
 static void clean_gibibytes_aligned(struct kunit *test)
 {
 	static const u64 blocks[][2] = { { 3, 1 }, { GIB - 10, 3 * GIB } };
@@ -933,13 +934,13 @@ static void clean_gibibytes_aligned(struct kunit *test)
 	expect_chosen(test, map, clean, 7, GMPOOL_NO_GOAL, 4, 7);
 }
 
-/* First fit takes the lowest run, best fit would take the smallest. */
+/* First fit takes the lowest range, best fit would take the smallest. */
 static void first_fit(struct kunit *test)
 {
 	static const u64 blocks[][2] = { { 4 * GIB + 100, 3 * GIB } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, 1);
 	struct gmpool_bitmap *clean = make_pool(test, blocks, 1);
-	struct gmpool_run run;
+	struct gmpool_range range;
 
 	/* Free: 0 to 49, 60 to 64, 70 and on. */
 	take(test, map, 50, 10);
@@ -953,16 +954,16 @@ static void first_fit(struct kunit *test)
 	expect_found(test, map, 3, 61, 61, 3);
 	/* The lowest place at a 1 GiB boundary. */
 	expect_found(test, map, GIB, GMPOOL_NO_GOAL, GIB - 100, GIB);
-	/* Too large for any run: the longest one from a 1 GiB boundary. */
+	/* Too large for any range: the longest one from a 1 GiB boundary. */
 	expect_found(test, map, 3 * GIB, GMPOOL_NO_GOAL, GIB - 100, 2 * GIB);
 
 	/* Clean blocks are not preferred. */
 	take(test, clean, 0, 100);
-	KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, 5, GMPOOL_NO_GOAL, &run), 0);
-	KUNIT_EXPECT_EQ(test, run.start, 0);
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, 5, GMPOOL_NO_GOAL, &range), 0);
+	KUNIT_EXPECT_EQ(test, range.start, 0);
 	map->first_fit = false;
-	KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, 5, GMPOOL_NO_GOAL, &run), 0);
-	KUNIT_EXPECT_GE(test, run.start, 100);
+	KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, 5, GMPOOL_NO_GOAL, &range), 0);
+	KUNIT_EXPECT_GE(test, range.start, 100);
 }
 
 static void largest(struct kunit *test)
@@ -1011,10 +1012,10 @@ static void gibibytes(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmpool_bitmap_free_1g(map), 1);
 }
 
-/* The first of the longest free runs; empty if no block is free. */
-static struct gmpool_run first_longest(const struct gmpool_bitmap *map)
+/* The first of the longest free ranges; empty if no block is free. */
+static struct gmpool_range first_longest(const struct gmpool_bitmap *map)
 {
-	struct gmpool_run longest = {};
+	struct gmpool_range longest = {};
 	u64 start, end = 0;
 	u32 i;
 
@@ -1034,12 +1035,12 @@ static struct gmpool_run first_longest(const struct gmpool_bitmap *map)
 	return longest;
 }
 
-/* Requests larger than any run get the longest ones, also after frees. */
+/* Requests larger than any range get the longest ones, also after frees. */
 static void longest_first(struct kunit *test)
 {
 	static const u64 blocks[][2] = { { 448, 1600 }, { 4096, 64 }, { 5000, 700 } };
 	struct gmpool_bitmap *map = make_pool(test, blocks, ARRAY_SIZE(blocks));
-	struct gmpool_run run, expected, back = {};
+	struct gmpool_range range, expected, back = {};
 	struct rnd_state rnd;
 	u64 block;
 	int round;
@@ -1047,10 +1048,10 @@ static void longest_first(struct kunit *test)
 	gmpool_test_seed(test, &rnd, seed);
 	for (round = 0; round < 20; round++) {
 		for (block = 0; block < map->nr_blocks; block++) {
-			run.start = block;
-			run.count = 1;
+			range.start = block;
+			range.count = 1;
 			if (gmpool_test_random(&rnd, 0, round / 4 + 1) == 0)
-				gmpool_bitmap_take_free(map, &run);
+				gmpool_bitmap_take_free(map, &range);
 		}
 		while (map->nr_free) {
 			expected = first_longest(map);
@@ -1064,9 +1065,9 @@ static void longest_first(struct kunit *test)
 				gmpool_bitmap_put(map, &back);
 			back = expected;
 		}
-		run.start = 0;
-		run.count = map->nr_blocks;
-		gmpool_bitmap_take_free(map, &run);
+		range.start = 0;
+		range.count = map->nr_blocks;
+		gmpool_bitmap_take_free(map, &range);
 		put(test, map, 0, map->nr_blocks);
 		back.count = 0;
 	}
@@ -1075,26 +1076,26 @@ static void longest_first(struct kunit *test)
 /* Take every second block of both bitmaps. */
 static void take_every_second(struct gmpool_bitmap *map, struct gmpool_bitmap *clean)
 {
-	struct gmpool_run run = { .count = 1 };
+	struct gmpool_range range = { .count = 1 };
 
-	for (run.start = 0; run.start < map->nr_blocks; run.start += 2) {
-		gmpool_bitmap_take_free(map, &run);
-		gmpool_bitmap_take_free(clean, &run);
+	for (range.start = 0; range.start < map->nr_blocks; range.start += 2) {
+		gmpool_bitmap_take_free(map, &range);
+		gmpool_bitmap_take_free(clean, &range);
 	}
 }
 
 /* Single claims get all free blocks, one after the other. */
 static void claim_all(struct kunit *test, struct gmpool_bitmap *map, struct gmpool_bitmap *clean)
 {
-	struct gmpool_run run = { .count = 1 };
+	struct gmpool_range range = { .count = 1 };
 	u64 want, goal = GMPOOL_NO_GOAL;
 
 	for (want = map->nr_free; want; want--) {
-		KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, want, goal, &run), 0);
-		KUNIT_ASSERT_EQ(test, run.count, 1);
-		KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(map, &run), 0);
-		gmpool_bitmap_take_free(clean, &run);
-		goal = run.start + 1;
+		KUNIT_ASSERT_EQ(test, gmpool_bitmap_choose(map, clean, want, goal, &range), 0);
+		KUNIT_ASSERT_EQ(test, range.count, 1);
+		KUNIT_ASSERT_EQ(test, gmpool_bitmap_take(map, &range), 0);
+		gmpool_bitmap_take_free(clean, &range);
+		goal = range.start + 1;
 	}
 	KUNIT_EXPECT_EQ(test, map->nr_free, 0);
 }
@@ -1106,23 +1107,23 @@ static void claim_all(struct kunit *test, struct gmpool_bitmap *map, struct gmpo
 static u64 choice_time(const struct gmpool_bitmap *map, const struct gmpool_bitmap *clean)
 {
 	u64 start, least = U64_MAX;
-	struct gmpool_run run;
+	struct gmpool_range range;
 	int round, i;
 
 	for (round = 0; round < 100; round++) {
 		start = ktime_get_ns();
 		for (i = 0; i < 64; i++)
-			gmpool_bitmap_choose(map, clean, map->nr_free, map->nr_blocks / 2, &run);
+			gmpool_bitmap_choose(map, clean, map->nr_free, map->nr_blocks / 2, &range);
 		least = min(least, ktime_get_ns() - start);
 	}
 	return least / 64;
 }
 
 /*
- * A claim of n runs makes n choices. A choice among 64 times as many runs takes
+ * A claim of n ranges makes n choices. A choice among 64 times as many ranges takes
  * a few times as long, not 64 times.
  */
-static void many_runs(struct kunit *test)
+static void many_ranges(struct kunit *test)
 {
 	static const u64 few[][2] = { { 2048, 512 } }, many[][2] = { { 2048, 32768 } };
 	struct gmpool_bitmap *small = make_pool(test, few, 1);
@@ -1135,7 +1136,7 @@ static void many_runs(struct kunit *test)
 	take_every_second(map, clean);
 	one = choice_time(small, small_clean);
 	other = choice_time(map, clean);
-	kunit_info(test, "a choice of 256 runs: %llu ns, of 16384: %llu ns\n", one, other);
+	kunit_info(test, "a choice of 256 ranges: %llu ns, of 16384: %llu ns\n", one, other);
 	KUNIT_EXPECT_LT(test, other, 8 * max(one, 1ULL));
 	claim_all(test, map, clean);
 }
@@ -1162,7 +1163,7 @@ static struct kunit_case bitmap_test_cases[] = {
 	KUNIT_CASE(largest),
 	KUNIT_CASE(gibibytes),
 	KUNIT_CASE(longest_first),
-	KUNIT_CASE(many_runs),
+	KUNIT_CASE(many_ranges),
 	{}
 };
 

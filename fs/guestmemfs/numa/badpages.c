@@ -33,18 +33,18 @@ bool gmpool_has_poison(struct gmpool *pool, u64 page, u64 nr)
 /**
  * gmpool_find_poison - find a block with a poisoned page
  * @pool: the pool
- * @run: blocks to search
- * @block: filled with the first such block of @run, if there is one
+ * @range: blocks to search
+ * @block: filled with the first such block of @range, if there is one
  *
  * Context: any; takes the RCU read lock.
  *
  * Return: true if there is one.
  */
-bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_run *run,
+bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_range *range,
 			u64 *block)
 {
-	unsigned long page = run->start * GMPOOL_BLOCK_PAGES;
-	unsigned long end = page + run->count * GMPOOL_BLOCK_PAGES;
+	unsigned long page = range->start * GMPOOL_BLOCK_PAGES;
+	unsigned long end = page + range->count * GMPOOL_BLOCK_PAGES;
 
 	if (!READ_ONCE(pool->nr_poisoned) ||
 	    !xa_find(&pool->poison, &page, end - 1, XA_PRESENT))
@@ -67,15 +67,15 @@ u64 gmpool_poisoned_pages(const struct gmpool *pool)
 /**
  * gmpool_withhold - keep blocks with poisoned pages from being allocated
  * @pool: the pool
- * @run: blocks, of which some may be free
+ * @range: blocks, of which some may be free
  *
  * Context: gmpool.lock is held.
  */
-void gmpool_withhold(struct gmpool *pool, const struct gmpool_run *run)
+void gmpool_withhold(struct gmpool *pool, const struct gmpool_range *range)
 {
-	unsigned long first = run->start * GMPOOL_BLOCK_PAGES;
-	unsigned long last = first + run->count * GMPOOL_BLOCK_PAGES - 1;
-	struct gmpool_run block = { .count = 1 };
+	unsigned long first = range->start * GMPOOL_BLOCK_PAGES;
+	unsigned long last = first + range->count * GMPOOL_BLOCK_PAGES - 1;
+	struct gmpool_range block = { .count = 1 };
 	unsigned long page;
 	void *entry;
 

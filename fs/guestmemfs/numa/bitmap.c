@@ -3,10 +3,10 @@
  * Bitmap of the taken blocks of a pool. choose.c finds the best free blocks.
  *
  * Pure code: a bitmap in memory, and the extents, which tell what is physically
- * contiguous. A run of blocks never crosses an extent boundary.
+ * contiguous. A range of blocks never crosses an extent boundary.
  *
  * For each 1 GiB, an index has the free blocks at its start and end, and the
- * length of its longest free run.
+ * length of its longest free range.
  */
 
 #include <linux/bitmap.h>
@@ -58,7 +58,7 @@ static void gmpool_update_group(const struct gmpool_bitmap *map,
 		}
 		open += __ffs(~bits);
 		longest = max(longest, max(open, gmpool_longest_in_word(bits)));
-		/* Bits outside the group do not continue a free run. */
+		/* Bits outside the group do not continue a free range. */
 		open = 0;
 		if (test_bit(nr - 1, &bits))
 			open = nr - 1 - __fls(~bits & BITMAP_LAST_WORD_MASK(nr));
@@ -68,12 +68,12 @@ static void gmpool_update_group(const struct gmpool_bitmap *map,
 	group->longest = max(longest, open);
 }
 
-/* Update the index for the bits of @run. */
+/* Update the index for the bits of @range. */
 static void gmpool_update_index(struct gmpool_bitmap *map,
-				const struct gmpool_run *run)
+				const struct gmpool_range *range)
 {
 	struct gmpool_bitmap_group *groups = map->index->groups;
-	u64 run_end = run->start + run->count;
+	u64 range_end = range->start + range->count;
 	const struct gmpool_extent *extent;
 	u64 block, start, end, nr;
 	u32 i;
@@ -81,10 +81,10 @@ static void gmpool_update_index(struct gmpool_bitmap *map,
 	for (i = 0; i < map->nr_extents;
 	     i++, groups += gmpool_nr_groups(extent)) {
 		extent = &map->extents[i];
-		if (run_end <= extent->first)
+		if (range_end <= extent->first)
 			break;
-		block = max(run->start, extent->first);
-		for (; block < min(run_end, gmpool_extent_end(extent));
+		block = max(range->start, extent->first);
+		for (; block < min(range_end, gmpool_extent_end(extent));
 		     block = end) {
 			end = gmpool_group_end(extent, block);
 			nr = gmpool_group_nr(extent, block);
@@ -107,7 +107,7 @@ static void gmpool_update_index(struct gmpool_bitmap *map,
 int gmpool_bitmap_init(struct gmpool_bitmap *map,
 		       const struct gmpool_extent *extents, u32 nr_extents)
 {
-	struct gmpool_run all = {};
+	struct gmpool_range all = {};
 	u64 groups = 0;
 	u32 i;
 
@@ -149,11 +149,11 @@ void gmpool_bitmap_destroy(struct gmpool_bitmap *map)
 	map->index = NULL;
 }
 
-static bool gmpool_run_valid(const struct gmpool_bitmap *map,
-			     const struct gmpool_run *run)
+static bool gmpool_range_valid(const struct gmpool_bitmap *map,
+			       const struct gmpool_range *range)
 {
-	return run->count && run->start < map->nr_blocks &&
-	       run->count <= map->nr_blocks - run->start;
+	return range->count && range->start < map->nr_blocks &&
+	       range->count <= map->nr_blocks - range->start;
 }
 
 /* In steps: bitmap_set() and bitmap_clear() count in 32 bits. */
@@ -181,40 +181,40 @@ static void gmpool_bitmap_mark(struct gmpool_bitmap *map, u64 start, u64 count,
 /**
  * gmpool_bitmap_take - mark free blocks as taken
  * @map: the bitmap
- * @run: the blocks
+ * @range: the blocks
  *
  * Context: the caller holds the lock that guards @map.
  *
- * Return: 0; -EINVAL if @run is empty or not within the pool; -EBUSY if one of
+ * Return: 0; -EINVAL if @range is empty or not within the pool; -EBUSY if one of
  * the blocks is taken, nothing is changed then.
  */
-int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run)
+int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_range *range)
 {
-	if (!gmpool_run_valid(map, run))
+	if (!gmpool_range_valid(map, range))
 		return -EINVAL;
-	if (find_next_bit(map->taken, run->start + run->count, run->start) <
-	    run->start + run->count)
+	if (find_next_bit(map->taken, range->start + range->count, range->start) <
+	    range->start + range->count)
 		return -EBUSY;
 
-	gmpool_bitmap_mark(map, run->start, run->count, true);
-	gmpool_update_index(map, run);
+	gmpool_bitmap_mark(map, range->start, range->count, true);
+	gmpool_update_index(map, range);
 	return 0;
 }
 
 /**
- * gmpool_bitmap_take_free - take those blocks of a run that are free
+ * gmpool_bitmap_take_free - take those blocks of a range that are free
  * @map: the bitmap
- * @run: the blocks, within the pool
+ * @range: the blocks, within the pool
  *
  * Context: the caller holds the lock that guards @map.
  */
 void gmpool_bitmap_take_free(struct gmpool_bitmap *map,
-			     const struct gmpool_run *run)
+			     const struct gmpool_range *range)
 {
-	u64 start, next, end = run->start + run->count;
+	u64 start, next, end = range->start + range->count;
 	u64 nr_free = map->nr_free;
 
-	for (start = run->start; ; start = next) {
+	for (start = range->start; ; start = next) {
 		start = find_next_zero_bit(map->taken, end, start);
 		if (start >= end)
 			break;
@@ -222,34 +222,34 @@ void gmpool_bitmap_take_free(struct gmpool_bitmap *map,
 		gmpool_bitmap_mark(map, start, next - start, true);
 	}
 	if (map->nr_free != nr_free)
-		gmpool_update_index(map, run);
+		gmpool_update_index(map, range);
 }
 
 static bool gmpool_bitmap_all_taken(const struct gmpool_bitmap *map,
-				    const struct gmpool_run *run)
+				    const struct gmpool_range *range)
 {
-	u64 end = run->start + run->count;
+	u64 end = range->start + range->count;
 
-	return find_next_zero_bit(map->taken, end, run->start) >= end;
+	return find_next_zero_bit(map->taken, end, range->start) >= end;
 }
 
 /**
  * gmpool_bitmap_put - mark taken blocks as free
  * @map: the bitmap
- * @run: the blocks
+ * @range: the blocks
  *
  * Context: the caller holds the lock that guards @map.
  *
- * Return: 0; -EINVAL if @run is empty, not within the pool, or if one of the
+ * Return: 0; -EINVAL if @range is empty, not within the pool, or if one of the
  * blocks is free already; nothing is changed then.
  */
-int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run)
+int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_range *range)
 {
-	if (!gmpool_run_valid(map, run) || !gmpool_bitmap_all_taken(map, run))
+	if (!gmpool_range_valid(map, range) || !gmpool_bitmap_all_taken(map, range))
 		return -EINVAL;
 
-	gmpool_bitmap_mark(map, run->start, run->count, false);
-	gmpool_update_index(map, run);
+	gmpool_bitmap_mark(map, range->start, range->count, false);
+	gmpool_update_index(map, range);
 	map->index->longest = U64_MAX;
 	return 0;
 }
@@ -284,16 +284,16 @@ static bool gmpool_next_clear(const unsigned long *mask, u32 *from, u32 *to,
 int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
 			    const unsigned long *mask, u32 start, u32 end)
 {
-	struct gmpool_run all = { .start = first + start, .count = end - start };
+	struct gmpool_range all = { .start = first + start, .count = end - start };
 	u32 from, to;
 	u64 nr_free;
 
-	if (!gmpool_run_valid(map, &all))
+	if (!gmpool_range_valid(map, &all))
 		return -EINVAL;
 	for (from = start; gmpool_next_clear(mask, &from, &to, end); from = to) {
-		struct gmpool_run run = { .start = first + from, .count = to - from };
+		struct gmpool_range range = { .start = first + from, .count = to - from };
 
-		if (!gmpool_bitmap_all_taken(map, &run))
+		if (!gmpool_bitmap_all_taken(map, &range))
 			return -EINVAL;
 	}
 	nr_free = map->nr_free;
@@ -307,7 +307,7 @@ int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
 }
 
 /**
- * gmpool_bitmap_largest - length of the longest free run
+ * gmpool_bitmap_largest - length of the longest free range
  * @map: the bitmap
  *
  * Context: the caller holds the lock that guards @map.
@@ -343,7 +343,7 @@ u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map)
  *
  * Context: the caller holds the lock that guards @map.
  *
- * Return: free runs of GMPOOL_1G_BLOCKS with an alignment of 1 GiB.
+ * Return: free ranges of GMPOOL_1G_BLOCKS with an alignment of 1 GiB.
  */
 u64 gmpool_bitmap_free_1g(const struct gmpool_bitmap *map)
 {

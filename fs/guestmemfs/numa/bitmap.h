@@ -25,12 +25,12 @@ struct gmpool_bitmap_index;
 /**
  * struct gmpool_bitmap - which blocks of a pool are taken
  * @taken: bit set = taken
- * @index: free runs of @taken, for each 1 GiB of physical memory
+ * @index: free ranges of @taken, for each 1 GiB of physical memory
  * @nr_blocks: bits in @taken
  * @nr_free: bits clear in @taken
  * @extents: the pool's extents, in the order of their blocks
  * @nr_extents: number of extents
- * @first_fit: allocate the lowest run that fits, rather than the smallest one
+ * @first_fit: allocate the lowest range that fits, rather than the smallest one
  */
 struct gmpool_bitmap {
 	unsigned long *taken;
@@ -46,14 +46,14 @@ int gmpool_bitmap_init(struct gmpool_bitmap *map,
 		       const struct gmpool_extent *extents, u32 nr_extents);
 void gmpool_bitmap_destroy(struct gmpool_bitmap *map);
 int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
-		       struct gmpool_run *run);
+		       struct gmpool_range *range);
 int gmpool_bitmap_choose(const struct gmpool_bitmap *map,
 			 const struct gmpool_bitmap *clean, u64 want, u64 goal,
-			 struct gmpool_run *run);
-int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_run *run);
+			 struct gmpool_range *range);
+int gmpool_bitmap_take(struct gmpool_bitmap *map, const struct gmpool_range *range);
 void gmpool_bitmap_take_free(struct gmpool_bitmap *map,
-			     const struct gmpool_run *run);
-int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_run *run);
+			     const struct gmpool_range *range);
+int gmpool_bitmap_put(struct gmpool_bitmap *map, const struct gmpool_range *range);
 int gmpool_bitmap_put_clear(struct gmpool_bitmap *map, u64 first,
 			    const unsigned long *mask, u32 start, u32 end);
 u64 gmpool_bitmap_largest(const struct gmpool_bitmap *map);

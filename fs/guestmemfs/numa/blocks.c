@@ -60,13 +60,13 @@ u64 gmpool_reserved_blocks(struct gmpool *pool)
 	return gmpool_reserved_locked(pool);
 }
 
-/* Set or clear the bits of @run in a handed-over bitmap. */
+/* Set or clear the bits of @range in a handed-over bitmap. */
 static void gmpool_change_bits(struct gmpool *pool,
 			       struct gmpool_bitmap_ser **maps,
-			       const struct gmpool_run *run, bool set)
+			       const struct gmpool_range *range, bool set)
 {
-	u64 block = run->start;
-	u64 left = run->count;
+	u64 block = range->start;
+	u64 left = range->count;
 
 	lockdep_assert_held(&pool->lock);
 
@@ -85,7 +85,7 @@ static void gmpool_change_bits(struct gmpool *pool,
 	}
 }
 
-/* The part of a run that lies in one metadata block of a handed-over bitmap. */
+/* The part of a range that lies in one metadata block of a handed-over bitmap. */
 struct part {
 	const unsigned long *bits;
 	u64 first;
@@ -95,35 +95,35 @@ struct part {
 
 static bool gmpool_next_part(struct gmpool *pool,
 			     struct gmpool_bitmap_ser **maps,
-			     const struct gmpool_run *run, u64 *done,
+			     const struct gmpool_range *range, u64 *done,
 			     struct part *part)
 {
-	u64 block = run->start + *done;
+	u64 block = range->start + *done;
 	u32 nr;
 
-	if (*done == run->count)
+	if (*done == range->count)
 		return false;
 	part->bits = (unsigned long *)maps[block / GMPOOL_BITMAP_BITS]->bits;
 	part->start = block % GMPOOL_BITMAP_BITS;
 	part->first = block - part->start;
-	nr = min_t(u64, run->count - *done, GMPOOL_BITMAP_BITS - part->start);
+	nr = min_t(u64, range->count - *done, GMPOOL_BITMAP_BITS - part->start);
 	part->end = part->start + nr;
 	*done += nr;
 	return true;
 }
 
 /*
- * Put those blocks of @run into the clean bitmap that are not dirty. All are
+ * Put those blocks of @range into the clean bitmap that are not dirty. All are
  * free.
  */
-static void gmpool_put_clean(struct gmpool *pool, const struct gmpool_run *run)
+static void gmpool_put_clean(struct gmpool *pool, const struct gmpool_range *range)
 {
 	struct part part;
 	u64 done = 0;
 
 	lockdep_assert_held(&pool->lock);
 
-	while (gmpool_next_part(pool, pool->dirty, run, &done, &part))
+	while (gmpool_next_part(pool, pool->dirty, range, &done, &part))
 		WARN_ON_ONCE(gmpool_bitmap_put_clear(&pool->clean, part.first,
 						     part.bits, part.start,
 						     part.end));
@@ -132,13 +132,13 @@ static void gmpool_put_clean(struct gmpool *pool, const struct gmpool_run *run)
 /**
  * gmpool_count_dirty - number of blocks that must be zeroed
  * @pool: the pool
- * @run: blocks that are not used
+ * @range: blocks that are not used
  *
  * Context: any; takes gmpool.lock.
  *
- * Return: blocks of @run that are not known to be zero.
+ * Return: blocks of @range that are not known to be zero.
  */
-u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_run *run)
+u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_range *range)
 {
 	struct part part;
 	u64 done = 0;
@@ -147,7 +147,7 @@ u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_run *run)
 
 	guard(spinlock)(&pool->lock);
 
-	while (gmpool_next_part(pool, pool->dirty, run, &done, &part)) {
+	while (gmpool_next_part(pool, pool->dirty, range, &done, &part)) {
 		for (start = part.start; ; start++, nr++) {
 			start = find_next_bit(part.bits, part.end, start);
 			if (start >= part.end)
@@ -183,14 +183,14 @@ bool gmpool_is_dirty(struct gmpool *pool, u64 block)
  */
 void gmpool_scrubbed(struct gmpool *pool, u64 block)
 {
-	struct gmpool_run run = { .start = block, .count = 1 };
+	struct gmpool_range range = { .start = block, .count = 1 };
 	unsigned int flags;
 
 	flags = gmpool_op_begin(pool);
 	scoped_guard(spinlock, &pool->lock) {
-		gmpool_change_bits(pool, pool->dirty, &run, false);
+		gmpool_change_bits(pool, pool->dirty, &range, false);
 		if (!test_bit(block, pool->blocks.taken))
-			gmpool_put_clean(pool, &run);
+			gmpool_put_clean(pool, &range);
 	}
 	gmpool_op_end(pool, flags);
 }
@@ -261,7 +261,7 @@ int gmpool_check_room(struct gmpool *pool, u64 want)
 }
 
 static int gmpool_do_claim(struct gmpool *pool, u64 want, u64 goal, bool all,
-			   struct gmpool_run *run)
+			   struct gmpool_range *range)
 {
 	u64 avail = gmpool_available(pool, all);
 	int err;
@@ -270,14 +270,14 @@ static int gmpool_do_claim(struct gmpool *pool, u64 want, u64 goal, bool all,
 
 	if (!avail)
 		return -ENOSPC;
-	err = gmpool_bitmap_choose(&pool->blocks, &pool->clean, want, goal, run);
+	err = gmpool_bitmap_choose(&pool->blocks, &pool->clean, want, goal, range);
 	if (err)
 		return err;
-	run->count = min(run->count, avail);
-	err = gmpool_bitmap_take(&pool->blocks, run);
+	range->count = min(range->count, avail);
+	err = gmpool_bitmap_take(&pool->blocks, range);
 	if (err)
 		return err;
-	gmpool_bitmap_take_free(&pool->clean, run);
+	gmpool_bitmap_take_free(&pool->clean, range);
 	gmpool_update_low_locked(pool);
 	return 0;
 }
@@ -286,9 +286,9 @@ static int gmpool_do_claim(struct gmpool *pool, u64 want, u64 goal, bool all,
  * gmpool_claim - claim free blocks
  * @pool: an active pool
  * @want: blocks, not 0; give the full number even if it does not fit in one
- *	run: placement depends on it
+ *	range: placement depends on it
  * @goal: preferred block, or GMPOOL_NO_GOAL
- * @run: filled with contiguous blocks, at most @want
+ * @range: filled with contiguous blocks, at most @want
  *
  * Prefers blocks that are zeroed already, where they fit equally well. A claim
  * is not handed over. It ends with gmpool_commit() or gmpool_unclaim().
@@ -300,7 +300,7 @@ static int gmpool_do_claim(struct gmpool *pool, u64 want, u64 goal, bool all,
  * pool is not active.
  */
 int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
-		 struct gmpool_run *run)
+		 struct gmpool_range *range)
 {
 	bool all = gmpool_privileged();
 	int err;
@@ -309,69 +309,69 @@ int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 		return -EROFS;
 
 	scoped_guard(spinlock, &pool->lock) {
-		err = gmpool_do_claim(pool, want, goal, all, run);
+		err = gmpool_do_claim(pool, want, goal, all, range);
 		if (err)
 			pool->nr_failures++;
 	}
-	trace_guestmemfs_allocate(pool->nid, want, goal, run, err);
+	trace_guestmemfs_allocate(pool->nid, want, goal, range, err);
 	return err;
 }
 
 /**
  * gmpool_unclaim - return claimed blocks
  * @pool: the pool
- * @run: run from gmpool_claim(), or a part of one
+ * @range: range from gmpool_claim(), or a part of one
  *
  * Context: process context; takes gmpool.lock.
  */
-void gmpool_unclaim(struct gmpool *pool, const struct gmpool_run *run)
+void gmpool_unclaim(struct gmpool *pool, const struct gmpool_range *range)
 {
 	scoped_guard(spinlock, &pool->lock) {
-		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run)))
+		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, range)))
 			return;
-		gmpool_put_clean(pool, run);
-		gmpool_withhold(pool, run);
+		gmpool_put_clean(pool, range);
+		gmpool_withhold(pool, range);
 		gmpool_update_low_locked(pool);
 	}
-	trace_guestmemfs_free(pool->nid, run, false);
+	trace_guestmemfs_free(pool->nid, range, false);
 	wake_up(&pool->scrub_work);
 }
 
 /**
  * gmpool_commit - turn claimed blocks into used ones
  * @pool: the pool
- * @run: claimed and scrubbed
+ * @range: claimed and scrubbed
  *
  * The client records its ownership in the same operation.
  *
  * Context: within an operation; takes gmpool.lock.
  */
-void gmpool_commit(struct gmpool *pool, const struct gmpool_run *run)
+void gmpool_commit(struct gmpool *pool, const struct gmpool_range *range)
 {
 	percpu_rwsem_assert_held(&pool->freeze);
 	guard(spinlock)(&pool->lock);
-	gmpool_change_bits(pool, pool->used, run, true);
+	gmpool_change_bits(pool, pool->used, range, true);
 }
 
 /**
  * gmpool_free - free used blocks
  * @pool: the pool
- * @run: committed blocks that are no longer mapped or referenced
+ * @range: committed blocks that are no longer mapped or referenced
  *
  * Context: within an operation; takes gmpool.lock.
  */
-void gmpool_free(struct gmpool *pool, const struct gmpool_run *run)
+void gmpool_free(struct gmpool *pool, const struct gmpool_range *range)
 {
 	percpu_rwsem_assert_held(&pool->freeze);
 	scoped_guard(spinlock, &pool->lock) {
-		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, run)))
+		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, range)))
 			return;
-		gmpool_change_bits(pool, pool->used, run, false);
-		gmpool_change_bits(pool, pool->dirty, run, true);
-		gmpool_withhold(pool, run);
+		gmpool_change_bits(pool, pool->used, range, false);
+		gmpool_change_bits(pool, pool->dirty, range, true);
+		gmpool_withhold(pool, range);
 		gmpool_update_low_locked(pool);
 	}
-	trace_guestmemfs_free(pool->nid, run, true);
+	trace_guestmemfs_free(pool->nid, range, true);
 	wake_up(&pool->scrub_work);
 }
 
@@ -444,7 +444,7 @@ u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
  */
 int gmpool_init_blocks(struct gmpool *pool)
 {
-	struct gmpool_run run = { .count = pool->total_blocks };
+	struct gmpool_range range = { .count = pool->total_blocks };
 	struct gmpool_bitmap blocks = {}, clean = {};
 	u32 start, end;
 	u64 first;
@@ -458,7 +458,7 @@ int gmpool_init_blocks(struct gmpool *pool)
 		gmpool_bitmap_destroy(&blocks);
 		return err;
 	}
-	gmpool_bitmap_take(&clean, &run);
+	gmpool_bitmap_take(&clean, &range);
 
 	for (first = 0; first < pool->total_blocks; first += GMPOOL_BITMAP_BITS) {
 		struct gmpool_bitmap_ser *map;
@@ -466,9 +466,9 @@ int gmpool_init_blocks(struct gmpool *pool)
 		map = pool->used[first / GMPOOL_BITMAP_BITS];
 		for_each_set_bitrange(start, end, (unsigned long *)map->bits,
 				      GMPOOL_BITMAP_BITS) {
-			run.start = first + start;
-			run.count = end - start;
-			gmpool_bitmap_take(&blocks, &run);
+			range.start = first + start;
+			range.count = end - start;
+			gmpool_bitmap_take(&blocks, &range);
 		}
 	}
 
@@ -476,19 +476,19 @@ int gmpool_init_blocks(struct gmpool *pool)
 	guard(spinlock)(&pool->lock);
 	pool->blocks = blocks;
 	pool->clean = clean;
-	for (run.start = 0; ; run.start += run.count) {
-		run.start = find_next_zero_bit(pool->blocks.taken,
-					       pool->total_blocks, run.start);
-		if (run.start >= pool->total_blocks)
+	for (range.start = 0; ; range.start += range.count) {
+		range.start = find_next_zero_bit(pool->blocks.taken,
+						 pool->total_blocks, range.start);
+		if (range.start >= pool->total_blocks)
 			break;
-		run.count = find_next_bit(pool->blocks.taken,
-					  pool->total_blocks, run.start) -
-			    run.start;
-		gmpool_put_clean(pool, &run);
+		range.count = find_next_bit(pool->blocks.taken,
+					    pool->total_blocks, range.start) -
+			    range.start;
+		gmpool_put_clean(pool, &range);
 	}
-	run.start = 0;
-	run.count = pool->total_blocks;
-	gmpool_withhold(pool, &run);
+	range.start = 0;
+	range.count = pool->total_blocks;
+	gmpool_withhold(pool, &range);
 	pool->blocks.first_fit = pool->tune.policy == GMPOOL_POLICY_FIRST_FIT;
 	return 0;
 }

@@ -6,11 +6,11 @@
  *
  * Placement keeps free 1 GiB ranges whole, naturally aligned in physical
  * memory, for files that can have 1 GiB mappings. Smaller allocations go where
- * such a range is broken already. Best fit keeps large runs. With the first-fit
+ * such a range is broken already. Best fit keeps large ranges. With the first-fit
  * policy, the end of the pool stays free instead.
  *
  * A search goes through the index. It reads the bits of a 1 GiB range only if a
- * run in that range can be better than the best one so far.
+ * range in that range can be better than the best one so far.
  */
 
 #include <linux/bitmap.h>
@@ -30,7 +30,7 @@
  * better.
  */
 struct candidate {
-	struct gmpool_run run;
+	struct gmpool_range range;
 	u64 cost;
 };
 
@@ -38,17 +38,17 @@ static void gmpool_consider(struct candidate *best, u64 start, u64 count,
 			    u64 want, u64 cost)
 {
 	bool fits = count >= want;
-	bool best_fits = best->run.count >= want;
+	bool best_fits = best->range.count >= want;
 
 	if (fits != best_fits ? best_fits :
-	    fits ? cost >= best->cost : count <= best->run.count)
+	    fits ? cost >= best->cost : count <= best->range.count)
 		return;
-	best->run.start = start;
-	best->run.count = min(count, want);
+	best->range.start = start;
+	best->range.count = min(count, want);
 	best->cost = cost;
 }
 
-/* Consider a 1 GiB boundary: prefer that in the smallest free run. */
+/* Consider a 1 GiB boundary: prefer that in the smallest free range. */
 static void gmpool_consider_1g(const struct gmpool_bitmap *map,
 			       struct candidate *best,
 			       const struct gmpool_extent *extent, u64 start,
@@ -67,7 +67,7 @@ static void gmpool_consider_1g(const struct gmpool_bitmap *map,
 				map->first_fit ? aligned : end - start);
 }
 
-/* Consider a free run: prefer the smallest, and one without a whole 1 GiB. */
+/* Consider a free range: prefer the smallest, and one without a whole 1 GiB. */
 static void gmpool_consider_small(const struct gmpool_bitmap *map,
 				  struct candidate *best,
 				  const struct gmpool_extent *extent, u64 start,
@@ -95,7 +95,7 @@ static void gmpool_consider_small(const struct gmpool_bitmap *map,
 
 	/*
 	 * Else break the last 1 GiB range, and use the part after it too. The
-	 * cost exceeds that of any place that breaks none: no run is that long.
+	 * cost exceeds that of any place that breaks none: no range is that long.
 	 */
 	if (end - start >= want)
 		gmpool_consider(best, end - want, want, want,
@@ -122,7 +122,7 @@ gmpool_extent_of(const struct gmpool_bitmap *map, u64 block)
  * struct search - a search through a bitmap
  * @map: the bitmap
  * @want: blocks
- * @enough: the first run with this many blocks ends the search; U64_MAX if
+ * @enough: the first range with this many blocks ends the search; U64_MAX if
  *	unknown
  * @gib: best place at a 1 GiB boundary
  * @small: best place if there is no such boundary
@@ -135,9 +135,9 @@ struct search {
 	struct candidate small;
 };
 
-static void gmpool_consider_run(struct search *search,
-				const struct gmpool_extent *extent, u64 start,
-				u64 end)
+static void gmpool_consider_range(struct search *search,
+				  const struct gmpool_extent *extent, u64 start,
+				  u64 end)
 {
 	if (search->want >= GMPOOL_1G_BLOCKS)
 		gmpool_consider_1g(search->map, &search->gib, extent,
@@ -146,13 +146,13 @@ static void gmpool_consider_run(struct search *search,
 			      search->want);
 }
 
-/* Can a run of at most @longest blocks, without a 1 GiB boundary, be better? */
+/* Can a range of at most @longest blocks, without a 1 GiB boundary, be better? */
 static bool gmpool_can_improve(const struct search *search, u64 longest)
 {
 	const struct candidate *best = &search->small;
 
-	if (best->run.count < search->want)
-		return longest > best->run.count;
+	if (best->range.count < search->want)
+		return longest > best->range.count;
 	return longest >= search->want && !search->map->first_fit &&
 	       best->cost > search->want;
 }
@@ -162,14 +162,14 @@ static bool gmpool_found_best(const struct search *search)
 {
 	const struct candidate *best = &search->small;
 
-	if (best->run.count >= search->enough)
+	if (best->range.count >= search->enough)
 		return true;
 	return search->want < GMPOOL_1G_BLOCKS &&
-	       best->run.count >= search->want &&
+	       best->range.count >= search->want &&
 	       (search->map->first_fit || best->cost <= search->want);
 }
 
-/* Consider the free runs within a group. */
+/* Consider the free ranges within a group. */
 static void gmpool_search_group(struct search *search,
 				const struct gmpool_extent *extent, u64 start,
 				u64 end)
@@ -182,13 +182,13 @@ static void gmpool_search_group(struct search *search,
 		if (start >= end || gmpool_found_best(search))
 			return;
 		next = find_next_bit(taken, end, start);
-		gmpool_consider_run(search, extent, start, next);
+		gmpool_consider_range(search, extent, start, next);
 	}
 }
 
 /*
- * Consider the free runs of an extent from the group of block @from on. Of a
- * run that begins before that group, only the part in the group counts.
+ * Consider the free ranges of an extent from the group of block @from on. Of a
+ * range that begins before that group, only the part in the group counts.
  */
 static void gmpool_search_extent(struct search *search,
 				 const struct gmpool_extent *extent,
@@ -197,7 +197,7 @@ static void gmpool_search_extent(struct search *search,
 {
 	u64 start, end, open, last = gmpool_extent_end(extent);
 
-	/* Start of the free run that reaches the end of the previous group. */
+	/* Start of the free range that reaches the end of the previous group. */
 	open = from;
 	for (start = from; start < last && !gmpool_found_best(search);
 	     start = end, group++) {
@@ -205,15 +205,15 @@ static void gmpool_search_extent(struct search *search,
 		if (group->head == end - start)
 			continue;
 		if (start + group->head > open)
-			gmpool_consider_run(search, extent, open,
-					    start + group->head);
+			gmpool_consider_range(search, extent, open,
+					      start + group->head);
 		if (gmpool_can_improve(search, group->longest))
 			gmpool_search_group(search, extent, start + group->head,
 					    end - group->tail);
 		open = end - group->tail;
 	}
 	if (start >= last && open < last)
-		gmpool_consider_run(search, extent, open, last);
+		gmpool_consider_range(search, extent, open, last);
 }
 
 static void gmpool_search_from(struct search *search, u64 block)
@@ -250,9 +250,9 @@ static void gmpool_search_start(struct search *search,
 }
 
 /*
- * A request larger than any free run gets the longest runs, one after the
+ * A request larger than any free range gets the longest ranges, one after the
  * other. The index knows the longest length, and where the previous search
- * found the first run of that length. Another run of that length can only be
+ * found the first range of that length. Another range of that length can only be
  * behind it.
  */
 static void gmpool_search_map(struct search *search,
@@ -264,16 +264,16 @@ static void gmpool_search_map(struct search *search,
 	if (want > index->longest && index->longest < GMPOOL_1G_BLOCKS) {
 		search->enough = index->longest;
 		gmpool_search_from(search, index->from);
-		if (search->small.run.count >= search->enough) {
-			index->from = search->small.run.start;
+		if (search->small.range.count >= search->enough) {
+			index->from = search->small.range.start;
 			return;
 		}
 		gmpool_search_start(search, map, want);
 	}
 	gmpool_search_from(search, 0);
-	if (search->small.run.count < want) {
-		index->longest = search->small.run.count;
-		index->from = search->small.run.start;
+	if (search->small.range.count < want) {
+		index->longest = search->small.range.count;
+		index->from = search->small.range.start;
 	}
 }
 
@@ -281,13 +281,13 @@ static void gmpool_search_map(struct search *search,
  * gmpool_bitmap_find - find contiguous free blocks
  * @map: bitmap to search
  * @want: number of blocks, not 0
- * @goal: first block of the run if it is free, to continue a file contiguously;
+ * @goal: first block of the range if it is free, to continue a file contiguously;
  *	or GMPOOL_NO_GOAL
- * @run: filled with at most @want blocks; if no free run is long enough, with
+ * @range: filled with at most @want blocks; if no free range is long enough, with
  *	the longest one
  *
- * If @want is at least GMPOOL_1G_BLOCKS, @run starts at a 1 GiB boundary if
- * there is a free one. If such a run is shorter than @want, its length is a
+ * If @want is at least GMPOOL_1G_BLOCKS, @range starts at a 1 GiB boundary if
+ * there is a free one. If such a range is shorter than @want, its length is a
  * multiple of GMPOOL_1G_BLOCKS.
  *
  * Context: the caller holds the lock that guards @map.
@@ -295,7 +295,7 @@ static void gmpool_search_map(struct search *search,
  * Return: 0, or -ENOSPC if no block is free.
  */
 int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
-		       struct gmpool_run *run)
+		       struct gmpool_range *range)
 {
 	const struct gmpool_extent *extent;
 	struct search search;
@@ -310,15 +310,15 @@ int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 		last = min(last, goal + min(want, last - goal));
 		end = find_next_bit(map->taken, last, goal);
 		if (end > goal) {
-			run->start = goal;
-			run->count = end - goal;
+			range->start = goal;
+			range->count = end - goal;
 			return 0;
 		}
 	}
 
 	gmpool_search_map(&search, map, want);
-	*run = search.gib.run.count ? search.gib.run : search.small.run;
-	return run->count ? 0 : -ENOSPC;
+	*range = search.gib.range.count ? search.gib.range : search.small.range;
+	return range->count ? 0 : -ENOSPC;
 }
 
 /* Add this to a block number to get the physical address in blocks. */
@@ -334,9 +334,9 @@ static bool gmpool_starts_1g(const struct gmpool_bitmap *map, u64 block)
 	return IS_ALIGNED(block + shift, GMPOOL_1G_BLOCKS);
 }
 
-/* Is the 1 GiB around @block free, so that a part of @run would break it? */
+/* Is the 1 GiB around @block free, so that a part of @range would break it? */
 static bool gmpool_in_free_1g(const struct gmpool_bitmap *map, u64 block,
-			      const struct gmpool_run *run)
+			      const struct gmpool_range *range)
 {
 	const struct gmpool_extent *extent = gmpool_extent_of(map, block);
 	u64 shift = gmpool_phys_shift(extent);
@@ -348,16 +348,16 @@ static bool gmpool_in_free_1g(const struct gmpool_bitmap *map, u64 block,
 		return false;
 	gib -= shift;
 	end -= shift;
-	if (run->start <= gib && run->start + run->count >= end)
+	if (range->start <= gib && range->start + range->count >= end)
 		return false;
 	return find_next_bit(map->taken, end, gib) >= end;
 }
 
 static bool gmpool_breaks_1g(const struct gmpool_bitmap *map,
-			     const struct gmpool_run *run)
+			     const struct gmpool_range *range)
 {
-	return gmpool_in_free_1g(map, run->start, run) ||
-	       gmpool_in_free_1g(map, run->start + run->count - 1, run);
+	return gmpool_in_free_1g(map, range->start, range) ||
+	       gmpool_in_free_1g(map, range->start + range->count - 1, range);
 }
 
 /**
@@ -367,10 +367,10 @@ static bool gmpool_breaks_1g(const struct gmpool_bitmap *map,
  *	and known to be zero
  * @want: as for gmpool_bitmap_find()
  * @goal: as for gmpool_bitmap_find(); it has priority over clean blocks
- * @run: filled as by gmpool_bitmap_find()
+ * @range: filled as by gmpool_bitmap_find()
  *
  * Clean blocks are chosen if they allow as many 1 GiB mappings, or, for less
- * than 1 GiB, hold all wanted blocks in one run, and if they break no 1 GiB
+ * than 1 GiB, hold all wanted blocks in one range, and if they break no 1 GiB
  * range that @map would keep whole. With first fit, the first place is taken,
  * clean or not.
  *
@@ -380,24 +380,24 @@ static bool gmpool_breaks_1g(const struct gmpool_bitmap *map,
  */
 int gmpool_bitmap_choose(const struct gmpool_bitmap *map,
 			 const struct gmpool_bitmap *clean, u64 want, u64 goal,
-			 struct gmpool_run *run)
+			 struct gmpool_range *range)
 {
-	struct gmpool_run found;
+	struct gmpool_range found;
 	int err;
 
-	err = gmpool_bitmap_find(map, want, goal, run);
-	if (err || run->start == goal || map->first_fit ||
+	err = gmpool_bitmap_find(map, want, goal, range);
+	if (err || range->start == goal || map->first_fit ||
 	    gmpool_bitmap_find(clean, want, GMPOOL_NO_GOAL, &found))
 		return err;
 
-	if (found.count < run->count && found.count < GMPOOL_1G_BLOCKS)
+	if (found.count < range->count && found.count < GMPOOL_1G_BLOCKS)
 		return 0;
-	if (run->count >= GMPOOL_1G_BLOCKS &&
-	    gmpool_starts_1g(map, run->start) &&
+	if (range->count >= GMPOOL_1G_BLOCKS &&
+	    gmpool_starts_1g(map, range->start) &&
 	    !gmpool_starts_1g(map, found.start))
 		return 0;
-	if (gmpool_breaks_1g(map, &found) && !gmpool_breaks_1g(map, run))
+	if (gmpool_breaks_1g(map, &found) && !gmpool_breaks_1g(map, range))
 		return 0;
-	*run = found;
+	*range = found;
 	return 0;
 }

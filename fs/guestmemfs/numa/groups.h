@@ -14,7 +14,7 @@
  * struct gmpool_bitmap_group - blocks of an extent in an aligned 1 GiB
  * @head: number of free blocks at the start
  * @tail: number of free blocks at the end
- * @longest: blocks of the longest free run
+ * @longest: blocks of the longest free range
  */
 struct gmpool_bitmap_group {
 	u16 head;
@@ -23,9 +23,9 @@ struct gmpool_bitmap_group {
 };
 
 /**
- * struct gmpool_bitmap_index - knowledge of the free runs of a bitmap
- * @longest: no free run has more blocks; U64_MAX if unknown
- * @from: no free run before this block has @longest blocks, if that is known
+ * struct gmpool_bitmap_index - knowledge of the free ranges of a bitmap
+ * @longest: no free range has more blocks; U64_MAX if unknown
+ * @from: no free range before this block has @longest blocks, if that is known
  * @groups: by ascending block
  */
 struct gmpool_bitmap_index {

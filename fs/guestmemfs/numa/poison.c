@@ -73,7 +73,7 @@ static int gmpool_remember_page(struct gmpool *pool, u64 page)
 
 static void gmpool_poison_page(struct gmpool *pool, u64 page, unsigned long pfn)
 {
-	struct gmpool_run block = {
+	struct gmpool_range block = {
 		.start = page / GMPOOL_BLOCK_PAGES,
 		.count = 1,
 	};

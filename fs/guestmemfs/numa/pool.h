@@ -150,7 +150,7 @@ struct gmpool {
 	spinlock_t lock;	/* guards blocks, clean, scrubbing, used, dirty, tune */
 	struct gmpool_bitmap blocks;
 	struct gmpool_bitmap clean;
-	struct gmpool_run scrubbing;
+	struct gmpool_range scrubbing;
 	struct gmpool_tunables tune;
 	bool low;
 	u64 nr_failures;
@@ -189,7 +189,7 @@ void gmpool_retrieve_memory(nodemask_t *lost, bool fresh);
 int gmpool_add_poison(struct gmpool *pool, u64 page);
 int gmpool_list_page(struct gmpool *pool, u64 page);
 int gmpool_remember_poison(struct gmpool *pool);
-void gmpool_withhold(struct gmpool *pool, const struct gmpool_run *run);
+void gmpool_withhold(struct gmpool *pool, const struct gmpool_range *range);
 
 /* In scrub.c */
 int gmpool_scrub_init(void);
@@ -219,7 +219,7 @@ void gmpool_sync_super(struct gmpool *pool);
 
 /* In blocks.c */
 int gmpool_init_blocks(struct gmpool *pool);
-u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_run *run);
+u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_range *range);
 bool gmpool_is_dirty(struct gmpool *pool, u64 block);
 void gmpool_scrubbed(struct gmpool *pool, u64 block);
 void gmpool_update_low(struct gmpool *pool);

@@ -37,16 +37,16 @@ static struct workqueue_struct *scrub_wq;
 /**
  * struct scrub_job - scrubbing of a task's claims by several CPUs
  * @pool: the pool
- * @runs: the claims
- * @nr: number of runs
+ * @ranges: the claims
+ * @nr: number of ranges
  * @lock: guards @at, @done and @stop
- * @at: index of the run with the next block to scrub
- * @done: blocks of that run that a CPU has taken
+ * @at: index of the range with the next block to scrub
+ * @done: blocks of that range that a CPU has taken
  * @stop: take no more blocks
  */
 struct scrub_job {
 	struct gmpool *pool;
-	const struct gmpool_run *runs;
+	const struct gmpool_range *ranges;
 	size_t nr;
 	spinlock_t lock;	/* guards at, done, stop */
 	size_t at;
@@ -79,8 +79,8 @@ static bool gmpool_next_block(struct scrub_job *job, u64 *block)
 	guard(spinlock)(&job->lock);
 	if (job->stop || job->at == job->nr)
 		return false;
-	*block = job->runs[job->at].start + job->done;
-	if (++job->done == job->runs[job->at].count) {
+	*block = job->ranges[job->at].start + job->done;
+	if (++job->done == job->ranges[job->at].count) {
 		job->at++;
 		job->done = 0;
 	}
@@ -136,27 +136,27 @@ static struct scrub_helper *gmpool_call_helpers(struct scrub_job *job,
 }
 
 static bool gmpool_is_scrubbing(struct gmpool *pool,
-				const struct gmpool_run *run)
+				const struct gmpool_range *range)
 {
-	const struct gmpool_run *now = &pool->scrubbing;
+	const struct gmpool_range *now = &pool->scrubbing;
 
 	guard(spinlock)(&pool->lock);
-	return now->count && now->start < run->start + run->count &&
-	       run->start < now->start + now->count;
+	return now->count && now->start < range->start + range->count &&
+	       range->start < now->start + now->count;
 }
 
 /* Once is enough: the scrub thread does not choose claimed blocks. */
 static void gmpool_wait_for_thread(struct gmpool *pool,
-				   const struct gmpool_run *runs, size_t nr)
+				   const struct gmpool_range *ranges, size_t nr)
 {
-	struct gmpool_run now;
+	struct gmpool_range now;
 	size_t i;
 
 	scoped_guard(spinlock, &pool->lock)
 		now = pool->scrubbing;
 	for (i = 0; i < nr && now.count; i++)
-		if (now.start >= runs[i].start &&
-		    now.start < runs[i].start + runs[i].count) {
+		if (now.start >= ranges[i].start &&
+		    now.start < ranges[i].start + ranges[i].count) {
 			wait_event(pool->scrub_done,
 				   !gmpool_is_scrubbing(pool, &now));
 			return;
@@ -166,8 +166,8 @@ static void gmpool_wait_for_thread(struct gmpool *pool,
 /**
  * gmpool_scrub - make claimed blocks read as zeroes
  * @pool: the pool
- * @runs: from gmpool_claim(), none of them empty
- * @nr: number of runs
+ * @ranges: from gmpool_claim(), none of them empty
+ * @nr: number of ranges
  *
  * Skips blocks that are known to be zero. Blocks zeroed before an error stay
  * zeroed. A page may have failed since the claim: see gmpool_find_poison().
@@ -176,19 +176,19 @@ static void gmpool_wait_for_thread(struct gmpool *pool,
  *
  * Return: 0; -EINTR if the task is being killed.
  */
-int gmpool_scrub(struct gmpool *pool, const struct gmpool_run *runs, size_t nr)
+int gmpool_scrub(struct gmpool *pool, const struct gmpool_range *ranges, size_t nr)
 {
-	struct scrub_job job = { .pool = pool, .runs = runs, .nr = nr };
+	struct scrub_job job = { .pool = pool, .ranges = ranges, .nr = nr };
 	struct scrub_helper *helpers;
 	unsigned int nr_helpers, i;
 	u64 dirty = 0;
 	int err = 0;
-	size_t run;
+	size_t at;
 
 	spin_lock_init(&job.lock);
-	gmpool_wait_for_thread(pool, runs, nr);
-	for (run = 0; run < nr; run++) {
-		dirty += gmpool_count_dirty(pool, &runs[run]);
+	gmpool_wait_for_thread(pool, ranges, nr);
+	for (at = 0; at < nr; at++) {
+		dirty += gmpool_count_dirty(pool, &ranges[at]);
 		cond_resched();
 	}
 	if (!dirty)

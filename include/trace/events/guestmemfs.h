@@ -11,10 +11,10 @@
 
 TRACE_EVENT(guestmemfs_allocate,
 
-	TP_PROTO(int nid, u64 want, u64 goal, const struct gmpool_run *run,
+	TP_PROTO(int nid, u64 want, u64 goal, const struct gmpool_range *range,
 		 int err),
 
-	TP_ARGS(nid, want, goal, run, err),
+	TP_ARGS(nid, want, goal, range, err),
 
 	TP_STRUCT__entry(
 		__field(int, nid)
@@ -29,8 +29,8 @@ TRACE_EVENT(guestmemfs_allocate,
 		__entry->nid = nid;
 		__entry->want = want;
 		__entry->goal = goal;
-		__entry->start = err ? 0 : run->start;
-		__entry->count = err ? 0 : run->count;
+		__entry->start = err ? 0 : range->start;
+		__entry->count = err ? 0 : range->count;
 		__entry->err = err;
 	),
 
@@ -41,9 +41,9 @@ TRACE_EVENT(guestmemfs_allocate,
 
 TRACE_EVENT(guestmemfs_free,
 
-	TP_PROTO(int nid, const struct gmpool_run *run, bool used),
+	TP_PROTO(int nid, const struct gmpool_range *range, bool used),
 
-	TP_ARGS(nid, run, used),
+	TP_ARGS(nid, range, used),
 
 	TP_STRUCT__entry(
 		__field(int, nid)
@@ -54,8 +54,8 @@ TRACE_EVENT(guestmemfs_free,
 
 	TP_fast_assign(
 		__entry->nid = nid;
-		__entry->start = run->start;
-		__entry->count = run->count;
+		__entry->start = range->start;
+		__entry->count = range->count;
 		__entry->used = used;
 	),
 
