@@ -151,7 +151,7 @@ struct gmfs_image {
  * @rec: its record
  * @links: counted by gmfs_image_load(): names; for a directory, subdirectories
  * @visit: mark of gmfs_image_load()
- * @held: number of open files of it that the previous kernel has preserved and
+ * @awaited: number of open files of it that the previous kernel has preserved and
  *	that LUO has neither retrieved nor finished
  * @attrs: struct gmfs_attr by kind and name
  * @dir: of a directory
@@ -175,7 +175,7 @@ struct gmfs_inode {
 	struct gmfs_inode_ser *rec;
 	u64 links;
 	u8 visit;
-	u32 held;
+	u32 awaited;
 	struct rb_root attrs;
 	union {
 		struct {
@@ -248,7 +248,7 @@ void gmfs_image_destroy(struct gmfs_image *img);
 int gmfs_image_format(struct gmfs_image *img, const struct timespec64 *now);
 int gmfs_image_load(struct gmfs_image *img, u32 root, unsigned long *used);
 struct gmfs_inode *gmfs_image_orphan(struct gmfs_image *img);
-void gmfs_image_hold(struct gmfs_image *img, bool hold);
+void gmfs_image_await(struct gmfs_image *img, bool await);
 
 /* In image.c */
 void gmfs_image_init(struct gmfs_image *img, struct gmpool_meta *meta,

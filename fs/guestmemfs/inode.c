@@ -185,7 +185,7 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 	 * and there is no other than this one.
 	 */
 	ci = gmfs_inode_find(&GMFS_FS(sb)->image, ino);
-	if (ci && (ci->rec->nlink || ci->held))
+	if (ci && (ci->rec->nlink || ci->awaited))
 		err = gmfs_inode_read(inode, ci);
 	if (err) {
 		iget_failed(inode);
@@ -284,7 +284,7 @@ static void gmfs_evict_inode(struct inode *inode)
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
 	/* Without a number in its record it was reserved, but never published. */
-	if (!ci || (inode->i_nlink && ci->rec->ino) || ci->held || fs->read_only)
+	if (!ci || (inode->i_nlink && ci->rec->ino) || ci->awaited || fs->read_only)
 		return;
 	sb_start_intwrite(inode->i_sb);
 	gmfs_release(fs, ci);

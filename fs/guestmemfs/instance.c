@@ -134,7 +134,7 @@ static void __init gmfs_free_orphans(struct gmfs_fs *fs)
 	u64 nr;
 
 	flags = gmpool_op_begin(fs->pool);
-	gmfs_image_hold(&fs->image, liveupdate_enabled());
+	gmfs_image_await(&fs->image, liveupdate_enabled());
 	gmpool_set_pinned(fs->pool, false);
 	gmpool_op_end(fs->pool, flags);
 	gmfs_pins_inherit(fs);

@@ -338,7 +338,7 @@ int gmfs_inode_load(struct gmfs_image *img, void *slot, unsigned int room,
 		return -ENOMEM;
 	ci->ino = ino;
 	ci->rec = rec;
-	ci->held = rec->preserved;
+	ci->awaited = rec->preserved;
 	gmfs_inode_init(ci);
 	if (rec->pinned)
 		ci->file.inherited = rec->preserved;

@@ -311,34 +311,34 @@ struct gmfs_inode *gmfs_image_orphan(struct gmfs_image *img)
 }
 
 /**
- * gmfs_image_hold - hold inodes of open files that the previous kernel preserved
+ * gmfs_image_await - keep inodes of open files that the previous kernel preserved
  * @img: the image
- * @hold: hold them until LUO has retrieved or finished the files; if false, they
+ * @await: keep them until LUO has retrieved or finished the files; if false, they
  *	are treated as all other inodes
  *
- * gmfs_image_orphan() does not return a held inode. Clears gmfs_inode_ser.preserved
+ * gmfs_image_orphan() does not return an awaited inode. Clears gmfs_inode_ser.preserved
  * and gmfs_inode_ser.pinned: the files were preserved and pinned for this kernel
  * only.
  *
  * Context: process context, within an operation; the caller has exclusive access to
  * @img.
  */
-void gmfs_image_hold(struct gmfs_image *img, bool hold)
+void gmfs_image_await(struct gmfs_image *img, bool await)
 {
 	struct gmfs_inode *ci;
 	unsigned long ino;
 
 	xa_for_each(&img->inodes, ino, ci) {
-		if (!ci->held)
+		if (!ci->awaited)
 			continue;
 		ci->rec->preserved = 0;
 		ci->rec->pinned = 0;
 		gmfs_dirty(img, ci->rec);
-		if (hold) {
+		if (await) {
 			xa_clear_mark(&img->inodes, ino, GMFS_ORPHAN);
 			continue;
 		}
-		ci->held = 0;
+		ci->awaited = 0;
 		if (S_ISREG(ci->rec->mode))
 			ci->file.inherited = 0;
 	}

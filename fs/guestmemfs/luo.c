@@ -9,7 +9,7 @@
  *
  * Preserving costs the same for any size: contents are handed over anyway. The
  * inode's record counts how many open files LUO has of it. The next kernel takes
- * note of that, and holds the inode until all of them have been retrieved, or their
+ * note of that, and keeps the inode until all of them have been retrieved, or their
  * session is finished without. A retrieval that fails changes nothing and can be
  * repeated. To the kernel after that, the record says nothing.
  *
@@ -216,13 +216,13 @@ static struct inode *gmfs_luo_find(const struct gmfs_file_ser *ser,
 }
 
 /* One open file less is expected; with the last one it is as all others. */
-static void gmfs_luo_unhold(struct inode *inode)
+static void gmfs_luo_settle(struct inode *inode)
 {
 	struct gmfs_inode *ci = GMFS_I(inode)->ci;
 
 	inode_lock(inode);
-	if (ci->held)
-		ci->held--;
+	if (ci->awaited)
+		ci->awaited--;
 	inode_unlock(inode);
 }
 
@@ -246,7 +246,7 @@ static struct file *gmfs_luo_open(struct vfsmount *mnt, struct inode *inode,
 }
 
 /*
- * If this fails, the inode stays held and the record stays as it is: LUO asks
+ * If this fails, the inode stays awaited and the record stays as it is: LUO asks
  * again, or finishes.
  */
 static int gmfs_luo_retrieve(struct liveupdate_file_op_args *args)
@@ -267,7 +267,7 @@ static int gmfs_luo_retrieve(struct liveupdate_file_op_args *args)
 	}
 	file = gmfs_luo_open(mnt, inode, &ser);
 	if (!IS_ERR(file)) {
-		gmfs_luo_unhold(inode);
+		gmfs_luo_settle(inode);
 		kho_restore_free(phys_to_virt(args->serialized_data));
 		args->file = file;
 	}
@@ -294,7 +294,7 @@ static void gmfs_luo_drop(const struct gmfs_file_ser *ser)
 		memalloc_retry_wait(GFP_KERNEL);
 	if (IS_ERR(inode))
 		return;
-	gmfs_luo_unhold(inode);
+	gmfs_luo_settle(inode);
 	gmfs_pins_disinherit(GMFS_FS(inode->i_sb), GMFS_I(inode)->ci);
 	gmfs_delayed_iput(inode);
 	mntput(mnt);

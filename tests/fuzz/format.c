@@ -181,7 +181,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	machine_few_pages(input->flags & INPUT_FEW_PAGES);
 	lossless = !input->fail_after;
 
-	fs_boot(input->flags & INPUT_HOLD);
+	fs_boot(input->flags & INPUT_AWAIT);
 	stats.inputs++;
 	stats.pools += fs_nr;
 	for (i = 0; i < fs_nr; i++)

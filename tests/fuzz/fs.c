@@ -127,13 +127,13 @@ static void release(struct fs *fs, struct gmfs_inode *ci)
 	gmpool_op_end(fs->pool, flags);
 }
 
-static void free_orphans(struct fs *fs, bool hold)
+static void free_orphans(struct fs *fs, bool await)
 {
 	struct gmfs_inode *ci;
 	unsigned int flags;
 
 	flags = gmpool_op_begin(fs->pool);
-	gmfs_image_hold(&fs->img, hold);
+	gmfs_image_await(&fs->img, await);
 	gmpool_set_pinned(fs->pool, false);
 	gmpool_op_end(fs->pool, flags);
 	while ((ci = gmfs_image_orphan(&fs->img)))
@@ -188,7 +188,7 @@ static struct address_space *client_get_mapping(struct gmpool_client *client,
 	return NULL;
 }
 
-static void start(struct gmpool *pool, bool hold)
+static void start(struct gmpool *pool, bool await)
 {
 	struct fs *fs = &fs_all[fs_nr++];
 	u32 root;
@@ -226,14 +226,14 @@ static void start(struct gmpool *pool, bool hold)
 	if (fs->img.read_only)
 		gmpool_set_read_only(pool);
 	if (!gmpool_read_only(pool))
-		free_orphans(fs, hold);
+		free_orphans(fs, await);
 }
 
 /**
  * fs_boot - boot a kernel with the state that the previous one handed over
- * @hold: LUO will retrieve open files
+ * @await: LUO will retrieve open files
  */
-void fs_boot(bool hold)
+void fs_boot(bool await)
 {
 	struct gmpool *pool = NULL;
 
@@ -247,7 +247,7 @@ void fs_boot(bool hold)
 	fuzz_init_gmpool_init();
 	pool = NULL;
 	while ((pool = gmpool_next(pool)))
-		start(pool, hold);
+		start(pool, await);
 	fuzz_init_gmpool_poison_init();
 }
 
@@ -554,7 +554,7 @@ int fs_link(struct fs *fs, struct gmfs_inode *dir, struct gmfs_inode *ci,
 
 static void put_inode(struct fs *fs, struct gmfs_inode *ci, bool open)
 {
-	if (!ci->rec->nlink && !ci->held && !open)
+	if (!ci->rec->nlink && !ci->awaited && !open)
 		release(fs, ci);
 }
 
@@ -768,13 +768,13 @@ void fs_preserve(struct fs *fs, struct gmfs_inode *ci)
 }
 
 /**
- * fs_unhold - LUO retrieves an open file, which is then closed
+ * fs_retrieve - LUO retrieves an open file, which is then closed
  */
-void fs_unhold(struct fs *fs, struct gmfs_inode *ci)
+void fs_retrieve(struct fs *fs, struct gmfs_inode *ci)
 {
-	if (!ci->held)
+	if (!ci->awaited)
 		return;
-	ci->held--;
+	ci->awaited--;
 	put_inode(fs, ci, false);
 }
 
@@ -968,7 +968,7 @@ static void operate(struct fs *fs, struct reader *in)
 		if (what & 16 && S_ISREG(ci->rec->mode))
 			fs_preserve(fs, ci);
 		else
-			fs_unhold(fs, ci);
+			fs_retrieve(fs, ci);
 		break;
 	default:
 		number = next_word(in);

@@ -50,7 +50,7 @@ extern struct fs fs_all[FS_MAX];
 extern unsigned int fs_nr;
 
 /* From boot to kexec. */
-void fs_boot(bool hold);
+void fs_boot(bool await);
 void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections);
 void fs_shutdown(void);
 
@@ -77,7 +77,7 @@ int fs_setxattr(struct fs *fs, struct gmfs_inode *ci, const char *name,
 		const void *value, size_t size);
 void fs_removexattr(struct fs *fs, struct gmfs_inode *ci, struct gmfs_attr *attr);
 void fs_preserve(struct fs *fs, struct gmfs_inode *ci);
-void fs_unhold(struct fs *fs, struct gmfs_inode *ci);
+void fs_retrieve(struct fs *fs, struct gmfs_inode *ci);
 int fs_tune(struct fs *fs, u64 scrub_target, u64 reserve, u32 policy);
 void fs_scrub(struct fs *fs, u64 count);
 int fs_discard(struct fs *fs);

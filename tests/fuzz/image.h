@@ -18,7 +18,7 @@
 /* Allocations of contiguous pages fail. */
 #define INPUT_FEW_PAGES	BIT(1)
 /* LUO will retrieve open files. */
-#define INPUT_HOLD	BIT(2)
+#define INPUT_AWAIT	BIT(2)
 /* A subtree has another size than expected. */
 #define INPUT_SIZE	BIT(3)
 

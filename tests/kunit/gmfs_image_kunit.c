@@ -245,19 +245,19 @@ static void image_orphans(struct kunit *test)
 	KUNIT_EXPECT_NULL(test, gmfs_inode_find(&fx->img, orphan));
 }
 
-/* A file that LUO preserved is no orphan while it is held. */
-static void image_hold(struct kunit *test)
+/* A file that LUO preserved is no orphan while it is awaited. */
+static void image_await(struct kunit *test)
 {
 	struct gmfs_fixture *fx = test->priv;
 	struct gmfs_inode *ci;
 	struct tree tree;
 	u64 orphan, file;
-	int hold;
+	int await;
 
 	plant(fx, &tree);
 	orphan = tree.orphan->ino;
 	file = tree.file->ino;
-	for (hold = 1; hold >= 0; hold--) {
+	for (await = 1; await >= 0; await--) {
 		ci = gmfs_inode_find(&fx->img, file);
 		ci->rec->preserved = 1;
 		gmfs_dirty(&fx->img, ci->rec);
@@ -265,23 +265,23 @@ static void image_hold(struct kunit *test)
 		ci->rec->preserved = 3;
 		gmfs_dirty(&fx->img, ci->rec);
 		gmfs_fixture_reload(fx);
-		gmfs_image_hold(&fx->img, hold);
+		gmfs_image_await(&fx->img, await);
 
 		ci = gmfs_inode_find(&fx->img, orphan);
-		KUNIT_EXPECT_EQ(test, ci->held, hold ? 3 : 0);
+		KUNIT_EXPECT_EQ(test, ci->awaited, await ? 3 : 0);
 		KUNIT_EXPECT_EQ(test, ci->rec->preserved, 0);
 		ci = gmfs_inode_find(&fx->img, file);
-		KUNIT_EXPECT_EQ(test, ci->held, hold ? 1 : 0);
+		KUNIT_EXPECT_EQ(test, ci->awaited, await ? 1 : 0);
 		KUNIT_EXPECT_EQ(test, ci->rec->preserved, 0);
 
-		/* Of the two inodes without a name, one is held. */
+		/* Of the two inodes without a name, one is awaited. */
 		ci = gmfs_image_orphan(&fx->img);
 		KUNIT_ASSERT_NOT_NULL(test, ci);
-		if (hold)
+		if (await)
 			KUNIT_EXPECT_NE(test, ci->ino, orphan);
 		/* The record of the inode no longer says that it is preserved. */
 		gmfs_fixture_reload(fx);
-		KUNIT_EXPECT_EQ(test, gmfs_inode_find(&fx->img, orphan)->held, 0);
+		KUNIT_EXPECT_EQ(test, gmfs_inode_find(&fx->img, orphan)->awaited, 0);
 	}
 }
 
@@ -683,7 +683,7 @@ static void image_pinned(struct kunit *test)
 	struct gmfs_super_ser *super;
 	struct gmfs_inode *ci;
 	struct tree tree;
-	int hold;
+	int await;
 	u64 file;
 
 	plant(fx, &tree);
@@ -691,7 +691,7 @@ static void image_pinned(struct kunit *test)
 	tree.file->rec->preserved = 2;
 	tree.file->rec->pinned = 1;
 	expect_load(test, "no feature", -EUCLEAN, "without the feature");
-	for (hold = 1; hold >= 0; hold--) {
+	for (await = 1; await >= 0; await--) {
 		super = fx->img.super;
 		super->feature_ro_compat = GMFS_FEATURE_RO_COMPAT_PINNED;
 		ci = gmfs_inode_find(&fx->img, file);
@@ -703,10 +703,10 @@ static void image_pinned(struct kunit *test)
 		gmfs_dirty(&fx->img, super);
 		gmfs_fixture_reload(fx);
 		KUNIT_EXPECT_FALSE(test, fx->img.read_only);
-		gmfs_image_hold(&fx->img, hold);
+		gmfs_image_await(&fx->img, await);
 
 		ci = gmfs_inode_find(&fx->img, file);
-		KUNIT_EXPECT_EQ(test, ci->file.inherited, hold ? 2 : 0);
+		KUNIT_EXPECT_EQ(test, ci->file.inherited, await ? 2 : 0);
 		KUNIT_EXPECT_EQ(test, ci->rec->pinned, 0);
 		KUNIT_EXPECT_EQ(test, fx->img.super->feature_ro_compat, 0);
 		gmfs_fixture_reload(fx);
@@ -993,7 +993,7 @@ static struct kunit_case image_cases[] = {
 	KUNIT_CASE(image_format_twice),
 	KUNIT_CASE(image_round_trip),
 	KUNIT_CASE(image_orphans),
-	KUNIT_CASE(image_hold),
+	KUNIT_CASE(image_await),
 	KUNIT_CASE(image_pinned),
 	KUNIT_CASE(image_fields),
 	KUNIT_CASE(image_fields_ok),
