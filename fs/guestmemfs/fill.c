@@ -146,7 +146,7 @@ int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 
 /*
  * A page of @bad has failed, which is in the range that is at @at: claim another
- * block in its place. The pool withholds the failed one.
+ * block in its place. The pool retires the failed one.
  */
 static int gmfs_fill_replace(struct gmpool *pool, struct gmfs_fill *fill,
 			     size_t at, u64 bad)

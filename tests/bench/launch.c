@@ -6,7 +6,7 @@
  * usage: launch DIR SIZE RUNS PREALLOC_RUNS PEER...
  *
  * DIR is a mount of guestmemfs or tmpfs, or "-".
- * guestmemfs needs SIZE of free memory, and in its environment HOLD_SCRUB, the file that
+ * guestmemfs needs SIZE of free memory, and in its environment PAUSE_SCRUB, the file that
  * stops its pool from zeroing in the background.
  */
 #define _GNU_SOURCE
@@ -32,16 +32,16 @@ static long page_tables(void)
 /* Prepare the memory of @peer, before the measurement. */
 static void prepare(const struct peer *peer, size_t size)
 {
-	const char *hold = getenv("HOLD_SCRUB");
+	const char *pause = getenv("PAUSE_SCRUB");
 
 	if (peer->source != GUESTMEMFS)
 		return;
 	wait_clean();
 	if (!peer->dirty)
 		return;
-	if (!hold)
-		errx(2, "HOLD_SCRUB is not in the environment");
-	write_file(hold, "Y");
+	if (!pause)
+		errx(2, "PAUSE_SCRUB is not in the environment");
+	write_file(pause, "Y");
 	peer_drop(peer, peer_create(peer, size, -1));
 }
 
@@ -49,7 +49,7 @@ static void finish(const struct peer *peer)
 {
 	if (!peer->dirty)
 		return;
-	write_file(getenv("HOLD_SCRUB"), "N");
+	write_file(getenv("PAUSE_SCRUB"), "N");
 	/* The scrub thread checks this when a block becomes free. */
 	peer_drop(peer, peer_create(peer, 2 << 20, -1));
 }

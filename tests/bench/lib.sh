@@ -12,7 +12,7 @@ die() {
 mount_node() {
 	mkdir -p "/mnt/node$1"
 	mount -t guestmemfs -o "node=$1${2:+,$2}" none "/mnt/node$1"
-	export HOLD_SCRUB=/sys/kernel/debug/guestmem_pool/node$1/hold_scrub
+	export PAUSE_SCRUB=/sys/kernel/debug/guestmem_pool/node$1/pause_scrub
 }
 
 # mount_tmpfs NAME [OPTIONS]: at /mnt/NAME

@@ -59,11 +59,11 @@ def machines(quick):
 
     four = ";".join(f"node={n}{',cpus=0' if n == 0 else ''},mem=%s" for n in range(NODES))
     yield chain("without-4", ["keep nothing-4 0K"], four.replace("%s", "2G"), memory=3 * GIB)
-    hold = "\n".join(f"mount_node {n}; echo Y > \"$HOLD_SCRUB\"" for n in range(NODES))
+    pause = "\n".join(f"mount_node {n}; echo Y > \"$PAUSE_SCRUB\"" for n in range(NODES))
     dirs = " ".join(f"/mnt/node{n}" for n in range(NODES))
     yield chain("large", [f"clean {' '.join(map(str, range(NODES)))}"] +
                 [f"keep {OURS} {size_name(size)} {dirs}" for size in (LARGE[-1:] if quick else LARGE)],
-                four.replace("%s", size_name(LARGE[-1] // NODES + 2 * GIB)), f"guestmemfs={LARGE_POOLS}", hold,
+                four.replace("%s", size_name(LARGE[-1] // NODES + 2 * GIB)), f"guestmemfs={LARGE_POOLS}", pause,
                 memory=6 * GIB)
 
 

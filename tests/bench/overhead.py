@@ -22,8 +22,8 @@ SETUPS = {
 }
 
 SCRIPT = """
-for hold in /sys/kernel/debug/guestmem_pool/node*/hold_scrub; do
-    [ ! -e "$hold" ] || echo Y > "$hold"
+for pause in /sys/kernel/debug/guestmem_pool/node*/pause_scrub; do
+    [ ! -e "$pause" ] || echo Y > "$pause"
 done
 row %(peer)s boot %(x)d time "$(cat /run/vm/bin/first-instruction)"
 row %(peer)s kernel-memory %(x)d bytes $(($(sed -n 's/^MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo) * 1024))

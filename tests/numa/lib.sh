@@ -61,9 +61,9 @@ mount_stat() {
 	sed -n "s:^device none mounted on /mnt/node$1 .* $2=\([0-9]*\).*:\1:p" /proc/self/mountstats
 }
 
-# hold_scrub N Y|N: whether the node's thread leaves dirty blocks as they are
-hold_scrub() {
-	echo "$2" > "/sys/kernel/debug/guestmem_pool/node$1/hold_scrub"
+# pause_scrub N Y|N: whether the node's thread leaves dirty blocks as they are
+pause_scrub() {
+	echo "$2" > "/sys/kernel/debug/guestmem_pool/node$1/pause_scrub"
 }
 
 # wait_clean N: until no free block of the node is dirty, for two minutes at most

@@ -8,7 +8,7 @@ ERROR = (r"guestmem_pool: node 1: hardware error at 0x[0-9a-f]+000: the page is 
 def test_fragmented(vm):
     """Every second block of a gigabyte is free."""
     vm(r"""
-    hold_scrub 1 Y
+    pause_scrub 1 Y
     mount_node 1
     cd /mnt/node1
     truncate -s 1G comb

@@ -54,7 +54,7 @@ def test_lines_of_the_documentation(vm):
     cd /tmp
     echo '{BY_PAGES}' > by_pages
     echo '{PINS_A_BLOCK}' > pins_a_block
-    hold_scrub 0 Y
+    pause_scrub 0 Y
     mount_node 0
     truncate -s 4M /mnt/node0/small
     memfile fill /mnt/node0/small 4M 1

@@ -15,12 +15,12 @@ def test_thread(vm):
     mount_node 1
     wait_clean 1
     memfile fill /mnt/node1/file 64M 1
-    hold_scrub 1 Y
+    pause_scrub 1 Y
     rm /mnt/node1/file
     equal "$(mount_stat 1 dirty_blocks)" 32 'dirty blocks'
     sleep 1
     equal "$(mount_stat 1 dirty_blocks)" 32 'dirty blocks while it is held'
-    hold_scrub 1 N
+    pause_scrub 1 N
     # It sleeps until it is told of something to do.
     truncate -s 2M /mnt/node1/other
     rm /mnt/node1/other
@@ -49,7 +49,7 @@ def test_where_it_runs(vm):
 def test_claimers_scrub(vm):
     """Without the thread nothing is different, but for the time that it takes."""
     vm(r"""
-    hold_scrub 1 Y
+    pause_scrub 1 Y
     mount_node 1
     cd /mnt/node1
     wait=$(mount_stat 1 dirty_blocks)
@@ -78,7 +78,7 @@ def test_clean_blocks_first(vm):
     wait_clean 1
     truncate -s 600M a
     memfile fill a 600M 1
-    hold_scrub 1 Y
+    pause_scrub 1 Y
     rm a
     equal "$(mount_stat 1 dirty_blocks)" 300 'dirty blocks'
     truncate -s 424M b
@@ -96,7 +96,7 @@ def test_dirty_blocks_survive_kexec(vm):
     if [ "$VM_BOOT" = 1 ]; then
         mount_node 1
         wait_clean 1
-        hold_scrub 1 Y
+        pause_scrub 1 Y
         memfile fill /mnt/node1/file 100M 1
         memfile fill /mnt/node1/kept 50M 2
         rm /mnt/node1/file

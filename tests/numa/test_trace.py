@@ -48,14 +48,14 @@ EOF
     ino=$(stat -c %i /mnt/node1/large)
     echo "inodes=$ino $(stat -c %i /mnt/node1/small)"
     echo "mark free" > trace_marker
-    hold_scrub 1 Y
+    pause_scrub 1 Y
     rm /mnt/node1/small
     # By who wants it, then by the thread.
     echo "mark scrub" > trace_marker
     fallocate -l $(($(free_blocks /mnt/node1) * 2))M /mnt/node1/rest
     echo "mark background" > trace_marker
     rm /mnt/node1/rest
-    hold_scrub 1 N
+    pause_scrub 1 N
     truncate -s 2M /mnt/node1/one
     rm /mnt/node1/one
     wait_clean 1

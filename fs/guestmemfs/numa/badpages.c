@@ -65,13 +65,13 @@ u64 gmpool_poisoned_pages(const struct gmpool *pool)
 }
 
 /**
- * gmpool_withhold - keep blocks with poisoned pages from being allocated
+ * gmpool_retire - keep blocks with poisoned pages from being allocated
  * @pool: the pool
  * @range: blocks, of which some may be free
  *
  * Context: gmpool.lock is held.
  */
-void gmpool_withhold(struct gmpool *pool, const struct gmpool_range *range)
+void gmpool_retire(struct gmpool *pool, const struct gmpool_range *range)
 {
 	unsigned long first = range->start * GMPOOL_BLOCK_PAGES;
 	unsigned long last = first + range->count * GMPOOL_BLOCK_PAGES - 1;

@@ -330,7 +330,7 @@ void gmpool_unclaim(struct gmpool *pool, const struct gmpool_range *range)
 		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, range)))
 			return;
 		gmpool_put_clean(pool, range);
-		gmpool_withhold(pool, range);
+		gmpool_retire(pool, range);
 		gmpool_update_low_locked(pool);
 	}
 	trace_guestmemfs_free(pool->nid, range, false);
@@ -368,7 +368,7 @@ void gmpool_free(struct gmpool *pool, const struct gmpool_range *range)
 			return;
 		gmpool_change_bits(pool, pool->used, range, false);
 		gmpool_change_bits(pool, pool->dirty, range, true);
-		gmpool_withhold(pool, range);
+		gmpool_retire(pool, range);
 		gmpool_update_low_locked(pool);
 	}
 	trace_guestmemfs_free(pool->nid, range, true);
@@ -488,7 +488,7 @@ int gmpool_init_blocks(struct gmpool *pool)
 	}
 	range.start = 0;
 	range.count = pool->total_blocks;
-	gmpool_withhold(pool, &range);
+	gmpool_retire(pool, &range);
 	pool->blocks.first_fit = pool->tune.policy == GMPOOL_POLICY_FIRST_FIT;
 	return 0;
 }

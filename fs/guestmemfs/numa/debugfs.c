@@ -5,7 +5,7 @@
  * /sys/kernel/debug/guestmem_pool/node<N>/reach says for each extent whether
  * the kernel has a mapping or struct pages of it.
  *
- * While /sys/kernel/debug/guestmem_pool/node<N>/hold_scrub is Y, the scrub
+ * While /sys/kernel/debug/guestmem_pool/node<N>/pause_scrub is Y, the scrub
  * thread pauses, so that a test can have dirty blocks.
  *
  * /sys/kernel/debug/guestmem_pool/node<N>/damage damages the state of a pool.
@@ -190,13 +190,13 @@ static int __init gmpool_debugfs_init(void)
 
 	top = debugfs_create_dir("guestmem_pool", NULL);
 	list_for_each_entry(pool, &gmpool_list, list) {
-		/* A node can have two pools, but one of them is only held. */
+		/* A node can have two pools, but one of them is unused. */
 		if (!pool->super)
 			continue;
 		snprintf(name, sizeof(name), "node%d", pool->nid);
 		dir = debugfs_create_dir(name, top);
 		debugfs_create_file("damage", 0200, dir, pool, &damage_fops);
-		debugfs_create_bool("hold_scrub", 0600, dir, &pool->scrub_hold);
+		debugfs_create_bool("pause_scrub", 0600, dir, &pool->scrub_paused);
 		debugfs_create_file("reach", 0400, dir, pool, &reach_fops);
 	}
 	return 0;

@@ -4,7 +4,7 @@
  * preservation for the next one.
  *
  * This kernel checks all handed-over metadata and then uses it in place. It
- * holds a pool that it cannot use: it changes nothing of it, and preserves all
+ * keeps a pool that it cannot use: it changes nothing of it, and preserves all
  * memory that is known to be part of the pool, for a kernel that can use it.
  */
 
@@ -259,7 +259,7 @@ static int gmpool_retrieve_poison(struct gmpool *pool)
  * Context: process context during boot, once KHO is up.
  *
  * Return: 0 or a negative errno. After an error the pool has failed, and
- * gmpool_hold() preserves the rest of it for the next kernel.
+ * gmpool_keep_unused() preserves the rest of it for the next kernel.
  */
 int gmpool_retrieve_metadata(struct gmpool *pool)
 {
@@ -283,11 +283,11 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 	if (error) {
 		gmpool_fail(pool, "%s", error);
 		err = -EUCLEAN;
-		goto err_hold;
+		goto err_keep;
 	}
 	err = gmpool_check_handed_over(pool);
 	if (err)
-		goto err_hold;
+		goto err_keep;
 
 	gmpool_meta_init(&pool->meta, super->uuid, gmpool_grow_metadata);
 	err = gmpool_restore_metadata(pool);
@@ -296,7 +296,7 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 	if (!err)
 		err = gmpool_retrieve_poison(pool);
 	if (err)
-		goto err_hold;
+		goto err_keep;
 
 	pr_info("node %d: %llu blocks handed over by kernel %s after %llu earlier kexecs\n",
 		pool->nid, pool->total_blocks, super->release,
@@ -308,14 +308,14 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 	pool->state = read_only ? GMPOOL_READ_ONLY : GMPOOL_ACTIVE;
 	return 0;
 
-err_hold:
+err_keep:
 	/* Without super block, the pool is neither changed nor sealed. */
 	gmpool_fail(pool, "error %d while it was taken over", err);
 	pool->super = NULL;
 	return err;
 }
 
-static void gmpool_hold_pages(u64 phys, u64 size)
+static void gmpool_preserve_pages(u64 phys, u64 size)
 {
 	if (kho_preserve_pages(pfn_to_page(PHYS_PFN(phys)), PHYS_PFN(size)))
 		pr_err("metadata at %#llx cannot be handed over\n", phys);
@@ -383,7 +383,7 @@ static int gmpool_publish_blob(struct gmpool *pool, u32 key)
 
 /* The super block of a held pool; NULL if neither copy is available. */
 static const struct gmpool_super_ser *
-gmpool_held_super(const struct gmpool *pool)
+gmpool_unused_super(const struct gmpool *pool)
 {
 	const char *error;
 
@@ -432,14 +432,14 @@ static bool gmpool_leave_out_used(struct gmpool *pool,
 }
 
 /**
- * gmpool_hold - preserve a pool that cannot be used
+ * gmpool_keep_unused - preserve a pool that cannot be used
  * @pool: the pool, which failed before its metadata was retrieved
  *
  * Context: process context during boot, after all other pools are published.
  */
-void gmpool_hold(struct gmpool *pool)
+void gmpool_keep_unused(struct gmpool *pool)
 {
-	const struct gmpool_super_ser *super = gmpool_held_super(pool);
+	const struct gmpool_super_ser *super = gmpool_unused_super(pool);
 
 	if (!super)
 		return;
@@ -448,9 +448,9 @@ void gmpool_hold(struct gmpool *pool)
 		return;
 	}
 	/* Read again: the first copy of the super block may be damaged. */
-	super = gmpool_held_super(pool);
-	gmpool_hold_pages(pool->blob, GMPOOL_BLOB_SIZE);
-	gmpool_walk_pieces(super, true, gmpool_hold_pages);
+	super = gmpool_unused_super(pool);
+	gmpool_preserve_pages(pool->blob, GMPOOL_BLOB_SIZE);
+	gmpool_walk_pieces(super, true, gmpool_preserve_pages);
 	gmpool_publish_blob(pool, pool->key);
 }
 
@@ -476,7 +476,7 @@ static void gmpool_put_pages_restored(u64 phys, u64 size)
 	folio_put(virt_to_folio(phys_to_virt(phys)));
 }
 
-static void gmpool_unhold_pages(u64 phys, u64 size)
+static void gmpool_unpreserve_pages(u64 phys, u64 size)
 {
 	kho_unpreserve_pages(pfn_to_page(PHYS_PFN(phys)), PHYS_PFN(size));
 }
@@ -519,19 +519,19 @@ void gmpool_discard_metadata(u32 key)
 	gmpool_free_pages_handed_over(phys, size);
 }
 
-/* Free the metadata of a held pool. */
-static void gmpool_drop_held(struct gmpool *pool)
+/* Free the metadata of an unused pool. */
+static void gmpool_drop_unused(struct gmpool *pool)
 {
 	/* Guards the copies in gmpool_peek() and gmpool_walk_pieces(). */
 	static DEFINE_MUTEX(lock);
-	const struct gmpool_super_ser *super = gmpool_held_super(pool);
+	const struct gmpool_super_ser *super = gmpool_unused_super(pool);
 
 	if (!super)
 		return;
 
 	guard(mutex)(&lock);
-	gmpool_unhold_pages(pool->blob, GMPOOL_BLOB_SIZE);
-	gmpool_walk_pieces(super, true, gmpool_unhold_pages);
+	gmpool_unpreserve_pages(pool->blob, GMPOOL_BLOB_SIZE);
+	gmpool_walk_pieces(super, true, gmpool_unpreserve_pages);
 	/*
 	 * If KHO has restored only some of the pages, restoring them again
 	 * would warn, and it is not known which pages these are. Then all stay
@@ -563,7 +563,7 @@ void gmpool_drop_metadata(struct gmpool *pool)
 	if (pool->super)
 		gmpool_drop_own(pool);
 	else
-		gmpool_drop_held(pool);
+		gmpool_drop_unused(pool);
 	/* The pool may have failed before gmpool_meta_init(). */
 	if (pool->meta.grow)
 		gmpool_meta_destroy(&pool->meta);

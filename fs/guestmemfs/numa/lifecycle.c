@@ -232,7 +232,7 @@ static int __init gmpool_init(void)
 	err = freeze_wq ? gmpool_zero_init() : -ENOMEM;
 	if (!err)
 		err = gmpool_scrub_init();
-	/* Usable pools are named by node; held ones take a free number. */
+	/* Usable pools are named by node; unused ones take a free number. */
 	list_for_each_entry(pool, &gmpool_list, list) {
 		if (!err)
 			err = percpu_init_rwsem(&pool->freeze);
@@ -242,7 +242,7 @@ static int __init gmpool_init(void)
 	}
 	list_for_each_entry(pool, &gmpool_list, list)
 		if (!pool->super && pool->key != GMPOOL_NO_KEY)
-			gmpool_hold(pool);
+			gmpool_keep_unused(pool);
 	usable = !err;
 
 	return register_reboot_notifier(&gmpool_reboot_nb);

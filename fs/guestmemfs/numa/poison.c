@@ -91,7 +91,7 @@ static void gmpool_poison_page(struct gmpool *pool, u64 page, unsigned long pfn)
 		return;
 	}
 	scoped_guard(spinlock, &pool->lock)
-		gmpool_withhold(pool, &block);
+		gmpool_retire(pool, &block);
 	gmpool_update_low(pool);
 	trace_guestmemfs_poison(pool->nid, block.start, pfn);
 	gmpool_notify_poison(pool);

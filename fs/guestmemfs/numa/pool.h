@@ -107,7 +107,7 @@ enum gmpool_state {
  * @tune: settings, changed with @manage held as well
  * @low: fewer blocks are free than @tune.low_watermark
  * @nr_failures: number of failed allocations
- * @scrub_hold: pauses the scrub thread; for tests
+ * @scrub_paused: pauses the scrub thread; for tests
  * @scrub_work: the scrub thread waits here for work
  * @scrub_done: other tasks wait here for the end of @scrubbing
  * @used: bitmap of blocks that are used, in handed-over metadata
@@ -154,7 +154,7 @@ struct gmpool {
 	struct gmpool_tunables tune;
 	bool low;
 	u64 nr_failures;
-	bool scrub_hold;
+	bool scrub_paused;
 	wait_queue_head_t scrub_work;
 	wait_queue_head_t scrub_done;
 
@@ -189,7 +189,7 @@ void gmpool_retrieve_memory(nodemask_t *lost, bool fresh);
 int gmpool_add_poison(struct gmpool *pool, u64 page);
 int gmpool_list_page(struct gmpool *pool, u64 page);
 int gmpool_remember_poison(struct gmpool *pool);
-void gmpool_withhold(struct gmpool *pool, const struct gmpool_range *range);
+void gmpool_retire(struct gmpool *pool, const struct gmpool_range *range);
 
 /* In scrub.c */
 int gmpool_scrub_init(void);
@@ -241,7 +241,7 @@ int gmpool_retrieve_metadata(struct gmpool *pool);
 void gmpool_discard_metadata(u32 key);
 void gmpool_drop_metadata(struct gmpool *pool);
 int gmpool_publish(struct gmpool *pool);
-void gmpool_hold(struct gmpool *pool);
+void gmpool_keep_unused(struct gmpool *pool);
 
 /* In debugfs.c */
 #ifdef CONFIG_GUESTMEM_POOL_DEBUG

@@ -217,7 +217,7 @@ static bool gmpool_wants_scrub(struct gmpool *pool)
 	       pool->tune.zeroing == GMPOOL_ZEROING_BACKGROUND &&
 	       pool->clean.nr_free < min(pool->blocks.nr_free,
 					 pool->tune.scrub_target) &&
-	       !READ_ONCE(pool->scrub_hold);
+	       !READ_ONCE(pool->scrub_paused);
 }
 
 /* Choose the next free dirty block, from @from on, then from the start. */

@@ -173,7 +173,7 @@ static int __init gmpool_sysfs_init(void)
 			ERR_PTR(err));
 
 	list_for_each_entry(pool, &gmpool_list, list) {
-		/* A node can have two pools, but one of them is only held. */
+		/* A node can have two pools, but one of them is unused. */
 		if (gmpool_find(pool->nid) != pool)
 			continue;
 		err = gmpool_add_dir(pool);

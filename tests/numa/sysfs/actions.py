@@ -22,7 +22,7 @@ def actions(nid):
     node.wait_clean()
     same(node["scrubbed_blocks"], total, "scrubbed blocks")
     same(node["largest_free_run"], max(s for _, s in node.extents()), "largest_free_run")
-    node.hold(True)
+    node.pause(True)
 
     # Blocks. The giga is left whole by what has room beside it.
     giants = node["free_1g"]
@@ -144,7 +144,7 @@ def actions(nid):
     run("mount", "-o", "remount,nr_inodes=0", node.mnt)
     same(node["max_inodes"], 0, "max_inodes")
     node.file("kept", 3)
-    node.hold(False)
+    node.pause(False)
     # It is told when something is set.
     node.set("scrub_rate", 0)
     node.wait_clean()

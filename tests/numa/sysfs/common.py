@@ -112,8 +112,8 @@ class Node:
         lines = self.text("extents").splitlines()
         return [tuple(int(n, 16) // BLOCK for n in l.split()) for l in lines]
 
-    def hold(self, on):
-        write(f"/sys/kernel/debug/guestmem_pool/node{self.nid}/hold_scrub", "Y" if on else "N")
+    def pause(self, on):
+        write(f"/sys/kernel/debug/guestmem_pool/node{self.nid}/pause_scrub", "Y" if on else "N")
 
     def mount(self, *options):
         os.makedirs(self.mnt, exist_ok=True)

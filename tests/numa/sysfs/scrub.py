@@ -14,7 +14,7 @@ from values import consistent
 
 def make_dirty(node):
     """All blocks of an empty node, with the thread held."""
-    node.hold(True)
+    node.pause(True)
     node.file("all", node["total_blocks"])
     node.remove("all")
     same(node["dirty_blocks"], node["total_blocks"], "dirty blocks")
@@ -36,7 +36,7 @@ def scrubbing(nid):
 
     # As much as is wanted, and then no more.
     node.set("scrub_target", 100)
-    node.hold(False)
+    node.pause(False)
     node.set("scrub_target", 101)
     wait_until(lambda: node["scrubbed_blocks"] >= 101, 30, "scrub_target is reached")
     stays(node, "scrubbed_blocks", 101, 1, "when scrub_target is reached")
