@@ -4,7 +4,7 @@
  * symbolic links.
  *
  * An attribute is a name and a value, stored as one string of bytes. If it does not
- * fit into a metadata block, it is split into pieces. An inode has few attributes,
+ * fit into a metadata block, it is split into fragments. An inode has few attributes,
  * which are in a tree by name. A value is never changed in place: a new attribute
  * is written, and replaces the old one when it is complete.
  */
@@ -16,17 +16,17 @@
 
 #include "image.h"
 
-static unsigned int gmfs_attr_nr_pieces(u32 size)
+static unsigned int gmfs_attr_nr_fragments(u32 size)
 {
-	return DIV_ROUND_UP(size, GMFS_ATTR_PIECE);
+	return DIV_ROUND_UP(size, GMFS_ATTR_FRAGMENT);
 }
 
-static unsigned int gmfs_piece_len(u32 size, u32 offset)
+static unsigned int gmfs_fragment_len(u32 size, u32 offset)
 {
-	return min(size - offset, GMFS_ATTR_PIECE);
+	return min(size - offset, GMFS_ATTR_FRAGMENT);
 }
 
-static unsigned int gmfs_piece_slots(unsigned int len)
+static unsigned int gmfs_fragment_slots(unsigned int len)
 {
 	return DIV_ROUND_UP(sizeof(struct gmfs_attr_ser) + len, GMFS_ATTR_SLOT);
 }
@@ -68,19 +68,19 @@ static void gmfs_attr_free(struct gmfs_image *img, struct gmfs_attr *attr)
 	unsigned int i;
 
 	for (i = 0; i < attr->nr; i++)
-		if (attr->pieces[i])
-			gmfs_slot_free(img, &img->attrs, attr->pieces[i],
-				       attr->pieces[i]->nr_slots);
+		if (attr->fragments[i])
+			gmfs_slot_free(img, &img->attrs, attr->fragments[i],
+				       attr->fragments[i]->nr_slots);
 	kfree(attr);
 }
 
 static struct gmfs_attr *gmfs_attr_alloc(u64 id, u8 kind, u16 name_len,
 					 u32 size)
 {
-	unsigned int nr = gmfs_attr_nr_pieces(size);
+	unsigned int nr = gmfs_attr_nr_fragments(size);
 	struct gmfs_attr *attr;
 
-	attr = kzalloc_flex(*attr, pieces, nr, GFP_KERNEL_ACCOUNT);
+	attr = kzalloc_flex(*attr, fragments, nr, GFP_KERNEL_ACCOUNT);
 	if (!attr)
 		return NULL;
 	attr->id = id;
@@ -91,9 +91,9 @@ static struct gmfs_attr *gmfs_attr_alloc(u64 id, u8 kind, u16 name_len,
 	return attr;
 }
 
-/* Copy the part of @src, which is at @at in the attribute, that is in this piece. */
-static void gmfs_piece_fill(struct gmfs_attr_ser *rec, u32 at, const void *src,
-			    u32 len)
+/* Copy the part of @src, which is at @at in the attribute, that is in this fragment. */
+static void gmfs_fragment_fill(struct gmfs_attr_ser *rec, u32 at, const void *src,
+			       u32 len)
 {
 	u32 start = max(at, rec->offset);
 	u32 end = min(at + len, rec->offset + rec->len);
@@ -117,12 +117,12 @@ static struct gmfs_attr *gmfs_attr_new(struct gmfs_image *img,
 		return ERR_PTR(-ENOMEM);
 
 	for (i = 0; i < attr->nr; i++) {
-		u32 offset = i * GMFS_ATTR_PIECE;
-		unsigned int bytes = gmfs_piece_len(attr->size, offset);
+		u32 offset = i * GMFS_ATTR_FRAGMENT;
+		unsigned int bytes = gmfs_fragment_len(attr->size, offset);
 		struct gmfs_attr_ser *rec;
 
 		rec = gmfs_slot_alloc(img, &img->attrs,
-				      gmfs_piece_slots(bytes));
+				      gmfs_fragment_slots(bytes));
 		if (IS_ERR(rec)) {
 			gmfs_attr_free(img, attr);
 			return ERR_CAST(rec);
@@ -133,12 +133,12 @@ static struct gmfs_attr *gmfs_attr_new(struct gmfs_image *img,
 		rec->offset = offset;
 		rec->len = bytes;
 		rec->kind = kind;
-		rec->nr_slots = gmfs_piece_slots(bytes);
+		rec->nr_slots = gmfs_fragment_slots(bytes);
 		rec->name_len = len;
-		gmfs_piece_fill(rec, 0, name, len);
-		gmfs_piece_fill(rec, len, value, size);
+		gmfs_fragment_fill(rec, 0, name, len);
+		gmfs_fragment_fill(rec, len, value, size);
 		gmfs_dirty(img, rec);
-		attr->pieces[i] = rec;
+		attr->fragments[i] = rec;
 	}
 	return attr;
 }
@@ -208,7 +208,7 @@ void gmfs_attr_read(const struct gmfs_attr *attr, void *value)
 	unsigned int i;
 
 	for (i = 0; i < attr->nr; i++) {
-		const struct gmfs_attr_ser *rec = attr->pieces[i];
+		const struct gmfs_attr_ser *rec = attr->fragments[i];
 		u32 start = max(rec->offset, attr->name_len);
 
 		if (start < rec->offset + rec->len)
@@ -275,8 +275,8 @@ static int gmfs_attr_bad(struct gmfs_image *img,
 			      rec->ino, what);
 }
 
-static int gmfs_piece_check(struct gmfs_image *img,
-			    const struct gmfs_attr_ser *rec, unsigned int room)
+static int gmfs_fragment_check(struct gmfs_image *img,
+			       const struct gmfs_attr_ser *rec, unsigned int room)
 {
 	u32 name_max = 0, value_max = GMFS_TARGET_MAX;
 	unsigned int pad;
@@ -296,11 +296,11 @@ static int gmfs_piece_check(struct gmfs_image *img,
 	if (rec->size < rec->name_len || rec->size - rec->name_len > value_max ||
 	    !rec->size)
 		return gmfs_attr_bad(img, rec, "size");
-	if (rec->offset % GMFS_ATTR_PIECE || rec->offset >= rec->size)
-		return gmfs_attr_bad(img, rec, "offset of a piece");
-	if (rec->len != gmfs_piece_len(rec->size, rec->offset))
-		return gmfs_attr_bad(img, rec, "length of a piece");
-	if (rec->nr_slots != gmfs_piece_slots(rec->len) || rec->nr_slots > room)
+	if (rec->offset % GMFS_ATTR_FRAGMENT || rec->offset >= rec->size)
+		return gmfs_attr_bad(img, rec, "offset of a fragment");
+	if (rec->len != gmfs_fragment_len(rec->size, rec->offset))
+		return gmfs_attr_bad(img, rec, "length of a fragment");
+	if (rec->nr_slots != gmfs_fragment_slots(rec->len) || rec->nr_slots > room)
 		return gmfs_attr_bad(img, rec, "number of slots");
 	if (!rec->offset && memchr(rec->data, '\0', rec->name_len))
 		return gmfs_attr_bad(img, rec, "not a name");
@@ -317,8 +317,8 @@ static int gmfs_piece_check(struct gmfs_image *img,
 }
 
 /*
- * Find or make the attribute of a piece. While an image is loaded, the trees are by
- * id, because the name is unknown until the first piece is loaded.
+ * Find or make the attribute of a fragment. While an image is loaded, the trees are by
+ * id, because the name is unknown until the first fragment is loaded.
  */
 static struct gmfs_attr *gmfs_attr_by_id(struct gmfs_inode *ci,
 					 const struct gmfs_attr_ser *rec)
@@ -344,13 +344,13 @@ static struct gmfs_attr *gmfs_attr_by_id(struct gmfs_inode *ci,
 }
 
 /**
- * gmfs_attr_load - load a handed-over piece of an attribute
+ * gmfs_attr_load - load a handed-over fragment of an attribute
  * @img: image that is being loaded, with all its inodes
- * @slot: the piece's record or a free slot, not trusted
+ * @slot: the fragment's record or a free slot, not trusted
  * @room: number of slots to the end of the metadata block
  * @used: unused
  *
- * When all pieces are loaded, gmfs_attr_check() must be called for each inode before
+ * When all fragments are loaded, gmfs_attr_check() must be called for each inode before
  * its attributes are used.
  *
  * Context: process context, may sleep; the caller has exclusive access to @img.
@@ -369,7 +369,7 @@ int gmfs_attr_load(struct gmfs_image *img, void *slot, unsigned int room,
 
 	if (!rec->ino)
 		return 0;
-	err = gmfs_piece_check(img, rec, room);
+	err = gmfs_fragment_check(img, rec, room);
 	if (err)
 		return err;
 	ci = gmfs_inode_find(img, rec->ino);
@@ -381,11 +381,11 @@ int gmfs_attr_load(struct gmfs_image *img, void *slot, unsigned int room,
 		return -ENOMEM;
 	if (rec->kind != attr->kind || rec->size != attr->size ||
 	    rec->name_len != attr->name_len)
-		return gmfs_attr_bad(img, rec, "pieces that do not match");
-	i = rec->offset / GMFS_ATTR_PIECE;
-	if (attr->pieces[i])
-		return gmfs_attr_bad(img, rec, "piece is there twice");
-	attr->pieces[i] = rec;
+		return gmfs_attr_bad(img, rec, "fragments that do not match");
+	i = rec->offset / GMFS_ATTR_FRAGMENT;
+	if (attr->fragments[i])
+		return gmfs_attr_bad(img, rec, "fragment is there twice");
+	attr->fragments[i] = rec;
 	return rec->nr_slots;
 }
 
@@ -405,16 +405,16 @@ static int gmfs_attr_check_record(struct gmfs_image *img, struct gmfs_inode *ci,
 	unsigned int i;
 
 	for (i = 0; i < attr->nr; i++)
-		if (!attr->pieces[i])
+		if (!attr->fragments[i])
 			return gmfs_image_bad(img,
-					      "attribute %llu of inode %llu: piece %u is missing",
+					      "attribute %llu of inode %llu: fragment %u is missing",
 					      attr->id, ci->ino, i);
 	if (attr->kind == GMFS_ATTR_TARGET &&
 	    (!S_ISLNK(ci->rec->mode) || ci->rec->size != attr->size))
-		return gmfs_attr_bad(img, attr->pieces[0],
+		return gmfs_attr_bad(img, attr->fragments[0],
 				     "not this link's target");
 	if (gmfs_attr_link(ci, attr))
-		return gmfs_attr_bad(img, attr->pieces[0],
+		return gmfs_attr_bad(img, attr->fragments[0],
 				     "name is there twice");
 	return 0;
 }

@@ -53,7 +53,7 @@
 /* Compared without a lock, so it is far below the maximum. */
 #define GMFS_COOKIE_FULL	(GMFS_COOKIE_MAX / 2)
 
-/* Slots of the largest record: a full piece of an attribute. */
+/* Slots of the largest record: a full fragment of an attribute. */
 #define GMFS_RUN_MAX		(GMFS_ATTR_SLOTS - 1)
 /* Slots in a metadata block of the smallest record. */
 #define GMFS_SLOTS_MAX		(GMPOOL_META_SIZE / sizeof(struct gmfs_extent_ser))
@@ -226,12 +226,12 @@ struct gmfs_extent {
 /**
  * struct gmfs_attr - an attribute of an inode of the image
  * @node: in gmfs_inode.attrs
- * @id: id of the attribute, the same in all its pieces
+ * @id: id of the attribute, the same in all its fragments
  * @size: bytes of name and value
- * @name_len: bytes of the name, which is in the first piece
+ * @name_len: bytes of the name, which is in the first fragment
  * @kind: enum gmfs_attr_kind_ser
- * @nr: number of pieces
- * @pieces: the records, by offset
+ * @nr: number of fragments
+ * @fragments: the records, by offset
  */
 struct gmfs_attr {
 	struct rb_node node;
@@ -240,7 +240,7 @@ struct gmfs_attr {
 	u16 name_len;
 	u8 kind;
 	u8 nr;
-	struct gmfs_attr_ser *pieces[] __counted_by(nr);
+	struct gmfs_attr_ser *fragments[] __counted_by(nr);
 };
 
 /* In load.c */
@@ -336,7 +336,7 @@ void gmfs_attr_forget(struct gmfs_inode *ci);
 
 static inline const char *gmfs_attr_name(const struct gmfs_attr *attr)
 {
-	return (const char *)attr->pieces[0]->data;
+	return (const char *)attr->fragments[0]->data;
 }
 
 /* Size of the value in bytes. */

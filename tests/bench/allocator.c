@@ -20,7 +20,7 @@
 #define POOL_SIZE	(4ULL << 40)
 #define POOL_BLOCKS	(POOL_SIZE / BLOCK)
 
-#define MAX_PIECES	64
+#define MAX_RANGES	64
 #define MAX_VMS		16384
 #define PROBES		64
 
@@ -40,7 +40,7 @@ static uint64_t rnd(uint64_t below)
 
 /* A virtual machine and its memory. */
 struct vm {
-	struct gmpool_range pieces[MAX_PIECES];
+	struct gmpool_range ranges[MAX_RANGES];
 	int nr;
 	uint64_t end;		/* of its life, in seconds */
 };
@@ -67,7 +67,7 @@ static void put(const struct gmpool_range *range)
 static void give_back(struct vm *vm)
 {
 	while (vm->nr)
-		put(&vm->pieces[--vm->nr]);
+		put(&vm->ranges[--vm->nr]);
 }
 
 /* Allocate all memory as gmpool_claim() does. */
@@ -80,11 +80,11 @@ static bool get(struct vm *vm, uint64_t blocks)
 	if (taken.nr_free < blocks)
 		return false;
 	for (; blocks; blocks -= range->count) {
-		if (vm->nr == MAX_PIECES) {
+		if (vm->nr == MAX_RANGES) {
 			give_back(vm);
 			return false;
 		}
-		range = &vm->pieces[vm->nr++];
+		range = &vm->ranges[vm->nr++];
 		if (gmpool_bitmap_choose(&taken, &clean, blocks, goal, range) ||
 		    gmpool_bitmap_take(&taken, range))
 			errx(2, "blocks that are free cannot be taken");
@@ -180,8 +180,8 @@ static uint64_t in_giants(const struct vm *vm)
 	uint64_t shift = POOL_BASE / BLOCK, offset = 0, skip, nr = 0;
 	int i;
 
-	for (i = 0; i < vm->nr; offset += vm->pieces[i++].count) {
-		const struct gmpool_range *range = &vm->pieces[i];
+	for (i = 0; i < vm->nr; offset += vm->ranges[i++].count) {
+		const struct gmpool_range *range = &vm->ranges[i];
 
 		/* A mapping needs the same alignment in memory and in the file. */
 		if ((range->start + shift - offset) % GMPOOL_1G_BLOCKS)

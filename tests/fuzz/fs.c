@@ -331,8 +331,8 @@ u32 fs_digest(struct gmfs_image *img)
 		crc = crc32c(crc, ci->rec, sizeof(*ci->rec));
 		for (attr = gmfs_attr_first(ci); attr; attr = gmfs_attr_next(attr))
 			for (i = 0; i < attr->nr; i++)
-				crc = crc32c(crc, attr->pieces[i],
-					     attr->pieces[i]->nr_slots *
+				crc = crc32c(crc, attr->fragments[i],
+					     attr->fragments[i]->nr_slots *
 					     GMFS_ATTR_SLOT);
 		if (!S_ISDIR(ci->rec->mode)) {
 			for (node = rb_first(&ci->file.extents); node;

@@ -66,7 +66,7 @@ static void deep(struct fs *fs)
 }
 
 /* Two files that grow alternately, and one with holes. */
-static void pieces(struct fs *fs)
+static void fragments(struct fs *fs)
 {
 	struct gmfs_inode *a = make(fs, fs_root(fs), S_IFREG | 0600, "a");
 	struct gmfs_inode *b = make(fs, fs_root(fs), S_IFREG | 0600, "b");
@@ -358,7 +358,7 @@ int main(int argc, char **argv)
 		void (*fill)(struct fs *fs);
 	} images[] = {
 		{ "empty", empty },		{ "files", files },
-		{ "deep", deep },		{ "pieces", pieces },
+		{ "deep", deep },		{ "fragments", fragments },
 		{ "full", full },		{ "attributes", attributes },
 		{ "unlinked", unlinked },	{ "kinds", kinds },
 		{ "failed", failed },		{ "tuned", tuned },

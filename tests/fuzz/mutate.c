@@ -458,7 +458,7 @@ static void mend_record(const struct layout *layout, u8 *p, unsigned int offset)
 	case GMFS_META_ATTRS:
 		if (attr->size > attr->offset)
 			attr->len = min(attr->size - attr->offset,
-					(u32)GMFS_ATTR_PIECE);
+					(u32)GMFS_ATTR_FRAGMENT);
 		attr->nr_slots = DIV_ROUND_UP(sizeof(*attr) + attr->len,
 					      GMFS_ATTR_SLOT);
 		end = sizeof(*attr) + attr->len;

@@ -15,7 +15,7 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 #define MODE_FILE	(S_IFREG | 0640)
 #define NAME		"user.name"
 
-static u8 *pattern;	/* GMFS_ATTR_VALUE_MAX bytes; no two pieces are equal */
+static u8 *pattern;	/* GMFS_ATTR_VALUE_MAX bytes; no two fragments are equal */
 
 static int attr_init(struct kunit *test)
 {
@@ -69,7 +69,7 @@ static void expect_value(struct gmfs_fixture *fx, const char *name,
 	kunit_kfree(fx->test, buf);
 }
 
-/* Set, replace and remove values of all sizes around those of pieces. */
+/* Set, replace and remove values of all sizes around those of fragments. */
 static void attr_sizes(struct kunit *test)
 {
 	static const size_t sizes[] = {

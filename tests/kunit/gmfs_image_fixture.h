@@ -203,8 +203,8 @@ static inline u32 gmfs_fixture_digest(struct gmfs_image *img)
 		for (attr = gmfs_attr_first(ci); attr;
 		     attr = gmfs_attr_next(attr))
 			for (i = 0; i < attr->nr; i++)
-				crc = crc32c(crc, attr->pieces[i],
-					     attr->pieces[i]->nr_slots *
+				crc = crc32c(crc, attr->fragments[i],
+					     attr->fragments[i]->nr_slots *
 					     GMFS_ATTR_SLOT);
 		if (S_ISDIR(ci->rec->mode)) {
 			if (ci->dir.parent)

@@ -22,7 +22,7 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 #define SMALL_NAME	"user.small"
 #define TWIN_NAME	"user.twin!"	/* same length as SMALL_NAME */
 #define BIG_NAME	"user.big"
-#define BIG_SIZE	9000		/* three pieces */
+#define BIG_SIZE	9000		/* three fragments */
 
 #define LONG_NAME	"a name that is too long for a single slot of 64 bytes"
 
@@ -99,10 +99,10 @@ static struct gmfs_extent_ser *extent(struct gmfs_inode *ci, bool last)
 	return rb_entry(node, struct gmfs_extent, node)->rec;
 }
 
-static struct gmfs_attr_ser *piece(struct gmfs_inode *ci, u8 kind,
-				   const char *name, unsigned int nr)
+static struct gmfs_attr_ser *fragment(struct gmfs_inode *ci, u8 kind,
+				      const char *name, unsigned int nr)
 {
-	return gmfs_attr_find(ci, kind, name, strlen(name))->pieces[nr];
+	return gmfs_attr_find(ci, kind, name, strlen(name))->fragments[nr];
 }
 
 static void image_empty(struct kunit *test)
@@ -335,7 +335,7 @@ enum record {
 	DEV,
 	SMALL,		/* attributes of the file */
 	TWIN,
-	BIG,		/* its first piece */
+	BIG,		/* its first fragment */
 	BIG2,
 	BIG3,
 	TARGET,		/* of the link */
@@ -370,17 +370,17 @@ static void *record_of(const struct gmfs_fixture *fx, const struct tree *tree,
 	case DEV:
 		return tree->dev->rec;
 	case SMALL:
-		return piece(tree->file, GMFS_ATTR_XATTR, SMALL_NAME, 0);
+		return fragment(tree->file, GMFS_ATTR_XATTR, SMALL_NAME, 0);
 	case TWIN:
-		return piece(tree->file, GMFS_ATTR_XATTR, TWIN_NAME, 0);
+		return fragment(tree->file, GMFS_ATTR_XATTR, TWIN_NAME, 0);
 	case BIG:
-		return piece(tree->file, GMFS_ATTR_XATTR, BIG_NAME, 0);
+		return fragment(tree->file, GMFS_ATTR_XATTR, BIG_NAME, 0);
 	case BIG2:
-		return piece(tree->file, GMFS_ATTR_XATTR, BIG_NAME, 1);
+		return fragment(tree->file, GMFS_ATTR_XATTR, BIG_NAME, 1);
 	case BIG3:
-		return piece(tree->file, GMFS_ATTR_XATTR, BIG_NAME, 2);
+		return fragment(tree->file, GMFS_ATTR_XATTR, BIG_NAME, 2);
 	case TARGET:
-		return piece(tree->link, GMFS_ATTR_TARGET, "", 0);
+		return fragment(tree->link, GMFS_ATTR_TARGET, "", 0);
 	}
 	return NULL;
 }
@@ -562,14 +562,14 @@ static const struct field_case fields[] = {
 	FIELD(SMALL, attr, id, 8, U64_MAX, -EUCLEAN, "was not given"),
 	FIELD(SMALL, attr, size, 4, 0, -EUCLEAN, "size"),
 	FIELD(SMALL, attr, size, 4, 9, -EUCLEAN, "size"),
-	FIELD(SMALL, attr, size, 4, 12, -EUCLEAN, "length of a piece"),
+	FIELD(SMALL, attr, size, 4, 12, -EUCLEAN, "length of a fragment"),
 	FIELD(SMALL, attr, size, 4, 10 + GMFS_ATTR_VALUE_MAX + 1, -EUCLEAN,
 	      "size"),
 	FIELD(SMALL, attr, size, 4, U32_MAX, -EUCLEAN, "size"),
 	FIELD(SMALL, attr, offset, 4, 1, -EUCLEAN, "offset"),
-	FIELD(SMALL, attr, offset, 4, GMFS_ATTR_PIECE, -EUCLEAN, "offset"),
-	FIELD(SMALL, attr, len, 2, 0, -EUCLEAN, "length of a piece"),
-	FIELD(SMALL, attr, len, 2, 12, -EUCLEAN, "length of a piece"),
+	FIELD(SMALL, attr, offset, 4, GMFS_ATTR_FRAGMENT, -EUCLEAN, "offset"),
+	FIELD(SMALL, attr, len, 2, 0, -EUCLEAN, "length of a fragment"),
+	FIELD(SMALL, attr, len, 2, 12, -EUCLEAN, "length of a fragment"),
 	FIELD(SMALL, attr, kind, 1, 0, -EUCLEAN, "kind"),
 	FIELD(SMALL, attr, kind, 1, 3, -EUCLEAN, "kind"),
 	FIELD(SMALL, attr, kind, 1, GMFS_ATTR_TARGET, -EUCLEAN,
@@ -584,16 +584,16 @@ static const struct field_case fields[] = {
 	BYTE(SMALL, attr, data, 9, 0, -EUCLEAN, "not a name"),
 	BYTE(SMALL, attr, data, 11, 1, -EUCLEAN, "more than"),
 	BYTE(SMALL, attr, data, 31, 1, -EUCLEAN, "more than"),
-	/* Its data is then read as pieces. */
+	/* Its data is then read as fragments. */
 	FIELD(BIG2, attr, ino, 8, 0, -EUCLEAN, "kind"),
 	FIELD(BIG2, attr, id, 8, 0, -EUCLEAN, "is missing"),
 	FIELD(BIG2, attr, offset, 4, 0, -EUCLEAN, "twice"),
-	FIELD(BIG2, attr, offset, 4, 2 * GMFS_ATTR_PIECE, -EUCLEAN,
-	      "length of a piece"),
+	FIELD(BIG2, attr, offset, 4, 2 * GMFS_ATTR_FRAGMENT, -EUCLEAN,
+	      "length of a fragment"),
 	FIELD(BIG2, attr, name_len, 2, 1, -EUCLEAN, "do not match"),
-	FIELD(BIG2, attr, size, 4, 2 * GMFS_ATTR_PIECE, -EUCLEAN,
+	FIELD(BIG2, attr, size, 4, 2 * GMFS_ATTR_FRAGMENT, -EUCLEAN,
 	      "do not match"),
-	FIELD(BIG3, attr, offset, 4, 3 * GMFS_ATTR_PIECE, -EUCLEAN, "offset"),
+	FIELD(BIG3, attr, offset, 4, 3 * GMFS_ATTR_FRAGMENT, -EUCLEAN, "offset"),
 	FIELD(TARGET, attr, ino, 8, 0, -EUCLEAN, "no target"),
 	FIELD(TARGET, attr, kind, 1, GMFS_ATTR_XATTR, -EUCLEAN,
 	      "length of the name"),

@@ -638,7 +638,7 @@ static void assert_gib_placed(const struct walk *walk, u64 want,
 static void assert_small_placed(const struct walk *walk, u64 want,
 				const struct gmpool_range *range)
 {
-	u64 longest = 0, piece = U64_MAX, breaks = U64_MAX, len, at;
+	u64 longest = 0, part = U64_MAX, breaks = U64_MAX, len, at;
 	struct kunit *test = walk->test;
 	struct free_range free;
 
@@ -650,9 +650,9 @@ static void assert_small_placed(const struct walk *walk, u64 want,
 		len = free.end - free.start;
 		longest = max(longest, len);
 		if (head >= want)
-			piece = min(piece, head);
+			part = min(part, head);
 		if (tail >= want)
-			piece = min(piece, tail);
+			part = min(part, tail);
 		if (!none)
 			breaks = min(breaks, len);
 	}
@@ -664,20 +664,20 @@ static void assert_small_placed(const struct walk *walk, u64 want,
 		if (range->start < free.start || range->start >= free.end)
 			continue;
 		len = free.end - free.start;
-		if (piece == U64_MAX && breaks != U64_MAX) {
+		if (part == U64_MAX && breaks != U64_MAX) {
 			KUNIT_ASSERT_EQ(test, range->start + want, free.end);
 			KUNIT_ASSERT_EQ(test, len, breaks);
-		} else if (piece == U64_MAX) {
+		} else if (part == U64_MAX) {
 			KUNIT_ASSERT_EQ(test, range->start, free.start);
 			KUNIT_ASSERT_EQ(test, len, longest);
 		} else if (none) {
 			KUNIT_ASSERT_EQ(test, range->start, free.start);
-			KUNIT_ASSERT_EQ(test, len, piece);
+			KUNIT_ASSERT_EQ(test, len, part);
 		} else if (range->start == free.start) {
-			KUNIT_ASSERT_EQ(test, free.gibs_start - free.start, piece);
+			KUNIT_ASSERT_EQ(test, free.gibs_start - free.start, part);
 		} else {
 			KUNIT_ASSERT_EQ(test, range->start, free.gibs_end);
-			KUNIT_ASSERT_EQ(test, free.end - free.gibs_end, piece);
+			KUNIT_ASSERT_EQ(test, free.end - free.gibs_end, part);
 		}
 	}
 }

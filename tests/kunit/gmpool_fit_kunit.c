@@ -21,24 +21,24 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 #define SECTION		((u64)SZ_128M)
 
 #define NODES		2
-#define MAX_PIECES	6
+#define MAX_SPANS	6
 
 /* First section, and the section after the last. */
-struct piece {
+struct span {
 	u32 start, end;
 };
 
-/* Set the free memory of the node under examination; it ends with an empty piece. */
+/* Set the free memory of the node under examination; it ends with an empty range. */
 static void __init fit_set_free(struct gmpool_machine *m,
-				const struct piece *pieces)
+				const struct span *ranges)
 {
-	for (m->nr_pieces = 0; pieces->end; pieces++) {
-		m->pieces[m->nr_pieces].base = pieces->start * SECTION;
-		m->pieces[m->nr_pieces++].size =
-			(u64)(pieces->end - pieces->start) * SECTION;
+	for (m->nr_free = 0; ranges->end; ranges++) {
+		m->free[m->nr_free].base = ranges->start * SECTION;
+		m->free[m->nr_free++].size =
+			(u64)(ranges->end - ranges->start) * SECTION;
 	}
-	memcpy(m->ranges, m->pieces, sizeof(m->ranges));
-	m->nr_ranges = m->nr_pieces;
+	memcpy(m->ranges, m->free, sizeof(m->ranges));
+	m->nr_ranges = m->nr_free;
 }
 
 static void __init fit_set_node(struct gmpool_machine *m, int nid, u32 start,
@@ -92,7 +92,7 @@ static void __init fit_expect_largest(struct kunit *test,
 
 static void __init fit_whole_node(struct kunit *test)
 {
-	static const struct piece all[] = { { 32, 96 }, {} };
+	static const struct span all[] = { { 32, 96 }, {} };
 	struct gmpool_machine *m = fit_machine(test);
 	u64 size;
 
@@ -111,8 +111,8 @@ static void __init fit_whole_node(struct kunit *test)
 
 static void __init fit_no_room(struct kunit *test)
 {
-	static const struct piece some[] = { { 32, 34 }, {} };
-	static const struct piece none[] = { {} };
+	static const struct span some[] = { { 32, 34 }, {} };
+	static const struct span none[] = { {} };
 	struct gmpool_machine *m = fit_machine(test);
 
 	/* The image can be in the way of all of it. */
@@ -130,7 +130,7 @@ static void __init fit_no_room(struct kunit *test)
 /* What the kernel allocates for good is kept in addition. */
 static void __init fit_reserved(struct kunit *test)
 {
-	static const struct piece all[] = { { 32, 96 }, {} };
+	static const struct span all[] = { { 32, 96 }, {} };
 	struct gmpool_machine *m = fit_machine(test);
 	u64 before;
 
@@ -153,18 +153,18 @@ static void __init fit_scratch_is_contiguous(struct kunit *test)
 	u32 i;
 
 	for (i = 0; i < 20; i++) {
-		m->pieces[i].base = (32 + 3 * i) * SECTION;
-		m->pieces[i].size = 2 * SECTION;
+		m->free[i].base = (32 + 3 * i) * SECTION;
+		m->free[i].size = 2 * SECTION;
 	}
-	m->nr_pieces = 20;
-	memcpy(m->ranges, m->pieces, sizeof(m->ranges));
+	m->nr_free = 20;
+	memcpy(m->ranges, m->free, sizeof(m->ranges));
 	m->nr_ranges = 20;
 	fit_expect_largest(test, m, 0);
 	KUNIT_EXPECT_NE(test, gmpool_fit_largest(m, 0, 8 * SECTION), 0);
 
 	m->scratch.node = 2 * SECTION;
 	KUNIT_EXPECT_NE(test, gmpool_fit_largest(m, 0, 8 * SECTION), 0);
-	/* No piece has three sections, with or without a pool. */
+	/* No range has three sections, with or without a pool. */
 	m->scratch.node = 3 * SECTION;
 	KUNIT_EXPECT_EQ(test, gmpool_fit_largest(m, 0, 8 * SECTION), 0);
 	/* After a kexec with KHO the area is there already. */
@@ -197,10 +197,10 @@ static void __init fit_node_for_all(struct kunit *test)
 /* Pools leave 256 MiB and room for the image below 4 GiB. */
 static void __init fit_low_limit(struct kunit *test)
 {
-	static const struct piece low[] = { { 0, 16 }, { 32, 96 }, {} };
-	static const struct piece split[] = { { 0, 2 }, { 5, 16 }, {} };
-	static const struct piece few[] = { { 30, 64 }, {} };
-	static const struct piece high[] = { { 32, 64 }, {} };
+	static const struct span low[] = { { 0, 16 }, { 32, 96 }, {} };
+	static const struct span split[] = { { 0, 2 }, { 5, 16 }, {} };
+	static const struct span few[] = { { 30, 64 }, {} };
+	static const struct span high[] = { { 32, 64 }, {} };
 	struct gmpool_machine *m = fit_machine(test);
 
 	/*  |###-----|--------|  */
@@ -222,7 +222,7 @@ static void __init fit_low_limit(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmpool_fit_low_limit(m), 5 * SECTION);
 	m->scratch.low = SECTION;
 	KUNIT_EXPECT_EQ(test, gmpool_fit_low_limit(m), 6 * SECTION);
-	/* After a kexec with KHO, the pieces contain what is reserved. */
+	/* After a kexec with KHO, free memory contains what is reserved. */
 	m->kho_boot = true;
 	KUNIT_EXPECT_EQ(test, gmpool_fit_low_limit(m), 7 * SECTION);
 }
@@ -231,7 +231,7 @@ static void __init fit_low_limit(struct kunit *test)
 static void __init fit_random(struct kunit *test)
 {
 	struct gmpool_machine *m = fit_machine(test);
-	struct piece pieces[MAX_PIECES + 1];
+	struct span ranges[MAX_SPANS + 1];
 	struct rnd_state rnd;
 	unsigned int i, j;
 	u64 size, asked;
@@ -240,15 +240,15 @@ static void __init fit_random(struct kunit *test)
 	gmpool_test_seed(test, &rnd, seed);
 	for (i = 0; i < 2000; i++) {
 		at = gmpool_test_random(&rnd, 0, 64);
-		memset(pieces, 0, sizeof(pieces));
-		for (j = 0; j < gmpool_test_random(&rnd, 1, MAX_PIECES); j++) {
-			pieces[j].start = at + gmpool_test_random(&rnd, 0, 4);
-			pieces[j].end = pieces[j].start +
+		memset(ranges, 0, sizeof(ranges));
+		for (j = 0; j < gmpool_test_random(&rnd, 1, MAX_SPANS); j++) {
+			ranges[j].start = at + gmpool_test_random(&rnd, 0, 4);
+			ranges[j].end = ranges[j].start +
 					gmpool_test_random(&rnd, 1, 40);
-			at = pieces[j].end + 1;
+			at = ranges[j].end + 1;
 		}
-		fit_set_free(m, pieces);
-		fit_set_node(m, 0, pieces[0].start, at);
+		fit_set_free(m, ranges);
+		fit_set_node(m, 0, ranges[0].start, at);
 		m->kho_boot = !gmpool_test_random(&rnd, 0, 3);
 		m->scratch.scale = 50 * gmpool_test_random(&rnd, 0, 4);
 		m->scratch.node = gmpool_test_random(&rnd, 0, SZ_512M);

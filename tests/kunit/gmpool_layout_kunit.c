@@ -22,10 +22,10 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 #define SECTION		((u64)SZ_128M)
 #define GIB		8
 
-#define MAX_PIECES	6
+#define MAX_SPANS	6
 
 /* First section, and the section after the last. */
-struct piece {
+struct span {
 	u32 start, end;
 };
 
@@ -39,10 +39,10 @@ struct piece {
  */
 struct layout_case {
 	const char *name;
-	struct piece ranges[MAX_PIECES];
+	struct span ranges[MAX_SPANS];
 	u32 size;
 	int err;
-	struct piece expected[MAX_PIECES];
+	struct span expected[MAX_SPANS];
 };
 
 /*
@@ -148,17 +148,17 @@ static const struct layout_case layout_cases[] = {
 
 KUNIT_ARRAY_PARAM_DESC(layout, layout_cases, name);
 
-static struct gmpool_extent_ser *alloc_pieces(struct kunit *test, u32 nr)
+static struct gmpool_extent_ser *alloc_ranges(struct kunit *test, u32 nr)
 {
-	struct gmpool_extent_ser *pieces;
+	struct gmpool_extent_ser *ranges;
 
-	pieces = kunit_kmalloc_array(test, nr, sizeof(*pieces), GFP_KERNEL);
-	KUNIT_ASSERT_NOT_NULL(test, pieces);
-	memset(pieces, 0xff, nr * sizeof(*pieces));
-	return pieces;
+	ranges = kunit_kmalloc_array(test, nr, sizeof(*ranges), GFP_KERNEL);
+	KUNIT_ASSERT_NOT_NULL(test, ranges);
+	memset(ranges, 0xff, nr * sizeof(*ranges));
+	return ranges;
 }
 
-static void set_piece(struct gmpool_extent_ser *to, u32 start, u32 end)
+static void set_range(struct gmpool_extent_ser *to, u32 start, u32 end)
 {
 	to->base = start * SECTION;
 	to->size = (end - start) * SECTION;
@@ -170,10 +170,10 @@ static void pick(struct kunit *test)
 	struct gmpool_extent_ser *extents, *ranges;
 	u32 nr_expected, nr_ranges, nr = 99, i;
 
-	ranges = alloc_pieces(test, MAX_PIECES);
-	extents = alloc_pieces(test, GMPOOL_MAX_EXTENTS);
+	ranges = alloc_ranges(test, MAX_SPANS);
+	extents = alloc_ranges(test, GMPOOL_MAX_EXTENTS);
 	for (nr_ranges = 0; c->ranges[nr_ranges].end; nr_ranges++)
-		set_piece(&ranges[nr_ranges], c->ranges[nr_ranges].start,
+		set_range(&ranges[nr_ranges], c->ranges[nr_ranges].start,
 			  c->ranges[nr_ranges].end);
 
 	KUNIT_ASSERT_EQ(test,
@@ -194,15 +194,15 @@ static void pick(struct kunit *test)
 /*
  *  |#.#.#.#.|#.#.#.#.|#.#.   ...   (65 of them)
  */
-static void too_many_pieces(struct kunit *test)
+static void too_many_ranges(struct kunit *test)
 {
 	const u32 max = GMPOOL_MAX_EXTENTS;
-	struct gmpool_extent_ser *ranges = alloc_pieces(test, max + 1);
-	struct gmpool_extent_ser *extents = alloc_pieces(test, max);
+	struct gmpool_extent_ser *ranges = alloc_ranges(test, max + 1);
+	struct gmpool_extent_ser *extents = alloc_ranges(test, max);
 	u32 i, nr;
 
 	for (i = 0; i <= max; i++)
-		set_piece(&ranges[i], 2 * i, 2 * i + 1);
+		set_range(&ranges[i], 2 * i, 2 * i + 1);
 
 	KUNIT_EXPECT_EQ(test,
 			gmpool_layout_pick(ranges, max + 1, (max + 1) * SECTION, extents, &nr),
@@ -223,15 +223,15 @@ static void too_many_pieces(struct kunit *test)
  *
  *  |.......#|########|#.......|.......#|########|#.......|   ...   (64 times)
  */
-static void pieces_beside_each_other(struct kunit *test)
+static void ranges_with_edges(struct kunit *test)
 {
 	const u32 max = GMPOOL_MAX_EXTENTS;
-	struct gmpool_extent_ser *ranges = alloc_pieces(test, max);
-	struct gmpool_extent_ser *extents = alloc_pieces(test, max);
+	struct gmpool_extent_ser *ranges = alloc_ranges(test, max);
+	struct gmpool_extent_ser *extents = alloc_ranges(test, max);
 	u32 i, nr;
 
 	for (i = 0; i < max; i++)
-		set_piece(&ranges[i], 3 * GIB * i + 7, 3 * GIB * i + 17);
+		set_range(&ranges[i], 3 * GIB * i + 7, 3 * GIB * i + 17);
 	KUNIT_ASSERT_EQ(test, gmpool_layout_pick(ranges, max, 10 * max * SECTION, extents, &nr),
 			0);
 	KUNIT_ASSERT_EQ(test, nr, max);
@@ -247,16 +247,16 @@ static void pieces_beside_each_other(struct kunit *test)
 static void ranges_beside_each_other(struct kunit *test)
 {
 	const u32 max = GMPOOL_MAX_EXTENTS;
-	struct gmpool_extent_ser *ranges = alloc_pieces(test, max + 1);
-	struct gmpool_extent_ser *extents = alloc_pieces(test, max);
+	struct gmpool_extent_ser *ranges = alloc_ranges(test, max + 1);
+	struct gmpool_extent_ser *extents = alloc_ranges(test, max);
 	u32 i, nr;
 
-	set_piece(&ranges[0], 1, 2);
+	set_range(&ranges[0], 1, 2);
 	for (i = 0; i < max / 2; i++) {
 		const u32 start = (4 * i + 1) * GIB;
 
-		set_piece(&ranges[2 * i + 1], start, start + 12);
-		set_piece(&ranges[2 * i + 2], start + 12, start + 24);
+		set_range(&ranges[2 * i + 1], start, start + 12);
+		set_range(&ranges[2 * i + 2], start + 12, start + 24);
 	}
 	KUNIT_ASSERT_EQ(test,
 			gmpool_layout_pick(ranges, max + 1, (12 * max + 1) * SECTION,
@@ -270,16 +270,16 @@ static void ranges_beside_each_other(struct kunit *test)
  *
  *  |..#.....|########|........|########|........|########|   ...   (64 of them)
  */
-static void pieces_apart(struct kunit *test)
+static void ranges_apart(struct kunit *test)
 {
 	const u32 max = GMPOOL_MAX_EXTENTS;
-	struct gmpool_extent_ser *ranges = alloc_pieces(test, max + 1);
-	struct gmpool_extent_ser *extents = alloc_pieces(test, max);
+	struct gmpool_extent_ser *ranges = alloc_ranges(test, max + 1);
+	struct gmpool_extent_ser *extents = alloc_ranges(test, max);
 	u32 i, nr;
 
-	set_piece(&ranges[0], 2, 3);
+	set_range(&ranges[0], 2, 3);
 	for (i = 1; i <= max; i++)
-		set_piece(&ranges[i], (2 * i - 1) * GIB, 2 * i * GIB);
+		set_range(&ranges[i], (2 * i - 1) * GIB, 2 * i * GIB);
 	KUNIT_EXPECT_EQ(test,
 			gmpool_layout_pick(ranges, max + 1, (max * GIB + 1) * SECTION,
 					   extents, &nr),
@@ -292,12 +292,12 @@ static void pieces_apart(struct kunit *test)
 
 static void size_is_sum(struct kunit *test)
 {
-	struct gmpool_extent_ser *ranges = alloc_pieces(test, 3);
+	struct gmpool_extent_ser *ranges = alloc_ranges(test, 3);
 
 	KUNIT_EXPECT_EQ(test, gmpool_layout_size(ranges, 0), 0);
-	set_piece(&ranges[0], 0, 3);
-	set_piece(&ranges[1], 5, 1000005);
-	set_piece(&ranges[2], 2000000, 2000001);
+	set_range(&ranges[0], 0, 3);
+	set_range(&ranges[1], 5, 1000005);
+	set_range(&ranges[2], 2000000, 2000001);
 	KUNIT_EXPECT_EQ(test, gmpool_layout_size(ranges, 1), 3 * SECTION);
 	KUNIT_EXPECT_EQ(test, gmpool_layout_size(ranges, 3), 1000004 * SECTION);
 }
@@ -330,7 +330,7 @@ static void random_ranges(struct rnd_state *rnd, struct walk *walk, u32 nr)
 		end = start + gmpool_test_random(rnd, 1, longest / 2);
 		if (end > WALK_SECTIONS)
 			break;
-		set_piece(&walk->ranges[i], start, end);
+		set_range(&walk->ranges[i], start, end);
 		memset(&walk->section[start], IS_FREE, end - start);
 		memset(&walk->range[start], i, end - start);
 		start = end;
@@ -443,7 +443,7 @@ static void random_layouts(struct kunit *test)
 static void ranges_added(struct kunit *test)
 {
 	const u32 max = GMPOOL_MAX_RANGES;
-	struct gmpool_extent_ser *ranges = alloc_pieces(test, max);
+	struct gmpool_extent_ser *ranges = alloc_ranges(test, max);
 	u32 nr = 0, i;
 
 	KUNIT_EXPECT_EQ(test, gmpool_layout_add(ranges, 0, SECTION, SECTION), 0);
@@ -487,7 +487,7 @@ static void ranges_added(struct kunit *test)
  */
 struct room_case {
 	const char *name;
-	struct piece left[MAX_PIECES];
+	struct span left[MAX_SPANS];
 	u32 areas[MAX_AREAS];
 	u32 image;
 	bool room;
@@ -556,13 +556,13 @@ KUNIT_ARRAY_PARAM_DESC(room, room_cases, name);
 static void room(struct kunit *test)
 {
 	const struct room_case *c = test->param_value;
-	struct gmpool_extent_ser *left = alloc_pieces(test, MAX_PIECES);
-	struct gmpool_extent_ser *work = alloc_pieces(test, MAX_PIECES + 1);
+	struct gmpool_extent_ser *left = alloc_ranges(test, MAX_SPANS);
+	struct gmpool_extent_ser *work = alloc_ranges(test, MAX_SPANS + 1);
 	struct gmpool_area areas[MAX_AREAS] = {};
 	u32 nr_left, nr_areas;
 
 	for (nr_left = 0; c->left[nr_left].end; nr_left++)
-		set_piece(&left[nr_left], c->left[nr_left].start, c->left[nr_left].end);
+		set_range(&left[nr_left], c->left[nr_left].start, c->left[nr_left].end);
 	for (nr_areas = 0; nr_areas < MAX_AREAS && c->areas[nr_areas]; nr_areas++)
 		areas[nr_areas].size = c->areas[nr_areas] * SECTION;
 	areas[0].optional = c->optional;
@@ -575,8 +575,8 @@ static void room(struct kunit *test)
 /* Ranges of free memory have any alignment; areas are aligned. */
 static void room_is_aligned(struct kunit *test)
 {
-	struct gmpool_extent_ser *left = alloc_pieces(test, 1);
-	struct gmpool_extent_ser *work = alloc_pieces(test, 2);
+	struct gmpool_extent_ser *left = alloc_ranges(test, 1);
+	struct gmpool_extent_ser *work = alloc_ranges(test, 2);
 	struct gmpool_area area = { .size = 3 * SECTION };
 
 	left->base = SECTION - SZ_4K;
@@ -591,23 +591,23 @@ static void room_is_aligned(struct kunit *test)
 static void room_below_4g(struct kunit *test)
 {
 	const u32 end = SZ_4G / SECTION;
-	struct gmpool_extent_ser *left = alloc_pieces(test, 2);
-	struct gmpool_extent_ser *work = alloc_pieces(test, 3);
+	struct gmpool_extent_ser *left = alloc_ranges(test, 2);
+	struct gmpool_extent_ser *work = alloc_ranges(test, 3);
 	struct gmpool_area areas[2] = {
 		{ .size = 2 * SECTION, .low = true },
 		{ .size = SECTION, .low = true },
 	};
 
 	/*  |AABB..|........|  */
-	set_piece(&left[0], 0, 4);
-	set_piece(&left[1], end, end + 8);
+	set_range(&left[0], 0, 4);
+	set_range(&left[1], end, end + 8);
 	areas[1].scale = 50;
 	KUNIT_EXPECT_TRUE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
 	areas[1].scale = 100;
 	KUNIT_EXPECT_FALSE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
 
 	/*  |..BB|......AA|  memory above does not count  */
-	set_piece(&left[0], 0, 2);
+	set_range(&left[0], 0, 2);
 	areas[0].low = false;
 	KUNIT_EXPECT_TRUE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
 	areas[0].low = true;
@@ -619,7 +619,7 @@ static void room_below_4g(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, gmpool_layout_room(left, 2, areas, 2, 0, SECTION, work));
 
 	/* The lower part of a range across 4 GiB counts. */
-	set_piece(&left[0], end - 2, end + 8);
+	set_range(&left[0], end - 2, end + 8);
 	areas[0].optional = false;
 	KUNIT_EXPECT_FALSE(test, gmpool_layout_room(left, 1, areas, 1, 0, SECTION, work));
 	areas[0].size = 2 * SECTION;
@@ -633,17 +633,17 @@ static void room_below_4g(struct kunit *test)
  */
 static void without(struct kunit *test)
 {
-	static const struct piece expected[] = { { 1, 7 }, { 10, 16 }, { 22, 31 } };
-	struct gmpool_extent_ser *ranges = alloc_pieces(test, 2);
-	struct gmpool_extent_ser *extents = alloc_pieces(test, 3);
-	struct gmpool_extent_ser *left = alloc_pieces(test, 5);
+	static const struct span expected[] = { { 1, 7 }, { 10, 16 }, { 22, 31 } };
+	struct gmpool_extent_ser *ranges = alloc_ranges(test, 2);
+	struct gmpool_extent_ser *extents = alloc_ranges(test, 3);
+	struct gmpool_extent_ser *left = alloc_ranges(test, 5);
 	u32 nr, i;
 
-	set_piece(&ranges[0], 1, 16);
-	set_piece(&ranges[1], 20, 32);
-	set_piece(&extents[0], 7, 10);
-	set_piece(&extents[1], 20, 22);
-	set_piece(&extents[2], 31, 32);
+	set_range(&ranges[0], 1, 16);
+	set_range(&ranges[1], 20, 32);
+	set_range(&extents[0], 7, 10);
+	set_range(&extents[1], 20, 22);
+	set_range(&extents[2], 31, 32);
 	nr = gmpool_layout_without(ranges, 2, extents, 3, left);
 	KUNIT_ASSERT_EQ(test, nr, ARRAY_SIZE(expected));
 	for (i = 0; i < nr; i++) {
@@ -729,10 +729,10 @@ static void keep(struct kunit *test)
 
 static struct kunit_case layout_test_cases[] = {
 	KUNIT_CASE_PARAM(pick, layout_gen_params),
-	KUNIT_CASE(too_many_pieces),
-	KUNIT_CASE(pieces_beside_each_other),
+	KUNIT_CASE(too_many_ranges),
+	KUNIT_CASE(ranges_with_edges),
 	KUNIT_CASE(ranges_beside_each_other),
-	KUNIT_CASE(pieces_apart),
+	KUNIT_CASE(ranges_apart),
 	KUNIT_CASE(size_is_sum),
 	KUNIT_CASE(random_layouts),
 	KUNIT_CASE(ranges_added),

@@ -12,7 +12,7 @@
 #include "gmfs-numa.h"
 
 enum {
-	C_NODE, C_FILE, C_SIZE, C_ALLOCATED, C_PIECES, C_GIANT, C_OWNER, C_VMM, C_SINCE, C_USERS,
+	C_NODE, C_FILE, C_SIZE, C_ALLOCATED, C_EXTENTS, C_GIANT, C_OWNER, C_VMM, C_SINCE, C_USERS,
 	C_PINNED, C_PINNED_BY,
 	C_MODE, C_UID,
 };
@@ -22,7 +22,7 @@ static const struct column columns[] = {
 	[C_FILE] = { "FILE", "path", COL_TEXT, true },
 	[C_SIZE] = { "SIZE", "size of the file", COL_SIZE, true },
 	[C_ALLOCATED] = { "ALLOCATED", "memory of the file", COL_SIZE, true },
-	[C_PIECES] = { "PIECES", "physically contiguous pieces of it", COL_NUMBER, true },
+	[C_EXTENTS] = { "PIECES", "physically contiguous pieces of it", COL_NUMBER, true },
 	[C_GIANT] = { "1G", "memory that 1 GiB mappings can cover; root only", COL_SIZE, true },
 	[C_OWNER] = { "OWNER", "owner tag, see gmfs-numa tag", COL_TEXT, true },
 	[C_VMM] = { "VMM", "name of the VMM, see gmfs-numa tag", COL_TEXT, false },
@@ -43,26 +43,26 @@ struct listing {
 	bool complete;
 };
 
-static void show_pieces(struct table *table, const struct file *file)
+static void show_extents(struct table *table, const struct file *file)
 {
 	int fd = file_read(file->place);
-	struct piece *pieces = NULL;
+	struct extent *extents = NULL;
 	uint64_t giant = 0;
 	bool known = true;
 	ssize_t nr, i;
 
-	nr = fd < 0 ? fd : file_pieces(fd, &pieces);
+	nr = fd < 0 ? fd : file_extents(fd, &extents);
 	if (fd >= 0)
 		close(fd);
 	/* A caller that may not read the file still gets the other columns. */
 	if (nr < 0)
 		return;
 	for (i = 0; i < nr; i++) {
-		giant += piece_giant_bytes(&pieces[i]);
-		known &= pieces[i].known;
+		giant += extent_1g_bytes(&extents[i]);
+		known &= extents[i].known;
 	}
-	free(pieces);
-	table_number(table, C_PIECES, nr);
+	free(extents);
+	table_number(table, C_EXTENTS, nr);
 	if (known)
 		table_size(table, C_GIANT, giant);
 }
@@ -140,7 +140,7 @@ static void show_file(const struct file *file, void *arg)
 	table_text(table, C_FILE, file->path);
 	table_size(table, C_SIZE, st->st_size);
 	table_size(table, C_ALLOCATED, (uint64_t)st->st_blocks * 512);
-	show_pieces(table, file);
+	show_extents(table, file);
 	table_text(table, C_OWNER, tags.owner);
 	table_text(table, C_VMM, tags.vmm);
 	table_text(table, C_SINCE, tags.since);

@@ -31,7 +31,7 @@ struct file_proof {
 	uint64_t silent;	/* bytes of which the firmware says nothing */
 };
 
-static int verify_piece(struct file_proof *proof, const struct piece *p)
+static int verify_extent(struct file_proof *proof, const struct extent *p)
 {
 	bool in_pool = ranges_cover(proof->extents, proof->nr_extents, p->phys, p->size);
 	enum srat_answer answer = SRAT_SILENT;
@@ -49,7 +49,7 @@ static int verify_piece(struct file_proof *proof, const struct piece *p)
 	return EX_DIFFERS;
 }
 
-/* Says how far the proof goes for a file of which no piece is elsewhere. */
+/* Says how far the proof goes for a file of which no extent is elsewhere. */
 static void show_proof(const struct file_proof *proof, ssize_t nr)
 {
 	char *size = format_size(proof->bytes), *silent = format_size(proof->silent);
@@ -69,30 +69,30 @@ static void show_proof(const struct file_proof *proof, ssize_t nr)
 	free(size);
 }
 
-static int verify_pieces(struct file_proof *proof, int fd)
+static int verify_extents(struct file_proof *proof, int fd)
 {
 	int status = EX_OK, one;
-	struct piece *pieces;
+	struct extent *extents;
 	ssize_t nr, i;
 
-	nr = file_pieces(fd, &pieces);
+	nr = file_extents(fd, &extents);
 	proof->nr_extents = node_extents(proof->nid, &proof->extents);
 	if (nr < 0)
 		status = EX_FAILED;
 	for (i = 0; i < nr; i++)
-		if (!pieces[i].known)
+		if (!extents[i].known)
 			status = EX_FAILED;
 	if (status || (nr && proof->nr_extents < 0)) {
 		warning("%s: unknown: only root may know where its memory is", proof->name);
-		free(pieces);
+		free(extents);
 		return EX_FAILED;
 	}
 	for (i = 0; i < nr; i++) {
-		one = verify_piece(proof, &pieces[i]);
+		one = verify_extent(proof, &extents[i]);
 		if (one > status)
 			status = one;
 	}
-	free(pieces);
+	free(extents);
 	if (!nr)
 		printf("%s: it has no memory yet\n", proof->name);
 	else if (!status)
@@ -108,7 +108,7 @@ static int verify_file(const struct srat *srat, const char *path)
 
 	proof.name = name;
 	if (fd >= 0)
-		status = verify_pieces(&proof, fd);
+		status = verify_extents(&proof, fd);
 	else
 		warning("%s: %s", name, file_open_error());
 	if (fd >= 0)

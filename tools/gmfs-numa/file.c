@@ -25,7 +25,7 @@
 /* What one call of the ioctl asks for. */
 #define EXTENTS	512
 
-ssize_t file_pieces(int fd, struct piece **pieces)
+ssize_t file_extents(int fd, struct extent **extents)
 {
 	struct fiemap *map = xcalloc(1, sizeof(*map) + EXTENTS * sizeof(map->fm_extents[0]));
 	uint64_t start = 0;
@@ -33,7 +33,7 @@ ssize_t file_pieces(int fd, struct piece **pieces)
 	bool last = false;
 	unsigned int i;
 
-	*pieces = NULL;
+	*extents = NULL;
 	while (!last) {
 		map->fm_start = start;
 		map->fm_length = FIEMAP_MAX_OFFSET - start;
@@ -43,11 +43,11 @@ ssize_t file_pieces(int fd, struct piece **pieces)
 			break;
 		}
 		last = !map->fm_mapped_extents;
-		*pieces = xrealloc(*pieces, (nr + map->fm_mapped_extents) * sizeof(**pieces));
+		*extents = xrealloc(*extents, (nr + map->fm_mapped_extents) * sizeof(**extents));
 		for (i = 0; i < map->fm_mapped_extents; i++) {
 			const struct fiemap_extent *extent = &map->fm_extents[i];
 
-			(*pieces)[nr++] = (struct piece){
+			(*extents)[nr++] = (struct extent){
 				.offset = extent->fe_logical,
 				.phys = extent->fe_physical,
 				.size = extent->fe_length,
@@ -59,21 +59,21 @@ ssize_t file_pieces(int fd, struct piece **pieces)
 	}
 	free(map);
 	if (nr < 0) {
-		free(*pieces);
-		*pieces = NULL;
+		free(*extents);
+		*extents = NULL;
 	}
 	return nr;
 }
 
-uint64_t piece_giant_bytes(const struct piece *piece)
+uint64_t extent_1g_bytes(const struct extent *extent)
 {
 	const uint64_t giant = 1ULL << 30;
-	uint64_t skip = -piece->phys % giant;
+	uint64_t skip = -extent->phys % giant;
 
 	/* A leaf needs the file's offset to match as well. */
-	if (!piece->known || (piece->phys - piece->offset) % giant || piece->size < skip)
+	if (!extent->known || (extent->phys - extent->offset) % giant || extent->size < skip)
 		return 0;
-	return (piece->size - skip) / giant * giant;
+	return (extent->size - skip) / giant * giant;
 }
 
 /* Only ENODATA means that there is none. Other errors are kept in tags->err. */

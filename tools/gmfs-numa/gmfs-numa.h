@@ -208,7 +208,7 @@ struct file {
 };
 
 /* Physically contiguous memory of a file, in bytes. */
-struct piece {
+struct extent {
 	uint64_t offset;
 	uint64_t phys;
 	uint64_t size;
@@ -264,9 +264,9 @@ int file_remove(int dir, const char *name, int fd);
 /* The directory of a path and the name in it. */
 void path_split(const char *path, char **dir, char **name);
 /* How many, by rising offset, or -errno. */
-ssize_t file_pieces(int fd, struct piece **pieces);
+ssize_t file_extents(int fd, struct extent **extents);
 /* Bytes of it that 1 GiB mappings can map. */
-uint64_t piece_giant_bytes(const struct piece *piece);
+uint64_t extent_1g_bytes(const struct extent *extent);
 /* @fd can be one with O_PATH, also below. */
 void tags_read(struct tags *tags, int fd);
 void tags_free(struct tags *tags);

@@ -60,8 +60,8 @@ static u64 __init gmpool_image_sections(const struct gmpool_machine *m)
  * Contiguous bytes that are allocated first for the CPUs of a node. The part
  * behind each CPU's unit is freed afterwards.
  */
-static u64 __init gmpool_percpu_piece(const struct gmpool_machine *m,
-				      unsigned int cpus)
+static u64 __init gmpool_percpu_area(const struct gmpool_machine *m,
+				     unsigned int cpus)
 {
 	return cpus * roundup_pow_of_two(m->unit);
 }
@@ -126,7 +126,7 @@ void __init gmpool_fit_nodes(struct gmpool_machine *m)
 
 /**
  * gmpool_fit_low_limit - address from which a pool may take low memory
- * @m: the machine; its pieces are the free memory of all nodes; on a KHO boot
+ * @m: the machine; its free ranges are those of all nodes; on a KHO boot
  *	all memory of the nodes, as the free part is not known then
  *
  * The kept part has room for KEEP_LOW, the image, and KHO's low scratch area.
@@ -144,9 +144,9 @@ u64 __init gmpool_fit_low_limit(const struct gmpool_machine *m)
 
 	if (m->kho_boot)
 		keep += m->reserved_low;
-	for (i = 0; i < m->nr_pieces && m->pieces[i].base < m->low_end; i++) {
-		start = m->pieces[i].base;
-		end = min(start + m->pieces[i].size, m->low_end);
+	for (i = 0; i < m->nr_free && m->free[i].base < m->low_end; i++) {
+		start = m->free[i].base;
+		end = min(start + m->free[i].size, m->low_end);
 		if (end - start >= keep)
 			return start + keep;
 		keep -= end - start;
@@ -315,12 +315,12 @@ static u32 __init gmpool_list_areas(struct gmpool_machine *m, int nid, u64 size,
 			.size = cma + GMPOOL_1G_SIZE,
 		};
 	areas[nr++] = (struct gmpool_area){
-		.size = gmpool_percpu_piece(m, m->node[nid].cpus),
+		.size = gmpool_percpu_area(m, m->node[nid].cpus),
 	};
 	/* Data of CPUs elsewhere goes where there is room, as KHO's area does. */
 	if (nid == m->node_for_all)
 		areas[nr++] = (struct gmpool_area){
-			.size = gmpool_percpu_piece(m, m->cpus_elsewhere),
+			.size = gmpool_percpu_area(m, m->cpus_elsewhere),
 		};
 	if (m->node[nid].low) {
 		areas[nr++] = (struct gmpool_area){
@@ -351,7 +351,7 @@ static u32 __init gmpool_list_areas(struct gmpool_machine *m, int nid, u64 size,
 }
 
 /*
- * Is there room for all these areas? The pieces and ranges do not exclude the
+ * Is there room for all these areas? The free memory and ranges do not exclude the
  * image. Check both cases: the image lies in the memory that is left, or it was
  * in the way of the pool, and the pool took other sections.
  */
@@ -370,7 +370,7 @@ static bool __init gmpool_leaves_room(struct gmpool_machine *m, int nid, u64 siz
 
 	if (!gmpool_pick(m, size, &nr))
 		return false;
-	nr_left = gmpool_layout_without(m->pieces, m->nr_pieces, m->picked, nr,
+	nr_left = gmpool_layout_without(m->free, m->nr_free, m->picked, nr,
 					m->left_over);
 	if (!gmpool_layout_room(m->left_over, nr_left, areas, nr_areas, image,
 				SCRATCH_ALIGN, m->work))
@@ -378,7 +378,7 @@ static bool __init gmpool_leaves_room(struct gmpool_machine *m, int nid, u64 siz
 
 	if (!gmpool_pick(m, size + in_the_way, &nr))
 		return false;
-	nr_left = gmpool_layout_without(m->pieces, m->nr_pieces, m->picked, nr,
+	nr_left = gmpool_layout_without(m->free, m->nr_free, m->picked, nr,
 					m->left_over);
 	return gmpool_layout_room(m->left_over, nr_left, areas, nr_areas, 0,
 				  SCRATCH_ALIGN, m->work);
@@ -398,7 +398,7 @@ static bool __init gmpool_size_fits(struct gmpool_machine *m, int nid, u64 size)
 
 /**
  * gmpool_fit_largest - the largest pool that a node can have
- * @m: the machine, with the pieces and ranges of the node, the image not
+ * @m: the machine, with the free memory and ranges of the node, the image not
  *	excluded
  * @nid: a node with memory
  * @asked: upper limit in bytes; 0 is no limit

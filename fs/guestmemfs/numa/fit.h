@@ -52,17 +52,17 @@ struct gmpool_scratch {
  * @node.cpus: possible CPUs
  * @node.asked: bytes that the command line asks for
  * @wanted: nodes that are to get a new pool
- * @pieces: free memory of the node under examination
- * @nr_pieces: entries of @pieces
- * @ranges: the part of @pieces that a pool can take
+ * @free: free memory of the node under examination
+ * @nr_free: entries of @free
+ * @ranges: the part of @free that a pool can take
  * @nr_ranges: entries of @ranges
  * @picked: extents of the pool under examination
  * @left: bytes of each node outside pools
- * @left_over: @pieces without @picked
+ * @left_over: @free without @picked
  * @work: scratch space of gmpool_layout_room()
  *
  * gmpool_machine_survey() fills the structure once, except @node.asked and
- * @wanted. gmpool_machine_find() fills the pieces and ranges of one node.
+ * @wanted. gmpool_machine_find() fills the free memory and ranges of one node.
  * @picked and all fields after it are scratch space of fit.c.
  */
 struct gmpool_machine {
@@ -91,8 +91,8 @@ struct gmpool_machine {
 		u64 asked;
 	} node[MAX_NUMNODES];
 	nodemask_t wanted;
-	struct gmpool_extent_ser pieces[GMPOOL_MAX_RANGES];
-	u32 nr_pieces;
+	struct gmpool_extent_ser free[GMPOOL_MAX_RANGES];
+	u32 nr_free;
 	struct gmpool_extent_ser ranges[GMPOOL_MAX_RANGES];
 	u32 nr_ranges;
 	struct gmpool_extent_ser picked[GMPOOL_MAX_EXTENTS];

@@ -325,8 +325,8 @@ static void gmpool_preserve_pages(u64 phys, u64 size)
  * Call @fn for all metadata that the super block names in valid chunk tables,
  * and for these tables. With @damaged, call it for invalid tables as well.
  */
-static void gmpool_walk_pieces(const struct gmpool_super_ser *from,
-			       bool damaged, void (*fn)(u64 phys, u64 size))
+static void gmpool_walk_metadata(const struct gmpool_super_ser *from,
+				 bool damaged, void (*fn)(u64 phys, u64 size))
 {
 	static struct gmpool_super_ser copy;
 	const struct gmpool_super_ser *super = &copy;
@@ -450,7 +450,7 @@ void gmpool_keep_unused(struct gmpool *pool)
 	/* Read again: the first copy of the super block may be damaged. */
 	super = gmpool_unused_super(pool);
 	gmpool_preserve_pages(pool->blob, GMPOOL_BLOB_SIZE);
-	gmpool_walk_pieces(super, true, gmpool_preserve_pages);
+	gmpool_walk_metadata(super, true, gmpool_preserve_pages);
 	gmpool_publish_blob(pool, pool->key);
 }
 
@@ -515,14 +515,14 @@ void gmpool_discard_metadata(u32 key)
 	pr_notice("node %u: pool of %llu blocks discarded\n", key,
 		  super->total_blocks);
 	/* Skip damaged tables: KHO warns of pages not preserved. */
-	gmpool_walk_pieces(super, false, gmpool_free_pages_handed_over);
+	gmpool_walk_metadata(super, false, gmpool_free_pages_handed_over);
 	gmpool_free_pages_handed_over(phys, size);
 }
 
 /* Free the metadata of an unused pool. */
 static void gmpool_drop_unused(struct gmpool *pool)
 {
-	/* Guards the copies in gmpool_peek() and gmpool_walk_pieces(). */
+	/* Guards the copies in gmpool_peek() and gmpool_walk_metadata(). */
 	static DEFINE_MUTEX(lock);
 	const struct gmpool_super_ser *super = gmpool_unused_super(pool);
 
@@ -531,17 +531,17 @@ static void gmpool_drop_unused(struct gmpool *pool)
 
 	guard(mutex)(&lock);
 	gmpool_unpreserve_pages(pool->blob, GMPOOL_BLOB_SIZE);
-	gmpool_walk_pieces(super, true, gmpool_unpreserve_pages);
+	gmpool_walk_metadata(super, true, gmpool_unpreserve_pages);
 	/*
 	 * If KHO has restored only some of the pages, restoring them again
 	 * would warn, and it is not known which pages these are. Then all stay
 	 * allocated until the next kernel.
 	 */
 	if (!pool->taken_over) {
-		gmpool_walk_pieces(super, false, gmpool_free_pages_handed_over);
+		gmpool_walk_metadata(super, false, gmpool_free_pages_handed_over);
 		gmpool_free_pages_handed_over(pool->blob, GMPOOL_BLOB_SIZE);
 	} else if (pool->meta.nr == super->nr_meta) {
-		gmpool_walk_pieces(super, false, gmpool_put_pages_restored);
+		gmpool_walk_metadata(super, false, gmpool_put_pages_restored);
 		gmpool_put_pages_restored(pool->blob, GMPOOL_BLOB_SIZE);
 	}
 }

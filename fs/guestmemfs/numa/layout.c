@@ -217,15 +217,15 @@ int gmpool_layout_pick(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 }
 
 /* Cut @size bytes out at @start. A cut at an edge adds no entry to @work. */
-static u32 gmpool_layout_cut(struct gmpool_extent_ser *work, u32 nr, u32 piece,
+static u32 gmpool_layout_cut(struct gmpool_extent_ser *work, u32 nr, u32 at,
 			     u64 start, u64 size)
 {
-	u64 end = work[piece].base + work[piece].size;
+	u64 end = work[at].base + work[at].size;
 
-	memmove(&work[piece + 1], &work[piece], (nr - piece) * sizeof(*work));
-	work[piece].size = start - work[piece].base;
-	work[piece + 1].base = start + size;
-	work[piece + 1].size = end - start - size;
+	memmove(&work[at + 1], &work[at], (nr - at) * sizeof(*work));
+	work[at].size = start - work[at].base;
+	work[at + 1].base = start + size;
+	work[at + 1].size = end - start - size;
 	return nr + 1;
 }
 

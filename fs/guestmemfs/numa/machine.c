@@ -89,8 +89,8 @@ static enum memblock_flags __init gmpool_free_flags(void)
  * Find the free memory of a node, or of all; with @image, also memory that only
  * the image occupies.
  */
-static void __init gmpool_find_pieces(struct gmpool_machine *m, int nid,
-				      bool image)
+static void __init gmpool_find_free(struct gmpool_machine *m, int nid,
+				    bool image)
 {
 	u64 image_start = round_down(__pa_symbol(_text), PMD_SIZE);
 	u64 image_end = round_up(__pa_symbol(_end), PMD_SIZE);
@@ -103,15 +103,15 @@ static void __init gmpool_find_pieces(struct gmpool_machine *m, int nid,
 	for_each_free_mem_range(i, nid, gmpool_free_flags(), &start, &end,
 				NULL) {
 		if (image && start > image_start) {
-			nr = gmpool_layout_add(m->pieces, nr, image_start,
+			nr = gmpool_layout_add(m->free, nr, image_start,
 					       image_end);
 			image = false;
 		}
-		nr = gmpool_layout_add(m->pieces, nr, start, end);
+		nr = gmpool_layout_add(m->free, nr, start, end);
 	}
 	if (image)
-		nr = gmpool_layout_add(m->pieces, nr, image_start, image_end);
-	m->nr_pieces = nr;
+		nr = gmpool_layout_add(m->free, nr, image_start, image_end);
+	m->nr_free = nr;
 }
 
 /* Find all memory, free or not. */
@@ -120,14 +120,14 @@ static void __init gmpool_find_memory(struct gmpool_machine *m)
 	unsigned long start, end;
 	int i;
 
-	m->nr_pieces = 0;
+	m->nr_free = 0;
 	for_each_mem_pfn_range(i, MAX_NUMNODES, &start, &end, NULL)
-		m->nr_pieces = gmpool_layout_add(m->pieces, m->nr_pieces,
-						 PFN_PHYS(start), PFN_PHYS(end));
+		m->nr_free = gmpool_layout_add(m->free, m->nr_free,
+					       PFN_PHYS(start), PFN_PHYS(end));
 }
 
 /*
- * Find the parts of the pieces for pools: whole sections, without KHO's
+ * Find the parts of the free memory for pools: whole sections, without KHO's
  * scratch.
  */
 static void __init gmpool_find_ranges(struct gmpool_machine *m)
@@ -135,9 +135,9 @@ static void __init gmpool_find_ranges(struct gmpool_machine *m)
 	u64 start, base, end;
 	u32 i, nr = 0;
 
-	for (i = 0; i < m->nr_pieces; i++) {
-		end = m->pieces[i].base + m->pieces[i].size;
-		start = round_up(max(m->pieces[i].base, m->low_limit),
+	for (i = 0; i < m->nr_free; i++) {
+		end = m->free[i].base + m->free[i].size;
+		start = round_up(max(m->free[i].base, m->low_limit),
 				 GMPOOL_GRANULARITY);
 		for (base = start; base + GMPOOL_GRANULARITY <= end;
 		     base += GMPOOL_GRANULARITY) {
@@ -153,7 +153,7 @@ static void __init gmpool_find_ranges(struct gmpool_machine *m)
 
 /**
  * gmpool_machine_find - find the free memory of a node
- * @m: the machine, gets the node's pieces and ranges
+ * @m: the machine, gets the node's free memory and ranges
  * @nid: the node
  * @image: count the memory of the kernel image as free
  *
@@ -161,7 +161,7 @@ static void __init gmpool_find_ranges(struct gmpool_machine *m)
  */
 void __init gmpool_machine_find(struct gmpool_machine *m, int nid, bool image)
 {
-	gmpool_find_pieces(m, nid, image);
+	gmpool_find_free(m, nid, image);
 	gmpool_find_ranges(m);
 }
 
@@ -251,6 +251,6 @@ void __init gmpool_machine_survey(struct gmpool_machine *m)
 	if (m->kho_boot)
 		gmpool_find_memory(m);
 	else
-		gmpool_find_pieces(m, NUMA_NO_NODE, true);
+		gmpool_find_free(m, NUMA_NO_NODE, true);
 	m->low_limit = gmpool_fit_low_limit(m);
 }

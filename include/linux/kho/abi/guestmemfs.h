@@ -590,20 +590,20 @@ enum gmfs_attr_kind_ser {
 };
 
 /**
- * struct gmfs_attr_ser - a piece of an attribute of an inode
+ * struct gmfs_attr_ser - a fragment of an attribute of an inode
  * @ino: inode number, 0 in a free slot
- * @id: the same in all pieces of the attribute; never used again in this pool
+ * @id: the same in all fragments of the attribute; never used again in this pool
  * @size: bytes of the attribute, that is, of its name and its value
- * @offset: of @data in these bytes, a multiple of GMFS_ATTR_PIECE
- * @len: bytes of @data: up to the end of the attribute, or GMFS_ATTR_PIECE
+ * @offset: of @data in these bytes, a multiple of GMFS_ATTR_FRAGMENT
+ * @len: bytes of @data: up to the end of the attribute, or GMFS_ATTR_FRAGMENT
  * @kind: enum gmfs_attr_kind_ser
- * @nr_slots: number of slots of this piece, as @len requires
+ * @nr_slots: number of slots of this fragment, as @len requires
  * @name_len: bytes of the name: 1 to GMFS_ATTR_NAME_MAX, without a NUL; a
  *	target has none
  * @reserved: zero
  * @data: the bytes; zeroes fill the last slot
  *
- * Pieces may be in any order, as all records.
+ * Fragments may be in any order, as all records.
  */
 struct gmfs_attr_ser {
 	__u64 ino;
@@ -618,7 +618,7 @@ struct gmfs_attr_ser {
 	__u8 data[];
 };
 
-#define GMFS_ATTR_PIECE		4000	/* bytes of data in a whole block */
+#define GMFS_ATTR_FRAGMENT	4000	/* bytes of data in a whole block */
 
 static_assert(sizeof(struct gmpool_super_ser) == GMPOOL_META_SIZE);
 static_assert(offsetof(struct gmpool_super_ser, csum) == 8);
@@ -656,7 +656,7 @@ static_assert(sizeof(struct gmfs_extent_ser) == 32);
 static_assert(offsetof(struct gmfs_attr_ser, data) == 32);
 static_assert(GMFS_ATTR_SLOT * GMFS_ATTR_SLOTS == GMPOOL_META_SIZE);
 static_assert(GMFS_ATTR_SLOT * (GMFS_ATTR_SLOTS - 1) ==
-	      offsetof(struct gmfs_attr_ser, data) + GMFS_ATTR_PIECE);
+	      offsetof(struct gmfs_attr_ser, data) + GMFS_ATTR_FRAGMENT);
 static_assert(sizeof(struct gmpool_meta_ser) +
 	      sizeof(struct gmfs_extent_ser) * GMFS_EXTENTS_PER_BLOCK == GMPOOL_META_SIZE);
 
