@@ -175,7 +175,7 @@ static void measure_cost(uint64_t filled, int runs)
 }
 
 /* Number of 1 GiB mappings of this virtual machine, times the blocks of one. */
-static uint64_t in_giants(const struct vm *vm)
+static uint64_t in_gibs(const struct vm *vm)
 {
 	uint64_t shift = POOL_BASE / BLOCK, offset = 0, skip, nr = 0;
 	int i;
@@ -321,7 +321,7 @@ static void measure_day(const char *peer, int runs)
 	struct series possible = { "free in whole gibibytes", "percent" };
 	struct series mapped = { "used in leaves of 1 GiB", "percent" };
 	bool as_list = !strcmp(peer, "hugetlbfs-2m");
-	uint64_t used, giants;
+	uint64_t used, gibs;
 	int run, i;
 
 	if (!as_list && strcmp(peer, "guestmemfs") && strcmp(peer, "guestmemfs-first-fit"))
@@ -333,14 +333,14 @@ static void measure_day(const char *peer, int runs)
 		make_list();
 		live_a_day(as_list);
 		used = 0;
-		giants = 0;
+		gibs = 0;
 		for (i = 0; i < nr_vms; i++) {
 			if (as_list) {
 				list_put(i);
 				used += nr_pages[i];
 				nr_list -= nr_pages[i];
 			} else {
-				giants += in_giants(&vms[i]);
+				gibs += in_gibs(&vms[i]);
 			}
 		}
 		if (as_list)
@@ -349,7 +349,7 @@ static void measure_day(const char *peer, int runs)
 			used = taken.nr_blocks - taken.nr_free;
 		add(&possible, 100.0 * gmpool_bitmap_free_1g(&taken) * GMPOOL_1G_BLOCKS /
 			       taken.nr_free);
-		add(&mapped, 100.0 * giants / used);
+		add(&mapped, 100.0 * gibs / used);
 	}
 	print_series(peer, 1, &possible);
 	print_series(peer, 1, &mapped);

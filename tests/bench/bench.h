@@ -19,7 +19,7 @@
 
 #define PAGE	4096UL
 #define BLOCK	(2UL << 20)
-#define GIANT	(512 * BLOCK)
+#define GIB	(512 * BLOCK)
 
 #define MAX_RUNS	16
 
@@ -134,12 +134,12 @@ static inline void wait_clean(void)
 /* Address space of @size at a multiple of 1 GiB, plus @skew. */
 static inline char *reserve(size_t size, size_t skew)
 {
-	char *p = mmap(NULL, size + 2 * GIANT, PROT_NONE,
+	char *p = mmap(NULL, size + 2 * GIB, PROT_NONE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	if (p == MAP_FAILED)
 		err(2, "mmap");
-	return (char *)(((uintptr_t)p + GIANT - 1) & ~(GIANT - 1)) + skew;
+	return (char *)(((uintptr_t)p + GIB - 1) & ~(GIB - 1)) + skew;
 }
 
 #endif /* BENCH_H */

@@ -18,7 +18,7 @@
 #include "peers.h"
 
 /* A multiple of the largest entry of an IOMMU. */
-#define IOVA	(4 * GIANT)
+#define IOVA	(4 * GIB)
 
 static uint64_t map(struct device *d, int fd, char *p, size_t size)
 {

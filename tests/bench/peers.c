@@ -27,10 +27,10 @@ struct kvm_create_guest_memfd {
 #endif
 
 static const struct peer peers[] = {
-	{ "guestmemfs", GUESTMEMFS, 0, GIANT, 0, 0, 0 },
+	{ "guestmemfs", GUESTMEMFS, 0, GIB, 0, 0, 0 },
 	{ "guestmemfs-2m", GUESTMEMFS, 0, BLOCK, BLOCK, 0, 0 },
-	{ "guestmemfs-dirty", GUESTMEMFS, 0, GIANT, 0, 0, 1 },
-	{ "hugetlbfs-1g", MEMFD, MFD_HUGETLB | MFD_HUGE_1GB, GIANT, 0, 0, 0 },
+	{ "guestmemfs-dirty", GUESTMEMFS, 0, GIB, 0, 0, 1 },
+	{ "hugetlbfs-1g", MEMFD, MFD_HUGETLB | MFD_HUGE_1GB, GIB, 0, 0, 0 },
 	{ "hugetlbfs-2m", MEMFD, MFD_HUGETLB | MFD_HUGE_2MB, BLOCK, 0, 0, 0 },
 	{ "memfd-huge", MEMFD, 0, BLOCK, 0, MADV_HUGEPAGE, 0 },
 	{ "memfd-4k", MEMFD, 0, PAGE, 0, 0, 0 },

@@ -87,7 +87,7 @@ static void make_flat(struct kvm_sregs *sregs)
 /* The guest touches its memory; how long that takes. */
 static uint64_t run(int kvm, int vm, size_t size)
 {
-	struct kvm_regs regs = { .rip = CODE, .rflags = 2, .rsi = GIANT, .rdi = GIANT + size };
+	struct kvm_regs regs = { .rip = CODE, .rflags = 2, .rsi = GIB, .rdi = GIB + size };
 	int cpu = check(ioctl(vm, KVM_CREATE_VCPU, 0), "KVM_CREATE_VCPU");
 	int bytes = check(ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), "KVM_GET_VCPU_MMAP_SIZE");
 	struct kvm_run *state = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, cpu, 0);
@@ -130,7 +130,7 @@ static void measure(const struct peer *peer, size_t size)
 		err(2, "mmap");
 	memcpy(page, code, sizeof(code));
 	add_memory(vm, 0, CODE, page, PAGE, -1);
-	add_memory(vm, 1, GIANT, p, size, peer->source == GUEST_MEMFD ? fd : -1);
+	add_memory(vm, 1, GIB, p, size, peer->source == GUEST_MEMFD ? fd : -1);
 	time = run(kvm, vm, size);
 
 	for (level = 0; level < 3; level++) {
@@ -167,7 +167,7 @@ int main(int argc, char **argv)
 	if (strcmp(argv[1], "-") && chdir(argv[1]))
 		err(2, "%s", argv[1]);
 	size = parse_size(argv[2]);
-	if (size > 2 * GIANT)
+	if (size > 2 * GIB)
 		errx(2, "%s is more than the 2G that the guest can address", argv[2]);
 	for (i = 3; i < argc; i++)
 		measure(peer_find(argv[i]), size);

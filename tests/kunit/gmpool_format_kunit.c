@@ -763,8 +763,8 @@ static void super_pick(struct kunit *test)
 }
 
 /* Properties of each valid super block, checked independently. */
-static void assert_envelope(struct kunit *test,
-			    const struct gmpool_super_ser *super)
+static void assert_super_valid(struct kunit *test,
+			       const struct gmpool_super_ser *super)
 {
 	u64 blocks = 0;
 	unsigned int i, j;
@@ -820,7 +820,7 @@ static void super_random(struct kunit *test)
 		gmpool_super_update(super);
 		if (gmpool_super_check(super, GRANULARITY))
 			continue;
-		assert_envelope(test, super);
+		assert_super_valid(test, super);
 		passed++;
 	}
 	KUNIT_EXPECT_GT(test, passed, 0);

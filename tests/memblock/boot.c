@@ -180,9 +180,9 @@ bool is_kdump_kernel(void)
 	return machine->kdump;
 }
 
-bool boot_has_pmd_leaves(void)
+bool boot_has_pmd_mappings(void)
 {
-	return !machine->no_pmd_leaves;
+	return !machine->no_pmd_mappings;
 }
 
 bool kho_is_enabled(void)
@@ -296,7 +296,7 @@ static u64 present_sections(int nid)
 	return nr;
 }
 
-/* As sparse-vmemmap does it: a PMD leaf for each section, close to it. */
+/* As sparse-vmemmap does it: a PMD mapping for each section, close to it. */
 static bool alloc_memory_maps(int nid)
 {
 	u64 left = present_sections(nid);

@@ -61,7 +61,7 @@ struct machine {
 	bool movable_node;
 	bool mirrored;
 	bool kdump;
-	bool no_pmd_leaves;		/* as a Xen PV domain */
+	bool no_pmd_mappings;		/* as a Xen PV domain */
 	bool kho;
 	char kho_scratch[64];		/* its parameter, empty if there is none */
 };

@@ -143,7 +143,7 @@ static void read_line(const struct machine *machine, const char *line,
 #define OURS	"guestmem_pool: guestmemfs="
 #define DISCARDED	"notice: " OURS "fresh: handed-over pools are discarded"
 #define IN_KDUMP	"info: " OURS " is ignored in a kdump kernel"
-#define NO_PMD_LEAVES	"warn: " OURS " is ignored: this machine has no page table entries of 2 MiB (is it a Xen PV domain?)"
+#define NO_PMD_MAPPINGS	"warn: " OURS " is ignored: this machine has no page table entries of 2 MiB (is it a Xen PV domain?)"
 #define NO_VALUE	"warn: " OURS " has no value, allowed is <node>:<size>[,...] or <size>: no pool is made by it"
 
 static void read_log(const struct machine *machine, const struct request *request,
@@ -160,7 +160,7 @@ static void read_log(const struct machine *machine, const struct request *reques
 		if (!*line || is_ignored_part(request, line, seen))
 			continue;
 		if (!strcmp(line, DISCARDED) || (machine->kdump && !strcmp(line, IN_KDUMP)) ||
-		    (machine->no_pmd_leaves && !strcmp(line, NO_PMD_LEAVES)) ||
+		    (machine->no_pmd_mappings && !strcmp(line, NO_PMD_MAPPINGS)) ||
 		    (!request->text[0][0] && !strcmp(line, NO_VALUE)))
 			continue;
 		/* memblock's own. */
@@ -511,7 +511,7 @@ void check_boot(const struct machine *machine, const struct request *request,
 		return;
 	}
 	read_log(machine, request, outcome, verdicts);
-	if (machine->kdump || machine->no_pmd_leaves) {
+	if (machine->kdump || machine->no_pmd_mappings) {
 		check_unchanged(outcome);
 		return;
 	}

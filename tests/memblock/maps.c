@@ -293,7 +293,7 @@ static void make_reservations(struct machine *machine, struct random *random)
 static void make_kho(struct machine *machine, struct random *random)
 {
 	machine->kho = !random_one_in(random, 5);
-	machine->no_pmd_leaves = random_one_in(random, 10);
+	machine->no_pmd_mappings = random_one_in(random, 10);
 	if (random_one_in(random, 4))
 		snprintf(machine->kho_scratch, sizeof(machine->kho_scratch), "%lu%%",
 			 1 + random_below(random, 500));
@@ -386,7 +386,7 @@ bool is_predictable(const struct machine *machine)
 {
 	int nid, largest = largest_node(machine);
 
-	if (machine->movable_node || machine->mirrored || machine->no_pmd_leaves)
+	if (machine->movable_node || machine->mirrored || machine->no_pmd_mappings)
 		return false;
 
 	for (nid = 0; nid < NODES; nid++) {
@@ -410,7 +410,7 @@ void print_machine(const struct machine *machine)
 
 	printf("# online %#lx%s%s%s%s, kho_scratch \"%s\", image at %#lx of %lu KiB\n",
 	       machine->online, machine->kho ? ", KHO" : "", machine->kdump ? ", kdump" : "",
-	       machine->no_pmd_leaves ? ", no PMD leaves" : "",
+	       machine->no_pmd_mappings ? ", no PMD mappings" : "",
 	       machine->movable_node ? ", movable_node" : "", machine->kho_scratch,
 	       machine->image, machine->image_size / KIB);
 	for (i = 0; i < NODES; i++)

@@ -266,7 +266,7 @@ void device_store(struct device *d, uint64_t iova)
  * What the device reaches now, by the tables of the IOMMU: as root, and not while
  * another process unmaps, for the kernel walks them without a lock.
  */
-size_t device_leaves(struct leaf *leaves, size_t room)
+size_t device_entries(struct iommu_entry *found, size_t room)
 {
 	static const uint64_t sizes[] = { 1UL << 30, BLOCK, PAGE };
 	unsigned long pfn, entry[5];
@@ -288,11 +288,11 @@ size_t device_leaves(struct leaf *leaves, size_t room)
 			continue;
 		if (count == room) {
 			errno = 0;
-			die("more than %zu leaves", room);
+			die("more than %zu entries", room);
 		}
-		leaves[count].iova = pfn * PAGE;
-		leaves[count].phys = entry[entries - 1] & 0xffffffffff000;
-		leaves[count++].size = sizes[entries - 3];
+		found[count].iova = pfn * PAGE;
+		found[count].phys = entry[entries - 1] & 0xffffffffff000;
+		found[count++].size = sizes[entries - 3];
 	}
 	fclose(f);
 	return count;

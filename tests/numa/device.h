@@ -30,7 +30,7 @@ struct device {
 };
 
 /* An entry of the IOMMU's tables that leads to memory. */
-struct leaf {
+struct iommu_entry {
 	uint64_t iova, phys, size;
 };
 
@@ -46,7 +46,7 @@ int device_attach(struct device *d);
 void device_detach(struct device *d);
 void device_load(struct device *d, uint64_t iova);
 void device_store(struct device *d, uint64_t iova);
-size_t device_leaves(struct leaf *leaves, size_t room);
+size_t device_entries(struct iommu_entry *found, size_t room);
 
 int ioas_alloc(int iommufd, uint32_t *ioas);
 int ioas_map_file(int iommufd, uint32_t ioas, int fd, uint64_t start, uint64_t iova, uint64_t size);

@@ -48,7 +48,7 @@
 #define IOVA_FILES	0x40000000UL
 /* What keeps an exiting process busy between the end of a file and of a device. */
 #define SLOW_SIZE	(128UL << 20)
-#define LEAVES		16384
+#define ENTRIES		16384
 /* For memory to come back, in tenths of a second. */
 #define PATIENCE	100
 
@@ -640,24 +640,24 @@ static bool has_block(const char *dir, uint64_t phys)
 /* All that the device reaches is what was given to it, and nothing of that is missing. */
 static void check_leaves(enum way way)
 {
-	static struct leaf leaves[LEAVES];
-	size_t i, count = device_leaves(leaves, LEAVES);
+	static struct iommu_entry entries[ENTRIES];
+	size_t i, count = device_entries(entries, ENTRIES);
 	uint64_t reached[OPERATIONS] = {};
 	enum operation op;
 
 	errno = 0;
 	for (i = 0; i < count; i++) {
-		uint64_t iova = leaves[i].iova;
+		uint64_t iova = entries[i].iova;
 
 		if (iova < iova_of(0) || iova >= iova_of(OPERATIONS))
 			continue;
 		op = (iova - IOVA_FILES) / BLOCK;
 		if (shared->cells[op].mapped ||
-		    leaves[i].phys != shared->cells[op].phys + iova % BLOCK ||
-		    leaves[i].size > BLOCK)
+		    entries[i].phys != shared->cells[op].phys + iova % BLOCK ||
+		    entries[i].size > BLOCK)
 			die("%s %s: IOVA %#lx leads to %#lx, should be in %#lx", way_name[way],
-			    operation_name[op], iova, leaves[i].phys, shared->cells[op].phys);
-		reached[op] += leaves[i].size;
+			    operation_name[op], iova, entries[i].phys, shared->cells[op].phys);
+		reached[op] += entries[i].size;
 	}
 	for (op = 0; op < EXIT; op++)
 		if (!shared->cells[op].mapped && reached[op] != BLOCK)
@@ -788,7 +788,7 @@ static bool try_exit(enum way way)
 {
 	struct cell *cell = &shared->cells[EXIT];
 	long node_free = free_of(node_dir), other_free = free_of(other_dir);
-	static struct leaf leaves[LEAVES];
+	static struct iommu_entry entries[ENTRIES];
 	bool freed = false, ended = false;
 	size_t i, count;
 	int role, talk;
@@ -805,9 +805,9 @@ static bool try_exit(enum way way)
 	while (!freed || !ended) {
 		freed = free_of(node_dir) == node_free;
 		if (freed) {
-			count = device_leaves(leaves, LEAVES);
+			count = device_entries(entries, ENTRIES);
 			for (i = 0; i < count; i++)
-				cell->leak |= leaves[i].phys / BLOCK == cell->phys / BLOCK;
+				cell->leak |= entries[i].phys / BLOCK == cell->phys / BLOCK;
 		}
 		if (!ended)
 			ended = waitpid(pid, NULL, WNOHANG) == pid;

@@ -41,7 +41,7 @@
 #define ARRAY_SIZE(x)	(sizeof(x) / sizeof((x)[0]))
 #define GIB		(512 * BLOCK)
 #define IOVA		(4 * GIB)
-#define LEAVES		8192
+#define ENTRIES		8192
 
 static const char *dir, *node;
 
@@ -107,7 +107,7 @@ static void check_node(const char *when, long pinned)
 
 static void show_sizes(enum way way, const char *path)
 {
-	static struct leaf leaves[LEAVES];
+	static struct iommu_entry entries[ENTRIES];
 	size_t i, count, number[3] = {};
 	struct device d = {};
 	uint64_t phys, end = IOVA, offset;
@@ -125,21 +125,21 @@ static void show_sizes(enum way way, const char *path)
 	errno = device_map(&d, fd, 0, p, IOVA, st.st_size);
 	if (errno)
 		die("%s %s", way_name[way], path);
-	count = device_leaves(leaves, LEAVES);
+	count = device_entries(entries, ENTRIES);
 	for (i = 0; i < count; i++) {
-		if (leaves[i].iova < IOVA)
+		if (entries[i].iova < IOVA)
 			continue;
 		errno = 0;
-		if (leaves[i].iova != end)
+		if (entries[i].iova != end)
 			die("%s %s: IOVA %#lx is not mapped", way_name[way], path, end);
-		end += leaves[i].size;
-		number[leaves[i].size == GIB ? 0 : leaves[i].size == BLOCK ? 1 : 2]++;
-		for (offset = 0; offset < leaves[i].size; offset += BLOCK) {
-			phys = phys_of(fd, leaves[i].iova - IOVA + offset);
-			if (!phys || phys != leaves[i].phys + offset)
+		end += entries[i].size;
+		number[entries[i].size == GIB ? 0 : entries[i].size == BLOCK ? 1 : 2]++;
+		for (offset = 0; offset < entries[i].size; offset += BLOCK) {
+			phys = phys_of(fd, entries[i].iova - IOVA + offset);
+			if (!phys || phys != entries[i].phys + offset)
 				die("%s %s: IOVA %#lx leads to %#lx, should be %#lx",
-				    way_name[way], path, leaves[i].iova + offset,
-				    leaves[i].phys + offset, phys);
+				    way_name[way], path, entries[i].iova + offset,
+				    entries[i].phys + offset, phys);
 		}
 	}
 	errno = 0;

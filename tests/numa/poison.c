@@ -427,36 +427,36 @@ static long number_in(const char *path)
 TEST(gigabyte)
 {
 	struct sigaction action = { .sa_sigaction = on_bus, .sa_flags = SA_SIGINFO };
-	unsigned long giant = 512 * BLOCK;
+	unsigned long gib = 512 * BLOCK;
 	struct machine m;
 	volatile char *p;
 	int fd;
 
 	sigaction(SIGBUS, &action, NULL);
 	ASSERT_EQ(0, chdir(getenv("GMFS_DIR")));
-	fd = open("giant", O_RDWR | O_CREAT | O_EXCL, 0600);
+	fd = open("gib", O_RDWR | O_CREAT | O_EXCL, 0600);
 	ASSERT_LE(0, fd);
-	ASSERT_EQ(0, ftruncate(fd, giant));
-	p = mmap(NULL, giant, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	ASSERT_EQ(0, ftruncate(fd, gib));
+	p = mmap(NULL, gib, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, p);
-	p[giant - 1] = 55;
+	p[gib - 1] = 55;
 	p[100 * BLOCK] = 66;
-	ASSERT_EQ(0, machine_start(&m, p, giant));
+	ASSERT_EQ(0, machine_start(&m, p, gib));
 	EXPECT_EQ(0, machine_touch(&m, READ, p));
 	EXPECT_EQ(1, number_in("/sys/kernel/debug/kvm/pages_1g"));
 	if (!sigsetjmp(back, 1))
 		fail_phys(phys_of(fd, 100 * BLOCK + PAGE));
 	EXPECT_EQ((void *)(p + 100 * BLOCK + PAGE), bus.si_addr);
 	EXPECT_EQ(BUS_MCEERR_AR, touch(p + 100 * BLOCK + PAGE));
-	EXPECT_EQ(55, p[giant - 1]);
+	EXPECT_EQ(55, p[gib - 1]);
 	EXPECT_EQ(66, p[100 * BLOCK]);
 	machine_expect_refused(_metadata, &m, p + 100 * BLOCK + PAGE);
 	machine_expect_served(_metadata, &m, p + 100 * BLOCK, 66);
 	machine_expect_served(_metadata, &m, p + 100 * BLOCK + 2 * PAGE, 0);
-	machine_expect_served(_metadata, &m, p + giant - 1, 55);
+	machine_expect_served(_metadata, &m, p + gib - 1, 55);
 	EXPECT_EQ(0, number_in("/sys/kernel/debug/kvm/pages_1g"));
 	close(fd);
-	unlink("giant");
+	unlink("gib");
 }
 
 TEST_HARNESS_MAIN

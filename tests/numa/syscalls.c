@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Every system call that could be applied to a mapping, on mappings that are
- * made of each size of leaf. What is expected here is what the table in
+ * made by page table entries of each size. What is expected here is what the table in
  * Documentation/filesystems/guestmemfs/limits.rst says. Runs in a directory of
  * guestmemfs, which GMFS_DIR names, on a pool with a gigabyte that is aligned
  * and free; GMFS_NODE is its node. GMFS_BOUNCE names a file elsewhere.
@@ -34,7 +34,7 @@
 
 #define PAGE	4096UL
 #define BLOCK	(2UL << 20)
-#define GIANT	(512 * BLOCK)
+#define GIB	(512 * BLOCK)
 
 #ifndef MADV_COLD
 #define MADV_COLD		20
@@ -74,7 +74,7 @@ static long free_blocks(void)
 	return statfs(".", &st) ? -1 : (long)st.f_bfree;
 }
 
-/* Leaves of @leaf bytes come from where the mapping starts. */
+/* Page table entries of @size bytes are possible from where the mapping starts. */
 FIXTURE(map) {
 	int fd;
 	long free;
@@ -89,17 +89,17 @@ FIXTURE_VARIANT(map) {
 
 FIXTURE_VARIANT_ADD(map, page) { .size = 4 * BLOCK, .skew = PAGE };
 FIXTURE_VARIANT_ADD(map, block) { .size = 4 * BLOCK, .skew = BLOCK };
-FIXTURE_VARIANT_ADD(map, giant) { .size = GIANT, .skew = 0 };
+FIXTURE_VARIANT_ADD(map, gib) { .size = GIB, .skew = 0 };
 
 /* An address at which @len bytes are free, @skew past a gigabyte. */
 static char *place(size_t len, size_t skew)
 {
-	char *p = mmap(NULL, len + 2 * GIANT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	unsigned long up = ((unsigned long)p + GIANT - 1) & ~(GIANT - 1);
+	char *p = mmap(NULL, len + 2 * GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned long up = ((unsigned long)p + GIB - 1) & ~(GIB - 1);
 
 	if (p == MAP_FAILED)
 		return NULL;
-	munmap(p, len + 2 * GIANT);
+	munmap(p, len + 2 * GIB);
 	return (char *)(up + skew);
 }
 
@@ -424,7 +424,7 @@ TEST_F(map, mincore)
 {
 	unsigned char *vec = malloc(self->len / PAGE);
 
-	/* What a leaf maps; the rest too is only a fault away. */
+	/* What a mapping of 1 GiB maps; the rest too is only a fault away. */
 	EXPECT_EQ(0, mincore(self->p, self->len, vec));
 	EXPECT_EQ(1, vec[0] & 1);
 	EXPECT_EQ(1, vec[BLOCK / PAGE] & 1);

@@ -84,7 +84,7 @@ class Node:
             longest = max(longest, now)
         return longest
 
-    def giants(self):
+    def gibs(self):
         free = self.is_free()
         step = GIB // BLOCK
         first = -self.base % GIB // BLOCK
@@ -97,7 +97,7 @@ class Node:
             "alloc_failures": 3, "block_size": BLOCK, "dirty_blocks": dirty,
             "error": self.error, "extents": f"{self.base:#x} {self.pool:#x}",
             "faults_pmd": 20, "faults_pte": 10, "faults_pud": 30,
-            "format": "1 compat=0x0 ro_compat=0x0 incompat=0x0", "free_1g": self.giants(),
+            "format": "1 compat=0x0 ro_compat=0x0 incompat=0x0", "free_1g": self.gibs(),
             "free_blocks": free, "free_inodes": 500, "generation": 2,
             "handed_over_from": "7.3.4-before", "largest_free_run": self.largest(),
             "max_inodes": 0, "metadata_bytes": 65536, "mounts": 0,

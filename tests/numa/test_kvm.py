@@ -3,7 +3,7 @@
 
 from conftest import KERNEL
 
-# gpa 1 GiB to 2 GiB is one piece that a leaf of 1 GiB can map, also in the second stage.
+# gpa 1 GiB to 2 GiB is a range that one entry of 1 GiB can map, also in the second stage.
 START = rf"""
 mount_node 1
 export QEMU_LOG=/tmp/serial
@@ -53,16 +53,16 @@ MACHINE = dict(topology="node=0,cpus=0,mem=2G;node=1,cpus=1,mem=5G", append="gue
                boots=1, options=["--nested", "--timeout=900"])
 
 
-def test_second_stage_leaves(vm):
+def test_second_stage_mappings(vm):
     """KVM maps the guest's memory by what maps it in the host."""
     vm(START + r"""
     guest ,align=1G
     # The first GiB has the holes of a PC in it.
-    equal "$(pages 1g)" 1 'gigabyte leaves of the second stage'
-    [ "$(pages 2m)" -gt 0 ] || die 'no leaves of 2 MiB'
-    between 0 "$(pages 4k)" 600 'leaves of 4 KiB'
-    [ "$(mount_stat 1 faults_pud)" -ge 1 ] || die 'no gigabyte leaf in the host'
-    equal "$(mount_stat 1 faults_pte)" 0 'leaves of 4 KiB in the host'
+    equal "$(pages 1g)" 1 '1 GiB mappings of the second stage'
+    [ "$(pages 2m)" -gt 0 ] || die 'no mappings of 2 MiB'
+    between 0 "$(pages 4k)" 600 'mappings of 4 KiB'
+    [ "$(mount_stat 1 faults_pud)" -ge 1 ] || die 'no 1 GiB mapping in the host'
+    equal "$(mount_stat 1 faults_pte)" 0 'mappings of 4 KiB in the host'
     kill $qemu
     """, **MACHINE)
 

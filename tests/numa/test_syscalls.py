@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Every system call on mappings with leaves of each size: syscalls.c."""
+"""Every system call on mappings by 1 GiB, 2 MiB and 4 KiB: syscalls.c."""
 
 import os
 import re
@@ -9,7 +9,7 @@ import pytest
 from conftest import SLOW_MAPPING
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-VARIANTS = ("page", "block", "giant")
+VARIANTS = ("page", "block", "gib")
 
 with open(os.path.join(HERE, "syscalls.c"), encoding="utf-8") as source:
     CASES = re.findall(r"^TEST_F\(map, (\w+)\)", source.read(), re.MULTILINE)

@@ -168,7 +168,7 @@ def test_started_by_gmfs_numa(vm):
     done
     wait_for 150 'guest is up'
     gmfs-numa verify /run/guestmemfs/node1/byname "$(pgrep qemu-system)"
-    between 1 "$(cat /sys/kernel/debug/kvm/pages_2m)" 500 'leaves of 2 MiB'
+    between 1 "$(cat /sys/kernel/debug/kvm/pages_2m)" 500 'mappings of 2 MiB'
     pkill -9 qemu-system
     status=0
     wait $! || status=$?

@@ -12,7 +12,7 @@
 #include "gmfs-numa.h"
 
 enum {
-	C_NODE, C_FILE, C_SIZE, C_ALLOCATED, C_EXTENTS, C_GIANT, C_OWNER, C_VMM, C_SINCE, C_USERS,
+	C_NODE, C_FILE, C_SIZE, C_ALLOCATED, C_EXTENTS, C_1G, C_OWNER, C_VMM, C_SINCE, C_USERS,
 	C_PINNED, C_PINNED_BY,
 	C_MODE, C_UID,
 };
@@ -23,7 +23,7 @@ static const struct column columns[] = {
 	[C_SIZE] = { "SIZE", "size of the file", COL_SIZE, true },
 	[C_ALLOCATED] = { "ALLOCATED", "memory of the file", COL_SIZE, true },
 	[C_EXTENTS] = { "PIECES", "physically contiguous pieces of it", COL_NUMBER, true },
-	[C_GIANT] = { "1G", "memory that 1 GiB mappings can cover; root only", COL_SIZE, true },
+	[C_1G] = { "1G", "memory that 1 GiB mappings can cover; root only", COL_SIZE, true },
 	[C_OWNER] = { "OWNER", "owner tag, see gmfs-numa tag", COL_TEXT, true },
 	[C_VMM] = { "VMM", "name of the VMM, see gmfs-numa tag", COL_TEXT, false },
 	[C_SINCE] = { "SINCE", "when it was tagged", COL_TEXT, false },
@@ -47,7 +47,7 @@ static void show_extents(struct table *table, const struct file *file)
 {
 	int fd = file_read(file->place);
 	struct extent *extents = NULL;
-	uint64_t giant = 0;
+	uint64_t gib = 0;
 	bool known = true;
 	ssize_t nr, i;
 
@@ -58,13 +58,13 @@ static void show_extents(struct table *table, const struct file *file)
 	if (nr < 0)
 		return;
 	for (i = 0; i < nr; i++) {
-		giant += extent_1g_bytes(&extents[i]);
+		gib += extent_1g_bytes(&extents[i]);
 		known &= extents[i].known;
 	}
 	free(extents);
 	table_number(table, C_EXTENTS, nr);
 	if (known)
-		table_size(table, C_GIANT, giant);
+		table_size(table, C_1G, gib);
 }
 
 static void show_users(const struct listing *listing, const struct stat *st)

@@ -37,7 +37,7 @@ struct map {
 	ssize_t nr_extents;		/* below 0: we may not know them */
 };
 
-#define GIANT	(1ULL << 30)
+#define GIB	(1ULL << 30)
 
 static bool bit(const unsigned char *map, size_t size, uint64_t block)
 {
@@ -91,16 +91,16 @@ static bool read_map(struct map *map, const struct node *node)
 }
 
 /* Does a gibibyte of physical memory start with this block, as far as we know? */
-static bool starts_giant(const struct map *map, uint64_t block)
+static bool starts_gib(const struct map *map, uint64_t block)
 {
 	uint64_t at = block * map->node->block_size;
 	ssize_t i;
 
 	if (map->nr_extents < 0)
-		return at % GIANT == 0;
+		return at % GIB == 0;
 	for (i = 0; i < map->nr_extents; i++) {
 		if (at < map->extents[i].size)
-			return !at || (map->extents[i].base + at) % GIANT == 0;
+			return !at || (map->extents[i].base + at) % GIB == 0;
 		at -= map->extents[i].size;
 	}
 	return false;
@@ -169,18 +169,18 @@ static void print_legend(const struct map *map, uint64_t per_cell, bool utf8, bo
 
 static void print_map(const struct map *map)
 {
-	uint64_t total = map->node->total_blocks, block, next, end, per_giant, per_cell = 1;
+	uint64_t total = map->node->total_blocks, block, next, end, per_gib, per_cell = 1;
 	bool utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
 	bool color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
 	unsigned int width = terminal_width() - 10;
 
 	/* A gibibyte is one line: the cells have as many blocks as that takes. */
-	per_giant = GIANT / map->node->block_size;
-	while (per_giant / per_cell > width)
+	per_gib = GIB / map->node->block_size;
+	while (per_gib / per_cell > width)
 		per_cell *= 2;
 	print_legend(map, per_cell, utf8, color);
 	for (block = 0; block < total; block = end) {
-		for (end = block + 1; end < total && !starts_giant(map, end); end++)
+		for (end = block + 1; end < total && !starts_gib(map, end); end++)
 			;
 		printf("%8ju  ", (uintmax_t)block);
 		for (; block < end; block = next) {
@@ -214,7 +214,7 @@ static void print_json(const struct map *map, bool last)
 static void print_svg(FILE *out, const struct map *map, unsigned int *y)
 {
 	uint64_t total = map->node->total_blocks, block, next, end;
-	uint64_t per_cell = GIANT / map->node->block_size / CELLS;
+	uint64_t per_cell = GIB / map->node->block_size / CELLS;
 	char *size = format_size(map->node->size);
 	unsigned int x;
 	int i;
@@ -234,7 +234,7 @@ static void print_svg(FILE *out, const struct map *map, unsigned int *y)
 	}
 	*y += 24;
 	for (block = 0; block < total; block = end) {
-		for (end = block + 1; end < total && !starts_giant(map, end); end++)
+		for (end = block + 1; end < total && !starts_gib(map, end); end++)
 			;
 		fprintf(out, "<text class=\"n\" x=\"68\" y=\"%u\">%ju</text>\n", *y + 9,
 			(uintmax_t)block);

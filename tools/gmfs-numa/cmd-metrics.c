@@ -37,7 +37,7 @@ static const struct metric {
 	METRIC("pool_largest_free_bytes", "gauge", largest_free_run, BLOCKS,
 	       "Longest free run."),
 	METRIC("pool_free_1g_bytes", "gauge", free_1g, GIBIBYTES,
-	       "Free memory that page table leaves of 1 GiB could map."),
+	       "Free memory that 1 GiB mappings can cover."),
 	METRIC("metadata_bytes", "gauge", metadata_bytes, PLAIN,
 	       "Ordinary memory for metadata."),
 	METRIC("mounts", "gauge", mounts, PLAIN, "Mounts of the node."),
@@ -121,21 +121,21 @@ static void print_states(FILE *out, const struct nodes *nodes)
 
 static void print_all(FILE *out, const struct nodes *nodes, bool prometheus)
 {
-	static const char * const leaves[] = { "4k", "2m", "1g" };
+	static const char * const sizes[] = { "4k", "2m", "1g" };
 	size_t i, j;
 
 	for (i = 0; i < NR_METRICS; i++)
 		print_metric(out, nodes, &metrics[i], prometheus);
 
 	head(out, prometheus ? "faults_total" : "faults", "counter",
-	     "Page faults by size of the leaf that answered them.");
+	     "Page faults by size of the mapping that answered them.");
 	for (i = 0; i < nodes->nr; i++) {
 		const struct node *node = &nodes->node[i];
 		const uint64_t faults[] = { node->faults_pte, node->faults_pmd, node->faults_pud };
 
 		for (j = 0; j < 3; j++)
 			fprintf(out, "guestmemfs_faults_total{node=\"%d\",leaf=\"%s\"} %ju\n",
-				node->nid, leaves[j], (uintmax_t)faults[j]);
+				node->nid, sizes[j], (uintmax_t)faults[j]);
 	}
 
 	print_states(out, nodes);

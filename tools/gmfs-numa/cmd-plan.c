@@ -338,7 +338,7 @@ static bool place_vm(struct place *places, size_t nr, const struct wish *wish)
 	}
 	if (!best)
 		return false;
-	/* In whole gibibytes, so that leaves of that size map all of it. */
+	/* In whole gibibytes, so that 1 GiB mappings can cover all of it. */
 	best->asked += in_gibibytes(wish->size);
 	best->pool = best->asked;
 	one = format_size(wish->size);

@@ -419,7 +419,7 @@ static bool has_argument(char **argv, const char *name)
 /* The command with the file in it, and what QEMU wants to be told. */
 static char **make_command(const struct arguments *args, char **argv, const char *handle)
 {
-	const bool giant = args->bytes % (1ULL << 30) == 0;
+	const bool gib = args->bytes % (1ULL << 30) == 0;
 	char **command, *size = xasprintf("%ju", (uintmax_t)args->bytes);
 	size_t nr = 0, i;
 
@@ -431,7 +431,7 @@ static char **make_command(const struct arguments *args, char **argv, const char
 	if (args->qemu) {
 		command[i++] = xstrdup("-object");
 		command[i++] = xasprintf("memory-backend-file,id=guestmemfs,mem-path=%s,size=%s,share=on,align=%s",
-					 handle, size, giant ? "1G" : "2M");
+					 handle, size, gib ? "1G" : "2M");
 		command[i++] = xstrdup("-machine");
 		command[i++] = xstrdup("memory-backend=guestmemfs");
 		if (!has_argument(argv, "-m")) {

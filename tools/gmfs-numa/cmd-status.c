@@ -16,7 +16,7 @@
 enum {
 	C_NODE, C_CPUS, C_NEAR, C_DISTANCES, C_KERNEL, C_KERNEL_FREE, C_SIZE, C_USED, C_FREE,
 	C_LARGEST,
-	C_GIANTS, C_SCRUBBED, C_DIRTY, C_POISONED, C_PINNED, C_RESERVED, C_STATE, C_MOUNTS,
+	C_FREE_1G, C_SCRUBBED, C_DIRTY, C_POISONED, C_PINNED, C_RESERVED, C_STATE, C_MOUNTS,
 	C_INODES, C_METADATA, C_GENERATION, C_FAILURES, C_FROM, C_UUID, C_ERROR,
 };
 
@@ -31,7 +31,7 @@ static const struct column columns[] = {
 	[C_USED] = { "USED", "used, or out of use", COL_SIZE, true },
 	[C_FREE] = { "FREE", "free", COL_SIZE, true },
 	[C_LARGEST] = { "LARGEST", "longest free run", COL_SIZE, true },
-	[C_GIANTS] = { "FREE-1G", "free, aligned gibibytes", COL_NUMBER, false },
+	[C_FREE_1G] = { "FREE-1G", "free, aligned gibibytes", COL_NUMBER, false },
 	[C_SCRUBBED] = { "SCRUBBED", "free and zero", COL_SIZE, true },
 	[C_DIRTY] = { "DIRTY", "free, to be zeroed first", COL_SIZE, false },
 	[C_POISONED] = { "POISONED", "with hardware errors", COL_SIZE, true },
@@ -104,7 +104,7 @@ static void show_node(struct table *table, const struct node *node, const char *
 		   (node->total_blocks - node->free_blocks) * block : 0);
 	table_size(table, C_FREE, node->free_blocks * block);
 	table_size(table, C_LARGEST, node->largest_free_run * block);
-	table_number(table, C_GIANTS, node->free_1g);
+	table_number(table, C_FREE_1G, node->free_1g);
 	table_size(table, C_SCRUBBED, node->scrubbed_blocks * block);
 	table_size(table, C_DIRTY, node->dirty_blocks * block);
 	table_size(table, C_POISONED, node->poisoned_blocks * block);

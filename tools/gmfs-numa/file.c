@@ -67,13 +67,13 @@ ssize_t file_extents(int fd, struct extent **extents)
 
 uint64_t extent_1g_bytes(const struct extent *extent)
 {
-	const uint64_t giant = 1ULL << 30;
-	uint64_t skip = -extent->phys % giant;
+	const uint64_t gib = 1ULL << 30;
+	uint64_t skip = -extent->phys % gib;
 
 	/* A leaf needs the file's offset to match as well. */
-	if (!extent->known || (extent->phys - extent->offset) % giant || extent->size < skip)
+	if (!extent->known || (extent->phys - extent->offset) % gib || extent->size < skip)
 		return 0;
-	return (extent->size - skip) / giant * giant;
+	return (extent->size - skip) / gib * gib;
 }
 
 /* Only ENODATA means that there is none. Other errors are kept in tags->err. */

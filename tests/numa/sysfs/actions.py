@@ -25,13 +25,13 @@ def actions(nid):
     node.pause(True)
 
     # Blocks. The giga is left whole by what has room beside it.
-    giants = node["free_1g"]
-    between(1, giants, 9, "free_1g")
+    gibs = node["free_1g"]
+    between(1, gibs, 9, "free_1g")
     node.file("three", 3)
     same(node["free_blocks"], total - 3, "free blocks")
     same(node["scrubbed_blocks"], total - 3, "scrubbed blocks")
     same(node.bits("bitmap"), set(node.blocks("three")), "bitmap")
-    same(node["free_1g"], giants, "free_1g")
+    same(node["free_1g"], gibs, "free_1g")
     consistent(node)
     blocks = set(node.blocks("three"))
     node.remove("three")
@@ -53,7 +53,7 @@ def actions(nid):
     # A bit in the middle of the gigabyte that is aligned.
     for i in (0, 2, 4):
         node.remove(f"f{i}")
-    same(node["free_1g"], giants, "free_1g")
+    same(node["free_1g"], gibs, "free_1g")
     node.file("all", total)
     same((node["free_blocks"], node["largest_free_run"], node["free_1g"]), (0, 0, 0),
          "free_blocks, largest_free_run, free_1g")

@@ -161,9 +161,9 @@ def policy(nid):
     node.wait_clean()
 
     # A small file breaks no gigabyte, where it need not.
-    giants = node["free_1g"]
+    gibs = node["free_1g"]
     node.file("small", 3)
-    same(node["free_1g"], giants, "best-fit: free_1g")
+    same(node["free_1g"], gibs, "best-fit: free_1g")
     node.remove("small")
     # Nothing holds all of it.
     node.file("all", total)

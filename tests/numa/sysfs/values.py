@@ -81,7 +81,7 @@ def values():
 
 def largest_run(node, taken):
     """(largest_free_run, free_1g), from the bitmap."""
-    largest = giants = first = 0
+    largest = gibs = first = 0
     for base, size in node.extents():
         length = aligned = 0
         for block in range(size):
@@ -95,10 +95,10 @@ def largest_run(node, taken):
             elif aligned:
                 aligned += 1
             if aligned == GIB:
-                giants += 1
+                gibs += 1
                 aligned = 0
         first += size
-    return largest, giants
+    return largest, gibs
 
 
 def consistent(node):

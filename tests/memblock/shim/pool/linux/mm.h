@@ -11,8 +11,8 @@
 
 #define PMD_SIZE	(1UL << 21)
 
-#define has_transparent_hugepage boot_has_pmd_leaves
-bool boot_has_pmd_leaves(void);
+#define has_transparent_hugepage boot_has_pmd_mappings
+bool boot_has_pmd_mappings(void);
 
 #define early_pfn_to_nid boot_pfn_to_nid
 int boot_pfn_to_nid(unsigned long pfn);

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Leaves of 1 GiB, 2 MiB and 4 KiB, and what operations on mappings do to them."""
+"""Mappings of 1 GiB, 2 MiB and 4 KiB, and what operations on mappings do to them."""
 
 import os
 import re
@@ -12,23 +12,23 @@ pytestmark = pytest.mark.quick
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 
-with open(os.path.join(HERE, "leaves.c"), encoding="utf-8") as source:
-    CASES = re.findall(r"^TEST_F\(leaves, (\w+)\)", source.read(), re.MULTILINE)
+with open(os.path.join(HERE, "mappings.c"), encoding="utf-8") as source:
+    CASES = re.findall(r"^TEST_F\(mappings, (\w+)\)", source.read(), re.MULTILINE)
 
 MACHINE = dict(nodes=2, mem="3G", append="guestmemfs=1:1G", boots=1)
 
 
 @pytest.fixture(scope="module")
 def results(shared_vm):
-    run = shared_vm("mount_node 1; GMFS_DIR=/mnt/node1 GMFS_NODE=1 leaves || true",
+    run = shared_vm("mount_node 1; GMFS_DIR=/mnt/node1 GMFS_NODE=1 mappings || true",
                     expect=[SLOW_MAPPING], **MACHINE)
     assert sum(bool(re.search(SLOW_MAPPING, l)) for l in run.boots[0]) == 1
     return run.out
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_leaves(results, case):
-    assert re.search(rf"^ok \d+ leaves\.{case}$", results, re.MULTILINE), results
+def test_mappings(results, case):
+    assert re.search(rf"^ok \d+ mappings\.{case}$", results, re.MULTILINE), results
 
 
 def test_prefault(vm):
@@ -41,11 +41,11 @@ def test_prefault(vm):
     fails grep -q prefault /proc/mounts
     stats() { sed -n 's/.*fstype guestmemfs.*faults_pud=\([0-9]*\).*/\1/p' /proc/self/mountstats; }
     memfile zero file
-    equal "$(stats)" 1 'leaves made by faults'
+    equal "$(stats)" 1 'mappings made by faults'
     mount -o remount,prefault /mnt/node1
     grep -q 'guestmemfs .*node=1,prefault' /proc/mounts
     python3 -c 'import mmap; f = open("file", "r+"); mmap.mmap(f.fileno(), 1 << 30)'
-    equal "$(stats)" 2 'leaves made by mmap'
+    equal "$(stats)" 2 'mappings made by mmap'
     # What is to stay a hole is not filled.
     fallocate -p -o 4M -l 2M file
     python3 -c 'import mmap; f = open("file", "r+"); mmap.mmap(f.fileno(), 1 << 30, 0x4001)'

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Which leaves map a file, and what operations on the mapping do to gigabyte
- * leaves. Runs in a directory of guestmemfs, which GMFS_DIR names, on a pool
+ * By which sizes a file is mapped, and what operations on the mapping do to 1 GiB
+ * mappings. Runs in a directory of guestmemfs, which GMFS_DIR names, on a pool
  * whose memory has a gigabyte that is aligned and free. GMFS_NODE is its node.
  */
 #include <fcntl.h>
@@ -16,13 +16,13 @@
 
 #define PAGE	4096UL
 #define BLOCK	(2UL << 20)
-#define GIANT	(512 * BLOCK)
+#define GIB	(512 * BLOCK)
 
 struct faults {
 	long pte, pmd, pud;
 };
 
-/* Faults that were served so far, by the leaf that they made. */
+/* Faults that were served so far, by the size of the mapping that they made. */
 static struct faults faults(void)
 {
 	struct faults f = { -1, -1, -1 };
@@ -85,28 +85,28 @@ static struct faults tables(volatile void *start, unsigned long len)
 
 #define EXPECT_TABLES(p, pte_bytes, pmd_bytes, pud_bytes)	\
 	do {							\
-		struct faults t = tables(p, GIANT);		\
+		struct faults t = tables(p, GIB);		\
 		EXPECT_EQ(pte_bytes, t.pte);			\
 		EXPECT_EQ(pmd_bytes, t.pmd);			\
 		EXPECT_EQ(pud_bytes, t.pud);			\
 	} while (0)
 
-FIXTURE(leaves) {
+FIXTURE(mappings) {
 	int fd;
 	volatile char *p;
 };
 
-FIXTURE_SETUP(leaves)
+FIXTURE_SETUP(mappings)
 {
 	ASSERT_EQ(0, chdir(getenv("GMFS_DIR")));
 	self->fd = open("file", O_RDWR | O_CREAT | O_EXCL, 0600);
 	ASSERT_LE(0, self->fd);
-	ASSERT_EQ(0, ftruncate(self->fd, GIANT));
-	self->p = mmap(NULL, GIANT, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_EQ(0, ftruncate(self->fd, GIB));
+	self->p = mmap(NULL, GIB, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
 	ASSERT_NE(MAP_FAILED, self->p);
 }
 
-FIXTURE_TEARDOWN(leaves)
+FIXTURE_TEARDOWN(mappings)
 {
 	close(self->fd);
 	unlink("file");
@@ -115,8 +115,8 @@ FIXTURE_TEARDOWN(leaves)
 /* An address at which @len bytes can be mapped, @skew past a gigabyte. */
 static char *place(unsigned long len, unsigned long skew)
 {
-	char *p = mmap(NULL, len + 2 * GIANT, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	unsigned long up = ((unsigned long)p + GIANT - 1) & ~(GIANT - 1);
+	char *p = mmap(NULL, len + 2 * GIB, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	unsigned long up = ((unsigned long)p + GIB - 1) & ~(GIB - 1);
 
 	return p == MAP_FAILED ? NULL : (char *)(up + skew);
 }
@@ -124,31 +124,31 @@ static char *place(unsigned long len, unsigned long skew)
 /* Another mapping of the file, at an address that is @skew past a gigabyte. */
 static void *map_off(int fd, unsigned long skew)
 {
-	return mmap(place(GIANT, skew), GIANT, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
+	return mmap(place(GIB, skew), GIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED,
 		    fd, 0);
 }
 
 static void *move(volatile char *from, unsigned long skew)
 {
-	return mremap((void *)from, GIANT, GIANT, MREMAP_MAYMOVE | MREMAP_FIXED,
-		      place(GIANT, skew));
+	return mremap((void *)from, GIB, GIB, MREMAP_MAYMOVE | MREMAP_FIXED,
+		      place(GIB, skew));
 }
 
-TEST_F(leaves, gigabyte)
+TEST_F(mappings, gigabyte)
 {
-	EXPECT_EQ(0, (unsigned long)self->p % GIANT);
-	EXPECT_FAULTS(0, 0, 1, { self->p[0] = 1; self->p[GIANT - 1] = 2; });
+	EXPECT_EQ(0, (unsigned long)self->p % GIB);
+	EXPECT_FAULTS(0, 0, 1, { self->p[0] = 1; self->p[GIB - 1] = 2; });
 	EXPECT_EQ(1, self->p[0]);
-	EXPECT_TABLES(self->p, 0, 0, GIANT);
+	EXPECT_TABLES(self->p, 0, 0, GIB);
 }
 
-/* The last 2 MiB are none: one leaf each. */
-TEST_F(leaves, gigabyte_and_blocks)
+/* The last 2 MiB are none: one mapping each. */
+TEST_F(mappings, gigabyte_and_blocks)
 {
 	volatile char *p;
 
-	ASSERT_EQ(0, ftruncate(self->fd, GIANT - BLOCK));
-	p = mmap(NULL, GIANT - BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
+	ASSERT_EQ(0, ftruncate(self->fd, GIB - BLOCK));
+	p = mmap(NULL, GIB - BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED, self->fd, 0);
 	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_FAULTS(0, 2, 0, { p[0] = 1; p[BLOCK] = 1; });
 	EXPECT_TABLES(p, 0, 2 * BLOCK, 0);
@@ -156,7 +156,7 @@ TEST_F(leaves, gigabyte_and_blocks)
 	EXPECT_FAULTS(0, 1, 0, self->p[0] = 1);
 }
 
-TEST_F(leaves, address_off_by_a_block)
+TEST_F(mappings, address_off_by_a_block)
 {
 	volatile char *p = map_off(self->fd, BLOCK);
 
@@ -164,7 +164,7 @@ TEST_F(leaves, address_off_by_a_block)
 	EXPECT_FAULTS(0, 2, 0, { p[0] = 1; p[BLOCK] = 1; });
 }
 
-TEST_F(leaves, address_off_by_a_page)
+TEST_F(mappings, address_off_by_a_page)
 {
 	volatile char *p = map_off(self->fd, PAGE);
 
@@ -173,7 +173,7 @@ TEST_F(leaves, address_off_by_a_page)
 	EXPECT_TABLES(p, 2 * PAGE, 0, 0);
 }
 
-TEST_F(leaves, mprotect_of_a_block)
+TEST_F(mappings, mprotect_of_a_block)
 {
 	EXPECT_FAULTS(0, 0, 1, self->p[0] = 1);
 	ASSERT_EQ(0, mprotect((void *)&self->p[BLOCK], BLOCK, PROT_READ));
@@ -186,7 +186,7 @@ TEST_F(leaves, mprotect_of_a_block)
 	EXPECT_TABLES(self->p, 0, 3 * BLOCK, 0);
 }
 
-TEST_F(leaves, munmap_of_a_page)
+TEST_F(mappings, munmap_of_a_page)
 {
 	EXPECT_FAULTS(0, 0, 1, self->p[PAGE] = 1);
 	ASSERT_EQ(0, munmap((void *)self->p, PAGE));
@@ -194,22 +194,22 @@ TEST_F(leaves, munmap_of_a_page)
 	EXPECT_FAULTS(1, 1, 0, { EXPECT_EQ(1, self->p[PAGE]); self->p[BLOCK] = 1; });
 }
 
-TEST_F(leaves, mprotect_of_all)
+TEST_F(mappings, mprotect_of_all)
 {
 	EXPECT_FAULTS(0, 0, 1, self->p[0] = 1);
-	ASSERT_EQ(0, mprotect((void *)self->p, GIANT, PROT_READ));
-	ASSERT_EQ(0, mprotect((void *)self->p, GIANT, PROT_READ | PROT_WRITE));
+	ASSERT_EQ(0, mprotect((void *)self->p, GIB, PROT_READ));
+	ASSERT_EQ(0, mprotect((void *)self->p, GIB, PROT_READ | PROT_WRITE));
 	self->p[0]++;
 	EXPECT_EQ(2, self->p[0]);
-	/* It is one leaf still. */
-	EXPECT_FAULTS(0, 0, 0, EXPECT_EQ(0, self->p[GIANT - 1]));
+	/* It is one mapping still. */
+	EXPECT_FAULTS(0, 0, 0, EXPECT_EQ(0, self->p[GIB - 1]));
 }
 
 /* An advice for a part drops the entry that it is in; the rest comes back by faults. */
-TEST_F(leaves, dontneed)
+TEST_F(mappings, dontneed)
 {
 	EXPECT_FAULTS(0, 0, 1, { self->p[0] = 1; self->p[BLOCK] = 2; });
-	ASSERT_EQ(0, madvise((void *)self->p, GIANT, MADV_DONTNEED));
+	ASSERT_EQ(0, madvise((void *)self->p, GIB, MADV_DONTNEED));
 	EXPECT_TABLES(self->p, 0, 0, 0);
 	EXPECT_FAULTS(0, 0, 1, EXPECT_EQ(1, self->p[0]));
 	ASSERT_EQ(0, madvise((void *)&self->p[BLOCK], PAGE, MADV_DONTNEED));
@@ -218,32 +218,32 @@ TEST_F(leaves, dontneed)
 }
 
 /* A table of pages that becomes empty goes, so that 2 MiB are one entry again. */
-TEST_F(leaves, dontneed_of_pages)
+TEST_F(mappings, dontneed_of_pages)
 {
 	volatile char *p = map_off(self->fd, BLOCK);
 
 	ASSERT_NE(MAP_FAILED, p);
-	ASSERT_EQ(0, madvise((void *)p, GIANT, MADV_NOHUGEPAGE));
+	ASSERT_EQ(0, madvise((void *)p, GIB, MADV_NOHUGEPAGE));
 	EXPECT_FAULTS(1, 0, 0, p[PAGE] = 1);
-	ASSERT_EQ(0, madvise((void *)p, GIANT, MADV_HUGEPAGE));
+	ASSERT_EQ(0, madvise((void *)p, GIB, MADV_HUGEPAGE));
 	EXPECT_FAULTS(1, 0, 0, p[2 * PAGE] = 2);
 	ASSERT_EQ(0, madvise((void *)p, BLOCK, MADV_DONTNEED));
 	EXPECT_FAULTS(0, 1, 0, { EXPECT_EQ(1, p[PAGE]); EXPECT_EQ(2, p[2 * PAGE]); });
 }
 
-TEST_F(leaves, populate)
+TEST_F(mappings, populate)
 {
 	volatile char *off = map_off(self->fd, BLOCK);
 
 	ASSERT_NE(MAP_FAILED, off);
-	EXPECT_FAULTS(0, 0, 1, ASSERT_EQ(0, madvise((void *)self->p, GIANT, MADV_POPULATE_WRITE)));
-	EXPECT_FAULTS(0, 0, 0, { self->p[0] = 1; self->p[GIANT - 1] = 2; });
-	EXPECT_FAULTS(0, 0, 0, ASSERT_EQ(0, madvise((void *)self->p, GIANT, MADV_POPULATE_READ)));
-	EXPECT_FAULTS(0, 512, 0, ASSERT_EQ(0, madvise((void *)off, GIANT, MADV_POPULATE_READ)));
+	EXPECT_FAULTS(0, 0, 1, ASSERT_EQ(0, madvise((void *)self->p, GIB, MADV_POPULATE_WRITE)));
+	EXPECT_FAULTS(0, 0, 0, { self->p[0] = 1; self->p[GIB - 1] = 2; });
+	EXPECT_FAULTS(0, 0, 0, ASSERT_EQ(0, madvise((void *)self->p, GIB, MADV_POPULATE_READ)));
+	EXPECT_FAULTS(0, 512, 0, ASSERT_EQ(0, madvise((void *)off, GIB, MADV_POPULATE_READ)));
 	EXPECT_FAULTS(0, 0, 0, off[BLOCK] = 1);
 }
 
-TEST_F(leaves, mremap)
+TEST_F(mappings, mremap)
 {
 	EXPECT_FAULTS(0, 0, 1, self->p[5] = 1);
 	self->p = move(self->p, BLOCK);
@@ -254,7 +254,7 @@ TEST_F(leaves, mremap)
 	EXPECT_FAULTS(1, 0, 0, EXPECT_EQ(1, self->p[5]));
 }
 
-TEST_F(leaves, mremap_by_gigabytes)
+TEST_F(mappings, mremap_by_gigabytes)
 {
 	EXPECT_FAULTS(0, 0, 1, self->p[5] = 1);
 	self->p = move(self->p, 0);
@@ -263,9 +263,9 @@ TEST_F(leaves, mremap_by_gigabytes)
 	EXPECT_FAULTS(0, 0, after.pud - before.pud, EXPECT_EQ(1, self->p[5]));
 }
 
-TEST_F(leaves, mremap_of_a_part)
+TEST_F(mappings, mremap_of_a_part)
 {
-	char *to = place(GIANT, 3 * BLOCK), *r;
+	char *to = place(GIB, 3 * BLOCK), *r;
 
 	EXPECT_FAULTS(0, 0, 1, { self->p[0] = 1; self->p[4 * BLOCK] = 2; });
 	r = mremap((void *)&self->p[4 * BLOCK], BLOCK, BLOCK, MREMAP_MAYMOVE | MREMAP_FIXED, to);
@@ -274,25 +274,25 @@ TEST_F(leaves, mremap_of_a_part)
 	EXPECT_EQ(1, self->p[0]);
 }
 
-/* What a split or a move does not concern keeps its leaves. */
-TEST_F(leaves, split_off_gigabyte)
+/* What a split or a move does not concern keeps its mappings. */
+TEST_F(mappings, split_off_gigabyte)
 {
 	volatile char *p = map_off(self->fd, 3 * BLOCK);
-	char *to = place(GIANT, 5 * BLOCK);
+	char *to = place(GIB, 5 * BLOCK);
 	unsigned long i;
 
 	ASSERT_NE(MAP_FAILED, p);
 	EXPECT_FAULTS(0, 0, 1, self->p[0] = 1);
 	EXPECT_FAULTS(0, 512, 0, {
-		for (i = 0; i < GIANT; i += BLOCK)
+		for (i = 0; i < GIB; i += BLOCK)
 			p[i]++;
 	});
 	EXPECT_FAULTS(0, 0, 0, {
 		ASSERT_EQ(0, mprotect((void *)p, BLOCK, PROT_READ));
-		ASSERT_EQ(0, mprotect((void *)&p[GIANT - BLOCK], BLOCK, PROT_READ));
-		for (i = 0; i < GIANT; i += BLOCK)
+		ASSERT_EQ(0, mprotect((void *)&p[GIB - BLOCK], BLOCK, PROT_READ));
+		for (i = 0; i < GIB; i += BLOCK)
 			(void)p[i];
-		ASSERT_EQ(to, mremap((void *)&p[BLOCK], GIANT - 2 * BLOCK, GIANT - 2 * BLOCK,
+		ASSERT_EQ(to, mremap((void *)&p[BLOCK], GIB - 2 * BLOCK, GIB - 2 * BLOCK,
 				     MREMAP_MAYMOVE | MREMAP_FIXED, to));
 		(void)*(volatile char *)to;
 		(void)self->p[0];
@@ -300,7 +300,7 @@ TEST_F(leaves, split_off_gigabyte)
 }
 
 /* A fault of the kernel, for memory that it cannot have yet, ends with its task. */
-TEST_F(leaves, kill_in_kernel_fault)
+TEST_F(mappings, kill_in_kernel_fault)
 {
 	volatile char *done = mmap(NULL, PAGE, PROT_READ | PROT_WRITE,
 				   MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -309,12 +309,12 @@ TEST_F(leaves, kill_in_kernel_fault)
 
 	ASSERT_NE(MAP_FAILED, done);
 	ASSERT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			       GIANT - BLOCK, BLOCK));
+			       GIB - BLOCK, BLOCK));
 	zero = fork();
 	ASSERT_LE(0, zero);
 	if (!zero) {
 		/* Nobody else fills a hole of the file before that ends. */
-		fallocate(self->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 0, GIANT - BLOCK);
+		fallocate(self->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, 0, GIB - BLOCK);
 		*done = 1;
 		_exit(0);
 	}
@@ -322,7 +322,7 @@ TEST_F(leaves, kill_in_kernel_fault)
 	victim = fork();
 	ASSERT_LE(0, victim);
 	if (!victim)
-		_exit(getrandom((void *)&self->p[GIANT - BLOCK], 256, 0) != 256);
+		_exit(getrandom((void *)&self->p[GIB - BLOCK], 256, 0) != 256);
 	usleep(20000);
 	EXPECT_EQ(0, kill(victim, SIGKILL));
 	EXPECT_EQ(victim, waitpid(victim, &status, 0));
@@ -332,7 +332,7 @@ TEST_F(leaves, kill_in_kernel_fault)
 	waitpid(zero, NULL, 0);
 }
 
-TEST_F(leaves, fork)
+TEST_F(mappings, fork)
 {
 	int status;
 	pid_t pid;
@@ -350,17 +350,17 @@ TEST_F(leaves, fork)
 	EXPECT_EQ(2, self->p[1]);
 }
 
-TEST_F(leaves, punch_and_truncate)
+TEST_F(mappings, punch_and_truncate)
 {
 	EXPECT_FAULTS(0, 0, 1, { self->p[0] = 1; self->p[BLOCK] = 2; });
 	ASSERT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, BLOCK));
 	EXPECT_EQ(0, self->p[0]);
 	EXPECT_EQ(2, self->p[BLOCK]);
-	ASSERT_EQ(0, ftruncate(self->fd, GIANT / 2));
+	ASSERT_EQ(0, ftruncate(self->fd, GIB / 2));
 	EXPECT_EQ(2, self->p[BLOCK]);
 }
 
-TEST_F(leaves, numa_policy)
+TEST_F(mappings, numa_policy)
 {
 	unsigned long node = atoi(getenv("GMFS_NODE"));
 	unsigned long here = 1UL << node, elsewhere = 1UL << !node, both = 3, mask = 0;
@@ -370,16 +370,16 @@ TEST_F(leaves, numa_policy)
 	EXPECT_EQ(MPOL_BIND, mode);
 	EXPECT_EQ(here, mask);
 
-	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIANT, MPOL_BIND, &here, 64, 0));
-	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIANT, MPOL_BIND, &both, 64, MPOL_MF_STRICT));
-	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIANT, MPOL_PREFERRED, &here, 64, 0));
-	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIANT, MPOL_DEFAULT, NULL, 0, 0));
-	EXPECT_EQ(-1, syscall(SYS_mbind, self->p, GIANT, MPOL_BIND, &elsewhere, 64, 0));
+	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIB, MPOL_BIND, &here, 64, 0));
+	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIB, MPOL_BIND, &both, 64, MPOL_MF_STRICT));
+	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIB, MPOL_PREFERRED, &here, 64, 0));
+	EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIB, MPOL_DEFAULT, NULL, 0, 0));
+	EXPECT_EQ(-1, syscall(SYS_mbind, self->p, GIB, MPOL_BIND, &elsewhere, 64, 0));
 	EXPECT_EQ(EINVAL, errno);
-	EXPECT_EQ(-1, syscall(SYS_mbind, self->p, GIANT, MPOL_PREFERRED, &elsewhere, 64, 0));
-	EXPECT_EQ(-1, syscall(SYS_mbind, self->p, GIANT, MPOL_INTERLEAVE, &both, 64, 0));
+	EXPECT_EQ(-1, syscall(SYS_mbind, self->p, GIB, MPOL_PREFERRED, &elsewhere, 64, 0));
+	EXPECT_EQ(-1, syscall(SYS_mbind, self->p, GIB, MPOL_INTERLEAVE, &both, 64, 0));
 	EXPECT_EQ(EINVAL, errno);
-	/* Of a part too, which splits the leaf. */
+	/* Of a part too, which splits the mapping. */
 	EXPECT_FAULTS(0, 0, 1, self->p[0] = 1);
 	EXPECT_EQ(0, syscall(SYS_mbind, self->p + BLOCK, BLOCK, MPOL_BIND, &here, 64, 0));
 	EXPECT_FAULTS(0, 1, 0, EXPECT_EQ(1, self->p[0]));
