@@ -41,8 +41,6 @@
 
 #include <linux/kho/abi/guestmemfs.h>
 
-#include "numa/meta.h"
-
 /* Whole blocks in a file whose size is a loff_t, and the largest such size. */
 #define GMFS_MAX_BLOCKS		((u64)S64_MAX >> GMPOOL_BLOCK_SHIFT)
 #define GMFS_MAX_SIZE		(GMFS_MAX_BLOCKS << GMPOOL_BLOCK_SHIFT)

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * Pools of guest memory, one per NUMA node, that survive kexec: the interface for
- * their users in the kernel, of which guestmemfs is the first.
+ * their clients in the kernel, of which guestmemfs is the first.
  *
- * Pool memory has no struct pages and is not in the direct map. A user allocates
+ * Pool memory has no struct pages and is not in the direct map. A client allocates
  * blocks, maps them by pfn, and stores its own records in metadata blocks (struct
  * gmpool_meta), which are handed over to the next kernel.
  */
@@ -17,6 +17,7 @@
 struct address_space;
 struct gmpool;
 struct gmpool_meta;
+struct gmpool_meta_ser;
 struct kobj_attribute;
 struct kobject;
 
@@ -31,7 +32,7 @@ struct gmpool_range {
 };
 
 /**
- * struct gmpool_client - callbacks of a pool into its user
+ * struct gmpool_client - callbacks of a pool into its client
  * @get_mapping: called after a page of @block has failed, when gmpool_has_poison()
  *	is true for the page. Unmaps the block. Returns the mapping of the file
  *	that has it, with a reference, and sets @pgoff to the offset of the block
@@ -98,7 +99,7 @@ bool gmpool_usable(const struct gmpool *pool);
 const char *gmpool_error(const struct gmpool *pool);
 __printf(2, 3) void gmpool_fail(struct gmpool *pool, const char *fmt, ...);
 
-/* Attributes and features of a user, in the sysfs directories of the pool. */
+/* Attributes and features of a client, in the sysfs directories of the pool. */
 int gmpool_add_attributes(struct gmpool *pool,
 			  const struct attribute_group *group);
 int gmpool_add_features(const struct attribute_group *group);
@@ -134,8 +135,17 @@ bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_range *range,
 			u64 *block);
 u64 gmpool_poisoned_pages(const struct gmpool *pool);
 
-/* Records of a user. */
+/*
+ * Records of a client, in metadata blocks that are handed over to the next kernel:
+ * linux/kho/abi/guestmem_pool.h has their header, and the client defines the rest.
+ */
 struct gmpool_meta *gmpool_metadata(struct gmpool *pool);
+struct gmpool_meta_ser *gmpool_meta_alloc(struct gmpool_meta *meta, u16 type);
+void gmpool_meta_free(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr);
+void gmpool_meta_dirty(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr);
+struct gmpool_meta_ser *gmpool_meta_block(struct gmpool_meta *meta, u32 mbn);
+struct gmpool_meta_ser *gmpool_meta_next(struct gmpool_meta *meta, u16 type,
+					 struct gmpool_meta_ser *prev);
 u32 gmpool_root(const struct gmpool *pool, u32 owner);
 int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn);
 u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used);

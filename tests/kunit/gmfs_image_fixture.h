@@ -13,6 +13,7 @@
 #include <kunit/test.h>
 
 #include "../image.h"
+#include "../numa/meta.h"
 
 /**
  * struct gmfs_fixture - an image and its metadata

@@ -13,7 +13,7 @@
 #include <kunit/resource.h>
 #include <kunit/test.h>
 
-#include <linux/kho/abi/guestmemfs.h>
+#include <linux/kho/abi/guestmem_pool.h>
 
 #include "../numa/bitmap.h"
 #include "gmpool_kunit.h"

@@ -12,6 +12,8 @@
 
 #include <kunit/test.h>
 
+#include <linux/kho/abi/guestmemfs.h>
+
 #include "../numa/format.h"
 #include "gmpool_kunit.h"
 

@@ -11,6 +11,8 @@
 #include <kunit/resource.h>
 #include <kunit/test.h>
 
+#include <linux/kho/abi/guestmemfs.h>
+
 #include "../numa/meta.h"
 #include "gmpool_kunit.h"
 

@@ -19,7 +19,7 @@
 #include <linux/minmax.h>
 #include <linux/mm.h>
 
-#include <linux/kho/abi/guestmemfs.h>
+#include <linux/kho/abi/guestmem_pool.h>
 
 #include "bitmap.h"
 #include "groups.h"

@@ -6,7 +6,7 @@
 #include <linux/numa.h>
 #include <linux/types.h>
 
-#include <linux/kho/abi/guestmemfs.h>
+#include <linux/kho/abi/guestmem_pool.h>
 
 #include "layout.h"
 

@@ -4,7 +4,7 @@
 
 #include <linux/types.h>
 
-#include <linux/kho/abi/guestmemfs.h>
+#include <linux/kho/abi/guestmem_pool.h>
 
 u32 gmpool_super_csum(const struct gmpool_super_ser *super);
 void gmpool_super_update(struct gmpool_super_ser *super);

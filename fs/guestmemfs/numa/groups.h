@@ -6,7 +6,7 @@
 #include <linux/math.h>
 #include <linux/minmax.h>
 
-#include <linux/kho/abi/guestmemfs.h>
+#include <linux/kho/abi/guestmem_pool.h>
 
 #include "bitmap.h"
 

@@ -5,7 +5,7 @@
 #include <linux/bits.h>
 #include <linux/types.h>
 
-#include <linux/kho/abi/guestmemfs.h>
+#include <linux/kho/abi/guestmem_pool.h>
 
 /* Size of a 1 GiB mapping. Extents start at a multiple of it where possible. */
 #define GMPOOL_1G_SIZE	BIT_ULL(30)

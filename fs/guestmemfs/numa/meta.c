@@ -274,11 +274,7 @@ const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn,
 	case GMPOOL_META_FREE:
 	case GMPOOL_META_POISON:
 	case GMPOOL_META_TUNABLES:
-	case GMFS_META_SUPER:
-	case GMFS_META_INODES:
-	case GMFS_META_DIRENTS:
-	case GMFS_META_EXTENTS:
-	case GMFS_META_ATTRS:
+	case GMPOOL_META_GMFS_FIRST ... GMPOOL_META_GMFS_LAST:
 		bitmap = false;
 		break;
 	default:

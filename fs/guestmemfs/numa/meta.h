@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Metadata blocks, for the pool itself. What clients use of them is in
+ * linux/guestmem_pool.h.
+ */
 #ifndef _GMPOOL_META_H
 #define _GMPOOL_META_H
 
+#include <linux/guestmem_pool.h>
 #include <linux/mutex.h>
 #include <linux/xarray.h>
 
-#include <linux/kho/abi/guestmemfs.h>
-
-struct gmpool_meta;
+#include <linux/kho/abi/guestmem_pool.h>
 
 /**
  * typedef gmpool_meta_grow_t - callback that adds memory for metadata
@@ -44,12 +47,6 @@ void gmpool_meta_init(struct gmpool_meta *meta, const u8 *uuid,
 void gmpool_meta_destroy(struct gmpool_meta *meta);
 int gmpool_meta_add_chunk(struct gmpool_meta *meta, void *mem, u32 first,
 			  u32 nr, bool fresh);
-struct gmpool_meta_ser *gmpool_meta_alloc(struct gmpool_meta *meta, u16 type);
-void gmpool_meta_free(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr);
-void gmpool_meta_dirty(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr);
-struct gmpool_meta_ser *gmpool_meta_block(struct gmpool_meta *meta, u32 mbn);
-struct gmpool_meta_ser *gmpool_meta_next(struct gmpool_meta *meta, u16 type,
-					 struct gmpool_meta_ser *prev);
 u32 gmpool_meta_csum(const void *block);
 const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn,
 			      bool newer);

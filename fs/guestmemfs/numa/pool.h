@@ -14,7 +14,7 @@
 #include <linux/workqueue.h>
 #include <linux/xarray.h>
 
-#include <linux/kho/abi/guestmemfs.h>
+#include <linux/kho/abi/guestmem_pool.h>
 
 #include "bitmap.h"
 #include "meta.h"
