@@ -2,26 +2,30 @@
 /**
  * DOC: Files of guestmemfs
  *
- * A file is blocks of 2 MiB that are reached by mmap() (mmap.c). There is no
- * page cache: faults map pool memory by pfn.
+ * Concepts
+ * ~~~~~~~~
  *
- * Blocks are given to a file when its size grows, so that what was promised
- * can be used; not when they are touched. Holes come from punching alone. They
- * are filled again when they are mapped, or if they come to be in a mapping,
- * when they are touched.
+ * A file consists of blocks of 2 MiB. User space accesses them by mmap() only
+ * (mmap.c). There is no page cache: a fault maps pool memory by pfn.
  *
- * Bytes: the size of a file is exact, but a mapping reaches to the end of the
- * last block. Bytes behind the size read as zeroes once the file is extended
- * over them, whatever was stored there. Holes are freed in whole blocks, and
- * what a punched range has of other blocks is zeroed.
+ * A file gets its blocks when its size grows, not at the first touch: a file that
+ * could be extended can be used to its end. Only punching makes holes. mmap() fills
+ * the holes in its range; a hole that is punched later is filled by the next touch.
  *
- * Times: as on tmpfs, stores to a mapping do not change mtime.
+ * The size of a file is exact to the byte, but a mapping extends to the end of the
+ * last block. An extension zeroes the bytes between the old size and the end of that
+ * block, since stores to a mapping reach them. Punching frees whole blocks, and zeroes
+ * the parts of blocks at the ends of its range.
  *
- * No block is freed before no mapping can reach it, since mappings by pfn hold
- * no reference: with the invalidate_lock held, first the size is made smaller,
- * then the range is unmapped, then the extents go, then the blocks. With the same
- * lock held, a block that is pinned for a device (pin.c) stops all of that before it
- * begins.
+ * As on tmpfs, a store to a mapping does not change mtime.
+ *
+ * Locking
+ * ~~~~~~~
+ *
+ * A mapping by pfn holds no reference on memory, so a block is freed only after every
+ * mapping of it is gone. The invalidate_lock is held for write over four steps: reduce
+ * the size, unmap the range, remove the extents, free the blocks. If a block of the
+ * range is pinned for a device (pin.c), the operation fails before the first step.
  */
 
 #include <linux/capability.h>
@@ -35,7 +39,7 @@
 
 #include "guestmemfs.h"
 
-/* Zero a range within one block of a file, if it is no hole. */
+/* Zero a range within one block of a file. A hole stays a hole. */
 static void gmfs_zero_range(struct inode *inode, u64 start, u64 end)
 {
 	struct gmpool_range range;
@@ -49,7 +53,7 @@ static void gmfs_zero_range(struct inode *inode, u64 start, u64 end)
 		    start % GMPOOL_BLOCK_SIZE, end - start);
 }
 
-/* Take the blocks of a range, which is not mapped, from a file. */
+/* Remove the blocks of a range from a file, and free them. The range is not mapped. */
 static void gmfs_free_range(struct inode *inode, struct list_head *rsv,
 			    u64 first, u64 end)
 {
@@ -74,8 +78,8 @@ static void gmfs_set_size(struct mnt_idmap *idmap, struct inode *inode,
 }
 
 /*
- * Zero what a file has of memory in a range. It is not part of an operation, for
- * it takes its time, and until the system call returns the data may be anything.
+ * Zero the blocks that a file has in a range. This is too long for an operation, and
+ * need not be one: the contents are undefined until the system call returns.
  */
 static int gmfs_zero_present(struct inode *inode, u64 start, u64 end)
 {
@@ -100,9 +104,9 @@ static int gmfs_zero_present(struct inode *inode, u64 start, u64 end)
 }
 
 /*
- * Give a file all blocks of a range and a size that is not below what it has.
- * @attr, if any, is changed with that. What it has already from byte @zero_from
- * to byte @zero_to is zeroed, once nothing can fail for want of memory.
+ * Fill all holes of a range, and set the size, which does not decrease. @attr, unless
+ * NULL, is set in the same operation. Existing blocks are zeroed from byte @zero_from
+ * to byte @zero_to. This comes after the claim, so -ENOSPC leaves their contents.
  */
 static int gmfs_extend(struct mnt_idmap *idmap, struct inode *inode, u64 first,
 		       u64 end, loff_t size, const struct iattr *attr,
@@ -159,7 +163,7 @@ static int gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
 	unmap_mapping_range(inode->i_mapping, first << GMPOOL_BLOCK_SHIFT, 0,
 			    1);
 
-	/* Zeroing less than a block is short enough to be in the operation. */
+	/* Zeroing less than a block is short enough for an operation. */
 	flags = gmpool_op_begin(fs->pool);
 	gmfs_zero_range(inode, size,
 			min(old_size, first << GMPOOL_BLOCK_SHIFT));
@@ -171,19 +175,19 @@ static int gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
 }
 
 /**
- * gmfs_resize - change the size of a file, and what comes with it
- * @idmap: of the mount
+ * gmfs_resize - change the size of a file, and other attributes with it
+ * @idmap: idmap of the mount
  * @inode: a regular file
- * @attr: what to change, the size among it
+ * @attr: attributes to change, with the size
  *
- * All of it is one operation. A file that becomes larger has all its new
- * blocks then.
+ * Size and attributes change in one operation. A file that grows gets all its new
+ * blocks in that operation.
  *
  * Context: process context, may sleep; the inode's i_rwsem is held.
  *
- * Return: 0; -EBUSY if a block to be freed is pinned; -ENOSPC; -EDQUOT if the task's
- * cgroup may not have so much; -EINTR if the task is being killed; -ENOMEM. Nothing
- * has changed then.
+ * Return: 0; -EBUSY if a block to be freed is pinned; -ENOSPC; -EDQUOT if the size
+ * exceeds the limit of the task's cgroup; -EINTR if the task is being killed; -ENOMEM.
+ * On error, nothing has changed.
  */
 int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 		const struct iattr *attr)
@@ -277,14 +281,15 @@ static long gmfs_fallocate(struct file *file, int mode, loff_t offset,
 }
 
 /**
- * gmfs_fiemap - the extents of a file, by rising file block
+ * gmfs_fiemap - report the extents of a file in ascending order
  * @inode: the file
- * @info: gets them
+ * @info: receives the extents
  * @start: first byte of the range
- * @len: bytes of it
+ * @len: length of the range in bytes
  *
- * The lock cannot be held over a copy to user space, which may be a mapping of
- * this very file: each extent is true for the moment at which it was looked up.
+ * The copy to user space may fault on a mapping of the same file, and the fault takes
+ * the invalidate_lock. So the lock is dropped before each copy, and each extent is a
+ * snapshot of its own.
  *
  * Context: process context, may sleep; takes the invalidate_lock shared.
  *
@@ -306,7 +311,7 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 	if (err)
 		return err;
 
-	/* One behind, to know which is the last. */
+	/* Look one extent further than the range, to find the last one of the file. */
 	end = gmfs_blocks_up(start + len);
 	for (; block < GMFS_MAX_BLOCKS; block += range.count) {
 		filemap_invalidate_lock_shared(inode->i_mapping);
@@ -326,7 +331,7 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 			break;
 		logical = block << GMPOOL_BLOCK_SHIFT;
 		size = range.count << GMPOOL_BLOCK_SHIFT;
-		/* Who may not know where memory is learns only that it is. */
+		/* Without CAP_SYS_ADMIN, the physical address reads as 0. */
 		phys = hide ? 0 : PFN_PHYS(gmpool_pfn(pool, range.start));
 	}
 	if (!size)
@@ -337,7 +342,7 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 	return min(err, 0);
 }
 
-/* The first byte from @offset on that is, or is not, in a hole. */
+/* Find the first byte at or after @offset that is in a hole, or in data if not @hole. */
 static loff_t gmfs_seek_extent(struct inode *inode, loff_t offset, bool hole)
 {
 	struct gmfs_inode *ci = GMFS_I(inode)->ci;
@@ -356,7 +361,7 @@ static loff_t gmfs_seek_extent(struct inode *inode, loff_t offset, bool hole)
 		block += range.count;
 		offset = block << GMPOOL_BLOCK_SHIFT;
 		if (block >= gmfs_blocks_up(size)) {
-			/* Behind the end is a hole, and no data. */
+			/* lseek(2) defines the end of a file as a hole. */
 			offset = hole ? size : -ENXIO;
 			break;
 		}
@@ -380,7 +385,7 @@ static loff_t gmfs_llseek(struct file *file, loff_t offset, int whence)
 
 static int gmfs_open(struct inode *inode, struct file *file)
 {
-	/* The truncation comes after this, and must not fail after a charge. */
+	/* The VFS truncates after open(): refuse here, before the file is charged. */
 	if (file->f_flags & O_TRUNC && gmfs_pins_forbid(inode, 0))
 		return -EBUSY;
 	if (file->f_mode & FMODE_WRITE)
