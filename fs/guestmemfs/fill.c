@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Filling holes of a file: blocks are claimed and charged, zeroed without a lock that
- * a fault needs, and then become the file's own in one operation.
+ * Filling holes of a file: claim blocks from the pool and charge them, zero them while
+ * the invalidate_lock is not held, and add them to the file in one operation.
  */
 
 #include <linux/fs.h>
@@ -36,7 +36,7 @@ static int gmfs_fill_grow(struct gmfs_fill *fill, size_t more)
 	return 0;
 }
 
-/* Put a range, for which there is room, before the one that is at @at. */
+/* Insert a range at index @at. The caller has made room by gmfs_fill_grow(). */
 static void gmfs_fill_insert(struct gmfs_fill *fill, size_t at, u64 file_block,
 			     u64 start, u64 count)
 {
@@ -53,9 +53,10 @@ static void gmfs_fill_insert(struct gmfs_fill *fill, size_t at, u64 file_block,
 }
 
 /*
- * Claim the next blocks for a hole. A file that has a gigabyte to go from where
- * the next one starts gets what is before apart, so that the rest can be aligned
- * as in the file, and leaves a goal where it could not be.
+ * Claim the next blocks for a hole. 1 GiB mappings need gigabytes that are aligned both
+ * in the file and in memory. So if the hole contains an aligned gigabyte of the file,
+ * the blocks before that are claimed separately, and the gigabyte is claimed without
+ * the goal if the goal is not aligned in memory.
  */
 static int gmfs_claim_next(struct gmpool *pool, u64 file_block, u64 count,
 			   u64 goal, struct gmpool_range *range)
@@ -104,16 +105,17 @@ static int gmfs_fill_claim_hole(struct gmfs_fs *fs, struct gmfs_fill *fill,
 /**
  * gmfs_fill_claim - claim blocks for all holes in a range of a file
  * @inode: the file
- * @fill: gets them; all zero at first
+ * @fill: receives the blocks; zeroed by the caller
  * @first: first block of the range, in blocks of the file
- * @end: behind its last
+ * @end: first block after the range
  *
- * They are charged to the cgroup of the task.
+ * The blocks are charged to the cgroup of the current task.
  *
  * Context: process context, may sleep; gmfs_inode_info.fill_lock is held. Takes the
  * invalidate_lock shared.
  *
- * Return: 0; errors as gmfs_fill_mapped(). What was claimed until then is in @fill.
+ * Return: 0; errors as gmfs_fill_mapped(). On error, @fill contains the blocks claimed
+ * so far.
  */
 int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 		    u64 end)
@@ -145,8 +147,8 @@ int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 }
 
 /*
- * A page of @bad has failed, which is in the range that is at @at: claim another
- * block in its place. The pool retires the failed one.
+ * Replace block @bad, which contains a failed page and is in the range at index @at, by
+ * another block. gmpool_unclaim() withdraws the failed block.
  */
 static int gmfs_fill_replace(struct gmpool *pool, struct gmfs_fill *fill,
 			     size_t at, u64 bad)
@@ -178,15 +180,15 @@ static int gmfs_fill_replace(struct gmpool *pool, struct gmfs_fill *fill,
 }
 
 /**
- * gmfs_fill_scrub - have all claimed blocks zeroed
+ * gmfs_fill_scrub - zero all claimed blocks
  * @pool: the pool
  * @fill: the blocks
  *
- * One with a page that has failed since it was claimed is replaced, and the one that
- * replaces it is zeroed, too.
+ * A page may fail after the claim. Its block is replaced, and the replacement is zeroed
+ * too.
  *
- * Context: process context, may sleep, not within an operation; gmfs_inode_info.fill_lock is
- * held.
+ * Context: process context, may sleep, not within an operation;
+ * gmfs_inode_info.fill_lock is held.
  *
  * Return: 0; -ENOSPC; -EINTR if the task is being killed; -ENOMEM.
  */
@@ -215,15 +217,15 @@ int gmfs_fill_scrub(struct gmpool *pool, struct gmfs_fill *fill)
 }
 
 /**
- * gmfs_fill_commit - make the claimed blocks the file's own
+ * gmfs_fill_commit - add claimed blocks to the file
  * @inode: the file
- * @fill: blocks that are zeroed; what is left there is not the file's
- * @end: block where the file ends
+ * @fill: zeroed blocks; those at or after @end stay in it
+ * @end: first block after the end of the file
  *
- * Context: within an operation; gmfs_inode_info.fill_lock is held, and the invalidate_lock
- * for write.
+ * Context: within an operation; gmfs_inode_info.fill_lock is held, and the
+ * invalidate_lock for write.
  *
- * Return: 0; -ENOSPC, -ENOMEM, and nothing has changed.
+ * Return: 0; -ENOSPC or -ENOMEM: nothing has changed.
  */
 int gmfs_fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
 {
@@ -264,9 +266,9 @@ int gmfs_fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end)
 }
 
 /**
- * gmfs_fill_end - give back what was claimed and is not the file's
+ * gmfs_fill_end - release a struct gmfs_fill
  * @pool: the pool
- * @fill: what is left, also after an error
+ * @fill: blocks that were not committed go back to the pool, with their charges
  *
  * Context: process context, may sleep.
  */
@@ -283,8 +285,8 @@ void gmfs_fill_end(struct gmpool *pool, struct gmfs_fill *fill)
 }
 
 /*
- * sb_start_pagefault() that a fatal signal ends: -EINTR then. A frozen node would else
- * hold a task that is killed, with its mmap_lock, until the thaw.
+ * As sb_start_pagefault(), but a fatal signal ends the wait with -EINTR. Otherwise a
+ * killed task would hold its mmap_lock until the node is thawed.
  */
 static int gmfs_start_fill(struct super_block *sb)
 {
@@ -305,16 +307,16 @@ static int gmfs_start_fill(struct super_block *sb)
  * gmfs_fill_mapped - fill holes within the size of a file, for a mapping
  * @inode: the file
  * @first: first block of the range, in blocks of the file
- * @end: behind its last
+ * @end: first block after the range
  *
- * The file may be truncated meanwhile, for this does not need its i_rwsem: then
- * less is filled.
+ * The i_rwsem is not held, so a truncation can run concurrently. Blocks behind the new
+ * end of the file are not added to it.
  *
  * Context: process context, may sleep; takes gmfs_inode_info.fill_lock and the
  * invalidate_lock. Waits for the thaw if the node is frozen.
  *
- * Return: 0; -ENOSPC; -EDQUOT if its cgroup may not have so much; -EROFS;
- * -EINTR if the task is being killed; -ENOMEM.
+ * Return: 0; -ENOSPC; -EDQUOT if the blocks exceed the limit of the task's cgroup;
+ * -EROFS; -EINTR if the task is being killed; -ENOMEM.
  */
 int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end)
 {
@@ -352,10 +354,10 @@ out_sb:
 }
 
 /**
- * gmfs_has_hole - is memory missing in a part of a file
+ * gmfs_has_hole - check whether a range of a file has a hole
  * @inode: the file
  * @first: first block of the range, in blocks of the file
- * @end: behind its last
+ * @end: first block after the range
  *
  * Context: process context, may sleep; takes the invalidate_lock.
  *
