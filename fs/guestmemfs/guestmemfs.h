@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * guestmemfs as a file system: what its VFS parts share.
+ * guestmemfs as a file system: structures and functions that its VFS parts share.
  */
 #ifndef _GUESTMEMFS_H
 #define _GUESTMEMFS_H
@@ -25,11 +25,11 @@
 #define GMFS_1G_BLOCKS	(PUD_SIZE >> GMPOOL_BLOCK_SHIFT)
 
 /**
- * enum gmfs_map - what maps memory
- * @GMFS_MAP_PTE: a page
- * @GMFS_MAP_PMD: a block
- * @GMFS_MAP_PUD: a gigabyte
- * @GMFS_MAPS: how many there are
+ * enum gmfs_map - size of a mapping
+ * @GMFS_MAP_PTE: a page of 4 KiB
+ * @GMFS_MAP_PMD: a block of 2 MiB
+ * @GMFS_MAP_PUD: 1 GiB
+ * @GMFS_MAPS: number of sizes
  */
 enum gmfs_map {
 	GMFS_MAP_PTE,
@@ -40,37 +40,37 @@ enum gmfs_map {
 
 /**
  * struct gmfs_fs - the file system of a pool, mounted or not
- * @list: in the list of all
- * @pool: where its blocks are
+ * @list: entry in the list of all file systems
+ * @pool: the pool that contains its blocks
  * @image: its records
- * @read_only: never to be changed by this kernel
- * @prefault: a new mapping is filled at once; a mount option
- * @policy: what mappings report: the memory is on this node
- * @client: what the pool knows of it
- * @region: the pool as the dmem controller knows it, or NULL
- * @faults: how many were served with which leaf, since boot
- * @preserved: inodes of which LUO hands over open files to the next kernel, as of now
+ * @read_only: this kernel must not change it
+ * @prefault: mmap() populates a new mapping; a mount option
+ * @policy: memory policy that mappings report: bound to the node of the pool
+ * @client: its callbacks for the pool
+ * @region: region of the pool in the dmem controller, or NULL
+ * @faults: faults served since boot, by size of the mapping
+ * @preserved: inodes with open files that LUO hands over to the next kernel, as of now
  * @lock: guards @attached, @sb and @mounting, and @image while it is not
- *	attached; within a super block's s_umount
+ *	attached; nests inside s_umount of @sb
  * @attached: @image is that of the pool
- * @sb: what is mounted, or NULL
- * @mounting: how many try to mount it
+ * @sb: the mounted super block, or NULL
+ * @mounting: number of mounts in progress
  * @configured: an administrator has mounted it since @sb was made, and so decided
  *	about its options; guarded by s_umount of @sb
  * @freeze_lock: guards @frozen and @sb_frozen, held over freezing of @sb
- * @frozen: the administrator wants it frozen
- * @sb_frozen: it is, by us
- * @freeze_work: freezes what has been mounted
- * @delayed_iputs: inodes whose last reference gmfs_delayed_iput() was given
- * @delayed_iput_work: drops those references, once @sb is not frozen
- * @pin_lock: guards @pins, @pinned_blocks, and what files know of their pins
- * @pins: struct guestmem_pin: first those of the last kernel, then those of this one,
- *	in the order in which they were made
+ * @frozen: the administrator has requested a freeze
+ * @sb_frozen: @sb is frozen by that request
+ * @freeze_work: freezes a super block that is mounted while @frozen is set
+ * @delayed_iputs: inodes whose last reference was passed to gmfs_delayed_iput()
+ * @delayed_iput_work: drops those references while @sb is not frozen
+ * @pin_lock: guards @pins, @pinned_blocks, and the pins in struct gmfs_inode
+ * @pins: list of struct guestmem_pin: first those of the previous kernel, then those of
+ *	this one, in the order of their creation
  * @pinned_blocks: sum of gmfs_inode.file.pinned
  * @preserved_pinned: inodes of @preserved whose records say that they are pinned;
  *	guarded by gmfs_image.lock
  *
- * Made at boot, and there as long as the kernel is, also if the pool has failed.
+ * Made at boot, and never freed, not even if the pool has failed.
  */
 struct gmfs_fs {
 	struct list_head list;
@@ -101,12 +101,12 @@ struct gmfs_fs {
 };
 
 /**
- * struct gmfs_inode_info - an inode that the VFS knows
- * @ci: the same in the image; NULL if it could not be made
- * @fill_lock: held from looking for holes until they are filled. Zeroing the
- *	blocks lies in between, which is too long to keep faults out.
+ * struct gmfs_inode_info - an inode of the VFS
+ * @ci: the inode in the image; NULL if its creation failed
+ * @fill_lock: held from the search for holes until they are filled. Blocks are zeroed
+ *	under it, since the invalidate_lock would block faults for too long.
  * @attr_lock: guards gmfs_inode.attrs
- * @vfs_inode: the VFS' part
+ * @vfs_inode: the inode as the VFS knows it
  */
 struct gmfs_inode_info {
 	struct gmfs_inode *ci;
@@ -116,12 +116,12 @@ struct gmfs_inode_info {
 };
 
 /**
- * struct gmfs_fill - what will fill holes of a file
- * @ranges: claimed blocks; what is left in them goes back in the end
- * @file_blocks: where in the file each of @ranges goes, rising
- * @nr: of them
- * @room: for so many
- * @charges: who has been charged for them
+ * struct gmfs_fill - blocks that will fill holes of a file
+ * @ranges: claimed blocks; gmfs_fill_end() gives back those that were not committed
+ * @file_blocks: file block of each of @ranges, ascending
+ * @nr: number of @ranges and @file_blocks in use
+ * @room: number allocated
+ * @charges: cgroup charges for the blocks
  */
 struct gmfs_fill {
 	struct gmpool_range *ranges;
@@ -132,11 +132,12 @@ struct gmfs_fill {
 };
 
 /**
- * struct guestmem_pin - a range of a file whose blocks stay where they are
+ * struct guestmem_pin - a range of a file whose blocks must not move
  * @blocks: the range in blocks of the file, in gmfs_inode.file.pins
- * @list: in gmfs_fs.pins
+ * @list: entry in gmfs_fs.pins
  * @ci: inode of the file
- * @file: the file, with a reference; NULL if the pin stands for gmfs_inode.file.inherited
+ * @file: the file, with a reference; NULL for a pin of the previous kernel, which
+ *	represents gmfs_inode.file.inherited
  * @start: first byte of the range, a multiple of PAGE_SIZE
  * @len: bytes, a multiple of PAGE_SIZE
  * @write: the device may write
@@ -165,12 +166,13 @@ static inline struct gmfs_inode_info *GMFS_I(struct inode *inode)
 	return container_of(inode, struct gmfs_inode_info, vfs_inode);
 }
 
-/* Blocks that some bytes of a file reach into, and that they fill. */
+/* Bytes in blocks, rounded up. */
 static inline u64 gmfs_blocks_up(u64 bytes)
 {
 	return DIV_ROUND_UP_ULL(bytes, GMPOOL_BLOCK_SIZE);
 }
 
+/* Bytes in whole blocks, rounded down. */
 static inline u64 gmfs_blocks_down(u64 bytes)
 {
 	return bytes >> GMPOOL_BLOCK_SHIFT;
