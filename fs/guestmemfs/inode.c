@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Inodes between the VFS and the image. What the VFS changes in an inode is
- * written into its record before the system call returns, so an inode never
- * is dirty, and can be dropped at any time.
+ * Inodes between the VFS and the image. A change of an inode is written into its record
+ * before the system call returns. So an inode of the VFS is never dirty, and can be
+ * evicted at any time.
  */
 
 #include <linux/fs.h>
@@ -27,7 +27,7 @@ static struct inode *gmfs_alloc_inode(struct super_block *sb)
 	return &i->vfs_inode;
 }
 
-/* After the last path walk that may use a link's target. */
+/* Called after an RCU grace period: no path walk uses the target of the link. */
 static void gmfs_free_inode(struct inode *inode)
 {
 	if (S_ISLNK(inode->i_mode))
@@ -45,7 +45,7 @@ static void gmfs_inode_ctor(void *p)
 }
 
 /**
- * gmfs_inode_cache_init - get ready to have inodes
+ * gmfs_inode_cache_init - create the slab cache of inodes
  *
  * Context: boot.
  *
@@ -114,7 +114,7 @@ static dev_t gmfs_record_rdev(const struct gmfs_inode_ser *rec)
 	return MKDEV(GMFS_RDEV_MAJOR(rec->rdev), GMFS_RDEV_MINOR(rec->rdev));
 }
 
-/* The target of a link, for the VFS to follow it without asking. */
+/* Copy the target of a symbolic link, for inode.i_link. */
 static char *gmfs_read_target(const struct gmfs_inode *ci)
 {
 	const struct gmfs_attr *attr = gmfs_attr_find(ci, GMFS_ATTR_TARGET, "", 0);
@@ -159,14 +159,14 @@ static int gmfs_inode_read(struct inode *inode, struct gmfs_inode *ci)
 }
 
 /**
- * gmfs_iget - the VFS inode of a number
+ * gmfs_iget - get the VFS inode of an inode number
  * @sb: super block
  * @ino: inode number
  *
  * Context: process context, may sleep.
  *
- * Return: the inode, or an ERR_PTR: -ENOMEM; -ESTALE if there is none, or if it
- * has no name and nobody has it open, nor had when it was preserved.
+ * Return: the inode, or an ERR_PTR: -ENOMEM; -ESTALE if the number is free, or if the
+ * inode has no name and is neither open nor preserved by the previous kernel.
  */
 struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 {
@@ -181,8 +181,8 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 		return inode;
 
 	/*
-	 * Only an inode of the VFS with this number could free or publish it,
-	 * and there is no other than this one.
+	 * Only the VFS inode with this number frees or publishes @ci. That is this
+	 * inode, which is locked as new, so @ci cannot go.
 	 */
 	ci = gmfs_inode_find(&GMFS_FS(sb)->image, ino);
 	if (ci && (ci->rec->nlink || ci->awaited))
@@ -196,14 +196,14 @@ struct inode *gmfs_iget(struct super_block *sb, u64 ino)
 }
 
 /**
- * gmfs_new_inode - a new inode that nobody can find yet
- * @idmap: of the mount it is created through
- * @dir: directory where it will have a name
+ * gmfs_new_inode - make an inode that no lookup can find yet
+ * @idmap: idmap of the mount
+ * @dir: directory that will contain its name
  * @mode: file type and permissions
  * @rdev: device number of a device file, else 0
- * @target: of a symbolic link, else NULL
+ * @target: target of a symbolic link, else NULL
  *
- * To be followed by gmfs_inode_publish(), or discard_new_inode().
+ * The caller calls gmfs_inode_publish() or discard_new_inode() next.
  *
  * Context: process context, may sleep, not within an operation.
  *
@@ -243,7 +243,7 @@ struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 		}
 	}
 
-	/* Whoever asks for the number before it is published must wait. */
+	/* iget_locked() of this number waits until the inode is published. */
 	err = insert_inode_locked(inode);
 	if (err) {
 		iput(inode);
@@ -253,9 +253,9 @@ struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 }
 
 /**
- * gmfs_release - free an inode with all it has
+ * gmfs_release - free an inode with its blocks, extents and attributes
  * @fs: file system
- * @ci: inode without a name, that nobody uses; gone afterwards
+ * @ci: an inode without a name and without users; invalid afterwards
  *
  * Context: process context, may sleep, not within an operation.
  */
@@ -283,7 +283,7 @@ static void gmfs_evict_inode(struct inode *inode)
 
 	truncate_inode_pages_final(&inode->i_data);
 	clear_inode(inode);
-	/* Without a number in its record it was reserved, but never published. */
+	/* Also free an inode that was reserved but never published: its record has no number. */
 	if (!ci || (inode->i_nlink && ci->rec->ino) || ci->awaited || fs->read_only)
 		return;
 	sb_start_intwrite(inode->i_sb);
@@ -291,7 +291,7 @@ static void gmfs_evict_inode(struct inode *inode)
 	sb_end_intwrite(inode->i_sb);
 }
 
-/* The last reference of an inode, and an active one of its super block. */
+/* The last reference of an inode, and an active reference of its super block. */
 struct gmfs_delayed_iput {
 	struct llist_node node;
 	struct inode *inode;
@@ -307,7 +307,7 @@ static void gmfs_delayed_iput_run(struct work_struct *work)
 
 	llist_for_each_entry_safe(delayed, next, list, node) {
 		sb = delayed->inode->i_sb;
-		/* To wait for the thaw would look like a task that hangs. */
+		/* A worker that waited for the thaw would trigger the hung task detector. */
 		if (READ_ONCE(sb->s_writers.frozen) != SB_UNFROZEN) {
 			llist_add(&delayed->node, &fs->delayed_iputs);
 			queue_delayed_work(system_dfl_wq,
@@ -333,13 +333,13 @@ void __init gmfs_delayed_iput_init(struct gmfs_fs *fs)
 }
 
 /**
- * gmfs_delayed_iput - drop a reference of an inode, and do not wait for the thaw
+ * gmfs_delayed_iput - drop a reference of an inode without waiting for a thaw
  * @inode: inode, or NULL; the caller holds an active reference of its super block
  *
- * The last iput() of a deleted file frees its blocks, which waits while the node is
- * frozen. Memory failure and LUO hold locks meanwhile that all of the machine needs.
- * For them a worker, one for each node, drops the last reference, as in btrfs. It
- * looks once a second whether a frozen node has been thawed.
+ * The last iput() of a deleted file frees its blocks, and waits while the node is
+ * frozen. Memory failure and LUO call this with locks held that the whole machine
+ * needs. So a worker per node drops the last reference, as in btrfs. While the node is
+ * frozen, the worker retries once a second.
  *
  * Context: process context, may sleep for memory.
  */
@@ -359,17 +359,17 @@ void gmfs_delayed_iput(struct inode *inode)
 }
 
 /**
- * gmfs_change - change attributes of an inode, but not its size
- * @idmap: of the mount
+ * gmfs_change - change attributes of an inode, except its size
+ * @idmap: idmap of the mount
  * @inode: inode
- * @attr: what to change
+ * @attr: attributes to change
  *
- * The access ACL follows the mode, in the same operation.
+ * A change of the mode updates the access ACL in the same operation.
  *
  * Context: process context, may sleep; the inode's i_rwsem is held.
  *
- * Return: 0; -ENOSPC or -ENOMEM if the ACL could not be changed, and then
- * nothing has.
+ * Return: 0; -ENOSPC or -ENOMEM if the ACL cannot be changed. On error, nothing has
+ * changed.
  */
 int gmfs_change(struct mnt_idmap *idmap, struct inode *inode,
 		const struct iattr *attr)
@@ -398,9 +398,9 @@ int gmfs_change(struct mnt_idmap *idmap, struct inode *inode,
 
 /**
  * gmfs_setattr - change attributes of an inode
- * @idmap: of the mount
+ * @idmap: idmap of the mount
  * @dentry: a dentry of the inode
- * @attr: what to change
+ * @attr: attributes to change
  *
  * Context: process context, may sleep; the inode's i_rwsem is held.
  *
@@ -413,8 +413,8 @@ int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	int err;
 
 	/*
-	 * setattr_prepare() removes file capabilities, and would do so for a
-	 * truncation that then fails.
+	 * setattr_prepare() removes file capabilities. Refuse before it, so that a
+	 * truncation that fails does not remove them.
 	 */
 	if (attr->ia_valid & ATTR_SIZE && gmfs_pins_forbid(inode, attr->ia_size))
 		return -EBUSY;
@@ -427,8 +427,8 @@ int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 }
 
 /*
- * A frozen file system has no operation under way, and nothing is ever to be
- * written back. Stores to mappings go on: they are the guests'.
+ * Nothing to do: freeze_super() has waited for all operations, and there is no
+ * writeback. Guests continue to store to their mappings.
  */
 static int gmfs_freeze_fs(struct super_block *sb)
 {
