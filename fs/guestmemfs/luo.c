@@ -2,27 +2,52 @@
 /**
  * DOC: Open files of guestmemfs and LUO
  *
- * A file of guestmemfs is there after a kexec, and can be opened by its name. Who
- * keeps descriptors instead, in a session of the Live Update Orchestrator (LUO),
- * gets them back, whether or not the file still has a name: one that was deleted,
- * or never had one (O_TMPFILE), is kept until the session is finished.
+ * Concepts
+ * ~~~~~~~~
  *
- * Preserving costs the same for any size: contents are handed over anyway. The
- * inode's record counts how many open files LUO has of it. The next kernel takes
- * note of that, and keeps the inode until all of them have been retrieved, or their
- * session is finished without. A retrieval that fails changes nothing and can be
- * repeated. To the kernel after that, the record says nothing.
+ * guestmemfs hands over all files at a kexec, and the next kernel opens them by name.
+ * A session of the Live Update Orchestrator (LUO) preserves an open file in addition.
+ * The next kernel retrieves it from the session, even if the file has no name: a file
+ * that was deleted, or made with O_TMPFILE, is kept until the session is finished.
  *
- * What is preserved of an open file is whether it can be read and written, and the
- * position in it. It can be changed meanwhile, truncated too: what it has at the
- * kexec is what the next kernel finds.
+ * The cost does not depend on the size of the file, since its contents are handed over
+ * in any case.
  *
- * If blocks of the file are pinned for devices (pin.c) at the kexec, the record says so,
- * and feature bits say that there is such a record: a kernel that does not know of pins
- * mounts read-only and frees nothing, and the next kernel does not discard the pool. In
- * the next kernel, all blocks of the file count as pinned until its sessions are
- * finished. A user of a device retrieves the file, pins it again, and finishes the
- * session then. Pins of files that are not preserved end with the kernel.
+ * Life cycle
+ * ~~~~~~~~~~
+ *
+ * The record of the inode counts the open files that LUO has preserved. The next kernel
+ * holds the inode until each of them is retrieved, or its session is finished without
+ * a retrieval. A retrieval that fails changes nothing and can be repeated. The count is
+ * reset at boot: a file is preserved for one kexec only.
+ *
+ * Between preservation and kexec the file can be changed, also truncated. The next
+ * kernel finds the contents as of the kexec.
+ *
+ * What is preserved
+ * ~~~~~~~~~~~~~~~~~
+ *
+ * - the inode, with contents, attributes and extents
+ * - the access mode: read, write or both
+ * - the file position
+ * - that blocks of the file are pinned for devices (pin.c), see below
+ *
+ * What is not preserved
+ * ~~~~~~~~~~~~~~~~~~~~~
+ *
+ * - status flags like O_APPEND and O_NONBLOCK
+ * - FD_CLOEXEC, file locks and leases
+ * - mappings
+ * - the pins of a file that is not preserved
+ *
+ * Pins
+ * ~~~~
+ *
+ * If blocks of the file are pinned at the kexec, its record says so, and so do feature
+ * bits of the node. A kernel without support for pins then mounts the node read-only
+ * and frees nothing, and the next kernel does not discard the pool. In the next kernel,
+ * all blocks of the file count as pinned until its sessions are finished. A device user
+ * retrieves the file, pins it again, and then finishes the session.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -49,7 +74,7 @@ static bool gmfs_luo_can_preserve(struct liveupdate_file_handler *handler,
 	return file->f_op == &gmfs_file_fops;
 }
 
-/* For a kernel that does not know what the field in the inode's record means. */
+/* Tells a kernel without support for LUO that records have the field "preserved". */
 static void gmfs_luo_set_feature(struct gmfs_image *img)
 {
 	guard(mutex)(&img->lock);
@@ -60,8 +85,8 @@ static void gmfs_luo_set_feature(struct gmfs_image *img)
 }
 
 /*
- * Write into the record whether the next kernel has to take the file for pinned. LUO
- * freezes before the last task is stopped: a pin that is made later is not recorded.
+ * Record whether the next kernel must treat the file as pinned. LUO freezes its files
+ * before the last task is stopped: a pin that is made after that is not recorded.
  */
 static void gmfs_luo_set_pinned(struct gmfs_fs *fs, struct gmfs_inode_ser *rec,
 				bool pinned)
@@ -83,7 +108,7 @@ static void gmfs_luo_set_pinned(struct gmfs_fs *fs, struct gmfs_inode_ser *rec,
 	gmpool_set_pinned(fs->pool, fs->preserved_pinned);
 }
 
-/* The inode's record says how often it is preserved. */
+/* Add to the count of preserved open files in the record of the inode. */
 static void gmfs_luo_count(struct inode *inode, int more)
 {
 	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
@@ -106,8 +131,8 @@ static void gmfs_luo_count(struct inode *inode, int more)
 }
 
 /*
- * LUO holds the lock of the session, which the kexec needs too, so no callback may
- * wait until an administrator thaws the node.
+ * LUO calls this with the lock of the session held. The kexec needs that lock, so no
+ * callback waits until an administrator thaws the node.
  */
 static int gmfs_luo_preserve(struct liveupdate_file_op_args *args)
 {
@@ -149,7 +174,10 @@ static void gmfs_luo_record_pins(struct inode *inode, bool pinned)
 	inode_unlock(inode);
 }
 
-/* The position may have changed since. The record of a frozen node changes as well. */
+/*
+ * The position may have changed since the preservation. This changes the record even if
+ * the node is frozen.
+ */
 static int gmfs_luo_freeze(struct liveupdate_file_op_args *args)
 {
 	struct gmfs_file_ser *ser = phys_to_virt(args->serialized_data);
@@ -161,15 +189,15 @@ static int gmfs_luo_freeze(struct liveupdate_file_op_args *args)
 	return 0;
 }
 
-/* The kexec has failed: LUO takes the freeze of all files back. */
+/* The kexec has failed: LUO unfreezes all files. */
 static void gmfs_luo_unfreeze(struct liveupdate_file_op_args *args)
 {
 	gmfs_luo_record_pins(file_inode(args->file), false);
 }
 
 /*
- * This cannot fail, so it changes the record of a frozen node as well. The count is
- * for the next kernel alone: nothing that user space can see changes.
+ * LUO does not let this fail, so it changes the record even if the node is frozen. Only
+ * the next kernel reads the count: user space sees no change on the frozen node.
  */
 static void gmfs_luo_unpreserve(struct liveupdate_file_op_args *args)
 {
@@ -189,8 +217,8 @@ static struct gmpool *gmfs_luo_pool(const struct gmfs_file_ser *ser)
 }
 
 /*
- * The inode that was preserved, with a mount of its node in @mnt. -ENODEV and
- * -ESTALE are final: the file cannot be found any more.
+ * Find the inode that was preserved, and mount its node in @mnt. -ENODEV (no such pool)
+ * and -ESTALE (no such file in it) are final. Other errors can be retried.
  */
 static struct inode *gmfs_luo_find(const struct gmfs_file_ser *ser,
 				   struct vfsmount **mnt)
@@ -215,7 +243,7 @@ static struct inode *gmfs_luo_find(const struct gmfs_file_ser *ser,
 	return inode;
 }
 
-/* One open file less is expected; with the last one it is as all others. */
+/* One of the preserved open files is retrieved or dropped: the last one ends the wait. */
 static void gmfs_luo_settle(struct inode *inode)
 {
 	struct gmfs_inode *ci = GMFS_I(inode)->ci;
@@ -232,7 +260,7 @@ static struct file *gmfs_luo_open(struct vfsmount *mnt, struct inode *inode,
 	struct path path = { .mnt = mnt };
 	struct file *file;
 
-	/* The dentry has a reference of its own. */
+	/* d_obtain_alias() consumes a reference. */
 	ihold(inode);
 	path.dentry = d_obtain_alias(inode);
 	if (IS_ERR(path.dentry))
@@ -246,8 +274,8 @@ static struct file *gmfs_luo_open(struct vfsmount *mnt, struct inode *inode,
 }
 
 /*
- * If this fails, the inode stays awaited and the record stays as it is: LUO asks
- * again, or finishes.
+ * If this fails, the inode stays awaited and the record stays as it is: LUO retrieves
+ * again, or finishes the session.
  */
 static int gmfs_luo_retrieve(struct liveupdate_file_op_args *args)
 {
@@ -261,7 +289,7 @@ static int gmfs_luo_retrieve(struct liveupdate_file_op_args *args)
 	else
 		inode = ERR_PTR(-EUCLEAN);
 	if (IS_ERR(inode)) {
-		pr_err("an open file of inode %llu cannot be retrieved (%pe)\n",
+		pr_err("LUO cannot retrieve an open file of inode %llu (%pe)\n",
 		       ser.ino, inode);
 		return PTR_ERR(inode);
 	}
@@ -276,7 +304,7 @@ static int gmfs_luo_retrieve(struct liveupdate_file_op_args *args)
 	return PTR_ERR_OR_ZERO(file);
 }
 
-/* A file that was not asked for until the end of its session. */
+/* A file that was not retrieved before its session was finished. */
 struct gmfs_luo_unclaimed {
 	struct llist_node node;
 	struct gmfs_file_ser ser;
@@ -289,7 +317,7 @@ static void gmfs_luo_drop(const struct gmfs_file_ser *ser)
 	struct vfsmount *mnt;
 	struct inode *inode;
 
-	/* To give up would keep the file's memory until the next kexec. */
+	/* Without the drop, the file would keep its memory until the next kexec. */
 	while (PTR_ERR_OR_ZERO(inode = gmfs_luo_find(ser, &mnt)) == -ENOMEM)
 		memalloc_retry_wait(GFP_KERNEL);
 	if (IS_ERR(inode))
@@ -315,22 +343,22 @@ static void gmfs_luo_drop_unclaimed(struct work_struct *work)
 static DECLARE_WORK(gmfs_luo_unclaimed_work, gmfs_luo_drop_unclaimed);
 
 /*
- * Neither can this fail, nor is it called again. A worker does the rest: the task can
- * be one that ends, in a memory cgroup that has no memory left.
+ * LUO calls this once and ignores failures. A worker drops the file, since the current
+ * task can be exiting in a memory cgroup that has no memory left.
  */
 static void gmfs_luo_finish(struct liveupdate_file_op_args *args)
 {
 	struct gmfs_luo_unclaimed *file;
 	struct inode *inode;
 
-	/* The file was retrieved, and its user has pinned it again. */
+	/* The file was retrieved, and the device user has pinned it again. */
 	if (args->retrieve_status > 0) {
 		inode = file_inode(args->file);
 		gmfs_pins_disinherit(GMFS_FS(inode->i_sb), GMFS_I(inode)->ci);
 		return;
 	}
 	file = kmalloc_obj(*file, GFP_KERNEL | __GFP_NOFAIL);
-	/* There is no record at that address that KHO could free. */
+	/* This kernel has no memory at that address: there is no record to free. */
 	if (!gmpool_read_handed_over(&file->ser, args->serialized_data,
 				     sizeof(file->ser))) {
 		kfree(file);
@@ -362,7 +390,7 @@ static int __init gmfs_luo_init(void)
 {
 	int err = liveupdate_register_file_handler(&gmfs_luo_handler);
 
-	/* LUO is off. */
+	/* LUO is disabled (no liveupdate=on). */
 	if (err == -EOPNOTSUPP)
 		return 0;
 	if (err)

@@ -97,6 +97,6 @@ def test_what_cannot_be_retrieved_stays(vm):
     """, mem="2G", append="guestmemfs=0:256M", boots=2,
        # Whether one of these is hit depends on what the allocator has cached.
        expect=[r"guestmemfs: node 0 is mounted with prefault elsewhere: use mount -o remount$|"
-               r"guestmemfs: an open file of inode \d+ cannot be retrieved \(-ENOMEM\)$|"
+               r"guestmemfs: LUO cannot retrieve an open file of inode \d+ \(-ENOMEM\)$|"
                r"guestmemfs: node 0: cannot charge 2 MiB of a file to the cgroup of "])
     assert run.lines("^stage 2 passed"), run.out
