@@ -2,20 +2,25 @@
 /**
  * DOC: Mappings of guestmemfs
  *
- * Faults map pool memory by pfn, with the largest leaf that fits: a gigabyte
- * where file, memory and mapping are aligned for it, else a block of 2 MiB, and
- * pages only where the address of the mapping does not match its offset, or
- * where a VMA ends within a block.
+ * Concepts
+ * ~~~~~~~~
  *
- * Gigabyte leaves are known to few parts of the kernel. Splitting a VMA within
- * one, or moving it to an address that is not aligned for it, takes the leaf for
- * a table of PMDs and follows guest memory as page table entries. So both are
- * told here in advance, and the leaf goes before: may_split() and open(). Faults
- * bring back what is possible then.
+ * A fault maps pool memory by pfn, with the largest leaf that fits: 1 GiB where file,
+ * memory and mapping are aligned to 1 GiB, otherwise 2 MiB. It maps a page of 4 KiB only
+ * where the address of the mapping does not match its offset modulo 2 MiB, where a VMA
+ * ends within a block, or where a page of the block has failed.
  *
- * An entry that is there is never replaced by another: what takes memory from a
- * file holds the invalidate_lock for write, and unmaps the range first. Faults
- * hold it for read.
+ * Few parts of the kernel handle 1 GiB leaves. A split of a VMA within such a leaf, and
+ * a move of a VMA to an address that is not aligned to 1 GiB, would treat the leaf as a
+ * table of PMDs, and guest memory as page table entries. So may_split() and open() zap
+ * the leaf before that, and later faults map the largest leaf that then fits.
+ *
+ * Locking
+ * ~~~~~~~
+ *
+ * A fault holds the invalidate_lock for read. An operation that removes blocks from a
+ * file holds it for write, and unmaps the range first. So a page table entry is never
+ * replaced by one for other memory.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -32,7 +37,7 @@
 
 #include "guestmemfs.h"
 
-/* Once: the first program shows that there are such. */
+/* Logged once: one line is enough to make the administrator look for such programs. */
 static void gmfs_note_unaligned(const struct gmfs_fs *fs,
 				const struct vm_area_struct *vma)
 {
@@ -46,11 +51,10 @@ static void gmfs_note_unaligned(const struct gmfs_fs *fs,
 }
 
 /*
- * The first pfn of the leaf of @order that would map @pgoff, if the file has
- * memory for it, all of it in one piece and aligned. Returns 0; VM_FAULT_FALLBACK
- * if it takes a smaller leaf; VM_FAULT_SIGBUS behind the end of the file;
- * VM_FAULT_HWPOISON for a page that has failed; or VM_FAULT_RETRY if there is a
- * hole.
+ * Find the first pfn of the leaf of @order that maps @pgoff. The memory of the leaf must
+ * be contiguous and aligned. Returns 0; VM_FAULT_FALLBACK if only a smaller leaf fits;
+ * VM_FAULT_SIGBUS behind the end of the file; VM_FAULT_HWPOISON for a failed page;
+ * or VM_FAULT_RETRY for a hole.
  */
 static vm_fault_t gmfs_pfn_of(struct inode *inode, pgoff_t pgoff,
 			      unsigned int order, unsigned long *pfn)
@@ -81,9 +85,9 @@ static vm_fault_t gmfs_pfn_of(struct inode *inode, pgoff_t pgoff,
 }
 
 /*
- * The kernel warns of a write fault for a leaf where a table has come to be
- * meanwhile. A new entry is writable anyway if the VMA is; to make an old one
- * writable is all that it takes the flag for.
+ * vmf_insert_pfn_pmd() and vmf_insert_pfn_pud() use their write flag only to make an
+ * existing leaf writable: a new leaf is writable if the VMA is. With the flag, they warn
+ * if another fault has installed a table since, so it is set only for a leaf.
  */
 static vm_fault_t gmfs_insert_pfn(struct vm_fault *vmf, unsigned int order,
 				  unsigned long pfn)
@@ -123,13 +127,13 @@ static vm_fault_t gmfs_map_pfn(struct vm_fault *vmf, struct inode *inode,
 	return ret;
 }
 
-/* has_transparent_pud_hugepage() is true on x86-64 without 1 GiB pages, too. */
+/* has_transparent_pud_hugepage() is true also on x86-64 processors without 1 GiB pages. */
 static bool gmfs_maps_pud(void)
 {
 	return has_transparent_pud_hugepage() && gmpool_maps_1g();
 }
 
-/* May an entry of @order map what is around @addr? */
+/* Can a leaf of @order around @addr lie within the VMA? */
 static bool gmfs_order_fits(struct vm_area_struct *vma, unsigned long addr,
 			    unsigned int order)
 {
@@ -162,12 +166,12 @@ static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 		gmfs_note_unaligned(GMFS_FS(inode->i_sb), vmf->vma);
 
 	while ((ret = gmfs_map_pfn(vmf, inode, order)) == VM_FAULT_RETRY) {
-		/* A hole that was punched since it was mapped. */
+		/* The hole was punched after mmap(), or the VMA is MAP_NORESERVE. */
 		err = gmfs_fill_mapped(inode, block, block + 1);
 		/*
-		 * -EINTR, for a task that is being killed, is VM_FAULT_SIGBUS
-		 * too: the kernel repeats its own faults until they succeed or
-		 * fail, whatever signal is pending.
+		 * vmf_error() makes -EINTR, of a task that is being killed,
+		 * VM_FAULT_SIGBUS too: the kernel repeats its own faults until
+		 * they succeed or fail, even if a fatal signal is pending.
 		 */
 		if (err)
 			return vmf_error(err);
@@ -181,8 +185,8 @@ static vm_fault_t gmfs_fault(struct vm_fault *vmf)
 }
 
 /*
- * A split within what a gigabyte leaf maps: the leaf goes, and no fault brings
- * it back before the VMA is split.
+ * Zap the 1 GiB leaf that a split of the VMA at @addr goes through. The VMA is locked
+ * for write, so no fault maps the leaf again before the split.
  */
 static int gmfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 {
@@ -195,14 +199,15 @@ static int gmfs_may_split(struct vm_area_struct *vma, unsigned long addr)
 }
 
 /*
- * For the new VMA of a split there is nothing to do: may_split() has zapped what
- * the cut goes through. The VMA that is being split is in the tree with the range
- * of both, while there is none yet where mremap() moves to.
+ * open() is called for a split and for mremap(). A split needs nothing: may_split() has
+ * zapped the leaf at the cut. vma_lookup() tells the two apart: a VMA that is being
+ * split is still in the tree with the range of both parts, while the target range of
+ * mremap() has no VMA yet.
  *
- * mremap() is about to move page tables to the copy of a VMA. Gigabyte leaves
- * cannot go where they are not aligned. may_split() has zapped those at both ends
- * of a part, so what is left lies in whole gigabytes of the file. The VMA that
- * they are in is not known here, so the range goes from all.
+ * mremap() then moves page tables to the copy of the VMA, and cannot move a 1 GiB leaf
+ * to an address that is not aligned to 1 GiB. may_split() has zapped the leaves at both
+ * ends, so the remaining ones map whole gigabytes of the file. The source VMA is not
+ * known here, so the range is unmapped from all VMAs of the file.
  */
 static void gmfs_vm_open(struct vm_area_struct *vma)
 {
@@ -235,7 +240,7 @@ static bool gmfs_policy_agrees(const struct mempolicy *policy, int nid)
 	}
 }
 
-/* The memory is where it is. Better said than ignored. */
+/* The memory cannot move to another node: refuse a policy that excludes this node. */
 static int gmfs_set_policy(struct vm_area_struct *vma, struct mempolicy *new)
 {
 	struct gmfs_fs *fs = GMFS_FS(file_inode(vma->vm_file)->i_sb);
@@ -250,7 +255,7 @@ static struct mempolicy *gmfs_get_policy(struct vm_area_struct *vma,
 	return &GMFS_FS(file_inode(vma->vm_file)->i_sb)->policy;
 }
 
-/* Map all that the file has in a new VMA, so that no fault comes later. */
+/* Populate a new VMA with all blocks of the file, so that no access faults later. */
 static int gmfs_prefault(struct vm_area_struct *vma, struct inode *inode)
 {
 	static const unsigned int orders[] = { PUD_ORDER, PMD_ORDER, 0 };
@@ -275,7 +280,7 @@ static int gmfs_prefault(struct vm_area_struct *vma, struct inode *inode)
 		filemap_invalidate_unlock_shared(inode->i_mapping);
 		if (ret == VM_FAULT_SIGBUS)
 			return 0;
-		/* Refused when it is touched. */
+		/* An access to a failed page gets SIGBUS. */
 		if (ret == VM_FAULT_HWPOISON)
 			continue;
 		/* MAP_NORESERVE: the first access fills the hole. */
@@ -292,18 +297,17 @@ static int gmfs_prefault(struct vm_area_struct *vma, struct inode *inode)
 }
 
 /*
- * vm_private_data of a VMA from gmfs_mmap_prepare() to gmfs_mapped(), if the
- * mount has the option prefault. No other VMA has it.
+ * Value of vm_private_data from gmfs_mmap_prepare() to gmfs_mapped(), if the mount has
+ * the option prefault. No other VMA has this value.
  */
 static char gmfs_prefault_mark;
 
 /*
- * mmap() calls this with the new VMA in the tree. The mmap() of a file system
- * that maps a file of another (overlayfs, FUSE passthrough, Coda) calls it before
- * that, and the tree has no VMA at @start or the one that is being replaced. Page
- * table entries that were made for either would have no VMA by which the rmap
- * finds them, so only a VMA that carries the mark is filled. The first touch
- * faults in what such a file system maps.
+ * mmap() calls this after it has inserted the new VMA into the tree. A file system that
+ * maps a file of another one (overlayfs, FUSE passthrough, Coda) calls it earlier: the
+ * tree then has no VMA at @start, or the one that is being replaced. The rmap would not
+ * find page table entries that are made at that time. So only a VMA with the mark is
+ * populated, and the mappings of such file systems fault at the first touch.
  */
 static int gmfs_mapped(unsigned long start, unsigned long end, pgoff_t pgoff,
 		       const struct file *file, void **vm_private_data)
@@ -331,13 +335,13 @@ static const struct vm_operations_struct gmfs_vm_ops = {
 };
 
 /**
- * gmfs_mmap_prepare - map a file
- * @desc: what is asked for
+ * gmfs_mmap_prepare - prepare a mapping of a file
+ * @desc: the requested mapping
  *
  * Context: process context, may sleep; mmap_lock is held for write.
  *
- * Return: 0; -EINVAL for a private mapping; -ENOSPC, -EDQUOT, -ENOMEM or -EINTR
- * if a hole in the range cannot be filled, -EROFS if it may not.
+ * Return: 0; -EINVAL for a private mapping; -ENOSPC, -EDQUOT, -EROFS, -ENOMEM or
+ * -EINTR if a hole in the range cannot be filled.
  */
 int gmfs_mmap_prepare(struct vm_area_desc *desc)
 {
@@ -353,9 +357,10 @@ int gmfs_mmap_prepare(struct vm_area_desc *desc)
 		return -EINVAL;
 
 	/*
-	 * An error now is better than SIGBUS later. The holes stay filled if the
-	 * mmap() fails. With MAP_NORESERVE, the first access fills a hole: memory
-	 * that virtio-mem has not plugged is a hole of its backend.
+	 * Fill holes now: mmap() can return an error, while a fault can only raise
+	 * SIGBUS. The holes stay filled if mmap() fails later. With MAP_NORESERVE,
+	 * the first access fills a hole: memory that virtio-mem has not plugged is a
+	 * hole in the file of its backend.
 	 */
 	if (!vma_desc_test(desc, VMA_NORESERVE_BIT) &&
 	    gmfs_has_hole(inode, first, end)) {
@@ -375,15 +380,15 @@ int gmfs_mmap_prepare(struct vm_area_desc *desc)
 
 /**
  * gmfs_get_unmapped_area - find an address for a mapping
- * @file: file that is mapped
- * @addr: where the caller would like it, or 0
- * @len: bytes
+ * @file: file to map
+ * @addr: address that the caller prefers, or 0
+ * @len: length of the mapping in bytes
  * @pgoff: offset in the file, in pages
  * @flags: as for mmap()
  *
- * One that matches the offset, by a gigabyte if the mapping has a whole one and
- * the processor maps gigabytes, else by 2 MiB, so that leaves of that size are
- * possible. A hint that can be followed is followed.
+ * The address is equal to the offset modulo 1 GiB, if the range contains an aligned
+ * gigabyte of the file and the processor has 1 GiB pages, otherwise modulo 2 MiB. So
+ * leaves of that size fit. A preferred address that is free is used as it is.
  *
  * Context: process context, mmap_lock is held for write.
  *
