@@ -2,30 +2,38 @@
 /**
  * DOC: Pins of guestmemfs
  *
- * A pin keeps the blocks of a range of a file in the file, and where they are in
- * memory. A driver that gives the memory to a device holds one, since pool memory
- * has no struct pages that it could take references on. A pin is a range of a file,
- * and not of a mapping: the mapping can go, and the pin stays.
+ * Concepts
+ * ~~~~~~~~
  *
- * The file system asks before it takes blocks from a file: gmfs_is_pinned(), with the
- * invalidate_lock held for write. A pinned block stays where it is, and the operation
- * fails with EBUSY before it has changed anything. A pin is inserted with the
- * invalidate_lock held shared, after all blocks of its range have been found in the
- * file. So no operation misses a pin, and no pin holds a hole.
+ * A pin keeps the blocks of a range of a file in the file and at their address in
+ * memory. A driver that lets a device access the memory holds a pin, since pool memory
+ * has no struct pages to take references on. A pin covers a range of a file, not of a
+ * mapping: it outlives the mapping.
  *
- * A pin holds the file open, and is of this kernel alone: at a kexec, devices stop. But
- * where LUO hands over a file that is pinned, the next kernel takes all blocks of the
- * file for pinned until the session is finished (luo.c).
+ * An operation on a pinned block fails with EBUSY before it has changed anything. This
+ * holds for every operation that removes blocks from a file, moves them to another file
+ * or takes them out of the pool. The operation cannot invalidate the block instead,
+ * since no driver that pins can stop a device from accessing memory. A driver that can,
+ * by an MMU notifier or an invalidation callback, does not need a pin. If such a driver
+ * has to be in the tree of pins, it needs its own type of node, which the operation
+ * invalidates instead of failing.
  *
- * The blocks of a deleted file are freed after the last pin has ended, by the eviction
- * of the inode, and the mount is busy until then.
+ * Life cycle
+ * ~~~~~~~~~~
  *
- * Every operation that takes blocks from a file, moves them to another file or takes
- * them out of the pool asks the same question. All users so far refuse: they cannot
- * stop a device from using memory that it has. A user that can, one with an MMU
- * notifier or an invalidation callback, does not pin. If such a user has to be in the
- * tree, it needs a type of node of its own, and the operation then invalidates these
- * nodes where it fails for pins.
+ * A pin holds the file open. If the file is deleted, the eviction of its inode frees the
+ * blocks after the last pin has ended; until then, the mount is busy.
+ *
+ * A pin ends with this kernel: devices stop at a kexec. If LUO hands over a pinned file,
+ * the next kernel treats all blocks of the file as pinned until the session is finished
+ * (luo.c).
+ *
+ * Locking
+ * ~~~~~~~
+ *
+ * An operation calls gmfs_is_pinned() with the invalidate_lock held for write. A pin is
+ * inserted with the invalidate_lock held for read, after all blocks of its range have
+ * been found in the file. So no operation misses a pin, and no pin covers a hole.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -57,8 +65,8 @@ static struct gmfs_fs *gmfs_fs_of_file(const struct file *file)
 }
 
 /*
- * Blocks of a range that no pin of the file covers. Each step ends where the pin that
- * was found ends, so pins of the same blocks are looked at once.
+ * Count the blocks of a range that no pin of the file covers. Each step skips to the end
+ * of the pin that was found, so of several pins of the same blocks only one is visited.
  */
 static u64 gmfs_count_unpinned(struct gmfs_inode *ci, u64 first, u64 last)
 {
@@ -106,7 +114,7 @@ static void gmfs_pin_remove(struct guestmem_pin *pin)
 	fs->pinned_blocks -= less;
 }
 
-/* Does a file have memory in a range? */
+/* Does a file have blocks in a range? */
 static bool gmfs_has_blocks(const struct gmfs_inode *ci, u64 first, u64 end)
 {
 	struct gmpool_range range;
@@ -115,10 +123,10 @@ static bool gmfs_has_blocks(const struct gmfs_inode *ci, u64 first, u64 end)
 }
 
 /**
- * gmfs_is_pinned - ask whether blocks of a file have to stay where they are
+ * gmfs_is_pinned - check whether a range of a file has pinned blocks
  * @inode: a regular file
  * @first: first block of the range, in blocks of the file
- * @end: behind its last
+ * @end: first block after the range
  *
  * The answer holds as long as the caller holds the invalidate_lock for write.
  *
@@ -141,12 +149,12 @@ bool gmfs_is_pinned(struct inode *inode, u64 first, u64 end)
 }
 
 /**
- * gmfs_pins_forbid - ask early whether a file can be made smaller
+ * gmfs_pins_forbid - check early whether pins forbid to truncate a file
  * @inode: a regular file
- * @size: bytes that it shall have
+ * @size: new size in bytes
  *
- * For changes that come before gmfs_resize(), which asks again: a pin can come or go
- * after the answer.
+ * For checks before gmfs_resize(), which checks again: a pin can be made or end after
+ * the answer.
  *
  * Context: process context, may sleep; takes the invalidate_lock shared.
  *
@@ -163,12 +171,12 @@ bool gmfs_pins_forbid(struct inode *inode, loff_t size)
 }
 
 /**
- * gmfs_pinned_blocks - say how many blocks are pinned
+ * gmfs_pinned_blocks - count the pinned blocks of a node
  * @fs: file system
  *
  * Context: any that may take spinlocks.
  *
- * Return: blocks; one with several pins counts once.
+ * Return: number of blocks; a block with several pins counts once.
  */
 u64 gmfs_pinned_blocks(struct gmfs_fs *fs)
 {
@@ -178,7 +186,7 @@ u64 gmfs_pinned_blocks(struct gmfs_fs *fs)
 	guard(spinlock)(&fs->pin_lock);
 
 	nr = fs->pinned_blocks;
-	/* Those of the last kernel come first. */
+	/* The pins of the previous kernel come first. */
 	list_for_each_entry(pin, &fs->pins, list) {
 		if (pin->file)
 			break;
@@ -188,12 +196,12 @@ u64 gmfs_pinned_blocks(struct gmfs_fs *fs)
 }
 
 /**
- * gmfs_has_pins - ask whether a file of a node is pinned
+ * gmfs_has_pins - check whether any file of a node is pinned
  * @fs: file system
  *
  * Context: any that may take spinlocks.
  *
- * Return: true if there is a pin, of this kernel or the last.
+ * Return: true if there is a pin, of this kernel or of the previous one.
  */
 bool gmfs_has_pins(struct gmfs_fs *fs)
 {
@@ -202,8 +210,8 @@ bool gmfs_has_pins(struct gmfs_fs *fs)
 }
 
 /**
- * gmfs_pins_inherit - show the pins that the last kernel had on preserved files
- * @fs: file system, of which no other knows
+ * gmfs_pins_inherit - list the pins of the previous kernel on preserved files
+ * @fs: file system, not yet published
  *
  * Context: boot.
  */
@@ -225,9 +233,11 @@ void __init gmfs_pins_inherit(struct gmfs_fs *fs)
 }
 
 /**
- * gmfs_pins_disinherit - LUO is done with an open file that the last kernel preserved
+ * gmfs_pins_disinherit - end the pins of the previous kernel on a preserved file
  * @fs: file system
  * @ci: inode of the file
+ *
+ * Called once for each open file that LUO has finished. The last call ends the pins.
  *
  * Context: process context.
  */
@@ -248,7 +258,7 @@ void gmfs_pins_disinherit(struct gmfs_fs *fs, struct gmfs_inode *ci)
 	}
 }
 
-/* Pages of a range of a file from @pgoff on that are in the extent at hand. */
+/* Pages from @pgoff to the end of the range, at most to @end. */
 static u64 gmfs_pages_of_range(const struct gmpool_range *range, u64 pgoff, u64 end)
 {
 	return min(range->count * GMFS_BLOCK_PAGES - pgoff % GMFS_BLOCK_PAGES,
@@ -256,8 +266,8 @@ static u64 gmfs_pages_of_range(const struct gmpool_range *range, u64 pgoff, u64 
 }
 
 /*
- * Does the file have all that is to be pinned? -EINVAL behind the end of its last
- * block; -EHWPOISON if a page has failed; -EAGAIN if there is a hole.
+ * Check that the file has all blocks of the range. -EINVAL if the range exceeds the last
+ * block of the file; -EHWPOISON for a failed page; -EAGAIN for a hole.
  */
 static int gmfs_pin_check(const struct guestmem_pin *pin)
 {
@@ -355,7 +365,7 @@ struct guestmem_pin *guestmem_pin_file(struct file *file, u64 start, u64 len,
 	pin->write = write;
 	gmfs_pin_note_task(pin);
 
-	/* A hole can be punched between the two. */
+	/* Another task can punch a hole after the fill: try again. */
 	while ((err = gmfs_pin_try(pin)) == -EAGAIN) {
 		err = gmfs_fill_mapped(file_inode(file), first, end);
 		if (err)
@@ -372,7 +382,7 @@ struct guestmem_pin *guestmem_pin_file(struct file *file, u64 start, u64 len,
 }
 EXPORT_SYMBOL_GPL(guestmem_pin_file);
 
-/* Is all of a range in the mapping, and may user space use it so? As GUP asks. */
+/* Is the range within the mapping, and readable or writable? The checks of GUP. */
 static bool gmfs_vma_covers(const struct vm_area_struct *vma, unsigned long addr,
 			    u64 len, bool write)
 {
@@ -381,7 +391,10 @@ static bool gmfs_vma_covers(const struct vm_area_struct *vma, unsigned long addr
 	       (!write || vma->vm_flags & VM_WRITE);
 }
 
-/* The file that a range of a mapping is of, with a reference. As guestmem_pin_vma(). */
+/*
+ * Get the file of a range of a mapping, with a reference. Parameters and errors are those
+ * of guestmem_pin_vma(). @start is set to the offset of the range in the file.
+ */
 static struct file *gmfs_get_mapped_file(const struct vm_area_struct *vma,
 					 unsigned long addr, u64 len, bool write,
 					 u64 *start)
@@ -397,19 +410,19 @@ static struct file *gmfs_get_mapped_file(const struct vm_area_struct *vma,
 }
 
 /**
- * guestmem_pin_vma - pin what a range of a mapping shows
+ * guestmem_pin_vma - pin the range of a file that a range of a mapping maps
  * @vma: a mapping
  * @addr: first address, a multiple of PAGE_SIZE
  * @len: bytes, a multiple of PAGE_SIZE and not 0
  * @write: the device may write
  *
- * The file tells whether it is a mapping of guestmemfs: a file system that maps a
- * file of another may replace vm_ops. The mapping does not matter to the pin that is
- * returned.
+ * A mapping of guestmemfs is recognized by its file, since a file system that maps a
+ * file of another one can replace vm_ops. The pin does not depend on the mapping and
+ * outlives it.
  *
  * Context: as guestmem_pin_file(); mmap_lock is held.
  *
- * Return: as guestmem_pin_file(); NULL if it is no mapping of guestmemfs; also
+ * Return: as guestmem_pin_file(); NULL if @vma does not map a file of guestmemfs; also
  * -EFAULT if the mapping does not cover the range, is not readable, or not writable
  * if @write.
  */
@@ -432,7 +445,7 @@ struct guestmem_pin *guestmem_pin_vma(struct vm_area_struct *vma,
 EXPORT_SYMBOL_GPL(guestmem_pin_vma);
 
 /**
- * guestmem_pin_user - pin what a range of a process' addresses shows
+ * guestmem_pin_user - pin the range of a file at an address of a process
  * @mm: the address space
  * @addr: first address, a multiple of PAGE_SIZE; it may have a tag, as for GUP
  * @len: bytes, a multiple of PAGE_SIZE and not 0
@@ -465,13 +478,13 @@ struct guestmem_pin *guestmem_pin_user(struct mm_struct *mm, unsigned long addr,
 EXPORT_SYMBOL_GPL(guestmem_pin_user);
 
 /**
- * guestmem_pin_pfn - where a page of a pinned range is
+ * guestmem_pin_pfn - get the page frame number of a page of a pinned range
  * @pin: the pin
- * @page: the page, counted from the first one of the range
- * @nr: filled: pages from there on that follow each other in memory, up to the end of
- *	an extent of the file or of the range
+ * @page: index of the page in the range
+ * @nr: set to the number of contiguous pages from @page on, up to the end of the extent
+ *	of the file or of the range
  *
- * The answer does not change as long as @pin is there.
+ * The result is constant as long as @pin exists.
  *
  * Context: process context, may sleep, also with an mmap_lock held; takes the
  * invalidate_lock shared.
@@ -503,11 +516,13 @@ unsigned long guestmem_pin_pfn(const struct guestmem_pin *pin,
 EXPORT_SYMBOL_GPL(guestmem_pin_pfn);
 
 /**
- * guestmem_unpin - the device does not use the range any more
- * @pin: from guestmem_pin_file() and others; gone afterwards
+ * guestmem_unpin - end a pin
+ * @pin: from guestmem_pin_file(), guestmem_pin_vma() or guestmem_pin_user(); invalid
+ *	afterwards
  *
- * It reaches none of its memory any more: the IOMMU has dropped the range from its
- * tables and its caches. The last reference of the file is dropped later.
+ * The device must not be able to access the memory any more: the caller has removed the
+ * range from the tables and caches of the IOMMU before. The last reference of the file
+ * is dropped asynchronously.
  *
  * Context: any that may take spinlocks, but not within an RCU callback.
  */
@@ -524,17 +539,17 @@ void guestmem_unpin(struct guestmem_pin *pin)
 EXPORT_SYMBOL_GPL(guestmem_unpin);
 
 /**
- * guestmem_refuse_pfns - keep a user that holds no reference from a mapping
- * @vma: the mapping that it is about to look for pfns in
- * @user: its name, for the log
+ * guestmem_refuse_pfns - refuse a mapping to a driver that takes pfns without a pin
+ * @vma: the mapping in which the driver looks up pfns
+ * @user: name of the driver, for the log
  *
- * For a user that would keep pfns with neither a pin nor an MMU notifier. Its device
- * would reach the memory after the file has freed it.
+ * For a driver that keeps pfns with neither a pin nor an MMU notifier. Its device would
+ * access the memory after the file has freed it.
  *
  * Context: any that may print; mmap_lock is held.
  *
- * Return: true if @vma maps a file of guestmemfs. The user has to fail then; the
- * log says why.
+ * Return: true if @vma maps a file of guestmemfs. The driver must fail then; the log
+ * gives the reason.
  */
 bool guestmem_refuse_pfns(const struct vm_area_struct *vma, const char *user)
 {
