@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * What the file system shows of a node: files in /sys/fs/guestmemfs, in addition to
- * those of the pool (numa/sysfs.c), and /proc/PID/mountstats.
+ * The file system's part of /sys/fs/guestmemfs, in addition to the files of the pool
+ * (numa/sysfs.c), and /proc/PID/mountstats.
  */
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
@@ -24,7 +24,7 @@ static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 {									\
 	struct gmfs_fs *fs = gmfs_find(pool);				\
 									\
-	/* It may be made anew. */					\
+	/* A discard can replace the image. */				\
 	guard(mutex)(&fs->lock);					\
 	return sysfs_emit(buf, "%llu\n", (u64)(_value));		\
 }									\
@@ -38,7 +38,7 @@ static u64 gmfs_get_max_inodes(struct gmfs_fs *fs)
 	return max;
 }
 
-/* One that is being made counts before it has its record. */
+/* An inode that is being made is counted before it has a slot, so @used can be larger. */
 static u64 gmfs_get_free_inodes(struct gmfs_fs *fs)
 {
 	u64 used = gmfs_count_inodes(&fs->image, NULL);
@@ -46,7 +46,7 @@ static u64 gmfs_get_free_inodes(struct gmfs_fs *fs)
 	return max(gmfs_count_inode_slots(&fs->image), used) - used;
 }
 
-/* Each mount has a reference, and so has who has frozen the super block. */
+/* Each mount holds an active reference, and so does a completed freeze. */
 static unsigned int gmfs_get_mounts(struct gmfs_fs *fs)
 {
 	if (!fs->sb)
@@ -78,7 +78,7 @@ static struct attribute *gmfs_attrs[] = {
 	NULL
 };
 
-/* Bytes of a line about a pin: those of all columns at their widest. */
+/* Bytes of the line of a pin, with all columns at their maximum width. */
 #define GMFS_PIN_LINE	128
 
 static void gmfs_format_pin(const struct guestmem_pin *pin, char *line)
@@ -96,8 +96,8 @@ static void gmfs_format_pin(const struct guestmem_pin *pin, char *line)
 }
 
 /*
- * Not cut at a page, as other attributes are. All lines have the same length, so a pin
- * that begins or ends between two reads breaks no line.
+ * A binary attribute, since a text attribute ends after one page. All lines have the
+ * same length, so a pin that is made or ends between two reads breaks no line.
  */
 static ssize_t gmfs_pins_read(struct file *file, struct kobject *kobj,
 			      const struct bin_attribute *attr, char *buf,
@@ -145,7 +145,7 @@ static const struct attribute_group gmfs_group = {
 };
 
 /**
- * gmfs_sysfs_add - show what there is of a file system
+ * gmfs_sysfs_add - add the files of a file system to its node in sysfs
  * @fs: the file system
  *
  * Context: boot.
@@ -155,14 +155,14 @@ void __init gmfs_sysfs_add(struct gmfs_fs *fs)
 	int err = gmpool_add_attributes(fs->pool, &gmfs_group);
 
 	if (err)
-		pr_warn("node %d: files in its directory in sysfs are missing (%pe)\n",
+		pr_warn("node %d: the file system cannot add its files to the node's directory in sysfs (%pe)\n",
 			gmpool_nid(fs->pool), ERR_PTR(err));
 }
 
 /**
- * gmfs_show_stats - what /proc/PID/mountstats says of a mount
- * @seq: where it goes
- * @root: dentry of the mount's root
+ * gmfs_show_stats - show the statistics of a mount in /proc/PID/mountstats
+ * @seq: output
+ * @root: root dentry of the mount
  *
  * Return: 0.
  */
@@ -216,7 +216,7 @@ static const struct attribute_group gmfs_feature_group = {
 };
 
 /**
- * gmfs_sysfs_init - show what this file system can do
+ * gmfs_sysfs_init - announce the features of the file system in sysfs
  *
  * Context: boot.
  */
@@ -225,6 +225,6 @@ void __init gmfs_sysfs_init(void)
 	int err = gmpool_add_features(&gmfs_feature_group);
 
 	if (err)
-		pr_warn("files in /sys/fs/guestmemfs/features are missing (%pe)\n",
+		pr_warn("the file system cannot add its files to /sys/fs/guestmemfs/features (%pe)\n",
 			ERR_PTR(err));
 }
