@@ -43,9 +43,9 @@ static bool super_changed(unsigned int first, unsigned int nr)
 		const struct gmpool_super_ser *super;
 
 		pool = fs_all[i].pool;
-		page = (pool->blob - MACHINE_PHYS) / PAGE_SIZE;
-		if (!pool->blob || page < first || page >= first + nr ||
-		    bitmap_empty(pool->used_otherwise, GMPOOL_MAX_EXTENTS))
+		page = (pool->handover.blob - MACHINE_PHYS) / PAGE_SIZE;
+		if (!pool->handover.blob || page < first || page >= first + nr ||
+		    bitmap_empty(pool->handover.used_otherwise, GMPOOL_MAX_EXTENTS))
 			continue;
 		super = (const void *)machine_page(page);
 		CHECK(!gmpool_super_check(super, GMPOOL_GRANULARITY) &&
@@ -114,11 +114,11 @@ static void check_kexec(bool lossless)
 		struct fs *fs = &fs_all[i];
 
 		/* Nothing is handed over if this kernel uses all of the memory. */
-		if (fs->pool->super || fs->pool->blob)
+		if (fs->pool->handover.super || fs->pool->handover.blob)
 			left++;
 		else
 			CHECK(!lossless ||
-			      !bitmap_empty(fs->pool->used_otherwise,
+			      !bitmap_empty(fs->pool->handover.used_otherwise,
 					    GMPOOL_MAX_EXTENTS),
 			      "a pool with free memory is not handed over");
 		before[i].usable = fs->attached;
@@ -185,7 +185,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 	stats.inputs++;
 	stats.pools += fs_nr;
 	for (i = 0; i < fs_nr; i++)
-		if (fs_all[i].pool->super)
+		if (fs_all[i].pool->handover.super)
 			used++;
 	if (!used)
 		check_untouched(input, memory, nr);

@@ -269,7 +269,7 @@ void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections)
 	machine_late();
 	INIT_LIST_HEAD(&gmpool_list);
 	pool->nid = nid;
-	pool->key = GMPOOL_NO_KEY;
+	pool->handover.key = GMPOOL_NO_KEY;
 	for (i = 0; i < nr_sections; i++) {
 		pool->extents[i].base = base;
 		pool->extents[i].size = sections[i] * GMPOOL_GRANULARITY;
@@ -296,13 +296,13 @@ void fs_shutdown(void)
 	for (i = 0; i < fs_nr; i++)
 		gmfs_image_destroy(&fs_all[i].img);
 	list_for_each_entry_safe(pool, next, &gmpool_list, list) {
-		gmpool_bitmap_destroy(&pool->blocks);
-		gmpool_bitmap_destroy(&pool->clean);
-		if (pool->meta.grow)
-			gmpool_meta_destroy(&pool->meta);
-		xa_destroy(&pool->poison);
-		kfree(pool->used);
-		kfree(pool->dirty);
+		gmpool_bitmap_destroy(&pool->space.blocks);
+		gmpool_bitmap_destroy(&pool->space.clean);
+		if (pool->handover.meta.grow)
+			gmpool_meta_destroy(&pool->handover.meta);
+		xa_destroy(&pool->bad.pages);
+		kfree(pool->space.used);
+		kfree(pool->space.dirty);
 		kfree(pool);
 	}
 	leaked = machine_end();
@@ -427,22 +427,22 @@ static void verify_blocks(struct gmpool *pool, const unsigned long *used)
 
 	for (block = 0; block < pool->total_blocks; block++) {
 		u64 map = block / GMPOOL_BITMAP_BITS, bit = block % GMPOOL_BITMAP_BITS;
-		bool is_used = test_bit(bit, (unsigned long *)pool->used[map]->bits);
-		bool is_dirty = test_bit(bit, (unsigned long *)pool->dirty[map]->bits);
+		bool is_used = test_bit(bit, (unsigned long *)pool->space.used[map]->bits);
+		bool is_dirty = test_bit(bit, (unsigned long *)pool->space.dirty[map]->bits);
 		bool failed = gmpool_has_poison(pool, block * GMPOOL_BLOCK_PAGES,
 						GMPOOL_BLOCK_PAGES);
-		bool is_taken = test_bit(block, pool->blocks.taken);
+		bool is_taken = test_bit(block, pool->space.blocks.taken);
 
 		CHECK(is_used == test_bit(block, used), "bitmap, block %llu", block);
 		CHECK(!is_used || !is_dirty, "block %llu used and dirty", block);
 		CHECK(is_taken == (is_used || failed), "block %llu taken", block);
-		CHECK(test_bit(block, pool->clean.taken) == (is_taken || is_dirty),
+		CHECK(test_bit(block, pool->space.clean.taken) == (is_taken || is_dirty),
 		      "block %llu clean", block);
 		nr_free += !is_taken;
 		nr_clean += !is_taken && !is_dirty;
 	}
-	CHECK(nr_free == pool->blocks.nr_free, "number of free blocks");
-	CHECK(nr_clean == pool->clean.nr_free, "number of clean blocks");
+	CHECK(nr_free == pool->space.blocks.nr_free, "number of free blocks");
+	CHECK(nr_clean == pool->space.clean.nr_free, "number of clean blocks");
 }
 
 /**
@@ -802,7 +802,7 @@ void fs_scrub(struct fs *fs, u64 count)
 	u64 block;
 
 	for (block = 0; block < pool->total_blocks && count; block++) {
-		if (test_bit(block, pool->blocks.taken) ||
+		if (test_bit(block, pool->space.blocks.taken) ||
 		    !gmpool_is_dirty(pool, block))
 			continue;
 		gmpool_scrubbed(pool, block);
@@ -843,7 +843,7 @@ static unsigned int next_word(struct reader *in)
 static struct gmfs_inode *pick(struct fs *fs, struct reader *in, umode_t type)
 {
 	unsigned long from = next_word(in) %
-			     (fs->pool->meta.nr * GMFS_INODES_PER_BLOCK);
+			     (fs->pool->handover.meta.nr * GMFS_INODES_PER_BLOCK);
 	unsigned long ino = from;
 	struct gmfs_inode *ci;
 

@@ -66,7 +66,7 @@ static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 {									\
 	u64 value;							\
 									\
-	scoped_guard(spinlock, &pool->lock)				\
+	scoped_guard(spinlock, &pool->space.lock)				\
 		value = gmpool_is_known(pool) ? (_value) : 0;		\
 	return gmpool_show_number(buf, value);				\
 }									\
@@ -76,13 +76,13 @@ GMPOOL_NUMBER(size, pool->total_blocks << GMPOOL_BLOCK_SHIFT);
 GMPOOL_NUMBER(block_size, GMPOOL_BLOCK_SIZE);
 GMPOOL_NUMBER(total_blocks, pool->total_blocks);
 
-GMPOOL_COUNT(free_blocks, pool->blocks.nr_free);
-GMPOOL_COUNT(scrubbed_blocks, pool->clean.nr_free);
-GMPOOL_COUNT(dirty_blocks, pool->blocks.nr_free - pool->clean.nr_free);
-GMPOOL_COUNT(largest_free_run, gmpool_bitmap_largest(&pool->blocks));
-GMPOOL_COUNT(free_1g, gmpool_bitmap_free_1g(&pool->blocks));
-GMPOOL_COUNT(alloc_failures, pool->nr_failures);
-GMPOOL_COUNT(poisoned_blocks, READ_ONCE(pool->nr_poisoned_blocks));
+GMPOOL_COUNT(free_blocks, pool->space.blocks.nr_free);
+GMPOOL_COUNT(scrubbed_blocks, pool->space.clean.nr_free);
+GMPOOL_COUNT(dirty_blocks, pool->space.blocks.nr_free - pool->space.clean.nr_free);
+GMPOOL_COUNT(largest_free_run, gmpool_bitmap_largest(&pool->space.blocks));
+GMPOOL_COUNT(free_1g, gmpool_bitmap_free_1g(&pool->space.blocks));
+GMPOOL_COUNT(alloc_failures, pool->space.nr_failures);
+GMPOOL_COUNT(poisoned_blocks, READ_ONCE(pool->bad.nr_blocks));
 GMPOOL_NUMBER(reserved_blocks, gmpool_is_known(pool) ? gmpool_reserved_blocks(pool) : 0);
 GMPOOL_NUMBER(metadata_bytes, gmpool_is_known(pool) ? gmpool_metadata_bytes(pool) : 0);
 
@@ -107,7 +107,7 @@ static const struct gmpool_super_ser *
 gmpool_known_super(const struct gmpool *pool)
 {
 	lockdep_assert_held(&pool->manage);
-	return gmpool_is_known(pool) ? pool->super : NULL;
+	return gmpool_is_known(pool) ? pool->handover.super : NULL;
 }
 
 static ssize_t generation_show(struct gmpool *pool, char *buf)
@@ -125,7 +125,7 @@ static ssize_t handed_over_from_show(struct gmpool *pool, char *buf)
 {
 	guard(mutex)(&pool->manage);
 	return sysfs_emit(buf, "%s\n",
-			  gmpool_is_known(pool) ? pool->handed_over_from : "");
+			  gmpool_is_known(pool) ? pool->handover.from : "");
 }
 
 static struct gmpool_attribute handed_over_from_attr =
@@ -415,10 +415,10 @@ static ssize_t bitmap_used_read(struct file *file, struct kobject *kobj,
 	struct gmpool *pool = gmpool_of_kobj(kobj);
 
 	count = gmpool_bitmap_readable(pool, off, count);
-	guard(spinlock)(&pool->lock);
-	if (!gmpool_is_known(pool) || !pool->blocks.taken)
+	guard(spinlock)(&pool->space.lock);
+	if (!gmpool_is_known(pool) || !pool->space.blocks.taken)
 		return 0;
-	memcpy(buf, (u8 *)pool->blocks.taken + off, count);
+	memcpy(buf, (u8 *)pool->space.blocks.taken + off, count);
 	return count;
 }
 
@@ -431,11 +431,11 @@ static ssize_t bitmap_dirty_read(struct file *file, struct kobject *kobj,
 	size_t i;
 
 	count = gmpool_bitmap_readable(pool, off, count);
-	guard(spinlock)(&pool->lock);
-	if (!gmpool_is_known(pool) || !pool->blocks.taken)
+	guard(spinlock)(&pool->space.lock);
+	if (!gmpool_is_known(pool) || !pool->space.blocks.taken)
 		return 0;
-	taken = (u8 *)pool->blocks.taken + off;
-	unclean = (u8 *)pool->clean.taken + off;
+	taken = (u8 *)pool->space.blocks.taken + off;
+	unclean = (u8 *)pool->space.clean.taken + off;
 	for (i = 0; i < count; i++)
 		buf[i] = unclean[i] & ~taken[i];
 	return count;
@@ -456,7 +456,7 @@ static ssize_t bitmap_poison_read(struct file *file, struct kobject *kobj,
 	memset(buf, 0, count);
 	first = off * BITS_PER_BYTE * GMPOOL_BLOCK_PAGES;
 	end = first + count * BITS_PER_BYTE * GMPOOL_BLOCK_PAGES;
-	xa_for_each_range(&pool->poison, page, entry, first, end - 1) {
+	xa_for_each_range(&pool->bad.pages, page, entry, first, end - 1) {
 		bit = (page - first) / GMPOOL_BLOCK_PAGES;
 		buf[bit / BITS_PER_BYTE] |= BIT(bit % BITS_PER_BYTE);
 	}

@@ -25,9 +25,9 @@ bool gmpool_has_poison(struct gmpool *pool, u64 page, u64 nr)
 	unsigned long index = page;
 
 	/* Common case: no poisoned pages. */
-	if (!READ_ONCE(pool->nr_poisoned))
+	if (!READ_ONCE(pool->bad.nr_pages))
 		return false;
-	return xa_find(&pool->poison, &index, page + nr - 1, XA_PRESENT);
+	return xa_find(&pool->bad.pages, &index, page + nr - 1, XA_PRESENT);
 }
 
 /**
@@ -46,8 +46,8 @@ bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_range *range,
 	unsigned long page = range->start * GMPOOL_BLOCK_PAGES;
 	unsigned long end = page + range->count * GMPOOL_BLOCK_PAGES;
 
-	if (!READ_ONCE(pool->nr_poisoned) ||
-	    !xa_find(&pool->poison, &page, end - 1, XA_PRESENT))
+	if (!READ_ONCE(pool->bad.nr_pages) ||
+	    !xa_find(&pool->bad.pages, &page, end - 1, XA_PRESENT))
 		return false;
 	*block = page / GMPOOL_BLOCK_PAGES;
 	return true;
@@ -61,7 +61,7 @@ bool gmpool_find_poison(struct gmpool *pool, const struct gmpool_range *range,
  */
 u64 gmpool_poisoned_pages(const struct gmpool *pool)
 {
-	return READ_ONCE(pool->nr_poisoned);
+	return READ_ONCE(pool->bad.nr_pages);
 }
 
 /**
@@ -69,7 +69,7 @@ u64 gmpool_poisoned_pages(const struct gmpool *pool)
  * @pool: the pool
  * @range: blocks, of which some may be free
  *
- * Context: gmpool.lock is held.
+ * Context: gmpool.space.lock is held.
  */
 void gmpool_retire(struct gmpool *pool, const struct gmpool_range *range)
 {
@@ -79,15 +79,15 @@ void gmpool_retire(struct gmpool *pool, const struct gmpool_range *range)
 	unsigned long page;
 	void *entry;
 
-	lockdep_assert_held(&pool->lock);
+	lockdep_assert_held(&pool->space.lock);
 
 	/* A failed pool has no allocator. */
-	if (!pool->nr_poisoned || !pool->blocks.taken)
+	if (!pool->bad.nr_pages || !pool->space.blocks.taken)
 		return;
-	xa_for_each_range(&pool->poison, page, entry, first, last) {
+	xa_for_each_range(&pool->bad.pages, page, entry, first, last) {
 		block.start = page / GMPOOL_BLOCK_PAGES;
-		gmpool_bitmap_take_free(&pool->blocks, &block);
-		gmpool_bitmap_take_free(&pool->clean, &block);
+		gmpool_bitmap_take_free(&pool->space.blocks, &block);
+		gmpool_bitmap_take_free(&pool->space.clean, &block);
 	}
 }
 
@@ -106,12 +106,12 @@ int gmpool_add_poison(struct gmpool *pool, u64 page)
 					GMPOOL_BLOCK_PAGES);
 	int err;
 
-	err = xa_insert(&pool->poison, page, xa_mk_value(0), GFP_KERNEL);
+	err = xa_insert(&pool->bad.pages, page, xa_mk_value(0), GFP_KERNEL);
 	if (err)
 		return err;
-	WRITE_ONCE(pool->nr_poisoned, pool->nr_poisoned + 1);
+	WRITE_ONCE(pool->bad.nr_pages, pool->bad.nr_pages + 1);
 	if (first)
-		WRITE_ONCE(pool->nr_poisoned_blocks, pool->nr_poisoned_blocks + 1);
+		WRITE_ONCE(pool->bad.nr_blocks, pool->bad.nr_blocks + 1);
 	return 0;
 }
 
@@ -121,18 +121,18 @@ static struct gmpool_poison_ser *gmpool_last_list(struct gmpool *pool)
 	struct gmpool_meta_ser *hdr = NULL;
 	struct gmpool_poison_ser *list;
 
-	while ((hdr = gmpool_meta_next(&pool->meta, GMPOOL_META_POISON, hdr))) {
+	while ((hdr = gmpool_meta_next(&pool->handover.meta, GMPOOL_META_POISON, hdr))) {
 		list = container_of(hdr, struct gmpool_poison_ser, hdr);
 		if (list->nr < GMPOOL_POISON_PAGES)
 			return list;
 	}
 
-	hdr = gmpool_meta_alloc(&pool->meta, GMPOOL_META_POISON);
+	hdr = gmpool_meta_alloc(&pool->handover.meta, GMPOOL_META_POISON);
 	if (IS_ERR(hdr))
 		return ERR_CAST(hdr);
 	list = container_of(hdr, struct gmpool_poison_ser, hdr);
-	guard(mutex)(&pool->meta.lock);
-	pool->super->feature_ro_compat |= GMPOOL_FEATURE_RO_COMPAT_POISON;
+	guard(mutex)(&pool->handover.meta.lock);
+	pool->handover.super->feature_ro_compat |= GMPOOL_FEATURE_RO_COMPAT_POISON;
 	gmpool_sync_super(pool);
 	return list;
 }
@@ -156,7 +156,7 @@ int gmpool_list_page(struct gmpool *pool, u64 page)
 	if (IS_ERR(list))
 		return PTR_ERR(list);
 	list->pages[list->nr++] = page;
-	gmpool_meta_dirty(&pool->meta, &list->hdr);
+	gmpool_meta_dirty(&pool->handover.meta, &list->hdr);
 	return 0;
 }
 
@@ -175,7 +175,7 @@ int gmpool_remember_poison(struct gmpool *pool)
 	void *entry;
 	int err = 0;
 
-	xa_for_each(&pool->poison, page, entry) {
+	xa_for_each(&pool->bad.pages, page, entry) {
 		err = gmpool_list_page(pool, page);
 		if (err)
 			break;

@@ -24,8 +24,8 @@
  */
 u64 gmpool_free_blocks(struct gmpool *pool)
 {
-	guard(spinlock)(&pool->lock);
-	return pool->blocks.nr_free;
+	guard(spinlock)(&pool->space.lock);
+	return pool->space.blocks.nr_free;
 }
 
 /**
@@ -36,15 +36,15 @@ u64 gmpool_free_blocks(struct gmpool *pool)
  */
 u64 gmpool_dirty_blocks(struct gmpool *pool)
 {
-	guard(spinlock)(&pool->lock);
-	return pool->blocks.nr_free - pool->clean.nr_free;
+	guard(spinlock)(&pool->space.lock);
+	return pool->space.blocks.nr_free - pool->space.clean.nr_free;
 }
 
 /* Number of free blocks that are reserved for privileged tasks. */
 static u64 gmpool_reserved_locked(struct gmpool *pool)
 {
-	lockdep_assert_held(&pool->lock);
-	return min(pool->tune.reserve, pool->blocks.nr_free);
+	lockdep_assert_held(&pool->space.lock);
+	return min(pool->tune.reserve, pool->space.blocks.nr_free);
 }
 
 /**
@@ -56,7 +56,7 @@ static u64 gmpool_reserved_locked(struct gmpool *pool)
  */
 u64 gmpool_reserved_blocks(struct gmpool *pool)
 {
-	guard(spinlock)(&pool->lock);
+	guard(spinlock)(&pool->space.lock);
 	return gmpool_reserved_locked(pool);
 }
 
@@ -68,7 +68,7 @@ static void gmpool_change_bits(struct gmpool *pool,
 	u64 block = range->start;
 	u64 left = range->count;
 
-	lockdep_assert_held(&pool->lock);
+	lockdep_assert_held(&pool->space.lock);
 
 	while (left) {
 		struct gmpool_bitmap_ser *map = maps[block / GMPOOL_BITMAP_BITS];
@@ -79,7 +79,7 @@ static void gmpool_change_bits(struct gmpool *pool,
 			bitmap_set((unsigned long *)map->bits, bit, nr);
 		else
 			bitmap_clear((unsigned long *)map->bits, bit, nr);
-		gmpool_meta_dirty(&pool->meta, &map->hdr);
+		gmpool_meta_dirty(&pool->handover.meta, &map->hdr);
 		block += nr;
 		left -= nr;
 	}
@@ -121,10 +121,10 @@ static void gmpool_put_clean(struct gmpool *pool, const struct gmpool_range *ran
 	struct part part;
 	u64 done = 0;
 
-	lockdep_assert_held(&pool->lock);
+	lockdep_assert_held(&pool->space.lock);
 
-	while (gmpool_next_part(pool, pool->dirty, range, &done, &part))
-		WARN_ON_ONCE(gmpool_bitmap_put_clear(&pool->clean, part.first,
+	while (gmpool_next_part(pool, pool->space.dirty, range, &done, &part))
+		WARN_ON_ONCE(gmpool_bitmap_put_clear(&pool->space.clean, part.first,
 						     part.bits, part.start,
 						     part.end));
 }
@@ -134,7 +134,7 @@ static void gmpool_put_clean(struct gmpool *pool, const struct gmpool_range *ran
  * @pool: the pool
  * @range: blocks that are not used
  *
- * Context: any; takes gmpool.lock.
+ * Context: any; takes gmpool.space.lock.
  *
  * Return: blocks of @range that are not known to be zero.
  */
@@ -145,9 +145,9 @@ u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_range *range)
 	u64 nr = 0;
 	u32 start;
 
-	guard(spinlock)(&pool->lock);
+	guard(spinlock)(&pool->space.lock);
 
-	while (gmpool_next_part(pool, pool->dirty, range, &done, &part)) {
+	while (gmpool_next_part(pool, pool->space.dirty, range, &done, &part)) {
 		for (start = part.start; ; start++, nr++) {
 			start = find_next_bit(part.bits, part.end, start);
 			if (start >= part.end)
@@ -162,15 +162,15 @@ u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_range *range)
  * @pool: the pool
  * @block: a block that is not used
  *
- * Context: any; takes gmpool.lock.
+ * Context: any; takes gmpool.space.lock.
  *
  * Return: true if it is not known to be zero.
  */
 bool gmpool_is_dirty(struct gmpool *pool, u64 block)
 {
-	struct gmpool_bitmap_ser *map = pool->dirty[block / GMPOOL_BITMAP_BITS];
+	struct gmpool_bitmap_ser *map = pool->space.dirty[block / GMPOOL_BITMAP_BITS];
 
-	guard(spinlock)(&pool->lock);
+	guard(spinlock)(&pool->space.lock);
 	return test_bit(block % GMPOOL_BITMAP_BITS, (unsigned long *)map->bits);
 }
 
@@ -179,7 +179,7 @@ bool gmpool_is_dirty(struct gmpool *pool, u64 block)
  * @pool: the pool
  * @block: a block that was dirty, free or claimed by the caller
  *
- * Context: process context, not within an operation; takes gmpool.lock.
+ * Context: process context, not within an operation; takes gmpool.space.lock.
  */
 void gmpool_scrubbed(struct gmpool *pool, u64 block)
 {
@@ -187,9 +187,9 @@ void gmpool_scrubbed(struct gmpool *pool, u64 block)
 	unsigned int flags;
 
 	flags = gmpool_op_begin(pool);
-	scoped_guard(spinlock, &pool->lock) {
-		gmpool_change_bits(pool, pool->dirty, &range, false);
-		if (!test_bit(block, pool->blocks.taken))
+	scoped_guard(spinlock, &pool->space.lock) {
+		gmpool_change_bits(pool, pool->space.dirty, &range, false);
+		if (!test_bit(block, pool->space.blocks.taken))
 			gmpool_put_clean(pool, &range);
 	}
 	gmpool_op_end(pool, flags);
@@ -197,13 +197,13 @@ void gmpool_scrubbed(struct gmpool *pool, u64 block)
 
 static void gmpool_update_low_locked(struct gmpool *pool)
 {
-	bool low = pool->blocks.nr_free < pool->tune.low_watermark;
+	bool low = pool->space.blocks.nr_free < pool->tune.low_watermark;
 
-	lockdep_assert_held(&pool->lock);
+	lockdep_assert_held(&pool->space.lock);
 
-	if (low == pool->low)
+	if (low == pool->space.low)
 		return;
-	pool->low = low;
+	pool->space.low = low;
 	gmpool_notify_free(pool);
 }
 
@@ -213,11 +213,11 @@ static void gmpool_update_low_locked(struct gmpool *pool)
  *
  * Notifies user space when the watermark was crossed in either direction.
  *
- * Context: any; takes gmpool.lock.
+ * Context: any; takes gmpool.space.lock.
  */
 void gmpool_update_low(struct gmpool *pool)
 {
-	guard(spinlock)(&pool->lock);
+	guard(spinlock)(&pool->space.lock);
 	gmpool_update_low_locked(pool);
 }
 
@@ -230,8 +230,8 @@ static bool gmpool_privileged(void)
 /* Number of blocks that the task can allocate. @all: it may use the reserve. */
 static u64 gmpool_available(struct gmpool *pool, bool all)
 {
-	lockdep_assert_held(&pool->lock);
-	return pool->blocks.nr_free - (all ? 0 : gmpool_reserved_locked(pool));
+	lockdep_assert_held(&pool->space.lock);
+	return pool->space.blocks.nr_free - (all ? 0 : gmpool_reserved_locked(pool));
 }
 
 /**
@@ -243,7 +243,7 @@ static u64 gmpool_available(struct gmpool *pool, bool all)
  * that part until the task gives it back. The result is a hint: other tasks may
  * claim the blocks first.
  *
- * Context: process context; takes gmpool.lock.
+ * Context: process context; takes gmpool.space.lock.
  *
  * Return: 0, or -ENOSPC as gmpool_claim().
  */
@@ -251,10 +251,10 @@ int gmpool_check_room(struct gmpool *pool, u64 want)
 {
 	bool all = gmpool_privileged();
 
-	scoped_guard(spinlock, &pool->lock) {
+	scoped_guard(spinlock, &pool->space.lock) {
 		if (want <= gmpool_available(pool, all))
 			return 0;
-		pool->nr_failures++;
+		pool->space.nr_failures++;
 	}
 	trace_guestmemfs_allocate(pool->nid, want, GMPOOL_NO_GOAL, NULL, -ENOSPC);
 	return -ENOSPC;
@@ -266,18 +266,18 @@ static int gmpool_do_claim(struct gmpool *pool, u64 want, u64 goal, bool all,
 	u64 avail = gmpool_available(pool, all);
 	int err;
 
-	lockdep_assert_held(&pool->lock);
+	lockdep_assert_held(&pool->space.lock);
 
 	if (!avail)
 		return -ENOSPC;
-	err = gmpool_bitmap_choose(&pool->blocks, &pool->clean, want, goal, range);
+	err = gmpool_bitmap_choose(&pool->space.blocks, &pool->space.clean, want, goal, range);
 	if (err)
 		return err;
 	range->count = min(range->count, avail);
-	err = gmpool_bitmap_take(&pool->blocks, range);
+	err = gmpool_bitmap_take(&pool->space.blocks, range);
 	if (err)
 		return err;
-	gmpool_bitmap_take_free(&pool->clean, range);
+	gmpool_bitmap_take_free(&pool->space.clean, range);
 	gmpool_update_low_locked(pool);
 	return 0;
 }
@@ -293,7 +293,7 @@ static int gmpool_do_claim(struct gmpool *pool, u64 want, u64 goal, bool all,
  * Prefers blocks that are zeroed already, where they fit equally well. A claim
  * is not handed over. It ends with gmpool_commit() or gmpool_unclaim().
  *
- * Context: process context; takes gmpool.lock.
+ * Context: process context; takes gmpool.space.lock.
  *
  * Return: 0; -ENOSPC if no block is free, or if all free blocks are reserved
  * for tasks with CAP_SYS_RESOURCE and the current one lacks it; -EROFS if the
@@ -308,10 +308,10 @@ int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 	if (pool->state != GMPOOL_ACTIVE)
 		return -EROFS;
 
-	scoped_guard(spinlock, &pool->lock) {
+	scoped_guard(spinlock, &pool->space.lock) {
 		err = gmpool_do_claim(pool, want, goal, all, range);
 		if (err)
-			pool->nr_failures++;
+			pool->space.nr_failures++;
 	}
 	trace_guestmemfs_allocate(pool->nid, want, goal, range, err);
 	return err;
@@ -322,19 +322,19 @@ int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
  * @pool: the pool
  * @range: range from gmpool_claim(), or a part of one
  *
- * Context: process context; takes gmpool.lock.
+ * Context: process context; takes gmpool.space.lock.
  */
 void gmpool_unclaim(struct gmpool *pool, const struct gmpool_range *range)
 {
-	scoped_guard(spinlock, &pool->lock) {
-		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, range)))
+	scoped_guard(spinlock, &pool->space.lock) {
+		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->space.blocks, range)))
 			return;
 		gmpool_put_clean(pool, range);
 		gmpool_retire(pool, range);
 		gmpool_update_low_locked(pool);
 	}
 	trace_guestmemfs_free(pool->nid, range, false);
-	wake_up(&pool->scrub_work);
+	wake_up(&pool->scrub.work);
 }
 
 /**
@@ -344,13 +344,13 @@ void gmpool_unclaim(struct gmpool *pool, const struct gmpool_range *range)
  *
  * The client records its ownership in the same operation.
  *
- * Context: within an operation; takes gmpool.lock.
+ * Context: within an operation; takes gmpool.space.lock.
  */
 void gmpool_commit(struct gmpool *pool, const struct gmpool_range *range)
 {
-	percpu_rwsem_assert_held(&pool->freeze);
-	guard(spinlock)(&pool->lock);
-	gmpool_change_bits(pool, pool->used, range, true);
+	percpu_rwsem_assert_held(&pool->seal.sem);
+	guard(spinlock)(&pool->space.lock);
+	gmpool_change_bits(pool, pool->space.used, range, true);
 }
 
 /**
@@ -358,21 +358,21 @@ void gmpool_commit(struct gmpool *pool, const struct gmpool_range *range)
  * @pool: the pool
  * @range: committed blocks that are no longer mapped or referenced
  *
- * Context: within an operation; takes gmpool.lock.
+ * Context: within an operation; takes gmpool.space.lock.
  */
 void gmpool_free(struct gmpool *pool, const struct gmpool_range *range)
 {
-	percpu_rwsem_assert_held(&pool->freeze);
-	scoped_guard(spinlock, &pool->lock) {
-		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->blocks, range)))
+	percpu_rwsem_assert_held(&pool->seal.sem);
+	scoped_guard(spinlock, &pool->space.lock) {
+		if (WARN_ON_ONCE(gmpool_bitmap_put(&pool->space.blocks, range)))
 			return;
-		gmpool_change_bits(pool, pool->used, range, false);
-		gmpool_change_bits(pool, pool->dirty, range, true);
+		gmpool_change_bits(pool, pool->space.used, range, false);
+		gmpool_change_bits(pool, pool->space.dirty, range, true);
 		gmpool_retire(pool, range);
 		gmpool_update_low_locked(pool);
 	}
 	trace_guestmemfs_free(pool->nid, range, true);
-	wake_up(&pool->scrub_work);
+	wake_up(&pool->scrub.work);
 }
 
 /**
@@ -422,7 +422,7 @@ u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
 	BUILD_BUG_ON(GMPOOL_BITMAP_BITS % BITS_PER_LONG);
 
 	for (block = 0; block < pool->total_blocks; block += BITS_PER_LONG) {
-		map = pool->used[block / GMPOOL_BITMAP_BITS];
+		map = pool->space.used[block / GMPOOL_BITMAP_BITS];
 		bits = min(pool->total_blocks - block, (u64)BITS_PER_LONG);
 		differ = (used ? used[BIT_WORD(block)] : 0) ^
 			 map->bits[BIT_WORD(block % GMPOOL_BITMAP_BITS)];
@@ -438,7 +438,7 @@ u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
  * @pool: the pool, with metadata
  *
  * Context: process context, may sleep; the pool has no clients. Takes
- * gmpool.lock.
+ * gmpool.space.lock.
  *
  * Return: 0; -ENOMEM, the pool has no allocator then.
  */
@@ -463,7 +463,7 @@ int gmpool_init_blocks(struct gmpool *pool)
 	for (first = 0; first < pool->total_blocks; first += GMPOOL_BITMAP_BITS) {
 		struct gmpool_bitmap_ser *map;
 
-		map = pool->used[first / GMPOOL_BITMAP_BITS];
+		map = pool->space.used[first / GMPOOL_BITMAP_BITS];
 		for_each_set_bitrange(start, end, (unsigned long *)map->bits,
 				      GMPOOL_BITMAP_BITS) {
 			range.start = first + start;
@@ -473,15 +473,15 @@ int gmpool_init_blocks(struct gmpool *pool)
 	}
 
 	/* Locked, so that sysfs and memory failure see both or neither. */
-	guard(spinlock)(&pool->lock);
-	pool->blocks = blocks;
-	pool->clean = clean;
+	guard(spinlock)(&pool->space.lock);
+	pool->space.blocks = blocks;
+	pool->space.clean = clean;
 	for (range.start = 0; ; range.start += range.count) {
-		range.start = find_next_zero_bit(pool->blocks.taken,
+		range.start = find_next_zero_bit(pool->space.blocks.taken,
 						 pool->total_blocks, range.start);
 		if (range.start >= pool->total_blocks)
 			break;
-		range.count = find_next_bit(pool->blocks.taken,
+		range.count = find_next_bit(pool->space.blocks.taken,
 					    pool->total_blocks, range.start) -
 			    range.start;
 		gmpool_put_clean(pool, &range);
@@ -489,6 +489,6 @@ int gmpool_init_blocks(struct gmpool *pool)
 	range.start = 0;
 	range.count = pool->total_blocks;
 	gmpool_retire(pool, &range);
-	pool->blocks.first_fit = pool->tune.policy == GMPOOL_POLICY_FIRST_FIT;
+	pool->space.blocks.first_fit = pool->tune.policy == GMPOOL_POLICY_FIRST_FIT;
 	return 0;
 }

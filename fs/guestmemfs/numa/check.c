@@ -37,7 +37,7 @@ char *gmpool_check(struct gmpool *pool)
 		return why ?: ERR_PTR(-ENOMEM);
 	}
 
-	percpu_down_write(&pool->freeze);
+	percpu_down_write(&pool->seal.sem);
 	flags = memalloc_nofs_save();
 	error = gmpool_check_metadata(pool);
 	if (error)
@@ -45,6 +45,6 @@ char *gmpool_check(struct gmpool *pool)
 	else if (pool->client)
 		why = pool->client->check(pool->client);
 	memalloc_nofs_restore(flags);
-	percpu_up_write(&pool->freeze);
+	percpu_up_write(&pool->seal.sem);
 	return why;
 }

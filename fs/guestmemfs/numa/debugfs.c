@@ -46,7 +46,7 @@ static DEFINE_MUTEX(damages_lock);	/* guards damages */
 
 static void gmpool_damage_super(struct gmpool *pool, struct damage *d, int copy)
 {
-	struct gmpool_super_ser *super = (void *)pool->super +
+	struct gmpool_super_ser *super = (void *)pool->handover.super +
 					 copy * GMPOOL_META_SIZE;
 
 	((u8 *)super)[d->offset] ^= d->mask;
@@ -58,9 +58,9 @@ static void gmpool_damage_table(struct gmpool *pool, struct damage *d, u32 i)
 {
 	struct gmpool_table_ser *table;
 
-	if (i >= pool->super->nr_tables)
+	if (i >= pool->handover.super->nr_tables)
 		return;
-	table = pool->tables[i];
+	table = pool->handover.tables[i];
 	((u8 *)table)[d->offset] ^= d->mask;
 	if (d->fix)
 		table->csum = gmpool_table_csum(table);
@@ -68,7 +68,7 @@ static void gmpool_damage_table(struct gmpool *pool, struct damage *d, u32 i)
 
 static void gmpool_damage_meta(struct gmpool *pool, struct damage *d, u32 mbn)
 {
-	struct gmpool_meta_ser *hdr = gmpool_meta_block(&pool->meta, mbn);
+	struct gmpool_meta_ser *hdr = gmpool_meta_block(&pool->handover.meta, mbn);
 
 	if (!hdr)
 		return;
@@ -191,12 +191,12 @@ static int __init gmpool_debugfs_init(void)
 	top = debugfs_create_dir("guestmem_pool", NULL);
 	list_for_each_entry(pool, &gmpool_list, list) {
 		/* A node can have two pools, but one of them is unused. */
-		if (!pool->super)
+		if (!pool->handover.super)
 			continue;
 		snprintf(name, sizeof(name), "node%d", pool->nid);
 		dir = debugfs_create_dir(name, top);
 		debugfs_create_file("damage", 0200, dir, pool, &damage_fops);
-		debugfs_create_bool("pause_scrub", 0600, dir, &pool->scrub_paused);
+		debugfs_create_bool("pause_scrub", 0600, dir, &pool->scrub.paused);
 		debugfs_create_file("reach", 0400, dir, pool, &reach_fops);
 	}
 	return 0;

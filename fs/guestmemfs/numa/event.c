@@ -32,7 +32,7 @@ static void gmpool_send_event(struct gmpool *pool, char *event, char *detail)
 	char *env[4] = { event, nid, detail };
 
 	snprintf(nid, sizeof(nid), "GUESTMEMFS_NODE=%d", pool->nid);
-	kobject_uevent_env(pool->kobj, KOBJ_CHANGE, env);
+	kobject_uevent_env(pool->events.dir, KOBJ_CHANGE, env);
 }
 
 /**
@@ -45,9 +45,9 @@ void gmpool_notify_state(struct gmpool *pool)
 {
 	char state[32];
 
-	if (!pool->kobj)
+	if (!pool->events.dir)
 		return;
-	sysfs_notify_dirent(pool->state_file);
+	sysfs_notify_dirent(pool->events.state);
 	snprintf(state, sizeof(state), "GUESTMEMFS_STATE=%s",
 		 gmpool_state_name(pool));
 	gmpool_send_event(pool, "GUESTMEMFS_EVENT=state", state);
@@ -61,8 +61,8 @@ void gmpool_notify_state(struct gmpool *pool)
  */
 void gmpool_notify_free(struct gmpool *pool)
 {
-	if (pool->kobj)
-		sysfs_notify_dirent(pool->free_file);
+	if (pool->events.dir)
+		sysfs_notify_dirent(pool->events.free);
 }
 
 /**
@@ -75,10 +75,10 @@ void gmpool_notify_poison(struct gmpool *pool)
 {
 	char blocks[64];
 
-	if (!pool->kobj)
+	if (!pool->events.dir)
 		return;
-	sysfs_notify_dirent(pool->poison_file);
+	sysfs_notify_dirent(pool->events.poison);
 	snprintf(blocks, sizeof(blocks), "GUESTMEMFS_POISONED_BLOCKS=%llu",
-		 READ_ONCE(pool->nr_poisoned_blocks));
+		 READ_ONCE(pool->bad.nr_blocks));
 	gmpool_send_event(pool, "GUESTMEMFS_EVENT=poison", blocks);
 }

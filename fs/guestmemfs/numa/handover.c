@@ -85,7 +85,7 @@ static const char *gmpool_check_table(struct gmpool *pool,
 	if (!table)
 		return "address";
 	*copy = *table;
-	pool->tables[index] = phys_to_virt(super->tables[index]);
+	pool->handover.tables[index] = phys_to_virt(super->tables[index]);
 	return gmpool_table_check(copy, super, index, nr_meta);
 }
 
@@ -93,7 +93,7 @@ static const char *gmpool_check_table(struct gmpool *pool,
 static int gmpool_check_chunk(struct gmpool *pool,
 			      const struct gmpool_chunk_ser *chunk)
 {
-	bool newer = gmpool_super_newer(pool->super);
+	bool newer = gmpool_super_newer(pool->handover.super);
 	const char *error;
 	const void *block;
 	u32 i;
@@ -106,7 +106,7 @@ static int gmpool_check_chunk(struct gmpool *pool,
 				    chunk->first + i);
 			return -EUCLEAN;
 		}
-		error = gmpool_meta_check(block, pool->super->uuid,
+		error = gmpool_meta_check(block, pool->handover.super->uuid,
 					  chunk->first + i, newer);
 		if (error) {
 			gmpool_fail(pool, "metadata block %u is damaged (%s)",
@@ -125,8 +125,8 @@ static int gmpool_check_handed_over(struct gmpool *pool)
 	u32 t, c;
 	int err;
 
-	for (t = 0; t < pool->super->nr_tables; t++) {
-		error = gmpool_check_table(pool, pool->super, t, &nr_meta,
+	for (t = 0; t < pool->handover.super->nr_tables; t++) {
+		error = gmpool_check_table(pool, pool->handover.super, t, &nr_meta,
 					   &table);
 		if (error) {
 			gmpool_fail(pool, "chunk table %u is damaged (%s)", t,
@@ -158,14 +158,14 @@ static int gmpool_restore_block(struct gmpool *pool, u64 phys,
 
 static int gmpool_restore_metadata(struct gmpool *pool)
 {
-	struct gmpool_super_ser *super = pool->super;
+	struct gmpool_super_ser *super = pool->handover.super;
 	u32 t, c;
 	int err;
 
-	pool->taken_over = true;
-	err = gmpool_restore_block(pool, pool->blob, GMPOOL_BLOB_ORDER);
+	pool->handover.taken_over = true;
+	err = gmpool_restore_block(pool, pool->handover.blob, GMPOOL_BLOB_ORDER);
 	for (t = 0; t < super->nr_tables && !err; t++) {
-		struct gmpool_table_ser *table = pool->tables[t];
+		struct gmpool_table_ser *table = pool->handover.tables[t];
 
 		err = gmpool_restore_block(pool, super->tables[t], 0);
 		for (c = 0; !err && c < table->nr; c++) {
@@ -174,7 +174,7 @@ static int gmpool_restore_metadata(struct gmpool *pool)
 			err = gmpool_restore_block(pool, chunk->phys,
 						   ilog2(chunk->nr));
 			if (!err)
-				err = gmpool_meta_add_chunk(&pool->meta,
+				err = gmpool_meta_add_chunk(&pool->handover.meta,
 							    phys_to_virt(chunk->phys),
 							    chunk->first,
 							    chunk->nr, false);
@@ -189,7 +189,7 @@ static const char *gmpool_find_bitmaps(struct gmpool *pool, u16 type,
 	struct gmpool_meta_ser *hdr = NULL;
 	u64 found = 0;
 
-	while ((hdr = gmpool_meta_next(&pool->meta, type, hdr))) {
+	while ((hdr = gmpool_meta_next(&pool->handover.meta, type, hdr))) {
 		if (hdr->index >= nr || maps[hdr->index])
 			return "a bitmap has a wrong place";
 		maps[hdr->index] = container_of(hdr, struct gmpool_bitmap_ser,
@@ -208,12 +208,12 @@ static int gmpool_retrieve_bitmaps(struct gmpool *pool)
 	err = gmpool_alloc_bitmap_pointers(pool, &nr);
 	if (err)
 		return err;
-	error = gmpool_find_bitmaps(pool, GMPOOL_META_USED, pool->used, nr);
+	error = gmpool_find_bitmaps(pool, GMPOOL_META_USED, pool->space.used, nr);
 	if (!error)
 		error = gmpool_find_bitmaps(pool, GMPOOL_META_DIRTY,
-					    pool->dirty, nr);
+					    pool->space.dirty, nr);
 	if (!error)
-		error = gmpool_bitmaps_check(pool->used, pool->dirty,
+		error = gmpool_bitmaps_check(pool->space.used, pool->space.dirty,
 					     pool->total_blocks);
 	if (!error)
 		return 0;
@@ -229,9 +229,9 @@ static int gmpool_retrieve_poison(struct gmpool *pool)
 	int err;
 	u64 i;
 
-	while ((hdr = gmpool_meta_next(&pool->meta, GMPOOL_META_POISON, hdr))) {
+	while ((hdr = gmpool_meta_next(&pool->handover.meta, GMPOOL_META_POISON, hdr))) {
 		list = container_of(hdr, struct gmpool_poison_ser, hdr);
-		error = gmpool_poison_check(list, pool->super, pool->total_blocks);
+		error = gmpool_poison_check(list, pool->handover.super, pool->total_blocks);
 		if (error) {
 			gmpool_fail(pool, "%s", error);
 			return -EUCLEAN;
@@ -246,9 +246,9 @@ static int gmpool_retrieve_poison(struct gmpool *pool)
 				return err;
 		}
 	}
-	if (pool->nr_poisoned)
+	if (pool->bad.nr_pages)
 		pr_notice("node %d: %llu pages have hardware errors and are not used\n",
-			  pool->nid, pool->nr_poisoned);
+			  pool->nid, pool->bad.nr_pages);
 	return 0;
 }
 
@@ -263,7 +263,7 @@ static int gmpool_retrieve_poison(struct gmpool *pool)
  */
 int gmpool_retrieve_metadata(struct gmpool *pool)
 {
-	struct gmpool_super_ser *super = phys_to_virt(pool->blob);
+	struct gmpool_super_ser *super = phys_to_virt(pool->handover.blob);
 	bool read_only = false;
 	const char *error;
 	int err;
@@ -278,7 +278,7 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 		gmpool_fail(pool, "%s", error);
 		return -EOPNOTSUPP;
 	}
-	pool->super = super;
+	pool->handover.super = super;
 	error = gmpool_check_roots(pool);
 	if (error) {
 		gmpool_fail(pool, "%s", error);
@@ -289,7 +289,7 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 	if (err)
 		goto err_keep;
 
-	gmpool_meta_init(&pool->meta, super->uuid, gmpool_grow_metadata);
+	gmpool_meta_init(&pool->handover.meta, super->uuid, gmpool_grow_metadata);
 	err = gmpool_restore_metadata(pool);
 	if (!err)
 		err = gmpool_retrieve_bitmaps(pool);
@@ -301,7 +301,7 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 	pr_info("node %d: %llu blocks handed over by kernel %s after %llu earlier kexecs\n",
 		pool->nid, pool->total_blocks, super->release,
 		super->generation);
-	strscpy(pool->handed_over_from, super->release);
+	strscpy(pool->handover.from, super->release);
 	super->generation++;
 	trace_guestmemfs_retrieve(pool->nid, super->generation, super->release);
 	gmpool_sign_super(pool);
@@ -311,7 +311,7 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 err_keep:
 	/* Without super block, the pool is neither changed nor sealed. */
 	gmpool_fail(pool, "error %d while it was taken over", err);
-	pool->super = NULL;
+	pool->handover.super = NULL;
 	return err;
 }
 
@@ -359,7 +359,7 @@ static int gmpool_add_subtree(struct gmpool *pool, u32 key)
 	char name[16];
 
 	snprintf(name, sizeof(name), GMPOOL_SUBTREE_FMT, key);
-	return kho_add_subtree(name, phys_to_virt(pool->blob),
+	return kho_add_subtree(name, phys_to_virt(pool->handover.blob),
 			       GMPOOL_BLOB_SIZE);
 }
 
@@ -387,9 +387,9 @@ gmpool_unused_super(const struct gmpool *pool)
 {
 	const char *error;
 
-	if (!pool->blob || !kho_is_enabled() || !is_kho_boot())
+	if (!pool->handover.blob || !kho_is_enabled() || !is_kho_boot())
 		return NULL;
-	return gmpool_super_pick(phys_to_virt(pool->blob), GMPOOL_GRANULARITY,
+	return gmpool_super_pick(phys_to_virt(pool->handover.blob), GMPOOL_GRANULARITY,
 				 &error);
 }
 
@@ -404,10 +404,10 @@ static bool gmpool_leave_out_used(struct gmpool *pool,
 				  const struct gmpool_super_ser *super)
 {
 	static struct gmpool_super_ser copy;
-	struct gmpool_super_ser *blob = phys_to_virt(pool->blob);
+	struct gmpool_super_ser *blob = phys_to_virt(pool->handover.blob);
 	u32 i, nr = 0;
 
-	if (bitmap_empty(pool->used_otherwise, GMPOOL_MAX_EXTENTS))
+	if (bitmap_empty(pool->handover.used_otherwise, GMPOOL_MAX_EXTENTS))
 		return true;
 
 	copy = *super;
@@ -415,7 +415,7 @@ static bool gmpool_leave_out_used(struct gmpool *pool,
 	copy.total_blocks = 0;
 	memset(copy.extents, 0, sizeof(copy.extents));
 	for (i = 0; i < super->nr_extents; i++) {
-		if (test_bit(i, pool->used_otherwise))
+		if (test_bit(i, pool->handover.used_otherwise))
 			continue;
 		copy.extents[nr++] = super->extents[i];
 		copy.total_blocks += super->extents[i].size >> GMPOOL_BLOCK_SHIFT;
@@ -444,14 +444,14 @@ void gmpool_keep_unused(struct gmpool *pool)
 	if (!super)
 		return;
 	if (!gmpool_leave_out_used(pool, super)) {
-		pool->blob = 0;
+		pool->handover.blob = 0;
 		return;
 	}
 	/* Read again: the first copy of the super block may be damaged. */
 	super = gmpool_unused_super(pool);
-	gmpool_preserve_pages(pool->blob, GMPOOL_BLOB_SIZE);
+	gmpool_preserve_pages(pool->handover.blob, GMPOOL_BLOB_SIZE);
 	gmpool_walk_metadata(super, true, gmpool_preserve_pages);
-	gmpool_publish_blob(pool, pool->key);
+	gmpool_publish_blob(pool, pool->handover.key);
 }
 
 /**
@@ -530,19 +530,19 @@ static void gmpool_drop_unused(struct gmpool *pool)
 		return;
 
 	guard(mutex)(&lock);
-	gmpool_unpreserve_pages(pool->blob, GMPOOL_BLOB_SIZE);
+	gmpool_unpreserve_pages(pool->handover.blob, GMPOOL_BLOB_SIZE);
 	gmpool_walk_metadata(super, true, gmpool_unpreserve_pages);
 	/*
 	 * If KHO has restored only some of the pages, restoring them again
 	 * would warn, and it is not known which pages these are. Then all stay
 	 * allocated until the next kernel.
 	 */
-	if (!pool->taken_over) {
+	if (!pool->handover.taken_over) {
 		gmpool_walk_metadata(super, false, gmpool_free_pages_handed_over);
-		gmpool_free_pages_handed_over(pool->blob, GMPOOL_BLOB_SIZE);
-	} else if (pool->meta.nr == super->nr_meta) {
+		gmpool_free_pages_handed_over(pool->handover.blob, GMPOOL_BLOB_SIZE);
+	} else if (pool->handover.meta.nr == super->nr_meta) {
 		gmpool_walk_metadata(super, false, gmpool_put_pages_restored);
-		gmpool_put_pages_restored(pool->blob, GMPOOL_BLOB_SIZE);
+		gmpool_put_pages_restored(pool->handover.blob, GMPOOL_BLOB_SIZE);
 	}
 }
 
@@ -556,25 +556,25 @@ static void gmpool_drop_unused(struct gmpool *pool)
  */
 void gmpool_drop_metadata(struct gmpool *pool)
 {
-	if (!pool->blob)
+	if (!pool->handover.blob)
 		return;
 	if (kho_is_enabled())
-		kho_remove_subtree(phys_to_virt(pool->blob));
-	if (pool->super)
+		kho_remove_subtree(phys_to_virt(pool->handover.blob));
+	if (pool->handover.super)
 		gmpool_drop_own(pool);
 	else
 		gmpool_drop_unused(pool);
 	/* The pool may have failed before gmpool_meta_init(). */
-	if (pool->meta.grow)
-		gmpool_meta_destroy(&pool->meta);
-	memset(&pool->meta, 0, sizeof(pool->meta));
-	kfree(pool->used);
-	kfree(pool->dirty);
-	pool->used = NULL;
-	pool->dirty = NULL;
-	memset(pool->tables, 0, sizeof(pool->tables));
-	pool->super = NULL;
-	pool->blob = 0;
-	pool->key = GMPOOL_NO_KEY;
-	pool->taken_over = false;
+	if (pool->handover.meta.grow)
+		gmpool_meta_destroy(&pool->handover.meta);
+	memset(&pool->handover.meta, 0, sizeof(pool->handover.meta));
+	kfree(pool->space.used);
+	kfree(pool->space.dirty);
+	pool->space.used = NULL;
+	pool->space.dirty = NULL;
+	memset(pool->handover.tables, 0, sizeof(pool->handover.tables));
+	pool->handover.super = NULL;
+	pool->handover.blob = 0;
+	pool->handover.key = GMPOOL_NO_KEY;
+	pool->handover.taken_over = false;
 }

@@ -25,22 +25,22 @@ static struct workqueue_struct *freeze_wq;
 
 static void gmpool_freeze_work(struct work_struct *work)
 {
-	struct gmpool *pool = container_of(work, struct gmpool, freeze_work);
+	struct gmpool *pool = container_of(work, struct gmpool, seal.work);
 
-	percpu_down_write(&pool->freeze);
-	if (pool->super) {
-		gmpool_meta_seal(&pool->meta);
-		pool->super->state = GMPOOL_STATE_SEALED;
+	percpu_down_write(&pool->seal.sem);
+	if (pool->handover.super) {
+		gmpool_meta_seal(&pool->handover.meta);
+		pool->handover.super->state = GMPOOL_STATE_SEALED;
 		gmpool_sync_super(pool);
 		gmpool_debugfs_damage(pool);
-		trace_guestmemfs_freeze(pool->nid, pool->meta.nr,
-					pool->super->generation);
+		trace_guestmemfs_freeze(pool->nid, pool->handover.meta.nr,
+					pool->handover.super->generation);
 	}
 	/*
 	 * Stays locked for ever. Tell lockdep that this task, which goes on,
 	 * does not hold it.
 	 */
-	percpu_rwsem_release(&pool->freeze, _THIS_IP_);
+	percpu_rwsem_release(&pool->seal.sem, _THIS_IP_);
 }
 
 /*
@@ -60,12 +60,12 @@ static int gmpool_reboot(struct notifier_block *nb, unsigned long action,
 	 * same one.
 	 */
 	list_for_each_entry(pool, &gmpool_list, list) {
-		INIT_WORK(&pool->freeze_work, gmpool_freeze_work);
-		if (pool->super || pool->state != GMPOOL_FAILED)
-			queue_work(freeze_wq, &pool->freeze_work);
+		INIT_WORK(&pool->seal.work, gmpool_freeze_work);
+		if (pool->handover.super || pool->state != GMPOOL_FAILED)
+			queue_work(freeze_wq, &pool->seal.work);
 	}
 	list_for_each_entry(pool, &gmpool_list, list)
-		flush_work(&pool->freeze_work);
+		flush_work(&pool->seal.work);
 	return NOTIFY_OK;
 }
 
@@ -83,13 +83,13 @@ static void gmpool_destroy_blocks(struct gmpool *pool)
 	 * The scrub thread begins no further block and finishes the current
 	 * one.
 	 */
-	scoped_guard(spinlock, &pool->lock)
+	scoped_guard(spinlock, &pool->space.lock)
 		pool->state = GMPOOL_SETUP;
-	wait_event(pool->scrub_done, !READ_ONCE(pool->scrubbing.count));
+	wait_event(pool->scrub.done, !READ_ONCE(pool->scrub.now.count));
 	/* sysfs may be counting blocks under the lock. */
-	scoped_guard(spinlock, &pool->lock) {
-		swap(pool->blocks, blocks);
-		swap(pool->clean, clean);
+	scoped_guard(spinlock, &pool->space.lock) {
+		swap(pool->space.blocks, blocks);
+		swap(pool->space.clean, clean);
 	}
 	gmpool_bitmap_destroy(&blocks);
 	gmpool_bitmap_destroy(&clean);
@@ -137,7 +137,7 @@ int gmpool_discard(struct gmpool *pool)
 	/* A read-only pool cannot be thawed, so its freeze does not count. */
 	if (pool->state == GMPOOL_ACTIVE && pool->tune.frozen)
 		return -EBUSY;
-	if (READ_ONCE(pool->pinned)) {
+	if (READ_ONCE(pool->handover.pinned)) {
 		pr_notice("node %d: the pool is not discarded, since memory of preserved files was handed over pinned for devices: only a cold boot discards it\n",
 			  pool->nid);
 		return -EBUSY;
@@ -150,14 +150,14 @@ int gmpool_discard(struct gmpool *pool)
 	pr_notice("node %d: pool of %llu blocks discarded\n", pool->nid,
 		  pool->total_blocks);
 	gmpool_destroy_blocks(pool);
-	percpu_down_write(&pool->freeze);
+	percpu_down_write(&pool->seal.sem);
 	gmpool_drop_metadata(pool);
 	pool->error[0] = '\0';
-	pool->handed_over_from[0] = '\0';
+	pool->handover.from[0] = '\0';
 	err = gmpool_make_anew(pool);
 	if (err)
 		gmpool_drop_metadata(pool);
-	percpu_up_write(&pool->freeze);
+	percpu_up_write(&pool->seal.sem);
 
 	if (err) {
 		gmpool_fail(pool, "cannot be reset (%pe)", ERR_PTR(err));
@@ -167,23 +167,23 @@ int gmpool_discard(struct gmpool *pool)
 	err = pool->client ? pool->client->attach(pool->client) : 0;
 	if (err)
 		return err;
-	scoped_guard(spinlock, &pool->lock)
+	scoped_guard(spinlock, &pool->space.lock)
 		pool->state = GMPOOL_ACTIVE;
-	wake_up(&pool->scrub_work);
+	wake_up(&pool->scrub.work);
 	gmpool_notify_state(pool);
 	return gmpool_publish(pool) ? -EIO : 0;
 }
 
 static void __init gmpool_init_pool(struct gmpool *pool, int err)
 {
-	spin_lock_init(&pool->lock);
+	spin_lock_init(&pool->space.lock);
 	mutex_init(&pool->manage);
 	gmpool_tunables_default(&pool->tune);
-	xa_init(&pool->poison);
-	init_waitqueue_head(&pool->scrub_work);
-	init_waitqueue_head(&pool->scrub_done);
+	xa_init(&pool->bad.pages);
+	init_waitqueue_head(&pool->scrub.work);
+	init_waitqueue_head(&pool->scrub.done);
 	if (!err && pool->state != GMPOOL_FAILED) {
-		if (pool->key == GMPOOL_NO_KEY)
+		if (pool->handover.key == GMPOOL_NO_KEY)
 			err = gmpool_create_metadata(pool);
 		else
 			err = gmpool_retrieve_metadata(pool);
@@ -195,8 +195,8 @@ static void __init gmpool_init_pool(struct gmpool *pool, int err)
 	if (err) {
 		gmpool_fail(pool, "cannot be set up (%pe)", ERR_PTR(err));
 		/* A new pool whose set-up failed is not handed over. */
-		if (pool->key == GMPOOL_NO_KEY)
-			pool->super = NULL;
+		if (pool->handover.key == GMPOOL_NO_KEY)
+			pool->handover.super = NULL;
 	} else if (pool->state == GMPOOL_SETUP) {
 		pool->state = GMPOOL_ACTIVE;
 	}
@@ -208,7 +208,7 @@ static bool __init gmpool_is_spared(u32 key)
 	struct gmpool *pool;
 
 	list_for_each_entry(pool, &gmpool_list, list)
-		if (pool->key == key)
+		if (pool->handover.key == key)
 			return true;
 	return false;
 }
@@ -235,13 +235,13 @@ static int __init gmpool_init(void)
 	/* Usable pools are named by node; unused ones take a free number. */
 	list_for_each_entry(pool, &gmpool_list, list) {
 		if (!err)
-			err = percpu_init_rwsem(&pool->freeze);
+			err = percpu_init_rwsem(&pool->seal.sem);
 		gmpool_init_pool(pool, err);
-		if (pool->super)
+		if (pool->handover.super)
 			gmpool_publish(pool);
 	}
 	list_for_each_entry(pool, &gmpool_list, list)
-		if (!pool->super && pool->key != GMPOOL_NO_KEY)
+		if (!pool->handover.super && pool->handover.key != GMPOOL_NO_KEY)
 			gmpool_keep_unused(pool);
 	usable = !err;
 

@@ -76,7 +76,7 @@ struct gmpool *__init gmpool_add_pool(int nid, u32 key)
 	if (!pool)
 		return NULL;
 	pool->nid = nid;
-	pool->key = key;
+	pool->handover.key = key;
 	list_for_each_entry(next, &gmpool_list, list)
 		if (next->nid > nid)
 			break;

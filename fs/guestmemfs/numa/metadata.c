@@ -58,12 +58,12 @@ static void gmpool_free_preserved(void *mem)
 /* Return the table with room for one more chunk; allocate one if needed. */
 static struct gmpool_table_ser *gmpool_last_table(struct gmpool *pool)
 {
-	struct gmpool_super_ser *super = pool->super;
+	struct gmpool_super_ser *super = pool->handover.super;
 	struct gmpool_table_ser *table;
 	u32 nr = super->nr_tables;
 
-	if (nr && pool->tables[nr - 1]->nr < GMPOOL_TABLE_CHUNKS)
-		return pool->tables[nr - 1];
+	if (nr && pool->handover.tables[nr - 1]->nr < GMPOOL_TABLE_CHUNKS)
+		return pool->handover.tables[nr - 1];
 	if (nr == GMPOOL_MAX_TABLES)
 		return ERR_PTR(-ENOSPC);
 
@@ -82,7 +82,7 @@ static struct gmpool_table_ser *gmpool_last_table(struct gmpool *pool)
  */
 static void *gmpool_alloc_chunk(struct gmpool *pool, unsigned int *order)
 {
-	unsigned int ord = clamp(ilog2(pool->meta.nr | 1), 3, 9);
+	unsigned int ord = clamp(ilog2(pool->handover.meta.nr | 1), 3, 9);
 	void *mem;
 
 	for (;; ord--) {
@@ -106,8 +106,8 @@ static void *gmpool_alloc_chunk(struct gmpool *pool, unsigned int *order)
  */
 int gmpool_grow_metadata(struct gmpool_meta *meta)
 {
-	struct gmpool *pool = container_of(meta, struct gmpool, meta);
-	struct gmpool_super_ser *super = pool->super;
+	struct gmpool *pool = container_of(meta, struct gmpool, handover.meta);
+	struct gmpool_super_ser *super = pool->handover.super;
 	struct gmpool_table_ser *table;
 	struct gmpool_chunk_ser *chunk;
 	unsigned int order;
@@ -133,7 +133,7 @@ int gmpool_grow_metadata(struct gmpool_meta *meta)
 	table->nr++;
 	table->csum = gmpool_table_csum(table);
 	if (table->index == super->nr_tables) {
-		pool->tables[table->index] = table;
+		pool->handover.tables[table->index] = table;
 		super->tables[table->index] = virt_to_phys(table);
 		super->nr_tables++;
 	}
@@ -158,7 +158,7 @@ err_free_table:
  */
 void gmpool_sign_super(struct gmpool *pool)
 {
-	struct gmpool_super_ser *super = pool->super;
+	struct gmpool_super_ser *super = pool->handover.super;
 
 	super->state = GMPOOL_STATE_LIVE;
 	super->nid = pool->nid;
@@ -168,7 +168,7 @@ void gmpool_sign_super(struct gmpool *pool)
 
 /**
  * gmpool_alloc_bitmap_pointers - allocate the arrays of bitmap pointers
- * @pool: the pool; sets gmpool.used and gmpool.dirty
+ * @pool: the pool; sets gmpool.space.used and gmpool.space.dirty
  * @nr: filled with the number of metadata blocks of each bitmap
  *
  * Context: process context, may sleep; the pool has no clients.
@@ -178,15 +178,15 @@ void gmpool_sign_super(struct gmpool *pool)
 int gmpool_alloc_bitmap_pointers(struct gmpool *pool, u64 *nr)
 {
 	*nr = DIV_ROUND_UP_ULL(pool->total_blocks, GMPOOL_BITMAP_BITS);
-	pool->used = kzalloc_objs(*pool->used, *nr);
-	pool->dirty = kzalloc_objs(*pool->dirty, *nr);
-	return pool->used && pool->dirty ? 0 : -ENOMEM;
+	pool->space.used = kzalloc_objs(*pool->space.used, *nr);
+	pool->space.dirty = kzalloc_objs(*pool->space.dirty, *nr);
+	return pool->space.used && pool->space.dirty ? 0 : -ENOMEM;
 }
 
 static struct gmpool_bitmap_ser *gmpool_new_bitmap(struct gmpool *pool,
 						   u16 type, u64 index)
 {
-	struct gmpool_meta_ser *hdr = gmpool_meta_alloc(&pool->meta, type);
+	struct gmpool_meta_ser *hdr = gmpool_meta_alloc(&pool->handover.meta, type);
 
 	if (IS_ERR(hdr))
 		return ERR_CAST(hdr);
@@ -208,7 +208,7 @@ static int gmpool_create_bitmaps(struct gmpool *pool)
 		map = gmpool_new_bitmap(pool, GMPOOL_META_USED, i);
 		if (IS_ERR(map))
 			return PTR_ERR(map);
-		pool->used[i] = map;
+		pool->space.used[i] = map;
 
 		map = gmpool_new_bitmap(pool, GMPOOL_META_DIRTY, i);
 		if (IS_ERR(map))
@@ -220,7 +220,7 @@ static int gmpool_create_bitmaps(struct gmpool *pool)
 		bits = min(pool->total_blocks - i * GMPOOL_BITMAP_BITS,
 			   (u64)GMPOOL_BITMAP_BITS);
 		bitmap_set((unsigned long *)map->bits, 0, bits);
-		pool->dirty[i] = map;
+		pool->space.dirty[i] = map;
 	}
 	return 0;
 }
@@ -256,11 +256,11 @@ int gmpool_create_metadata(struct gmpool *pool)
 		super->extents[i].base = pool->extents[i].base;
 		super->extents[i].size = pool->extents[i].size;
 	}
-	pool->super = super;
-	pool->blob = virt_to_phys(super);
+	pool->handover.super = super;
+	pool->handover.blob = virt_to_phys(super);
 	gmpool_sign_super(pool);
 
-	gmpool_meta_init(&pool->meta, super->uuid, gmpool_grow_metadata);
+	gmpool_meta_init(&pool->handover.meta, super->uuid, gmpool_grow_metadata);
 	return gmpool_create_bitmaps(pool);
 }
 
@@ -274,7 +274,7 @@ int gmpool_create_metadata(struct gmpool *pool)
  */
 const char *gmpool_check_roots(struct gmpool *pool)
 {
-	struct gmpool_super_ser *super = pool->super;
+	struct gmpool_super_ser *super = pool->handover.super;
 	u32 i, j;
 
 	for (i = 0; i < GMPOOL_MAX_ROOTS; i++) {
@@ -303,14 +303,14 @@ void gmpool_drop_own(struct gmpool *pool)
 {
 	u32 t, c;
 
-	for (t = 0; t < pool->super->nr_tables; t++) {
-		struct gmpool_table_ser *table = pool->tables[t];
+	for (t = 0; t < pool->handover.super->nr_tables; t++) {
+		struct gmpool_table_ser *table = pool->handover.tables[t];
 
 		for (c = 0; c < table->nr; c++)
 			gmpool_free_preserved(phys_to_virt(table->chunks[c].phys));
 		gmpool_free_preserved(table);
 	}
-	gmpool_free_preserved(pool->super);
+	gmpool_free_preserved(pool->handover.super);
 }
 
 /**
@@ -323,7 +323,7 @@ void gmpool_drop_own(struct gmpool *pool)
  */
 const char *gmpool_check_metadata(struct gmpool *pool)
 {
-	const struct gmpool_super_ser *super = pool->super;
+	const struct gmpool_super_ser *super = pool->handover.super;
 	bool newer = gmpool_super_newer(super);
 	struct gmpool_poison_ser *list;
 	struct gmpool_meta_ser *hdr;
@@ -338,23 +338,23 @@ const char *gmpool_check_metadata(struct gmpool *pool)
 	if (!error)
 		error = gmpool_check_roots(pool);
 	for (i = 0; i < super->nr_tables && !error; i++)
-		error = gmpool_table_check(pool->tables[i], super, i, &nr_meta);
+		error = gmpool_table_check(pool->handover.tables[i], super, i, &nr_meta);
 
 	/*
 	 * Compute the checksums of changed blocks. Any wrong checksum is an
 	 * error then.
 	 */
-	gmpool_meta_seal(&pool->meta);
+	gmpool_meta_seal(&pool->handover.meta);
 	for (i = 0; i < super->nr_meta && !error; i++) {
-		hdr = gmpool_meta_block(&pool->meta, i);
+		hdr = gmpool_meta_block(&pool->handover.meta, i);
 		error = gmpool_meta_check(hdr, super->uuid, i, newer);
 		cond_resched();
 	}
 	if (!error)
-		error = gmpool_bitmaps_check(pool->used, pool->dirty,
+		error = gmpool_bitmaps_check(pool->space.used, pool->space.dirty,
 					     pool->total_blocks);
 	hdr = NULL;
-	while (!error && (hdr = gmpool_meta_next(&pool->meta,
+	while (!error && (hdr = gmpool_meta_next(&pool->handover.meta,
 						 GMPOOL_META_POISON, hdr))) {
 		list = container_of(hdr, struct gmpool_poison_ser, hdr);
 		error = gmpool_poison_check(list, super, pool->total_blocks);

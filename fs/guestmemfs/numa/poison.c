@@ -90,7 +90,7 @@ static void gmpool_poison_page(struct gmpool *pool, u64 page, unsigned long pfn)
 		pr_err("node %d: out of memory: the failed page is not recorded\n", pool->nid);
 		return;
 	}
-	scoped_guard(spinlock, &pool->lock)
+	scoped_guard(spinlock, &pool->space.lock)
 		gmpool_retire(pool, &block);
 	gmpool_update_low(pool);
 	trace_guestmemfs_poison(pool->nid, block.start, pfn);

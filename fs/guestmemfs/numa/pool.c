@@ -38,12 +38,12 @@
  *
  * Outermost lock first:
  *
- * - gmpool.freeze (percpu rwsem): guards handed-over state against the freeze
+ * - gmpool.seal.sem (percpu rwsem): guards handed-over state against the freeze
  *   at kexec; held for reading during an operation, also over memory
  *   allocation, never over scrubbing or a wait for user space
  * - a client's own locks
  * - gmpool_meta.lock (mutex): guards the allocation of metadata blocks
- * - gmpool.lock (spinlock): guards which blocks are claimed, used, dirty and
+ * - gmpool.space.lock (spinlock): guards which blocks are claimed, used, dirty and
  *   being scrubbed while free, and the settings
  *
  * gmpool.manage (mutex) is outside of all of them, and of a client's freezing.
@@ -84,7 +84,7 @@ int gmpool_nid(const struct gmpool *pool)
  */
 const u8 *gmpool_uuid(const struct gmpool *pool)
 {
-	return pool->meta.uuid;
+	return pool->handover.meta.uuid;
 }
 
 /**
@@ -106,7 +106,7 @@ u64 gmpool_total_blocks(const struct gmpool *pool)
  */
 u64 gmpool_metadata_bytes(const struct gmpool *pool)
 {
-	return (u64)READ_ONCE(pool->meta.nr) << GMPOOL_META_SHIFT;
+	return (u64)READ_ONCE(pool->handover.meta.nr) << GMPOOL_META_SHIFT;
 }
 
 /**
@@ -145,15 +145,15 @@ void gmpool_set_read_only(struct gmpool *pool)
  */
 void gmpool_set_pinned(struct gmpool *pool, bool pinned)
 {
-	guard(mutex)(&pool->meta.lock);
+	guard(mutex)(&pool->handover.meta.lock);
 
-	if (pinned == pool->pinned)
+	if (pinned == pool->handover.pinned)
 		return;
-	WRITE_ONCE(pool->pinned, pinned);
+	WRITE_ONCE(pool->handover.pinned, pinned);
 	if (pinned)
-		pool->super->feature_ro_compat |= GMPOOL_FEATURE_RO_COMPAT_PINNED;
+		pool->handover.super->feature_ro_compat |= GMPOOL_FEATURE_RO_COMPAT_PINNED;
 	else
-		pool->super->feature_ro_compat &= ~GMPOOL_FEATURE_RO_COMPAT_PINNED;
+		pool->handover.super->feature_ro_compat &= ~GMPOOL_FEATURE_RO_COMPAT_PINNED;
 	gmpool_sync_super(pool);
 }
 
@@ -215,7 +215,7 @@ void gmpool_fail(struct gmpool *pool, const char *fmt, ...)
  */
 unsigned int gmpool_op_begin(struct gmpool *pool)
 {
-	percpu_down_read(&pool->freeze);
+	percpu_down_read(&pool->seal.sem);
 	return memalloc_nofs_save();
 }
 
@@ -227,7 +227,7 @@ unsigned int gmpool_op_begin(struct gmpool *pool)
 void gmpool_op_end(struct gmpool *pool, unsigned int flags)
 {
 	memalloc_nofs_restore(flags);
-	percpu_up_read(&pool->freeze);
+	percpu_up_read(&pool->seal.sem);
 }
 
 /**
@@ -261,7 +261,7 @@ unsigned long gmpool_pfn(const struct gmpool *pool, u64 block)
  */
 struct gmpool_meta *gmpool_metadata(struct gmpool *pool)
 {
-	return &pool->meta;
+	return &pool->handover.meta;
 }
 
 /**
@@ -277,8 +277,8 @@ u32 gmpool_root(const struct gmpool *pool, u32 owner)
 	u32 i;
 
 	for (i = 0; i < GMPOOL_MAX_ROOTS; i++)
-		if (pool->super->roots[i].owner == owner)
-			return pool->super->roots[i].mbn;
+		if (pool->handover.super->roots[i].owner == owner)
+			return pool->handover.super->roots[i].mbn;
 	return 0;
 }
 
@@ -297,10 +297,10 @@ int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn)
 	struct gmpool_root_ser *root, *slot = NULL;
 	u32 i;
 
-	guard(mutex)(&pool->meta.lock);
+	guard(mutex)(&pool->handover.meta.lock);
 
 	for (i = 0; i < GMPOOL_MAX_ROOTS; i++) {
-		root = &pool->super->roots[i];
+		root = &pool->handover.super->roots[i];
 		if (root->owner == owner ||
 		    (!slot && root->owner == GMPOOL_OWNER_NONE))
 			slot = root;
@@ -324,5 +324,5 @@ int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn)
  */
 void gmpool_sync_super(struct gmpool *pool)
 {
-	gmpool_super_update(pool->super);
+	gmpool_super_update(pool->handover.super);
 }

@@ -72,7 +72,6 @@ enum gmpool_state {
  * struct gmpool - the pool of a node
  * @list: in gmpool_list
  * @nid: NUMA node of the memory
- * @key: number in the name of the KHO subtree it came from, or GMPOOL_NO_KEY
  * @state: state; changed during boot, afterwards with @manage held
  * @error: reason of a failure, else empty; changed as @state
  * @nr_hidden: extents that are hidden: out of the direct map and the resource
@@ -80,54 +79,67 @@ enum gmpool_state {
  * @nr_extents: entries of @extents
  * @extents: the memory, by ascending address
  * @total_blocks: blocks in @extents
- * @used_otherwise: bit per extent of the handed-over super block, set if this
- *	kernel uses memory of that extent itself
- * @pinned: memory of preserved files is or was pinned for devices, so the pool is not
- *	to be discarded: GMPOOL_FEATURE_RO_COMPAT_PINNED of its super block, which a pool
- *	that has failed has out of reach
- * @taken_over: KHO was asked to give the metadata back, and may have done so
- * @handed_over_from: release of the kernel that handed the pool over, else
- *	empty
- * @blob: physical address of the super blocks; 0 if none were handed over, or
- *	if KHO has not preserved them
- * @super: the super block, set once this kernel may change it
- * @tables: chunk tables, set as @super
- * @meta: metadata blocks
- * @freeze: held for reading over each change of handed-over state; held for
- *	writing from the moment the pool is frozen for kexec
- * @freeze_work: takes @freeze for writing at kexec
  * @manage: guards changes of @tune and @state, a reset, and the recording of a
  *	failed page: one at a time
- * @lock: guards @blocks, @clean, @scrubbing, the contents of @used and @dirty,
- *	@tune, @low and @nr_failures
- * @blocks: allocator of all blocks: a taken block is used or claimed
- * @clean: allocator of zeroed blocks: a block is free here if it is free in
- *	@blocks and known to be zero
- * @scrubbing: free block that the scrub thread is zeroing
- * @tune: settings, changed with @manage held as well
- * @low: fewer blocks are free than @tune.low_watermark
- * @nr_failures: number of failed allocations
- * @scrub_paused: pauses the scrub thread; for tests
- * @scrub_work: the scrub thread waits here for work
- * @scrub_done: other tasks wait here for the end of @scrubbing
- * @used: bitmap of blocks that are used, in handed-over metadata
- * @dirty: bitmap of free blocks that are not known to be zero, in handed-over
- *	metadata
- * @poison: poisoned pages of the pool
- * @nr_poisoned: number of poisoned pages
- * @nr_poisoned_blocks: number of blocks with at least one poisoned page
+ * @tune: settings; changed with @manage and @space.lock held
  * @client: is notified of pages that fail, or NULL
- * @kobj: directory in sysfs, or NULL
- * @state_file: sysfs file of the state, to notify pollers
- * @free_file: sysfs file of the free blocks, likewise
- * @poison_file: sysfs file of the poisoned pages, likewise
+ *
+ * @handover: what comes from the previous kernel, and goes to the next. Set during
+ *	boot and by a reset; the metadata itself changes within operations.
+ * @handover.key: number in the name of the KHO subtree it came from, or
+ *	GMPOOL_NO_KEY
+ * @handover.used_otherwise: bit per extent of the handed-over super block, set if
+ *	this kernel uses memory of that extent itself
+ * @handover.pinned: memory of preserved files is or was pinned for devices, so the
+ *	pool is not to be discarded: GMPOOL_FEATURE_RO_COMPAT_PINNED of its super
+ *	block, which a pool that has failed has out of reach
+ * @handover.taken_over: KHO was asked to give the metadata back, and may have done so
+ * @handover.from: release of the kernel that handed the pool over, else empty
+ * @handover.blob: physical address of the super blocks; 0 if none were handed over,
+ *	or if KHO has not preserved them
+ * @handover.super: the super block, set once this kernel may change it
+ * @handover.tables: chunk tables, set as @handover.super
+ * @handover.meta: metadata blocks
+ *
+ * @seal: the end of all changes at kexec
+ * @seal.sem: held for reading over each change of handed-over state; held for
+ *	writing from the moment the pool is frozen for kexec
+ * @seal.work: takes @seal.sem for writing at kexec
+ *
+ * @space: which blocks are used, free, and zero
+ * @space.lock: guards all of @space, also the contents of the bitmaps in metadata,
+ *	@scrub.now and @tune
+ * @space.blocks: allocator of all blocks: a taken block is used or claimed
+ * @space.clean: allocator of zeroed blocks: a block is free here if it is free in
+ *	@space.blocks and known to be zero
+ * @space.used: bitmap of blocks that are used, in handed-over metadata
+ * @space.dirty: bitmap of free blocks that are not known to be zero, in handed-over
+ *	metadata
+ * @space.low: fewer blocks are free than @tune.low_watermark
+ * @space.nr_failures: number of failed allocations
+ *
+ * @scrub: zeroing in the background
+ * @scrub.now: free block that the scrub thread is zeroing; guarded by @space.lock
+ * @scrub.paused: pauses the scrub thread; for tests
+ * @scrub.work: the scrub thread waits here for work
+ * @scrub.done: other tasks wait here for the end of @scrub.now
+ *
+ * @bad: poisoned pages; changed during boot, afterwards with @manage held
+ * @bad.pages: set of their numbers
+ * @bad.nr_pages: number of them
+ * @bad.nr_blocks: number of blocks with at least one of them
+ *
+ * @events: files in sysfs, set when the pool is added there
+ * @events.dir: directory, or NULL
+ * @events.state: file of the state, to notify pollers
+ * @events.free: file of the free blocks, likewise
+ * @events.poison: file of the poisoned pages, likewise
  *
  * Fields without a lock are set before other CPUs can reach the pool.
  */
 struct gmpool {
 	struct list_head list;
 	int nid;
-	u32 key;
 	enum gmpool_state state;
 	char error[120];
 	u32 nr_hidden;
@@ -135,40 +147,62 @@ struct gmpool {
 	struct gmpool_extent extents[GMPOOL_MAX_EXTENTS];
 	u64 total_blocks;
 
-	DECLARE_BITMAP(used_otherwise, GMPOOL_MAX_EXTENTS);
-	bool pinned;
-	bool taken_over;
-	char handed_over_from[GMPOOL_RELEASE_SIZE];
-	phys_addr_t blob;
-	struct gmpool_super_ser *super;
-	struct gmpool_table_ser *tables[GMPOOL_MAX_TABLES];
-	struct gmpool_meta meta;
-
-	struct percpu_rw_semaphore freeze;
-	struct work_struct freeze_work;
-	struct mutex manage;	/* guards changes of tune, state */
-	spinlock_t lock;	/* guards blocks, clean, scrubbing, used, dirty, tune */
-	struct gmpool_bitmap blocks;
-	struct gmpool_bitmap clean;
-	struct gmpool_range scrubbing;
+	struct mutex manage;	/* guards changes of tune, state, bad */
 	struct gmpool_tunables tune;
-	bool low;
-	u64 nr_failures;
-	bool scrub_paused;
-	wait_queue_head_t scrub_work;
-	wait_queue_head_t scrub_done;
-
-	struct xarray poison;
-	u64 nr_poisoned;
-	u64 nr_poisoned_blocks;
 	struct gmpool_client *client;
-	struct gmpool_bitmap_ser **used;
-	struct gmpool_bitmap_ser **dirty;
 
-	struct kobject *kobj;
-	struct kernfs_node *state_file;
-	struct kernfs_node *free_file;
-	struct kernfs_node *poison_file;
+	/* handover.c, metadata.c */
+	struct {
+		u32 key;
+		DECLARE_BITMAP(used_otherwise, GMPOOL_MAX_EXTENTS);
+		bool pinned;
+		bool taken_over;
+		char from[GMPOOL_RELEASE_SIZE];
+		phys_addr_t blob;
+		struct gmpool_super_ser *super;
+		struct gmpool_table_ser *tables[GMPOOL_MAX_TABLES];
+		struct gmpool_meta meta;
+	} handover;
+
+	/* pool.c, lifecycle.c */
+	struct {
+		struct percpu_rw_semaphore sem;
+		struct work_struct work;
+	} seal;
+
+	/* blocks.c */
+	struct {
+		spinlock_t lock;	/* guards space, scrub.now, tune */
+		struct gmpool_bitmap blocks;
+		struct gmpool_bitmap clean;
+		struct gmpool_bitmap_ser **used;
+		struct gmpool_bitmap_ser **dirty;
+		bool low;
+		u64 nr_failures;
+	} space;
+
+	/* scrub.c */
+	struct {
+		struct gmpool_range now;
+		bool paused;
+		wait_queue_head_t work;
+		wait_queue_head_t done;
+	} scrub;
+
+	/* badpages.c */
+	struct {
+		struct xarray pages;
+		u64 nr_pages;
+		u64 nr_blocks;
+	} bad;
+
+	/* event.c, sysfs.c */
+	struct {
+		struct kobject *dir;
+		struct kernfs_node *state;
+		struct kernfs_node *free;
+		struct kernfs_node *poison;
+	} events;
 };
 
 /* All pools, by ascending node number. Complete before the first initcall. */

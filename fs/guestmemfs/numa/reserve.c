@@ -297,7 +297,7 @@ static void __init gmpool_report_pools(void)
 		pr_info("node %d: pool of %llu MiB in %u extent%s, from %#llx%s\n",
 			pool->nid, MIB(size), pool->nr_extents,
 			pool->nr_extents == 1 ? "" : "s", pool->extents[0].base,
-			pool->key == GMPOOL_NO_KEY ? "" : ", handed over");
+			pool->handover.key == GMPOOL_NO_KEY ? "" : ", handed over");
 	}
 }
 

@@ -91,19 +91,19 @@ static int __init gmpool_compare_preserved(phys_addr_t phys, u64 size,
 	gap_start = 0;
 	gap_end = U64_MAX;
 	list_for_each_entry(pool, &gmpool_list, list) {
-		if (phys <= pool->blob && end >= pool->blob + GMPOOL_BLOB_SIZE)
-			node_set(pool->key, blob_preserved);
-		gmpool_narrow_gap(phys, pool->blob,
-				  pool->blob + GMPOOL_BLOB_SIZE);
+		if (phys <= pool->handover.blob && end >= pool->handover.blob + GMPOOL_BLOB_SIZE)
+			node_set(pool->handover.key, blob_preserved);
+		gmpool_narrow_gap(phys, pool->handover.blob,
+				  pool->handover.blob + GMPOOL_BLOB_SIZE);
 
 		for (i = 0; i < pool->nr_extents; i++) {
 			const struct gmpool_extent *extent = &pool->extents[i];
 			u64 extent_end = extent->base + extent->size;
 
-			if (test_bit(i, pool->used_otherwise))
+			if (test_bit(i, pool->handover.used_otherwise))
 				continue;
 			if (phys < extent_end && end > extent->base)
-				__set_bit(i, pool->used_otherwise);
+				__set_bit(i, pool->handover.used_otherwise);
 			else
 				gmpool_narrow_gap(phys, extent->base,
 						  extent_end);
@@ -128,11 +128,11 @@ static void __init gmpool_find_preserved(void)
 	/* An error means that nothing is preserved. */
 	kho_walk_preserved(gmpool_compare_preserved, NULL);
 	list_for_each_entry(pool, &gmpool_list, list) {
-		if (node_isset(pool->key, blob_preserved))
+		if (node_isset(pool->handover.key, blob_preserved))
 			continue;
 		gmpool_fail(pool, "KHO has not preserved its super block");
-		pr_err("node %u: its pool cannot be handed over\n", pool->key);
-		pool->blob = 0;
+		pr_err("node %u: its pool cannot be handed over\n", pool->handover.key);
+		pool->handover.blob = 0;
 	}
 }
 
@@ -237,8 +237,8 @@ static void __init gmpool_find_pool(u32 key, phys_addr_t blob, size_t size,
 		node_set(key, *lost);
 		return;
 	}
-	pool->blob = blob;
-	pool->pinned = super->feature_ro_compat & GMPOOL_FEATURE_RO_COMPAT_PINNED;
+	pool->handover.blob = blob;
+	pool->handover.pinned = super->feature_ro_compat & GMPOOL_FEATURE_RO_COMPAT_PINNED;
 	gmpool_set_extents(pool, super->extents, super->nr_extents);
 	if (error)
 		gmpool_fail(pool, "super block is damaged (%s)", error);
@@ -271,11 +271,11 @@ static void __init gmpool_compare_pools(struct gmpool *a, struct gmpool *b,
 {
 	if (gmpool_overlap(a, b)) {
 		gmpool_fail(a, "the pool of node %u claims the same memory",
-			    b->key);
+			    b->handover.key);
 		gmpool_fail(b, "the pool of node %u claims the same memory",
-			    a->key);
-		node_set(a->key, *lost);
-		node_set(b->key, *lost);
+			    a->handover.key);
+		node_set(a->handover.key, *lost);
+		node_set(b->handover.key, *lost);
 	}
 	if (a->nid == b->nid && a->state != GMPOOL_FAILED)
 		gmpool_fail(b, "node %d has another pool", a->nid);
@@ -290,7 +290,7 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 	for (i = 0; i < pool->nr_extents; i++) {
 		picked[taken].base = pool->extents[i].base;
 		picked[taken].size = pool->extents[i].size;
-		error = test_bit(i, pool->used_otherwise) ?
+		error = test_bit(i, pool->handover.used_otherwise) ?
 			"has memory in it that KHO has preserved" :
 			gmpool_take_extent(&picked[taken]);
 		if (!error) {
@@ -300,8 +300,8 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 		/* An extent outside this kernel's memory stays as it is. */
 		if (gmpool_count_memory(picked[taken].base, picked[taken].size,
 					&nid))
-			__set_bit(i, pool->used_otherwise);
-		pr_err("node %u: extent at %#llx of %llu bytes %s\n", pool->key,
+			__set_bit(i, pool->handover.used_otherwise);
+		pr_err("node %u: extent at %#llx of %llu bytes %s\n", pool->handover.key,
 		       pool->extents[i].base, pool->extents[i].size, error);
 		gmpool_fail(pool, "its memory is not free");
 	}
@@ -309,11 +309,11 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 	gmpool_set_extents(pool, picked, taken);
 	if (!taken)
 		pr_err("node %u: this kernel keeps no memory of its pool\n",
-		       pool->key);
+		       pool->handover.key);
 
-	if (pool->nid != pool->key)
+	if (pool->nid != pool->handover.key)
 		pr_notice("node %u of the kernel before is node %d now: its pool follows the memory\n",
-			  pool->key, pool->nid);
+			  pool->handover.key, pool->nid);
 }
 
 /**

@@ -138,9 +138,9 @@ static struct scrub_helper *gmpool_call_helpers(struct scrub_job *job,
 static bool gmpool_is_scrubbing(struct gmpool *pool,
 				const struct gmpool_range *range)
 {
-	const struct gmpool_range *now = &pool->scrubbing;
+	const struct gmpool_range *now = &pool->scrub.now;
 
-	guard(spinlock)(&pool->lock);
+	guard(spinlock)(&pool->space.lock);
 	return now->count && now->start < range->start + range->count &&
 	       range->start < now->start + now->count;
 }
@@ -152,12 +152,12 @@ static void gmpool_wait_for_thread(struct gmpool *pool,
 	struct gmpool_range now;
 	size_t i;
 
-	scoped_guard(spinlock, &pool->lock)
-		now = pool->scrubbing;
+	scoped_guard(spinlock, &pool->space.lock)
+		now = pool->scrub.now;
 	for (i = 0; i < nr && now.count; i++)
 		if (now.start >= ranges[i].start &&
 		    now.start < ranges[i].start + ranges[i].count) {
-			wait_event(pool->scrub_done,
+			wait_event(pool->scrub.done,
 				   !gmpool_is_scrubbing(pool, &now));
 			return;
 		}
@@ -211,13 +211,13 @@ int gmpool_scrub(struct gmpool *pool, const struct gmpool_range *ranges, size_t 
 /* Is the scrub thread to zero a block now? */
 static bool gmpool_wants_scrub(struct gmpool *pool)
 {
-	lockdep_assert_held(&pool->lock);
+	lockdep_assert_held(&pool->space.lock);
 
 	return pool->state == GMPOOL_ACTIVE &&
 	       pool->tune.zeroing == GMPOOL_ZEROING_BACKGROUND &&
-	       pool->clean.nr_free < min(pool->blocks.nr_free,
-					 pool->tune.scrub_target) &&
-	       !READ_ONCE(pool->scrub_paused);
+	       pool->space.clean.nr_free < min(pool->space.blocks.nr_free,
+					       pool->tune.scrub_target) &&
+	       !READ_ONCE(pool->scrub.paused);
 }
 
 /* Choose the next free dirty block, from @from on, then from the start. */
@@ -226,23 +226,23 @@ static bool gmpool_choose_block(struct gmpool *pool, u64 from, u64 *block)
 	const unsigned long *unclean, *taken;
 	u64 total = pool->total_blocks;
 
-	guard(spinlock)(&pool->lock);
+	guard(spinlock)(&pool->space.lock);
 
 	if (!gmpool_wants_scrub(pool))
 		return false;
-	unclean = pool->clean.taken;
-	taken = pool->blocks.taken;
+	unclean = pool->space.clean.taken;
+	taken = pool->space.blocks.taken;
 	*block = find_next_andnot_bit(unclean, taken, total, from);
 	if (*block >= total)
 		*block = find_next_andnot_bit(unclean, taken, total, 0);
-	pool->scrubbing.start = *block;
-	pool->scrubbing.count = 1;
+	pool->scrub.now.start = *block;
+	pool->scrub.now.count = 1;
 	return true;
 }
 
 static u64 gmpool_scrub_rate(struct gmpool *pool)
 {
-	guard(spinlock)(&pool->lock);
+	guard(spinlock)(&pool->space.lock);
 	return pool->tune.scrub_rate;
 }
 
@@ -263,7 +263,7 @@ static u64 gmpool_scrub_pace(struct gmpool *pool, u64 due)
 		now = ktime_get_ns();
 		if (next < now + TICK_NSEC)
 			return next;
-		wait_event_idle_timeout(pool->scrub_work,
+		wait_event_idle_timeout(pool->scrub.work,
 					gmpool_scrub_rate(pool) != rate,
 					nsecs_to_jiffies(next - now));
 	}
@@ -277,14 +277,14 @@ static int gmpool_scrub_thread(void *data)
 
 	set_user_nice(current, MAX_NICE);
 	for (;;) {
-		wait_event_idle(pool->scrub_work,
+		wait_event_idle(pool->scrub.work,
 				gmpool_choose_block(pool, block, &block));
 		/* Idle time is not credited to a later rate. */
 		due = max(due, ktime_get_ns());
 		gmpool_scrub_block(pool, block, true);
-		scoped_guard(spinlock, &pool->lock)
-			pool->scrubbing.count = 0;
-		wake_up_all(&pool->scrub_done);
+		scoped_guard(spinlock, &pool->space.lock)
+			pool->scrub.now.count = 0;
+		wake_up_all(&pool->scrub.done);
 		due = gmpool_scrub_pace(pool, due);
 	}
 	return 0;

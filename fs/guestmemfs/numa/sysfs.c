@@ -32,7 +32,7 @@ static struct kset *gmpool_kset;
 int gmpool_add_attributes(struct gmpool *pool,
 			  const struct attribute_group *group)
 {
-	return pool->kobj ? sysfs_create_group(pool->kobj, group) : 0;
+	return pool->events.dir ? sysfs_create_group(pool->events.dir, group) : 0;
 }
 
 static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr,
@@ -112,7 +112,7 @@ static void gmpool_link_node(struct gmpool *pool)
 
 	if (!node)
 		return;
-	err = sysfs_create_link_nowarn(&node->dev.kobj, pool->kobj, "guestmemfs");
+	err = sysfs_create_link_nowarn(&node->dev.kobj, pool->events.dir, "guestmemfs");
 	if (err && err != -EEXIST)
 		pr_warn("node %d: no link to its directory in sysfs (%pe)\n",
 			pool->nid, ERR_PTR(err));
@@ -128,7 +128,7 @@ static int gmpool_node_added(struct notifier_block *nb, unsigned long action,
 	if (action != NODE_ADDED_FIRST_MEMORY)
 		return NOTIFY_OK;
 	pool = gmpool_find(arg->nid);
-	if (pool && pool->kobj)
+	if (pool && pool->events.dir)
 		gmpool_link_node(pool);
 	return NOTIFY_OK;
 }
@@ -148,10 +148,10 @@ static int __init gmpool_add_dir(struct gmpool *pool)
 		kobject_put(&dir->kobj);
 		return err;
 	}
-	pool->kobj = &dir->kobj;
-	pool->state_file = sysfs_get_dirent(dir->kobj.sd, "state");
-	pool->free_file = sysfs_get_dirent(dir->kobj.sd, "free_blocks");
-	pool->poison_file = sysfs_get_dirent(dir->kobj.sd, "poisoned_blocks");
+	pool->events.dir = &dir->kobj;
+	pool->events.state = sysfs_get_dirent(dir->kobj.sd, "state");
+	pool->events.free = sysfs_get_dirent(dir->kobj.sd, "free_blocks");
+	pool->events.poison = sysfs_get_dirent(dir->kobj.sd, "poisoned_blocks");
 	kobject_uevent(&dir->kobj, KOBJ_ADD);
 	gmpool_link_node(pool);
 	return 0;

@@ -25,16 +25,16 @@ static struct gmpool_tunables_ser *gmpool_find_block(struct gmpool *pool)
 {
 	struct gmpool_meta_ser *hdr;
 
-	hdr = gmpool_meta_next(&pool->meta, GMPOOL_META_TUNABLES, NULL);
+	hdr = gmpool_meta_next(&pool->handover.meta, GMPOOL_META_TUNABLES, NULL);
 	return hdr ? container_of(hdr, struct gmpool_tunables_ser, hdr) : NULL;
 }
 
 static void gmpool_set_effective(struct gmpool *pool,
 				 const struct gmpool_tunables *tune)
 {
-	guard(spinlock)(&pool->lock);
+	guard(spinlock)(&pool->space.lock);
 	pool->tune = *tune;
-	pool->blocks.first_fit = tune->policy == GMPOOL_POLICY_FIRST_FIT;
+	pool->space.blocks.first_fit = tune->policy == GMPOOL_POLICY_FIRST_FIT;
 }
 
 /**
@@ -54,7 +54,7 @@ void gmpool_tunables_retrieve(struct gmpool *pool)
 	if (!ser)
 		return;
 	error = gmpool_tunables_check(ser, pool->total_blocks,
-				      gmpool_super_newer(pool->super));
+				      gmpool_super_newer(pool->handover.super));
 	if (error) {
 		pr_warn("node %d: saved settings are not valid (%s): defaults are used\n",
 			pool->nid, error);
@@ -76,11 +76,11 @@ static struct gmpool_tunables_ser *gmpool_make_block(struct gmpool *pool)
 {
 	struct gmpool_meta_ser *hdr;
 
-	hdr = gmpool_meta_alloc(&pool->meta, GMPOOL_META_TUNABLES);
+	hdr = gmpool_meta_alloc(&pool->handover.meta, GMPOOL_META_TUNABLES);
 	if (IS_ERR(hdr))
 		return ERR_CAST(hdr);
-	guard(mutex)(&pool->meta.lock);
-	pool->super->feature_compat |= GMPOOL_FEATURE_COMPAT_TUNABLES;
+	guard(mutex)(&pool->handover.meta.lock);
+	pool->handover.super->feature_compat |= GMPOOL_FEATURE_COMPAT_TUNABLES;
 	gmpool_sync_super(pool);
 	return container_of(hdr, struct gmpool_tunables_ser, hdr);
 }
@@ -112,7 +112,7 @@ int gmpool_tunables_store(struct gmpool *pool, const struct gmpool_tunables *new
 	ser->zeroing = new->zeroing;
 	ser->policy = new->policy;
 	ser->frozen = new->frozen;
-	gmpool_meta_dirty(&pool->meta, &ser->hdr);
+	gmpool_meta_dirty(&pool->handover.meta, &ser->hdr);
 	return 0;
 }
 
@@ -144,7 +144,7 @@ int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new)
 
 	gmpool_set_effective(pool, new);
 	gmpool_update_low(pool);
-	wake_up(&pool->scrub_work);
+	wake_up(&pool->scrub.work);
 	return 0;
 }
 
