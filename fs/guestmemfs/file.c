@@ -3,7 +3,7 @@
  * DOC: Files of guestmemfs
  *
  * Concepts
- * ~~~~~~~~
+ * --------
  *
  * A file consists of blocks of 2 MiB. User space accesses them by mmap() only
  * (mmap.c). There is no page cache: a fault maps pool memory by pfn.
@@ -20,7 +20,7 @@
  * As on tmpfs, a store to a mapping does not change mtime.
  *
  * Locking
- * ~~~~~~~
+ * -------
  *
  * A mapping by pfn holds no reference on memory, so a block is freed only after every
  * mapping of it is gone. The invalidate_lock is held for write over four steps: reduce

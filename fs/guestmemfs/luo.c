@@ -3,7 +3,7 @@
  * DOC: Open files of guestmemfs and LUO
  *
  * Concepts
- * ~~~~~~~~
+ * --------
  *
  * guestmemfs hands over all files at a kexec, and the next kernel opens them by name.
  * A session of the Live Update Orchestrator (LUO) preserves an open file in addition.
@@ -14,7 +14,7 @@
  * in any case.
  *
  * Life cycle
- * ~~~~~~~~~~
+ * ----------
  *
  * The record of the inode counts the open files that LUO has preserved. The next kernel
  * holds the inode until each of them is retrieved, or its session is finished without
@@ -25,7 +25,7 @@
  * kernel finds the contents as of the kexec.
  *
  * What is preserved
- * ~~~~~~~~~~~~~~~~~
+ * -----------------
  *
  * - the inode, with contents, attributes and extents
  * - the access mode: read, write or both
@@ -33,7 +33,7 @@
  * - that blocks of the file are pinned for devices (pin.c), see below
  *
  * What is not preserved
- * ~~~~~~~~~~~~~~~~~~~~~
+ * ---------------------
  *
  * - status flags like O_APPEND and O_NONBLOCK
  * - FD_CLOEXEC, file locks and leases
@@ -41,7 +41,7 @@
  * - the pins of a file that is not preserved
  *
  * Pins
- * ~~~~
+ * ----
  *
  * If blocks of the file are pinned at the kexec, its record says so, and so do feature
  * bits of the node. A kernel without support for pins then mounts the node read-only

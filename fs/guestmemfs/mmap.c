@@ -3,7 +3,7 @@
  * DOC: Mappings of guestmemfs
  *
  * Concepts
- * ~~~~~~~~
+ * --------
  *
  * A fault maps pool memory by pfn, with the largest leaf that fits: 1 GiB where file,
  * memory and mapping are aligned to 1 GiB, otherwise 2 MiB. It maps a page of 4 KiB only
@@ -16,7 +16,7 @@
  * the leaf before that, and later faults map the largest leaf that then fits.
  *
  * Locking
- * ~~~~~~~
+ * -------
  *
  * A fault holds the invalidate_lock for read. An operation that removes blocks from a
  * file holds it for write, and unmaps the range first. So a page table entry is never

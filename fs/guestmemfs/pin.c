@@ -3,7 +3,7 @@
  * DOC: Pins of guestmemfs
  *
  * Concepts
- * ~~~~~~~~
+ * --------
  *
  * A pin keeps the blocks of a range of a file in the file and at their address in
  * memory. A driver that lets a device access the memory holds a pin, since pool memory
@@ -19,7 +19,7 @@
  * invalidates instead of failing.
  *
  * Life cycle
- * ~~~~~~~~~~
+ * ----------
  *
  * A pin holds the file open. If the file is deleted, the eviction of its inode frees the
  * blocks after the last pin has ended; until then, the mount is busy.
@@ -29,7 +29,7 @@
  * (luo.c).
  *
  * Locking
- * ~~~~~~~
+ * -------
  *
  * An operation calls gmfs_is_pinned() with the invalidate_lock held for write. A pin is
  * inserted with the invalidate_lock held for read, after all blocks of its range have
