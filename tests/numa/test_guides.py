@@ -8,8 +8,10 @@ import re
 import shlex
 import subprocess
 import textwrap
+import time
 import xml.etree.ElementTree
 
+import pytest
 from conftest import TOP
 from tool import COMMANDS, MANUAL_PAGES, call, manual_page, plain
 
@@ -93,11 +95,11 @@ def commands():
     """Each command line of gmfs-numa in README, in the guides and in the man pages."""
     with open(README, encoding="utf-8") as f:
         readme = f.read()
-    literals = re.findall(r"(?<!`)`(gmfs-numa [^`]+)`", readme) + re.findall(r"``(gmfs-numa [^`]+)``", text_of_pages())
+    literals = re.findall(r"(?<!`)`(gmfs-numa\s[^`]+)`", readme) + re.findall(r"``(gmfs-numa\s[^`]+)``", text_of_pages())
     manual = "\n".join(plain(manual_page(p)) for p in MANUAL_PAGES).replace("\\\n", "")
     text = readme + text_of_pages() + manual
     lines = re.findall(r"^(?:    |\t+)(?:# )?(gmfs-numa .*)$", text, re.MULTILINE)
-    within = re.findall(r'"exec:(gmfs-numa [^"]*)"', text)
+    within = re.findall(r'"exec:(gmfs-numa\s[^"]*)"', text)
     # What runs behind -- has options of its own.
     return [re.sub(r"\s+", " ", re.split(r"#| -- ", c)[0]).strip() for c in literals + lines + within]
 
@@ -113,6 +115,127 @@ def test_commands_are_those_of_the_tool():
         for word in words[1:]:
             if re.match(r"--?[a-z]", word):
                 assert re.search(rf"(?<![\w-]){re.escape(word.split('=')[0])}\b", helps[words[0]]), command
+
+
+class Monitor:
+    """QEMU with the arguments of README, small and without a guest, and its monitor on standard input."""
+
+    def __init__(self, folder, *more):
+        self.folder = folder
+        command = re.search(r"^(f=.*)\n(?:.*\\\n)*? *numactl .*? (qemu-system-x86_64 (?:.*\\\n)*.*)\.\.\.",
+                            readme_shell(), re.MULTILINE)
+        assert command, readme_shell()
+        text = "\n".join(command.groups())
+        for there, here in (("/run/guestmemfs/node1", str(folder)), ("64G", "64M"), ("align=1G", "align=2M"),
+                            ("-accel kvm", "-accel tcg")):
+            assert there in text, (there, text)
+            text = text.replace(there, here)
+        self.qemu = subprocess.Popen(["sh", "-c", f"{text} -nodefaults -display none -S {' '.join(more)}"],
+                                     stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.answer()
+
+    def answer(self):
+        """What the monitor says before its next prompt."""
+        said = ""
+        while not said.endswith("(qemu) "):
+            c = self.qemu.stdout.read(1)
+            assert c, f"QEMU ended: {said}"
+            said += c
+        return said.removesuffix("(qemu) ").partition("\n")[2]
+
+    def do(self, line):
+        # Off a node, a state goes to a file of any kind.
+        line = line.replace("/run/guestmemfs/node1", str(self.folder))
+        line = line.replace("gmfs-numa store ", "cat > ").replace("gmfs-numa load ", "cat ")
+        self.qemu.stdin.write(line + "\n")
+        self.qemu.stdin.flush()
+        return self.answer() if line != "quit" else self.qemu.wait(60)
+
+    def completed(self):
+        for _ in range(600):
+            said = self.do("info migrate")
+            if re.search(r"^(Migration s|S)tatus: +completed$", said.replace("\r", ""), re.MULTILINE):
+                return
+            assert "failed" not in said, said
+            time.sleep(0.1)
+        raise AssertionError("the migration does not end")
+
+
+def readme_section():
+    with open(README, encoding="utf-8") as f:
+        return f.read().partition("## Use it on a host")[2].partition("\n## ")[0]
+
+
+def readme_shell():
+    return textwrap.dedent(re.search(r"\n\n((?:    .*\n)+)", readme_section()).group(1))
+
+
+def lines_of_monitor():
+    """{where: ([lines that save], [lines that continue])} of README and of the quick start."""
+    text = readme_section()
+    block = textwrap.dedent(re.search(r"\n\n(    migrate_set_capability(?:.*\n)+?)\n", text).group(1)).splitlines()
+    incoming = re.sub(r"\s+", " ", re.search(r"`(migrate_incoming\s[^`]+)`", text).group(1))
+    assert "the same capability and parameter" in re.sub(r"\s+", " ", text)
+    found = {"README": ([*block, "quit"], [*block[:2], incoming, "cont"])}
+    with open(os.path.join(os.path.dirname(PAGES[0]), "quick-start.rst"), encoding="utf-8") as f:
+        blocks = re.findall(r"^\t\(qemu\) (.*)$", f.read(), re.MULTILINE)
+    end = blocks.index("quit") + 1
+    found["quick-start"] = (blocks[:end], blocks[end:])
+    return found
+
+
+@pytest.mark.parametrize("where", ["README", "quick-start"])
+def test_commands_of_the_monitor(tmp_path, where):
+    """QEMU takes them in that order, and the machine goes on."""
+    save, go_on = lines_of_monitor()[where]
+    assert save[-1] == "quit" and go_on[-1] == "cont"
+    first = Monitor(tmp_path)
+    for line in save:
+        if line == "info migrate":
+            first.completed()
+            continue
+        said = first.do(line)
+        assert not said, (line, said)
+    state = re.search(r"store (\S+?)\"", " ".join(save)).group(1)
+    assert os.path.getsize(state.replace("/run/guestmemfs/node1", str(tmp_path))) > 10000
+    second = Monitor(tmp_path, "-incoming", "defer")
+    assert "inmigrate" in second.do("info status")
+    for line in go_on:
+        if line == "cont":
+            second.completed()
+        said = second.do(line)
+        assert not said, (line, said)
+    assert "running" in second.do("info status")
+    assert second.do("quit") == 0
+
+
+def test_targets_of_make():
+    """Each that README, CONTRIBUTING and the guides name is there."""
+    text = text_of_pages()
+    for name in ("README.md", "CONTRIBUTING.md"):
+        with open(os.path.join(TOP, name), encoding="utf-8") as f:
+            text += f.read()
+    found = set(re.findall(r"(?:`|\"|^ {4}|^\t\$ )make ([a-z][a-z0-9-]*)\b", text, re.MULTILINE))
+    # Those of the kernel's own Makefile.
+    found -= {"olddefconfig", "htmldocs"}
+    assert {"run", "test", "upgrade", "deb", "tool"} <= found, found
+    with open(os.path.join(TOP, "Makefile"), encoding="utf-8") as f:
+        makefile = f.read()
+    for target in found:
+        assert re.search(rf"^(?:[\w-]+ )*{re.escape(target)}(?: [\w-]+)*:", makefile, re.MULTILINE), target
+
+
+def test_files_that_are_named_are_there():
+    """Scripts, tests and options of the kernel that README and the guides tell a reader to use."""
+    with open(README, encoding="utf-8") as f:
+        text = f.read() + text_of_pages()
+    found = set(re.findall(r"(?<![\w/.-])((?:scripts|tests|tools|bench|configs)/[\w./-]*\w)", text))
+    found |= {f"tests/numa/{name}" for name in re.findall(r"(?<![\w/])(test_\w+\.py)", text)}
+    found |= set(re.findall(r"\]\(([^)#:]+)\)", text))
+    assert len(found) > 20
+    # "scripts/config" and others of the kernel's tree, which the quick start enters before.
+    for name in found - {"scripts/config"}:
+        assert os.path.exists(os.path.join(TOP, name)), name
 
 
 def options(line):
