@@ -64,6 +64,8 @@ NOTES = (
     "all memory when the size is set. It is zeroed in advance, except for guestmemfs-dirty. guestmemfs-2m is mapped at "
     "an address that allows no mapping of 1 GiB. Kinds with pages of 4 KiB are measured once, because they take long; "
     "tmpfs with such pages is equal to a memfd.",
+    "The first run finds the kernel's caches and free lists empty, which costs some thousand instructions. So short "
+    "figures, up to some ten thousand instructions, differ by more than 5 % between runs. Compare the medians.",
     "With preallocation, mmap() returns when the page table is complete: MAP_POPULATE, and for guestmemfs the mount "
     "option prefault.",
 )

@@ -48,7 +48,7 @@ NOTES = (
     "A lookup that is not cached follows a drop of the caches. tmpfs keeps all names in the cache of the VFS, which is "
     "memory that cannot be reclaimed.",
     "With several CPUs and 1,000 files, runs differ widely: the work is short, and its parts overlap differently in each "
-    "run.",
+    "run. With one CPU and few files, the first run differs, as it finds the kernel's caches empty.",
 )
 
 # fs/guestmemfs/namei.c, inode.c, dirent.c

@@ -5,6 +5,7 @@ import glob
 import json
 import os
 import re
+import statistics
 import subprocess
 
 import pytest
@@ -74,6 +75,27 @@ def test_runs_that_differ_are_shown_by_their_range(result):
     page = result[1]
     assert "30 k to 50 k in 3 runs" in page
     assert not [spread for spread in re.findall(r"±([\d.]+)%", page) if float(spread) > 5]
+
+
+def test_runs_that_differ_are_explained():
+    """The notes of a benchmark say why its runs differ by more than 5 % although instructions are counted."""
+    newest = max(glob.glob(os.path.join(TOP, "bench", "results", "*.json")))
+    with open(newest, encoding="utf-8") as f:
+        machines = json.load(f)["machines"]
+    differ = set()
+    for machine in machines:
+        if " --icount " not in machine["command"]:
+            continue
+        for values in (row["values"] for row in machine["rows"]):
+            middle = abs(statistics.median(values))
+            if len(values) > 1 and middle and (max(values) - min(values)) / 2 / middle > 0.05:
+                differ.add(machine["bench"])
+    assert differ
+    for bench in differ:
+        with open(os.path.join(TOP, "tests", "bench", f"{bench}.py"), encoding="utf-8") as f:
+            notes = re.search(r"^NOTES = \((.*?)^\)", f.read(), re.MULTILINE | re.DOTALL).group(1)
+        assert re.search(r"\bruns?\b[^.]* differs?\b|\bdiffer\b[^.]* runs?\b", re.sub(r'"\s+"', "", notes),
+                         re.IGNORECASE), bench
 
 
 def test_committed_picture_is_of_the_last_full_run():
