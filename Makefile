@@ -39,6 +39,12 @@ kernel:
 	@scripts/deps kernel
 	@scripts/kernel
 
+## make kernel-deb  Debian packages of a kernel for a host (build/kernel-deb)
+.PHONY: kernel-deb
+kernel-deb:
+	@scripts/deps kernel kernel-deb
+	@scripts/kernel-deb $(if $(CONFIG),'$(CONFIG)')
+
 ## make run         the demonstration: two virtual machines survive a kexec
 .PHONY: run
 run: kernel
@@ -179,6 +185,7 @@ distclean:
 ##
 ## DEBUG=1          the debug kernel: KASAN, UBSAN, lockdep, kmemleak and others
 ## LINUX=7.2        that version of Linux, in build/kernel-7.2 (default: 7.3)
+## CONFIG=FILE      configuration that 'make kernel-deb' starts from, such as /boot/config-...
 ## KDIR=DIR         a Linux tree of your own, 7.2 or 7.3; patches/ are applied to it, and
 ##                  the files of the project linked into it
 ## RUNS=N           number of inputs of 'make fuzz' (default: 10000000)
