@@ -347,6 +347,43 @@ def test_handover_users(node_dir, tmp_path):
     assert users()[0] == "ok"
 
 
+def test_handover_of_memory_that_is_discarded(node_dir, tmp_path):
+    """A QEMU that frees its memory when it quits is named; so is a file that has none."""
+    where, tool, tree = node_dir
+    image = kernel(tmp_path / "bzImage")
+    tree.put("boot/config-7.3.4-next", config())
+    tree.put("sys/fs/guestmemfs/node1/mounts", "1\n")
+    (where / "vm").write_bytes(b"x" * 4096)
+    has_inodes(tree, 2)
+
+    def discard():
+        rows = tool("handover", "--kernel", image, "--json", status=None, env={"SHIM_MOUNT": str(where)}
+                    ).json()["handover"]
+        return [(r["result"], r["detail"]) for r in rows if r["check"] == "discard"]
+
+    assert not discard()
+    device = os.stat(where).st_dev
+    tree.put("proc/5000000/comm", "qemu\n")
+    tree.put("proc/5000000/maps", f"7f00-7fff rw-s 00000000 {os.major(device):02x}:"
+             f"{os.minor(device):02x} {os.stat(where / 'vm').st_ino}  /x\n")
+    for argument, found in (("memory-backend-file,id=ram,discard-data=off", False),
+                            ("memory-backend-file,discard-data=on,id=ram", True),
+                            ('{"qom-type":"memory-backend-file","discard-data":true}', True)):
+        tree.put("proc/5000000/cmdline", f"qemu\0-object\0{argument}\0")
+        said = discard()
+        assert bool(said) == found, argument
+    (result, detail), = said
+    assert result == "warn" and detail.endswith("end these by SIGKILL instead: qemu[5000000]")
+    shutil.rmtree(tree.path("proc/5000000"))
+    assert not discard()
+    # It was not.
+    os.truncate(where / "vm", 0)
+    assert not discard()
+    os.truncate(where / "vm", 4096)
+    (result, detail), = discard()
+    assert result == "warn" and detail.startswith("1 files have a size and no memory, such as node1/vm:")
+
+
 def test_handover_looks_again(node_dir, tmp_path):
     """A machine that starts while the kernel is loaded stops it."""
     where, tool, tree = node_dir

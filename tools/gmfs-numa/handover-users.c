@@ -14,6 +14,7 @@
 
 struct users {
 	char *names;		/* of processes, as far as /proc has them */
+	char *discarding;	/* those that free memory of their files when they end */
 	size_t nr_deleted;
 	bool all_seen;		/* /proc has all processes */
 	uint64_t nr_used;	/* files, as the kernel has it */
@@ -21,6 +22,8 @@ struct users {
 	uint64_t nr_nameless;	/* inodes that the kernel counts and that have no name */
 	uint64_t nr_preserved;	/* files that sessions of LUO hold */
 	bool luo_has_all;	/* and on no node there are more in use than these */
+	uint64_t nr_empty;	/* files that have a size and no memory */
+	char *empty;		/* one of them */
 	char *unknown;		/* why not all users are known */
 };
 
@@ -42,6 +45,8 @@ static void not_known(struct users *users, int nid, const char *why)
 struct node_users {
 	uint64_t nr_used;
 	char *used;
+	uint64_t nr_empty;
+	char *empty;
 	int err;		/* why it is not known of a file */
 };
 
@@ -53,6 +58,11 @@ static void ask_for_users(const struct file *file, void *arg)
 
 	if (fd >= 0)
 		close(fd);
+	if (file->st->st_size && !file->st->st_blocks) {
+		found->nr_empty++;
+		if (!found->empty)
+			found->empty = printable(file->path);
+	}
 	if (err == -EAGAIN) {
 		found->nr_used++;
 		if (!found->used)
@@ -87,6 +97,7 @@ static void find_users_of_node(struct users *users, const struct node *node, int
 
 	do {
 		free(found.used);
+		free(found.empty);
 		found = (struct node_users){ };
 		settled = walk_for_users(users, node->nid, fd, &found, &nr_nameless);
 	} while (!settled && ++tries < MAX_WALKS);
@@ -103,6 +114,11 @@ static void find_users_of_node(struct users *users, const struct node *node, int
 		users->used = found.used;
 	else
 		free(found.used);
+	users->nr_empty += found.nr_empty;
+	if (!users->empty)
+		users->empty = found.empty;
+	else
+		free(found.empty);
 }
 
 /* That its device is known has all processes searched, wherever they have it mounted. */
@@ -129,6 +145,27 @@ static int *open_nodes(struct users *users, const struct nodes *nodes)
 	return fds;
 }
 
+/* A backend of QEMU with this option punches all of its file when QEMU quits. */
+static bool discards_at_end(pid_t pid)
+{
+	static const char *const options[] = {
+		"discard-data=on", "discard-data=yes", "discard-data=true", "discard-data=y",
+		"\"discard-data\":true", "\"discard-data\": true",
+	};
+	bool found = false;
+	size_t size, i;
+	char *args = read_binary(&size, "/proc/%d/cmdline", pid), *arg;
+
+	if (!args)
+		return false;
+	for (arg = args; arg < args + size && !found; arg += strnlen(arg, args + size - arg) + 1)
+		for (i = 0; i < ARRAY_SIZE(options); i++)
+			found |= memmem(arg, strnlen(arg, args + size - arg), options[i],
+					strlen(options[i])) != NULL;
+	free(args);
+	return found;
+}
+
 static void find_processes(struct users *users)
 {
 	struct use *uses;
@@ -143,6 +180,8 @@ static void find_processes(struct users *users)
 		last = uses[i].pid;
 		one = xasprintf("%s[%d]", uses[i].command, uses[i].pid);
 		users->names = join(users->names, ", ", one);
+		if (discards_at_end(uses[i].pid))
+			users->discarding = join(users->discarding, ", ", one);
 		free(one);
 	}
 	uses_free(uses, nr);
@@ -169,7 +208,9 @@ static void find_users(struct users *users, const struct nodes *nodes)
 static void free_users(struct users *users)
 {
 	free(users->names);
+	free(users->discarding);
 	free(users->used);
+	free(users->empty);
 	free(users->unknown);
 }
 
@@ -236,6 +277,26 @@ static void check_pins(const struct nodes *nodes, enum handover_result users)
 	free(list);
 }
 
+/* Memory that is there now and will not be at the kexec, or that is gone already. */
+static void check_discard(const struct users *users)
+{
+	char *detail = NULL, *one;
+
+	if (users->discarding)
+		detail = xasprintf("discard-data=on frees the memory of a virtual machine when its QEMU quits: after saving, end these by SIGKILL instead: %s",
+				   users->discarding);
+	if (users->nr_empty) {
+		one = xasprintf("%ju files have a size and no memory, such as %s: right for memory that is not plugged, else a QEMU with discard-data=on has freed it",
+				(uintmax_t)users->nr_empty, users->empty);
+		detail = join(detail, "; ", one);
+		free(one);
+	}
+	if (!detail)
+		return;
+	handover_result("discard", WARN, detail);
+	free(detail);
+}
+
 void handover_check_users(const struct nodes *nodes)
 {
 	struct users users;
@@ -252,6 +313,7 @@ void handover_check_users(const struct nodes *nodes)
 		handover_result("files", FAIL, detail);
 		free(detail);
 	}
+	check_discard(&users);
 	check_pins(nodes, found);
 	free_users(&users);
 }

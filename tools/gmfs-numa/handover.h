@@ -47,7 +47,7 @@ void handover_check_command_line(const char *given, const char *config, const ch
 
 /* --- handover-users.c: processes and other users of files --- */
 
-/* Rows "users" and "files". */
+/* Rows "users", "files", "discard" and "pins". */
 void handover_check_users(const struct nodes *nodes);
 /* Repeats the check before the kexec. False, after a message, if files have users. */
 bool handover_is_still_unused(void);
