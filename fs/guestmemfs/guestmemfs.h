@@ -16,10 +16,9 @@
 #include <linux/spinlock.h>
 #include <linux/workqueue.h>
 
-#include "image.h"
+#include <uapi/linux/guestmemfs.h>
 
-/* f_type of statfs(): "GMFS" */
-#define GUESTMEMFS_MAGIC	0x474d4653
+#include "image.h"
 
 #define GMFS_BLOCK_PAGES	(GMPOOL_BLOCK_SIZE >> PAGE_SHIFT)
 #define GMFS_1G_BLOCKS	(PUD_SIZE >> GMPOOL_BLOCK_SHIFT)

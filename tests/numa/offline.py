@@ -123,7 +123,7 @@ ON_ONE = ["7f00 bind:1 anon=3 dirty=3 N1=3 kernelpagesize_kB=4",
 def shim(tmp_path_factory):
     """Has directories pass for nodes, see shim.c."""
     library = str(tmp_path_factory.mktemp("shim") / "shim.so")
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library,
+    subprocess.run(["cc", "-shared", "-fPIC", "-I" + os.path.join(TOP, "include", "uapi"), "-o", library,
                     os.path.join(TOP, "tests", "numa", "shim.c")], check=True)
     return library
 

@@ -24,6 +24,7 @@
 #include <fcntl.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <linux/guestmemfs.h>
 #include <linux/openat2.h>
 #include <sched.h>
 #include <stdarg.h>
@@ -34,8 +35,6 @@
 #include <sys/syscall.h>
 #include <sys/vfs.h>
 #include <unistd.h>
-
-#define GUESTMEMFS_MAGIC	0x474d4653
 
 static int is_node(int fd)
 {

@@ -45,7 +45,7 @@ def shim_of_valgrind():
     """valgrind does not know openat2(): shim.c has another call in its place."""
     library = os.path.join(TOP, "build", "test", f"shim-{os.getpid()}.so")
     os.makedirs(os.path.dirname(library), exist_ok=True)
-    subprocess.run(["cc", "-shared", "-fPIC", "-o", library,
+    subprocess.run(["cc", "-shared", "-fPIC", "-I" + os.path.join(TOP, "include", "uapi"), "-o", library,
                     os.path.join(TOP, "tests", "numa", "shim.c")], check=True)
     return library
 

@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libmount/libmount.h>
+#include <linux/guestmemfs.h>
 #include <linux/openat2.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -15,9 +15,6 @@
 
 #define ARRAY_SIZE(a)		(sizeof(a) / sizeof((a)[0]))
 
-/* f_type of statfs(2). */
-#define GUESTMEMFS_MAGIC	0x474d4653
-
 /* Extended attributes that name the owner of a file. */
 #define TAG_OWNER	"user.guestmemfs.owner"
 #define TAG_VMM		"user.guestmemfs.vmm"

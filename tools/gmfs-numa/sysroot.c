@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/guestmemfs.h>
 #include <linux/openat2.h>
 #include <stdarg.h>
 #include <stdio.h>
