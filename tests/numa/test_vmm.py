@@ -153,6 +153,21 @@ def test_assigned_device(vm):
     assert len(run.lines("^assigned device,.*: works$")) == 2
 
 
+def test_calls_of_other_vmms(vm):
+    """cloud-hypervisor, Firecracker, and the other end of vhost-user, by their system calls."""
+    run = vm(r"""
+    mount_node 1
+    for who in cloud-hypervisor vhost-user firecracker; do
+        fallocate -l 65M /mnt/node1/zone
+        vmm_calls $who /mnt/node1/zone $([ $who != cloud-hypervisor ] || echo 1)
+        rm /mnt/node1/zone
+    done
+    equal "$(cat /sys/fs/guestmemfs/node1/check)" ok records
+    umount /mnt/node1
+    """, nodes=2, mem="1G", append="guestmemfs=1:128M", boots=1, options=["--nested", "--timeout=300"])
+    assert len(run.lines("^calls of .*: work$")) == 3
+
+
 def test_started_by_gmfs_numa(vm):
     """gmfs-numa makes the file, binds QEMU to the node, and gives it its options."""
     run = vm(SETUP + rf"""
