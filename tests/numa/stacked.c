@@ -96,6 +96,26 @@ static bool killed_by_touch(volatile char *p)
 	return WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS;
 }
 
+static bool mapped(volatile char *p)
+{
+	unsigned char vec;
+
+	if (mincore((void *)p, PAGE, &vec))
+		die("mincore");
+	return vec & 1;
+}
+
+/* What VMMs do with a mapping: the page tables go and come, the contents stay. */
+static void drop_and_populate(volatile char *p, int populate, char value)
+{
+	CHECK(p[0] == value && mapped(p));
+	CHECK(!madvise((void *)p, BLOCK, MADV_DONTNEED));
+	CHECK(!mapped(p) && !mapped(p + BLOCK - PAGE));
+	CHECK(!madvise((void *)p, BLOCK, populate));
+	CHECK(mapped(p) && mapped(p + BLOCK - PAGE));
+	CHECK(p[0] == value && p[BLOCK - 1] == value);
+}
+
 static void check(const char *dir, const char *view)
 {
 	volatile char *p, *q, *victim;
@@ -106,6 +126,8 @@ static void check(const char *dir, const char *view)
 	/* At an address where nothing is. */
 	p = map(in(view, "two"), O_RDONLY, PROT_READ, NULL);
 	CHECK(p[0] == 'B' && p[BLOCK - 1] == 'B');
+	drop_and_populate(p, MADV_POPULATE_READ, 'B');
+	CHECK(madvise((void *)p, BLOCK, MADV_POPULATE_WRITE) && errno == EINVAL);
 	/* Over itself. */
 	q = map(in(view, "two"), O_RDONLY, PROT_READ, (void *)p);
 	CHECK(q == p && q[0] == 'B');
@@ -163,12 +185,28 @@ static void check(const char *dir, const char *view)
 static void upper(const char *view)
 {
 	volatile char *p, *q;
+	struct stat st;
+	int fd;
 
 	make(in(view, "one"), 'A');
 	make(in(view, "two"), 'B');
 	p = map(in(view, "one"), O_RDWR, PROT_READ | PROT_WRITE, NULL);
 	q = map(in(view, "two"), O_RDWR, PROT_READ | PROT_WRITE, (void *)p);
 	CHECK(q[0] == 'B' && q[BLOCK - 1] == 'B');
+	drop_and_populate(q, MADV_POPULATE_WRITE, 'B');
+
+	/* A hole of the upper layer stays one until it is touched. */
+	fd = open(in(view, "one"), O_RDWR);
+	if (fd < 0 || fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, BLOCK))
+		die("punch");
+	p = mmap(NULL, BLOCK, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, 0);
+	CHECK(p != MAP_FAILED);
+	CHECK(!fstat(fd, &st) && !st.st_blocks);
+	CHECK(!madvise((void *)p, BLOCK, MADV_DONTNEED));
+	CHECK(!p[0]);
+	CHECK(!fstat(fd, &st) && st.st_blocks == BLOCK / 512);
+	close(fd);
+
 	if (truncate(in(view, "two"), 0))
 		die("truncate");
 	CHECK(killed_by_touch(q));
