@@ -15,9 +15,9 @@ def guestmemfs(size, runs):
     return Machine(
         f"devices guestmemfs {name}",
         f"""
-        take_device
+        take_device 0x11e8
         mount_node 1
-        devices /mnt/node1 $DEVICE {name} {runs} guestmemfs guestmemfs-2m
+        devices /mnt/node1 $device $group $cdev {name} {runs} guestmemfs guestmemfs-2m
         """,
         topology=f"node=0,cpus=0,mem=2G;node=1,mem={size_name(size + 2 * GIB)}",
         append=f"guestmemfs=1:{name} intel_iommu=on", memory=size + 2 * GIB, devices=DEVICES)
@@ -28,15 +28,15 @@ def peers(size, runs):
     return Machine(
         f"devices peers {name}",
         f"""
-        take_device
-        devices - $DEVICE {name} {runs} hugetlbfs-1g
+        take_device 0x11e8
+        devices - $device $group $cdev {name} {runs} hugetlbfs-1g
         huge_pages 1048576 0
         huge_pages 2048 {size >> 21}
-        devices - $DEVICE {name} {runs} hugetlbfs-2m
+        devices - $device $group $cdev {name} {runs} hugetlbfs-2m
         huge_pages 2048 0
         echo advise > /sys/kernel/mm/transparent_hugepage/shmem_enabled
-        devices - $DEVICE {name} {runs} memfd-huge
-        devices - $DEVICE {name} 1 memfd-4k
+        devices - $device $group $cdev {name} {runs} memfd-huge
+        devices - $device $group $cdev {name} 1 memfd-4k
         """,
         topology=f"node=0,cpus=0,mem={size_name(size + ROOM)}",
         append=f"hugepagesz=1G hugepages={size >> 30} intel_iommu=on", memory=size + ROOM, devices=DEVICES)

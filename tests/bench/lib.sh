@@ -1,7 +1,8 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# For the scripts of the benchmark, which run inside the test machine: see machine.py.
+# For the scripts of the benchmark, which run inside the test machine: see machine.py. They have
+# the functions of tests/numa/lib.sh as well; those of this file come first.
 
 die() {
 	echo "FAILED: $*" >&2
@@ -38,16 +39,4 @@ wait_clean() {
 	until [ "$(cat "/sys/fs/guestmemfs/node$1/dirty_blocks")" = 0 ]; do
 		sleep 0.1
 	done
-}
-
-# take_device: give QEMU's edu to user space; $DEVICE is its address and its files
-take_device() {
-	local device
-	for device in /sys/bus/pci/devices/*; do
-		[ "$(cat "$device/device")" != 0x11e8 ] || break
-	done
-	echo vfio-pci > "$device/driver_override"
-	basename "$device" > /sys/bus/pci/drivers_probe
-	DEVICE="$(basename "$device") /dev/vfio/$(basename "$(readlink "$device/iommu_group")")"
-	DEVICE+=" /dev/vfio/devices/$(ls "$device/vfio-dev")"
 }

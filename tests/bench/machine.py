@@ -11,6 +11,7 @@ import tempfile
 import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
+TESTS = os.path.join(os.path.dirname(HERE), "numa")
 TOP = os.path.dirname(os.path.dirname(HERE))
 BIN = os.path.join(TOP, "build", "bench", "bin")
 
@@ -53,7 +54,7 @@ class Machine:
         if self.icount:
             # Without "wait", the clock skips again and again while the machine waits for the host.
             words.insert(1, "--icount=wait" if self.waits else "--icount")
-        return words + ["--", "bash", "-euc", f"PATH=$PATH:{BIN}; . {HERE}/lib.sh\n{self.script}"]
+        return words + ["--", "bash", "-euc", f"PATH=$PATH:{BIN}; . {TESTS}/lib.sh; . {HERE}/lib.sh\n{self.script}"]
 
     def run(self, kernel):
         """{"name", "command", "wall", "rows"}"""

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # For the scripts of the tests, which run inside the test machine: see
-# conftest.py.
+# conftest.py. Those of the benchmark have it too.
 
 die() {
 	echo "FAILED: $*" >&2
@@ -46,6 +46,24 @@ fails() {
 	set -e
 	{ [ "$fails_status" -ne 0 ] && [ "$fails_status" -lt 126 ]; } ||
 		die "status $fails_status of: $*"
+}
+
+# take_device ID: gives the PCI device with this ID, as in its file "device", to user space.
+# $device is its address, $group and $cdev are its files.
+# shellcheck disable=SC2034
+take_device() {
+	for device in /sys/bus/pci/devices/* none; do
+		[ "$device" != none ] || die "there is no PCI device $1"
+		[ "$(cat "$device/device")" != "$1" ] || break
+	done
+	echo vfio-pci > "$device/driver_override"
+	if [ -e "$device/driver" ]; then
+		basename "$device" > "$device/driver/unbind"
+	fi
+	basename "$device" > /sys/bus/pci/drivers_probe
+	group=/dev/vfio/$(basename "$(readlink "$device/iommu_group")")
+	cdev=/dev/vfio/devices/$(ls "$device/vfio-dev")
+	device=$(basename "$device")
 }
 
 free_blocks() {

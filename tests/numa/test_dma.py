@@ -9,18 +9,11 @@ from tool import build
 IOMMU = ["--qemu-args", "-device intel-iommu,intremap=on,aw-bits=48 "
                         "-device edu,dma_mask=0xffffffffffff"]
 
-# Gives the device to user 1000; $device is its address, $group and $cdev its files.
+# Gives QEMU's edu to user 1000.
 EDU = r"""
-for device in /sys/bus/pci/devices/*; do
-    [ "$(cat $device/device)" != 0x11e8 ] || break
-done
-echo vfio-pci > $device/driver_override
-basename $device > /sys/bus/pci/drivers_probe
-group=/dev/vfio/$(basename "$(readlink $device/iommu_group)")
-cdev=/dev/vfio/devices/$(ls $device/vfio-dev)
+take_device 0x11e8
 chown 1000 "$group" "$cdev"
 chmod 666 /dev/vfio/vfio /dev/iommu
-device=$(basename $device)
 """
 
 WAYS = ["type1", "type1v2", "compat", "ioas-map", "ioas-map-file"]
@@ -90,13 +83,9 @@ def test_many_copies(vm):
     run = vm(r"""
     mount_node 0
     mount_node 1
-    for device in /sys/bus/pci/devices/*; do
-        [ "$(cat $device/device)" != 0x10c9 ] || break
-    done
-    echo vfio-pci > $device/driver_override
-    basename $device > /sys/bus/pci/drivers_probe
+    take_device 0x10c9
     """ + f"for mode in {' '.join(MODES)}; do" + r"""
-        igb $mode "$(basename $device)" /mnt/node0 /mnt/node1 100000
+        igb $mode "$device" /mnt/node0 /mnt/node1 100000
     done
     equal "$(cat /sys/fs/guestmemfs/node{0,1}/pinned_blocks | xargs)" '0 0' 'pinned blocks'
     umount /mnt/node0

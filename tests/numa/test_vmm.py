@@ -123,17 +123,13 @@ def test_assigned_device(vm):
     """QEMU maps guest memory for a device, by type1 and by iommufd, and that pins it."""
     run = vm(r"""
     mount_node 0
-    for device in /sys/bus/pci/devices/*; do
-        [ "$(cat $device/device)" != 0x11e8 ] || break
-    done
-    echo vfio-pci > $device/driver_override
-    basename $device > /sys/bus/pci/drivers_probe
+    take_device 0x11e8
     pinned=/sys/fs/guestmemfs/node0/pinned_blocks
     for with in '' ,iommufd=iommufd0; do
         qemu-system-x86_64 -accel kvm -m 128M -S -display none -nodefaults \
             -object memory-backend-file,id=ram,size=128M,share=on,align=2M,mem-path=/mnt/node0/ram \
             -machine q35,memory-backend=ram -object iommufd,id=iommufd0 \
-            -device "vfio-pci,host=$(basename $device)$with" -monitor none &
+            -device "vfio-pci,host=$device$with" -monitor none &
         qemu=$!
         wait_for $pinned '^64$'
         fails truncate -s 0 /mnt/node0/ram
