@@ -14,6 +14,7 @@
 #include <linux/rwsem.h>
 #include <linux/sched.h>
 #include <linux/spinlock.h>
+#include <linux/wait.h>
 #include <linux/workqueue.h>
 
 #include <uapi/linux/guestmemfs.h>
@@ -66,6 +67,7 @@ enum gmfs_map {
  * @pins: list of struct guestmem_pin: first those of the previous kernel, then those of
  *	this one, in the order of their creation
  * @pinned_blocks: sum of gmfs_inode.file.pinned
+ * @pins_thawed: for pins that wait for gmfs_pins_thaw()
  * @preserved_pinned: inodes of @preserved whose records say that they are pinned;
  *	guarded by gmfs_image.lock
  *
@@ -96,6 +98,7 @@ struct gmfs_fs {
 	spinlock_t pin_lock;	/* guards pins, pinned_blocks, pins of files */
 	struct list_head pins;
 	u64 pinned_blocks;
+	wait_queue_head_t pins_thawed;
 	u64 preserved_pinned;
 };
 
@@ -239,10 +242,15 @@ unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
 				     unsigned long flags);
 
 /* In pin.c */
+bool gmfs_pin_insert(struct gmfs_fs *fs, struct guestmem_pin *pin);
+void gmfs_pin_remove(struct gmfs_fs *fs, struct guestmem_pin *pin);
+bool gmfs_pins_cover(struct gmfs_fs *fs, struct gmfs_inode *ci, u64 first, u64 end);
 bool gmfs_is_pinned(struct inode *inode, u64 first, u64 end);
 bool gmfs_pins_forbid(struct inode *inode, loff_t size);
 u64 gmfs_pinned_blocks(struct gmfs_fs *fs);
 bool gmfs_has_pins(struct gmfs_fs *fs);
+bool gmfs_pins_freeze(struct gmfs_fs *fs, struct gmfs_inode *ci);
+void gmfs_pins_thaw(struct gmfs_fs *fs, struct gmfs_inode *ci);
 void gmfs_pins_inherit(struct gmfs_fs *fs);
 void gmfs_pins_disinherit(struct gmfs_fs *fs, struct gmfs_inode *ci);
 

@@ -167,6 +167,8 @@ struct gmfs_image {
  * @file.inherited: number of open files that the previous kernel preserved of a
  *	pinned file, and whose LUO sessions are not finished; while it is not 0, all
  *	blocks of the file count as pinned
+ * @file.pins_frozen: number of open files that LUO has frozen for a kexec; while it is
+ *	not 0, new pins wait
  */
 struct gmfs_inode {
 	u64 ino;
@@ -189,6 +191,7 @@ struct gmfs_inode {
 			struct rb_root_cached pins;
 			u64 pinned;
 			u32 inherited;
+			u32 pins_frozen;
 		} file;
 	};
 };

@@ -304,6 +304,7 @@ struct gmfs_fs *__init gmfs_start(struct gmpool *pool)
 	mutex_init(&fs->freeze_lock);
 	spin_lock_init(&fs->pin_lock);
 	INIT_LIST_HEAD(&fs->pins);
+	init_waitqueue_head(&fs->pins_thawed);
 	INIT_WORK(&fs->freeze_work, gmfs_freeze_mounted);
 	gmfs_delayed_iput_init(fs);
 	fs->client.get_mapping = gmfs_get_failed;

@@ -35,6 +35,7 @@ static void gmfs_inode_init(struct gmfs_inode *ci)
 		ci->file.pins = RB_ROOT_CACHED;
 		ci->file.pinned = 0;
 		ci->file.inherited = 0;
+		ci->file.pins_frozen = 0;
 	}
 }
 

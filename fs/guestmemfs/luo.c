@@ -52,6 +52,7 @@
 
 #define pr_fmt(fmt) KBUILD_MODNAME ": " fmt
 
+#include <linux/debugfs.h>
 #include <linux/err.h>
 #include <linux/exportfs.h>
 #include <linux/file.h>
@@ -63,6 +64,7 @@
 #include <linux/module.h>
 #include <linux/mount.h>
 #include <linux/sched/mm.h>
+#include <linux/sched/signal.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
 
@@ -84,10 +86,7 @@ static void gmfs_luo_set_feature(struct gmfs_image *img)
 	gmfs_dirty(img, img->super);
 }
 
-/*
- * Record whether the next kernel must treat the file as pinned. LUO freezes its files
- * before the last task is stopped: a pin that is made after that is not recorded.
- */
+/* Record whether the next kernel must treat the file as pinned. */
 static void gmfs_luo_set_pinned(struct gmfs_fs *fs, struct gmfs_inode_ser *rec,
 				bool pinned)
 {
@@ -174,17 +173,60 @@ static void gmfs_luo_record_pins(struct inode *inode, bool pinned)
 	inode_unlock(inode);
 }
 
+#ifdef CONFIG_GUESTMEM_POOL_DEBUG
+/*
+ * For tests: the freeze of the file with this inode number waits until the task that has
+ * begun the kexec is killed, and fails then.
+ */
+static u64 gmfs_luo_held_freeze;
+
+static int gmfs_luo_hold_freeze(const struct inode *inode)
+{
+	while (READ_ONCE(gmfs_luo_held_freeze) == inode->i_ino) {
+		if (fatal_signal_pending(current))
+			return -EINTR;
+		schedule_timeout_killable(HZ / 100 + 1);
+	}
+	return 0;
+}
+
+static void __init gmfs_luo_debugfs_init(void)
+{
+	debugfs_create_u64("hold_luo_freeze", 0600,
+			   debugfs_create_dir("guestmemfs", NULL),
+			   &gmfs_luo_held_freeze);
+}
+#else
+static int gmfs_luo_hold_freeze(const struct inode *inode)
+{
+	return 0;
+}
+
+static void __init gmfs_luo_debugfs_init(void)
+{
+}
+#endif
+
 /*
  * The position may have changed since the preservation. This changes the record even if
- * the node is frozen.
+ * the node is frozen. LUO freezes its files before the last task is stopped: from then
+ * on, new pins wait, since the record would miss them.
  */
 static int gmfs_luo_freeze(struct liveupdate_file_op_args *args)
 {
 	struct gmfs_file_ser *ser = phys_to_virt(args->serialized_data);
 	struct inode *inode = file_inode(args->file);
+	bool pinned;
+	int err;
 
+	err = gmfs_luo_hold_freeze(inode);
+	if (err)
+		return err;
 	ser->pos = args->file->f_pos;
-	if (gmfs_pins_forbid(inode, 0))
+	filemap_invalidate_lock_shared(inode->i_mapping);
+	pinned = gmfs_pins_freeze(GMFS_FS(inode->i_sb), GMFS_I(inode)->ci);
+	filemap_invalidate_unlock_shared(inode->i_mapping);
+	if (pinned)
 		gmfs_luo_record_pins(inode, true);
 	return 0;
 }
@@ -192,7 +234,10 @@ static int gmfs_luo_freeze(struct liveupdate_file_op_args *args)
 /* The kexec has failed: LUO unfreezes all files. */
 static void gmfs_luo_unfreeze(struct liveupdate_file_op_args *args)
 {
-	gmfs_luo_record_pins(file_inode(args->file), false);
+	struct inode *inode = file_inode(args->file);
+
+	gmfs_luo_record_pins(inode, false);
+	gmfs_pins_thaw(GMFS_FS(inode->i_sb), GMFS_I(inode)->ci);
 }
 
 /*
@@ -396,6 +441,8 @@ static int __init gmfs_luo_init(void)
 	if (err)
 		pr_err("LUO cannot preserve files of guestmemfs (%pe)\n",
 		       ERR_PTR(err));
+	else
+		gmfs_luo_debugfs_init();
 	return err;
 }
 late_initcall(gmfs_luo_init);

@@ -26,7 +26,8 @@
  *
  * A pin ends with this kernel: devices stop at a kexec. If LUO hands over a pinned file,
  * the next kernel treats all blocks of the file as pinned until the session is finished
- * (luo.c).
+ * (luo.c). New pins of the file wait from the moment that LUO freezes it, since its record
+ * would miss them. If the kexec fails, they go on.
  *
  * Locking
  * -------
@@ -49,6 +50,7 @@
 #include <linux/slab.h>
 #include <linux/spinlock.h>
 #include <linux/uaccess.h>
+#include <linux/wait.h>
 
 #include <trace/events/guestmemfs.h>
 
@@ -84,24 +86,41 @@ static u64 gmfs_count_unpinned(struct gmfs_inode *ci, u64 first, u64 last)
 	return nr;
 }
 
-static void gmfs_pin_insert(struct guestmem_pin *pin)
+/**
+ * gmfs_pin_insert - let a pin count
+ * @fs: file system
+ * @pin: with its inode and its blocks, which are in the file
+ *
+ * Context: any that may take spinlocks; the invalidate_lock of the inode is held.
+ *
+ * Return: false if LUO has frozen the file, so that the pin does not count.
+ */
+bool gmfs_pin_insert(struct gmfs_fs *fs, struct guestmem_pin *pin)
 {
-	struct gmfs_fs *fs = gmfs_fs_of_file(pin->file);
 	struct gmfs_inode *ci = pin->ci;
 	u64 more;
 
 	guard(spinlock)(&fs->pin_lock);
 
+	if (ci->file.pins_frozen)
+		return false;
 	more = gmfs_count_unpinned(ci, pin->blocks.start, pin->blocks.last);
 	ci->file.pinned += more;
 	fs->pinned_blocks += more;
 	interval_tree_insert(&pin->blocks, &ci->file.pins);
 	list_add_tail(&pin->list, &fs->pins);
+	return true;
 }
 
-static void gmfs_pin_remove(struct guestmem_pin *pin)
+/**
+ * gmfs_pin_remove - let a pin count no more
+ * @fs: file system
+ * @pin: from gmfs_pin_insert()
+ *
+ * Context: any that may take spinlocks.
+ */
+void gmfs_pin_remove(struct gmfs_fs *fs, struct guestmem_pin *pin)
 {
-	struct gmfs_fs *fs = gmfs_fs_of_file(pin->file);
 	struct gmfs_inode *ci = pin->ci;
 	u64 less;
 
@@ -123,6 +142,26 @@ static bool gmfs_has_blocks(const struct gmfs_inode *ci, u64 first, u64 end)
 }
 
 /**
+ * gmfs_pins_cover - check whether a block of a range of a file is pinned
+ * @fs: file system
+ * @ci: a regular file
+ * @first: first block of the range, in blocks of the file
+ * @end: first block after the range
+ *
+ * Context: any that may take spinlocks; extents of the file do not change.
+ *
+ * Return: true if one is.
+ */
+bool gmfs_pins_cover(struct gmfs_fs *fs, struct gmfs_inode *ci, u64 first, u64 end)
+{
+	if (first >= end)
+		return false;
+	guard(spinlock)(&fs->pin_lock);
+	return interval_tree_iter_first(&ci->file.pins, first, end - 1) ||
+	       (ci->file.inherited && gmfs_has_blocks(ci, first, end));
+}
+
+/**
  * gmfs_is_pinned - check whether a range of a file has pinned blocks
  * @inode: a regular file
  * @first: first block of the range, in blocks of the file
@@ -136,16 +175,9 @@ static bool gmfs_has_blocks(const struct gmfs_inode *ci, u64 first, u64 end)
  */
 bool gmfs_is_pinned(struct inode *inode, u64 first, u64 end)
 {
-	struct gmfs_fs *fs = GMFS_FS(inode->i_sb);
-	struct gmfs_inode *ci = GMFS_I(inode)->ci;
-
 	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
 
-	if (first >= end)
-		return false;
-	guard(spinlock)(&fs->pin_lock);
-	return interval_tree_iter_first(&ci->file.pins, first, end - 1) ||
-	       (ci->file.inherited && gmfs_has_blocks(ci, first, end));
+	return gmfs_pins_cover(GMFS_FS(inode->i_sb), GMFS_I(inode)->ci, first, end);
 }
 
 /**
@@ -168,6 +200,38 @@ bool gmfs_pins_forbid(struct inode *inode, loff_t size)
 	pinned = gmfs_is_pinned(inode, gmfs_blocks_up(size), GMFS_MAX_BLOCKS);
 	filemap_invalidate_unlock_shared(inode->i_mapping);
 	return pinned;
+}
+
+/**
+ * gmfs_pins_freeze - make new pins of a file wait, and check whether it has pins
+ * @fs: file system
+ * @ci: a regular file
+ *
+ * Each call needs a gmfs_pins_thaw(). Pins can still end.
+ *
+ * Context: any that may take spinlocks; the invalidate_lock of the inode is held.
+ *
+ * Return: true if a block of the file is pinned.
+ */
+bool gmfs_pins_freeze(struct gmfs_fs *fs, struct gmfs_inode *ci)
+{
+	scoped_guard(spinlock, &fs->pin_lock)
+		ci->file.pins_frozen++;
+	return gmfs_pins_cover(fs, ci, 0, GMFS_MAX_BLOCKS);
+}
+
+/**
+ * gmfs_pins_thaw - let waiting pins of a file go on
+ * @fs: file system
+ * @ci: file of gmfs_pins_freeze()
+ *
+ * Context: any that may take spinlocks.
+ */
+void gmfs_pins_thaw(struct gmfs_fs *fs, struct gmfs_inode *ci)
+{
+	scoped_guard(spinlock, &fs->pin_lock)
+		ci->file.pins_frozen--;
+	wake_up_all(&fs->pins_thawed);
 }
 
 /**
@@ -295,6 +359,7 @@ static int gmfs_pin_check(const struct guestmem_pin *pin)
 	return 0;
 }
 
+/* As gmfs_pin_check(); -EBUSY if LUO has frozen the file. */
 static int gmfs_pin_try(struct guestmem_pin *pin)
 {
 	struct address_space *mapping = file_inode(pin->file)->i_mapping;
@@ -302,10 +367,22 @@ static int gmfs_pin_try(struct guestmem_pin *pin)
 
 	filemap_invalidate_lock_shared(mapping);
 	err = gmfs_pin_check(pin);
-	if (!err)
-		gmfs_pin_insert(pin);
+	if (!err && !gmfs_pin_insert(gmfs_fs_of_file(pin->file), pin))
+		err = -EBUSY;
 	filemap_invalidate_unlock_shared(mapping);
 	return err;
+}
+
+/* Until all of a range is in the file, and LUO has not frozen it. 0 or an error. */
+static int gmfs_pin_prepare(struct guestmem_pin *pin, int why)
+{
+	if (why == -EAGAIN)
+		return gmfs_fill_mapped(file_inode(pin->file), pin->blocks.start,
+					pin->blocks.last + 1);
+	if (wait_event_killable(gmfs_fs_of_file(pin->file)->pins_thawed,
+				!READ_ONCE(pin->ci->file.pins_frozen)))
+		return -EINTR;
+	return 0;
 }
 
 static void gmfs_pin_note_task(struct guestmem_pin *pin)
@@ -327,19 +404,19 @@ static void gmfs_pin_note_task(struct guestmem_pin *pin)
  *
  * Context: process context, may sleep, also with an mmap_lock held; takes
  * gmfs_inode_info.fill_lock and the invalidate_lock. The file may be frozen: a pin
- * that has to fill a hole waits for the thaw, and a fatal signal ends that.
+ * that has to fill a hole waits for the thaw. If LUO hands the file over in a kexec that
+ * has begun, each pin waits; it goes on if the kexec fails. A fatal signal ends both.
  *
  * Return: the pin, for guestmem_unpin(); NULL if it is no file of guestmemfs; or an
  * ERR_PTR: -EINVAL for @start or @len, also behind the end of the file; -EACCES if
  * the file is not open for reading, or not for writing if @write; -EHWPOISON if a
- * page in the range has failed; -ENOSPC, -EDQUOT, -EROFS or -EINTR if a hole cannot
- * be filled; -ENOMEM.
+ * page in the range has failed; -ENOSPC, -EDQUOT or -EROFS if a hole cannot be filled;
+ * -EINTR if a fatal signal has ended the wait; -ENOMEM.
  */
 struct guestmem_pin *guestmem_pin_file(struct file *file, u64 start, u64 len,
 				       bool write)
 {
 	struct guestmem_pin *pin;
-	u64 first, end;
 	int err;
 
 	if (!gmfs_is_file(file))
@@ -354,10 +431,8 @@ struct guestmem_pin *guestmem_pin_file(struct file *file, u64 start, u64 len,
 	pin = kzalloc_obj(*pin, GFP_KERNEL_ACCOUNT);
 	if (!pin)
 		return ERR_PTR(-ENOMEM);
-	first = gmfs_blocks_down(start);
-	end = gmfs_blocks_up(start + len);
-	pin->blocks.start = first;
-	pin->blocks.last = end - 1;
+	pin->blocks.start = gmfs_blocks_down(start);
+	pin->blocks.last = gmfs_blocks_up(start + len) - 1;
 	pin->ci = GMFS_I(file_inode(file))->ci;
 	pin->file = get_file(file);
 	pin->start = start;
@@ -366,8 +441,8 @@ struct guestmem_pin *guestmem_pin_file(struct file *file, u64 start, u64 len,
 	gmfs_pin_note_task(pin);
 
 	/* Another task can punch a hole after the fill: try again. */
-	while ((err = gmfs_pin_try(pin)) == -EAGAIN) {
-		err = gmfs_fill_mapped(file_inode(file), first, end);
+	while ((err = gmfs_pin_try(pin)) == -EAGAIN || err == -EBUSY) {
+		err = gmfs_pin_prepare(pin, err);
 		if (err)
 			break;
 	}
@@ -530,7 +605,7 @@ void guestmem_unpin(struct guestmem_pin *pin)
 {
 	struct inode *inode = file_inode(pin->file);
 
-	gmfs_pin_remove(pin);
+	gmfs_pin_remove(GMFS_FS(inode->i_sb), pin);
 	trace_guestmemfs_unpin(gmpool_nid(GMFS_FS(inode->i_sb)->pool),
 			       inode->i_ino, pin->start, pin->len, pin->write);
 	fput(pin->file);

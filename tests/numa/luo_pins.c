@@ -4,7 +4,8 @@
  *
  * usage: luo_pins 1|2|3 DIR NODE DEVICE GROUP CDEV
  *
- * Stage 1 leaves a process behind that has the session and the device open. Stage 2,
+ * Stage 1 begins a kexec that fails, of a kernel that is loaded, and leaves a process
+ * behind that has the session and the device open. Stage 2,
  * in the next kernel, ends with the device's memory given back and all files gone but
  * "again", which is preserved and pinned for the kernel after it. Stage 3 finds
  * that one.
@@ -12,6 +13,8 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/reboot.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +22,8 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -31,6 +36,9 @@
 #define IOVA_KEPT	0x40000000UL
 #define IOVA_NAMELESS	0x50000000UL
 #define IOVA_OTHERS	0x60000000UL
+#define IOVA_LATE	0x70000000UL
+
+#define HOLD		"/sys/kernel/debug/guestmemfs/hold_luo_freeze"
 
 /* The device has the two blocks in the middle of the first. */
 #define KEPT_BLOCKS	4UL
@@ -175,14 +183,123 @@ static void check_places(int fd, size_t blocks)
 			ksft_exit_fail_msg("block %zu has moved\n", i);
 }
 
+static void hold_freeze(uint64_t ino)
+{
+	FILE *f = fopen(HOLD, "w");
+
+	if (!f || fprintf(f, "%lu\n", ino) < 0 || fclose(f))
+		fail_exit(HOLD);
+}
+
+static uint64_t ino_of(int fd)
+{
+	struct stat st;
+
+	if (fstat(fd, &st))
+		fail_exit("stat");
+	return st.st_ino;
+}
+
+static pid_t fork_or_die(void)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		fail_exit("fork");
+	return pid;
+}
+
+/* Until a process waits in a function of the kernel, for half a minute. */
+static void wait_in(pid_t pid, const char *function)
+{
+	char path[64], stack[4096];
+	int fd, i;
+	ssize_t len;
+
+	snprintf(path, sizeof(path), "/proc/%d/stack", pid);
+	for (i = 0; i < 3000; i++) {
+		fd = open(path, O_RDONLY);
+		len = fd < 0 ? -1 : read(fd, stack, sizeof(stack) - 1);
+		if (len < 0)
+			fail_exit("%s", path);
+		close(fd);
+		stack[len] = '\0';
+		if (strstr(stack, function))
+			return;
+		usleep(10000);
+	}
+	ksft_exit_fail_msg("process %d does not get to %s: %s\n", pid, function, stack);
+}
+
+static void expect_end(const char *what, pid_t pid, int should)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid || status != should)
+		ksft_exit_fail_msg("%s: status %#x, should be %#x\n", what, status, should);
+}
+
+/* A process that gives the device a block of a file, and ends with 0 when it has it. */
+static pid_t start_giving(int fd, uint64_t iova)
+{
+	pid_t pid = fork_or_die();
+
+	if (!pid) {
+		give(fd, 0, 1, iova);
+		_exit(0);
+	}
+	return pid;
+}
+
+/*
+ * A kexec begins, and fails when LUO comes to the file @last. A pin of @frozen, which LUO
+ * has asked about before, waits for that, and so the next kernel misses none.
+ */
+static void fail_kexec(int frozen, int last)
+{
+	pid_t kexec, waits, killed;
+
+	hold_freeze(ino_of(last));
+	kexec = fork_or_die();
+	if (!kexec) {
+		syscall(SYS_reboot, LINUX_REBOOT_MAGIC1, LINUX_REBOOT_MAGIC2,
+			LINUX_REBOOT_CMD_KEXEC, NULL);
+		_exit(1);
+	}
+	wait_in(kexec, "gmfs_luo_freeze");
+	waits = start_giving(frozen, IOVA_LATE);
+	killed = start_giving(frozen, IOVA_LATE + BLOCK);
+	wait_in(waits, "guestmem_pin_file");
+	wait_in(killed, "guestmem_pin_file");
+	if (kill(killed, SIGKILL))
+		fail_exit("kill");
+	expect_end("who waits for a kexec and is killed", killed, SIGKILL);
+	/* Others do not wait. */
+	expect_end("pin of another file", start_giving(last, IOVA_LATE + BLOCK), 0);
+	if (device_unmap(&device, IOVA_LATE + BLOCK, BLOCK))
+		fail_exit("unmap");
+	if (waitpid(waits, NULL, WNOHANG))
+		ksft_exit_fail_msg("a frozen file was pinned\n");
+
+	if (kill(kexec, SIGKILL))
+		fail_exit("kill");
+	expect_end("kexec", kexec, SIGKILL);
+	expect_end("who waits for a kexec that fails", waits, 0);
+	if (device_unmap(&device, IOVA_LATE, BLOCK))
+		fail_exit("unmap");
+	hold_freeze(0);
+}
+
 static void run_stage_1(int luo)
 {
 	int session = luo_create_session(luo, "pins");
-	int kept, nameless, fd;
+	int kept, nameless, unpinned;
 
 	if (session < 0)
 		fail_exit("session");
 	get_device();
+	unpinned = make("unpinned", 1);
+	preserve(session, unpinned, UNPINNED);
 	kept = make("kept", KEPT_BLOCKS);
 	give(kept, 1, 2, IOVA_KEPT);
 	device_writes("of the file with a name", IOVA_KEPT + BLOCK);
@@ -198,10 +315,9 @@ static void run_stage_1(int luo)
 
 	/* One of the two alone is not enough. */
 	give(make("unpreserved", 1), 0, 1, IOVA_OTHERS);
-	fd = make("unpinned", 1);
-	preserve(session, fd, UNPINNED);
-	/* What was pinned, and is no longer at the kexec. */
-	give(fd, 0, 1, IOVA_OTHERS + BLOCK);
+	/* What was pinned in a kexec that has failed, and is no longer in the one that does not. */
+	give(unpinned, 0, 1, IOVA_OTHERS + BLOCK);
+	fail_kexec(unpinned, nameless);
 	if (device_unmap(&device, IOVA_OTHERS + BLOCK, BLOCK))
 		fail_exit("unmap");
 	expect_pinned("before the kexec", 2 + NAMELESS_BLOCKS + 1);

@@ -130,8 +130,8 @@ NODE_0 = r"(guestmem_pool|guestmemfs): node 0: "
 
 def test_pins_over_a_kexec(vm):
     """Memory of a preserved file that a device has stays the file's until the session is finished,
-    and the device gets the same memory at the same IOVA. Other pins end with the kernel. gmfs-numa
-    names the file and the process that keep a node busy."""
+    and the device gets the same memory at the same IOVA. Other pins end with the kernel. A kexec
+    that fails leaves nothing of that. gmfs-numa names the file and the process that keep a node busy."""
     run = vm(EDU + f"tool={build()}" + r"""
     pins_of_luo() {
         luo_pins "$VM_BOOT" /mnt/node0 0 "$device" "$group" "$cdev"
@@ -141,6 +141,7 @@ def test_pins_over_a_kexec(vm):
         mount_node 0
         mount_node 1
         truncate -s 2M /mnt/node1/file
+        vm-kexec --load-only
         pins_of_luo
         $tool status -rn -o node,pinned | sed 's/^/status: /'
         $tool ls -rn -o file,pinned,pinned-by | sed -E 's/^/ls: /; s/ [0-9]+\(/ PID(/'
