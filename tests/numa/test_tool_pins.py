@@ -4,7 +4,7 @@
 import os
 
 import pytest
-from offline import has_inodes, kernel, on, on_node, shim_options, shimmed
+from offline import config, has_inodes, kernel, on, on_node, shim_options, shimmed
 from sysroot import BLOCK, GIB, MACHINES, Node, Pin
 from tool import DIFFERS, FAILED, parse_metrics
 
@@ -108,14 +108,14 @@ def test_reap(pinned):
 
 
 def test_handover(pinned, tmp_path):
-    """Pins are named; a file that LUO preserves is kept, but its pins are not."""
+    """Pins are named. Those of files that LUO preserves are handed over, to a kernel that knows them."""
     where, tree, tool = pinned(vm=[{}, {"start": BLOCK, "pid": 78}])
     gone = Pin((where / "vm").stat().st_ino + 1000000, size=GIB, pid=79)
     with open(tree.path("sys/fs/guestmemfs/node1/pins"), "a", encoding="ascii") as f:
         f.write(gone.line())
 
-    def checks():
-        rows = tool("handover", "--kernel", kernel(tmp_path / "bzImage"), "--json", status=DIFFERS,
+    def checks(*args, status=DIFFERS):
+        rows = tool("handover", "--kernel", kernel(tmp_path / "bzImage"), *args, "--json", status=status,
                     env={"SHIM_MOUNT": str(where)}).json()["handover"]
         return {r["check"]: (r["result"], r["detail"]) for r in rows}
 
@@ -125,6 +125,29 @@ def test_handover(pinned, tmp_path):
     result, detail = checks()["pins"]
     assert result == "fail" and "node1/vm: 4M pinned by 77(qemu),78(qemu)" in detail
     assert f"node 1: a file without a name, inode {gone.inode}: 1G pinned by 79(qemu)" in detail
+
+    tree.put("sys/fs/guestmemfs/node1/preserved_files", "2\n")
+    assert checks()["users"] == ("ok", "only LUO has files open, and preserves all 2: keep its sessions open until the kexec")
+    result, detail = checks()["pins"]
+    assert result == "warn" and "not known: node1/vm: 4M pinned by" in detail
+    path = tmp_path / "config"
+    for options, line, expected in (
+            ({"LIVEUPDATE": "y", "GUESTMEM_POOL_RO_COMPAT": "0x3"}, "kho=on liveupdate=on",
+             ("ok", "the next kernel keeps the files as pinned until")),
+            ({"LIVEUPDATE": "y", "GUESTMEM_POOL_RO_COMPAT": "0x1"}, "kho=on liveupdate=on",
+             ("fail", "does not know of pins, so it could only read")),
+            ({"LIVEUPDATE": "y", "GUESTMEM_POOL_RO_COMPAT": "0x3"}, "kho=on liveupdate=on liveupdate=off",
+             ("fail", "has no LUO")),
+            ({"GUESTMEM_POOL_RO_COMPAT": "0x3"}, "kho=on liveupdate=on", ("fail", "has no LUO"))):
+        path.write_text(config(**options))
+        # The first is all that is needed.
+        result, detail = checks("--config", str(path), "--command-line", line,
+                                status=0 if expected[0] == "ok" else DIFFERS)["pins"]
+        assert (result, expected[1] in detail) == (expected[0], True), (options, line, result, detail)
+        assert "node1/vm: 4M pinned by 77(qemu),78(qemu)" in detail
+    # One more that is in use, and not preserved.
+    has_inodes(tree, 5)
+    assert checks()["pins"][0] == "fail"
     tree.put("sys/fs/guestmemfs/node1/pins", "")
     assert "pins" not in checks()
 

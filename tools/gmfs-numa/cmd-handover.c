@@ -103,14 +103,17 @@ static void check_all(const struct arguments *args)
 {
 	char *cmdline = read_text("/proc/cmdline");
 	struct nodes *nodes = nodes_read();
+	char *config;
 	size_t i;
 
 	ready = true;
 	table = table_new("handover", columns, 3, &args->table);
 	check_kho(cmdline ? cmdline : "");
 	check_luo();
-	handover_check_kernel(&args->handover, nodes, cmdline ? cmdline : "");
-	handover_check_users(nodes);
+	config = handover_check_kernel(&args->handover, nodes, cmdline ? cmdline : "");
+	handover_check_users(nodes, config,
+			     args->handover.append ? args->handover.append : cmdline ? cmdline : "");
+	free(config);
 	for (i = 0; i < nodes->nr; i++) {
 		check_node(&nodes->node[i]);
 		check_metadata(&nodes->node[i]);

@@ -382,6 +382,8 @@ char *kcmdline_pools(const char *line);
 bool kcmdline_says_fresh(const char *line);
 /* Does a kernel with this command line hand over: 1, 0, or -1 if it does not say. */
 int kcmdline_says_kho(const char *line);
+/* Does liveupdate= switch LUO on? It is off by default. */
+bool kcmdline_says_luo(const char *line);
 
 /* --- others.c: other memory that a command line sets aside at boot --- */
 

@@ -176,6 +176,15 @@ static bool check_memory_words(const char *line, const char *running)
 	return good;
 }
 
+bool handover_has_luo(const char *given, const char *config)
+{
+	char *line = whole_command_line(given, config);
+	bool has = config_has(config, "LIVEUPDATE") && kcmdline_says_luo(line);
+
+	free(line);
+	return has;
+}
+
 /* What the next kernel is told: to hand over in its turn, and to keep what it gets. */
 void handover_check_command_line(const char *given, const char *config, const char *running)
 {

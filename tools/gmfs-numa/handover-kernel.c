@@ -113,8 +113,8 @@ static void check_format(const char *config, const struct nodes *nodes)
 	free(ours);
 }
 
-void handover_check_kernel(const struct handover_arguments *args, const struct nodes *nodes,
-			   const char *cmdline)
+char *handover_check_kernel(const struct handover_arguments *args, const struct nodes *nodes,
+			    const char *cmdline)
 {
 	const char *path = args->exec ? args->exec : args->kernel;
 	char *loaded = read_text("/sys/kernel/kexec_loaded");
@@ -128,7 +128,7 @@ void handover_check_kernel(const struct handover_arguments *args, const struct n
 			handover_result("kernel", FAIL,
 					"none is loaded: kexec -s -l KERNEL, or handover --exec KERNEL");
 		free(loaded);
-		return;
+		return NULL;
 	}
 	free(loaded);
 	release = kernel_release(path);
@@ -136,7 +136,7 @@ void handover_check_kernel(const struct handover_arguments *args, const struct n
 		detail = xasprintf("%s is no kernel for x86", path);
 		handover_result("kernel", FAIL, detail);
 		free(detail);
-		return;
+		return NULL;
 	}
 	handover_result("kernel", OK, release);
 	config = read_config(args, release);
@@ -146,6 +146,6 @@ void handover_check_kernel(const struct handover_arguments *args, const struct n
 		handover_result("format", UNKNOWN,
 				"its configuration is not in /boot nor with its modules: name it with --config");
 	handover_check_command_line(args->append ? args->append : cmdline, config, cmdline);
-	free(config);
 	free(release);
+	return config;
 }

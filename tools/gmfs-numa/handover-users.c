@@ -260,8 +260,44 @@ static void add_pin(const char *text, void *data)
 	*list = join(*list, "; ", text);
 }
 
-/* The next kernel has no pins. A file that LUO preserves is kept all the same. */
-static void check_pins(const struct nodes *nodes, enum handover_result users)
+/*
+ * GMPOOL_FEATURE_RO_COMPAT_PINNED. The kernel sets it when the kexec begins, so that it is
+ * not in the format of a node before.
+ */
+#define RO_COMPAT_PINNED	2
+
+/*
+ * A pin of a preserved file is recorded, and the next kernel takes the file for pinned until
+ * its session is finished. Sets *detail.
+ */
+static enum handover_result judge_preserved_pins(const char *config, const char *line,
+						 const char *list, char **detail)
+{
+	const char *known = config ? config_value(config, "GUESTMEM_POOL_RO_COMPAT") : NULL;
+
+	if (!known) {
+		*detail = xasprintf("LUO preserves these files, and whether the next kernel keeps them as pinned is not known: %s",
+				    list);
+		return WARN;
+	}
+	if (!(strtoull(known, NULL, 0) & RO_COMPAT_PINNED)) {
+		*detail = xasprintf("LUO preserves these files, and the next kernel does not know of pins, so it could only read their nodes: stop these processes or detach the devices first: %s",
+				    list);
+		return FAIL;
+	}
+	if (!handover_has_luo(line, config)) {
+		*detail = xasprintf("LUO preserves these files, and the next kernel has no LUO (CONFIG_LIVEUPDATE, liveupdate=on), so these pins end: %s",
+				    list);
+		return FAIL;
+	}
+	*detail = xasprintf("LUO preserves these files: devices stop, and the next kernel keeps the files as pinned until their sessions are finished: %s",
+			    list);
+	return OK;
+}
+
+/* @result is that of @users. If only LUO has files open, each pinned file is preserved. */
+static void check_pins(const struct nodes *nodes, const struct users *users,
+		       enum handover_result result, const char *config, const char *line)
 {
 	char *list = NULL, *detail;
 	size_t i;
@@ -270,9 +306,14 @@ static void check_pins(const struct nodes *nodes, enum handover_result users)
 		pins_report(nodes->node[i].nid, -1, NULL, add_pin, &list);
 	if (!list)
 		return;
-	detail = xasprintf("pins end with this kernel: stop these processes or detach the devices first: %s",
-			   list);
-	handover_result("pins", users == OK ? WARN : FAIL, detail);
+	if (result == OK && users->nr_preserved) {
+		result = judge_preserved_pins(config, line, list, &detail);
+	} else {
+		detail = xasprintf("pins of files that LUO does not preserve end with this kernel: stop these processes or detach the devices first: %s",
+				   list);
+		result = result == OK ? WARN : FAIL;
+	}
+	handover_result("pins", result, detail);
 	free(detail);
 	free(list);
 }
@@ -297,7 +338,7 @@ static void check_discard(const struct users *users)
 	free(detail);
 }
 
-void handover_check_users(const struct nodes *nodes)
+void handover_check_users(const struct nodes *nodes, const char *config, const char *line)
 {
 	struct users users;
 	enum handover_result found;
@@ -314,7 +355,7 @@ void handover_check_users(const struct nodes *nodes)
 		free(detail);
 	}
 	check_discard(&users);
-	check_pins(nodes, found);
+	check_pins(nodes, &users, found, config, line);
 	free_users(&users);
 }
 

@@ -36,8 +36,11 @@ char *config_string(const char *config, const char *name);
 
 /* --- handover-kernel.c: the kernel file and its configuration --- */
 
-/* Rows "kernel", "format" and "command-line". @cmdline: of the running kernel. */
-void handover_check_kernel(const struct handover_arguments *args, const struct nodes *nodes,
+/*
+ * Rows "kernel", "format" and "command-line". @cmdline: of the running kernel. Returns the
+ * configuration of the next kernel, which the caller frees, or NULL if it is not known.
+ */
+char *handover_check_kernel(const struct handover_arguments *args, const struct nodes *nodes,
 			   const char *cmdline);
 
 /* --- handover-cmdline.c: the command line of the next kernel --- */
@@ -45,10 +48,13 @@ void handover_check_kernel(const struct handover_arguments *args, const struct n
 /* Row "command-line". @config: of the next kernel, or NULL. @running: this kernel's line. */
 void handover_check_command_line(const char *given, const char *config, const char *running);
 
+/* Does the next kernel take over what LUO preserves? @config: of it. */
+bool handover_has_luo(const char *given, const char *config);
+
 /* --- handover-users.c: processes and other users of files --- */
 
-/* Rows "users", "files", "discard" and "pins". */
-void handover_check_users(const struct nodes *nodes);
+/* Rows "users", "files", "discard" and "pins". @config and @line: of the next kernel, or NULL. */
+void handover_check_users(const struct nodes *nodes, const char *config, const char *line);
 /* Repeats the check before the kexec. False, after a message, if files have users. */
 bool handover_is_still_unused(void);
 

@@ -204,3 +204,11 @@ int kcmdline_says_kho(const char *line)
 	kcmdline_each(line, "kho", take_bool, &on);
 	return on;
 }
+
+bool kcmdline_says_luo(const char *line)
+{
+	int on = 0;
+
+	kcmdline_each(line, "liveupdate", take_bool, &on);
+	return on;
+}
