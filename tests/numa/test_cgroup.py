@@ -35,6 +35,28 @@ holds() {
     equal "$bytes" $(($3 << 20)) "bytes that cgroup $1 holds of node $2"
 }
 
+# pin PATH OFFSET SIZE: for iommufd, which needs no device for that, until unpin; $pinner is who has it
+pin() {
+    echo "$PIN" > /tmp/pin.py
+    rm -f /tmp/pinned
+    /usr/bin/python3 -B /tmp/pin.py "$@" &
+    pinner=$!
+    while [ ! -e /tmp/pinned ]; do
+        kill -0 $pinner
+        sleep 0.1
+    done
+}
+unpin() {
+    kill -9 $pinner
+    wait $pinner || true
+}
+
+# busy COMMAND...: for a pin
+busy() {
+    ! "$@" 2> /tmp/err || die "not refused: $*"
+    grep -q 'busy' /tmp/err || die "$*: $(cat /tmp/err)"
+}
+
 # refused COMMAND...: by the limit
 refused() {
     ! "$@" 2> /tmp/err || die "not refused: $*"
@@ -124,6 +146,72 @@ def test_charges_follow_blocks(vm):
     holds a 0 0
     holds a 1 8
     """, nodes=2, append=POOLS)
+
+
+# Pins a range of a file, in MiB.
+PIN = r"""
+import fcntl, os, struct, sys, time
+iommu = os.open("/dev/iommu", os.O_RDWR)
+ioas = bytearray(struct.pack("=III", 12, 0, 0))
+fcntl.ioctl(iommu, 0x3b81, ioas)                        # IOMMU_IOAS_ALLOC
+fd = os.open(sys.argv[1], os.O_RDWR)
+start, size = (int(n) << 20 for n in sys.argv[2:])
+fcntl.ioctl(iommu, 0x3b8f, struct.pack("=IIIiQQQ", 40, 6, struct.unpack("=III", ioas)[2], fd,
+                                       start, size, 0)) # IOMMU_IOAS_MAP_FILE
+os.close(fd)
+open("/tmp/pinned", "w").close()
+time.sleep(1000)
+"""
+
+
+def test_pinned_blocks(vm):
+    """An operation that a pin refuses gives no charge back, whoever paid. Holes that a pin fills are
+    charged to who pins, and one that its limit refuses leaves none. The last pin of a deleted file
+    gives back what is charged."""
+    vm(LIB + f"PIN='{PIN}'\n" + r"""
+    new a b
+    dir=/mnt/node0
+    mount_node 0
+    inside a truncate -s 20M $dir/f
+    fallocate -p -o 4M -l 4M $dir/f
+    holds a 0 16
+    # By the cgroup of its task: the hole of b, and a block of a.
+    echo 0 > $cg/b/cgroup.procs
+    limit b 0 2M
+    fails /usr/bin/python3 -B -c "$PIN" $dir/f 2 8 2> /tmp/err
+    has "$(cat /tmp/err)" 'Errno 122' 'pin above the limit'
+    holds b 0 0
+    limit b 0 max
+    pin $dir/f 2 8
+    echo 0 > $cg/cgroup.procs
+    holds a 0 16
+    holds b 0 4
+    equal "$(cat /sys/fs/guestmemfs/node0/pinned_blocks)" 4 'pinned blocks'
+
+    for n in 1 2 3; do
+        busy truncate -s 8M $dir/f
+        busy fallocate -p -o 0 -l 20M $dir/f
+        busy bash -c ": > $dir/f"
+    done
+    holds a 0 16
+    holds b 0 4
+    # What is not pinned is given back, by who was charged last.
+    truncate -s 12M $dir/f
+    holds a 0 12
+    holds b 0 0
+    fallocate -p -o 0 -l 2M $dir/f
+    holds a 0 10
+    rm $dir/f
+    holds a 0 10
+    rmdir $cg/b 2> /dev/null || true
+    unpin
+    for n in $(seq 100); do
+        [ "$(free_blocks $dir)" != "$(total_blocks $dir)" ] || break
+        sleep 0.1
+    done
+    holds a 0 0
+    holds . 0 0
+    """, nodes=1, append="guestmemfs=0:128M")
 
 
 def test_limit(vm):
