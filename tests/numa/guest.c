@@ -8,6 +8,9 @@
  * It never sleeps: an emulated processor with virtualization loses a guest's timer
  * now and then while the guest is idle.
  *
+ * With "again" in the environment, which the kernel's command line gives it, it takes
+ * other memory in each round: what was plugged in the meantime.
+ *
  * What is found wrong is said as "guest: FAILED: ...", and then it ends.
  */
 #include <arpa/inet.h>
@@ -69,6 +72,15 @@ static void fill(uint64_t *mem, uint64_t round)
 		mem[i] = value(round, i);
 }
 
+static uint64_t *allocate(void)
+{
+	uint64_t *mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (mem == MAP_FAILED)
+		failed("memory: %s", strerror(errno));
+	return mem;
+}
+
 static void loopback_up(void)
 {
 	struct ifreq ifr = { .ifr_name = "lo", .ifr_flags = IFF_UP };
@@ -125,9 +137,7 @@ int main(void)
 	mount("none", "/proc", "proc", 0, NULL);
 	loopback_up();
 	fd = connection();
-	mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	if (mem == MAP_FAILED)
-		failed("memory: %s", strerror(errno));
+	mem = allocate();
 	f = fopen("/proc/sys/kernel/random/boot_id", "r");
 	if (!f || !fgets(id, 9, f))
 		failed("boot id");
@@ -135,6 +145,10 @@ int main(void)
 	fill(mem, 0);
 	for (round = 0;; round++) {
 		check(mem, round);
+		if (getenv("again")) {
+			munmap(mem, SIZE);
+			mem = allocate();
+		}
 		fill(mem, round + 1);
 		number = round;
 		if (write(fd, &number, sizeof(number)) != sizeof(number) ||

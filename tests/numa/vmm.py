@@ -8,6 +8,10 @@ usage: vmm.py start NODE SIZE KERNEL INITRD    start a virtual machine on a node
        vmm.py stop NODE                        the first part of that
        vmm.py migrate NODE URI                 the second, to elsewhere
        vmm.py resume NODE SIZE KERNEL INITRD   start QEMU again with that state, and let it run
+       vmm.py receive NODE SIZE KERNEL INITRD URI [CAPABILITY...]
+                                               start QEMU for a machine that is sent to it
+       vmm.py send NODE URI [CAPABILITY...]    send it, while it runs; prints rounds and pages
+       vmm.py received NODE                    wait until all of it is there
        vmm.py cont NODE                        let it run after stop
        vmm.py ticks NODE COUNT                 wait until its guest has said so many more lines
        vmm.py last NODE                        the last line that it has said
@@ -17,7 +21,8 @@ NODE is also 0+1, for a virtual machine with a virtual node on each, of SIZE, an
 the first. Each has its console in /tmp/vm<NODE>.console, and a monitor in /tmp/vm<NODE>.qmp.
 In the environment, VMM_USER is who runs QEMU, a name, and VMM_ARGS more arguments for it.
 VMM_FOLDER is another place for files with memory and states than the nodes. With VMM_MOVE=1,
-memory does not stay, but goes with the state.
+memory does not stay, but goes with the state. VMM_MEMORY is "file" or "memfd"; if memory does
+not stay, it is in a memfd unless told otherwise.
 """
 
 import json
@@ -34,6 +39,7 @@ BASE = "/run/guestmemfs"
 LIMIT = 150
 FOLDER = os.environ.get("VMM_FOLDER")
 MOVE = os.environ.get("VMM_MOVE") == "1"
+MEMORY = os.environ.get("VMM_MEMORY", "memfd" if MOVE else "file")
 
 
 def fail(text):
@@ -90,6 +96,13 @@ class Monitor:
                 capabilities=[{"capability": "x-ignore-shared", "state": True}])
         self.do("migrate-set-parameters", mode="cpr-reboot")
 
+    def enable(self, names):
+        """Capabilities of a migration; and as fast as it can be."""
+        self.do("migrate-set-capabilities",
+                capabilities=[{"capability": name, "state": True} for name in names])
+        # What the guest writes in a round has to fit in the last one.
+        self.do("migrate-set-parameters", **{"max-bandwidth": 1 << 40, "downtime-limit": 100000})
+
     def wait_migrated(self):
         end = time.monotonic() + LIMIT
         while time.monotonic() < end:
@@ -113,7 +126,7 @@ def memory(node, size):
     args = ["-m", total]
     for i, n in enumerate(nodes):
         backend = f"memory-backend-file,align=2M,mem-path={folder(n)}/vm{node}.ram"
-        args += ["-object", f"{'memory-backend-memfd' if MOVE else backend},id=ram{i},size={size},"
+        args += ["-object", f"{'memory-backend-memfd' if MEMORY == 'memfd' else backend},id=ram{i},size={size},"
                  "share=on"]
     if len(nodes) == 1:
         return [*args, "-machine", "q35,memory-backend=ram0"]
@@ -178,6 +191,28 @@ def resume(node, size, kernel, initrd):
     monitor.do("cont")
 
 
+def receive(node, size, kernel, initrd, uri, *capabilities):
+    start(node, size, kernel, initrd, "-incoming", "defer")
+    monitor = Monitor(node)
+    monitor.enable(capabilities)
+    monitor.do("migrate-incoming", uri=uri)
+
+
+def received(node):
+    Monitor(node).wait_migrated()
+
+
+def send(node, uri, *capabilities):
+    monitor = Monitor(node)
+    monitor.enable(capabilities)
+    monitor.do("migrate", uri=uri)
+    monitor.wait_migrated()
+    ram = monitor.do("query-migrate")["ram"]
+    print(f"node {node}: sent in {ram['dirty-sync-count']} rounds, {ram['normal']} pages, "
+          f"{ram['duplicate']} of zeroes")
+    monitor.do("quit")
+
+
 def lines(node):
     return re.findall(r"^(guest: .*)\n", read(path(node, "console")).replace("\r", ""), re.MULTILINE)
 
@@ -199,6 +234,7 @@ def ticks(node, count):
 
 
 COMMANDS = {"start": start, "save": save, "stop": stop, "cont": cont, "migrate": migrate, "resume": resume,
+            "receive": receive, "received": received, "send": send,
             "ticks": lambda node, count: ticks(node, int(count)),
             "do": lambda node, command, arguments="{}": print(
                 json.dumps(Monitor(node).do(command, **json.loads(arguments)))),
