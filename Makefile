@@ -156,7 +156,7 @@ tool:
 install: tool
 	@$(MAKE) -s -C tools/gmfs-numa install
 
-## make deb         a Debian package of gmfs-numa (build/deb)
+## make deb         Debian packages of gmfs-numa and gmfs-libvirt (build/deb)
 .PHONY: deb
 deb:
 	@scripts/deps tool

@@ -62,12 +62,12 @@ try() {{
 SCRIPT = os.path.join(SOURCE, "bash-completion", "gmfs-numa")
 
 
-def candidates(*cases, cwd=None, program="gmfs-numa"):
+def candidates(*cases, cwd=None, program="gmfs-numa", script=SCRIPT):
     """What bash would offer behind each list of words, of which the last is not complete.
 
     Options of compopt come first.
     """
-    text = COMPLETE.format(script=SCRIPT, function="_" + program.replace("-", "_"))
+    text = COMPLETE.format(script=script, function="_" + program.replace("-", "_"))
     for words in cases:
         # As bash splits them: "--node=1" are three words.
         parts = [p for word in words for p in re.findall("[=:]+|[^=:]+", word) or [""]]
@@ -149,8 +149,15 @@ def test_completion_of_odd_names(tmp_path):
     assert sorted(os.listdir(tmp_path)) == sorted([*names, "a:b=c"])
 
 
+# A package of its own, for hosts with libvirt.
+LIBVIRT = (
+    "usr/sbin/gmfs-libvirt", "usr/share/man/man8/gmfs-libvirt.8", "usr/lib/systemd/system/gmfs-libvirt.service",
+    "usr/share/bash-completion/completions/gmfs-libvirt", "etc/libvirt/hooks/qemu.d/gmfs-libvirt",
+    "etc/apparmor.d/abstractions/libvirt-qemu.d/guestmemfs",
+)
 INSTALLED = (
-    "sbin/gmfs-numa", "bin/gmfs-state", *(f"share/man/man{p[-1]}/{p}" for p in MANUAL_PAGES),
+    "sbin/gmfs-numa", "bin/gmfs-state",
+    *(f"share/man/man{p[-1]}/{p}" for p in MANUAL_PAGES if not p.startswith("gmfs-libvirt")),
     "share/bash-completion/completions/gmfs-numa", "share/bash-completion/completions/gmfs-state",
     "lib/systemd/system/guestmemfs@.service", "lib/systemd/system/guestmemfs.target",
     "lib/systemd/system/guestmemfs-metrics.service", "lib/systemd/system/guestmemfs-metrics.timer",
@@ -245,6 +252,42 @@ def check_installed(root, prefix, packed=False):
         assert not ours, done.stdout
 
 
+def check_libvirt(root):
+    """What is called is there, in an order that loses no guest."""
+    for name in LIBVIRT:
+        path = os.path.join(root, name)
+        assert os.path.exists(path) or os.path.exists(path + ".gz"), name
+    for name in "usr/sbin/gmfs-libvirt", "etc/libvirt/hooks/qemu.d/gmfs-libvirt":
+        assert os.access(os.path.join(root, name), os.X_OK)
+    with open(os.path.join(root, "usr/lib/systemd/system/gmfs-libvirt.service"), encoding="utf-8") as f:
+        unit = f.read()
+    after = re.search("^After=(.*)$", unit, re.MULTILINE).group(1).split()
+    assert {"guestmemfs.target", "libvirtd.service", "libvirt-guests.service"} <= set(after)
+    assert "\nTimeoutStartSec=infinity\n" in unit and "\nTimeoutStopSec=infinity\n" in unit
+    for line in re.findall(r"^Exec\w+=(.*)$", unit, re.MULTILINE):
+        command = line.split()
+        assert command[0] == "/usr/sbin/gmfs-libvirt"
+        assert "Usage: " in quiet(os.path.join(root, command[0][1:]), command[1], "--help").replace("usage", "Usage")
+    if shutil.which("apparmor_parser"):
+        with open(os.path.join(root, LIBVIRT[-1]), encoding="utf-8") as f:
+            quiet("apparmor_parser", "-QK", input="profile guest {\n" + f.read() + "}\n")
+
+
+def test_install_for_libvirt(tmp_path):
+    quiet("make", "-s", "-C", SOURCE, "install-libvirt", f"DESTDIR={tmp_path}")
+    check_libvirt(str(tmp_path))
+
+
+def test_completion_for_libvirt(tmp_path):
+    (tmp_path / "bzImage").write_text("")
+    commands, options, align, image = candidates(
+        [""], ["handover", "--"], ["assign", "vm1", "--align", ""], ["handover", "--exec", "bz"],
+        cwd=tmp_path, program="gmfs-libvirt", script=os.path.join(TOP, "tools", "gmfs-libvirt", "bash-completion"))
+    assert commands == ["assign", "release", "list", "save", "restore", "discard", "handover"]
+    assert {"--exec", "--initrd", "--force"} <= set(options) and align == ["2M", "1G"]
+    assert image == ["filenames", "bzImage"]
+
+
 def test_install(tmp_path):
     """Below a directory and with another prefix; nothing outside, nothing writable for all."""
     build()
@@ -267,7 +310,13 @@ def test_package(tmp_path):
     assert "changelog" in listing and "copyright" in listing
     quiet("dpkg-deb", "-x", package, str(tmp_path))
     check_installed(str(tmp_path), "/usr", packed=True)
+    for_libvirt, = glob.glob(os.path.join(TOP, "build", "deb", "gmfs-libvirt_*.deb"))
+    assert "python3-libvirt" in quiet("dpkg-deb", "-f", for_libvirt, "Depends")
+    quiet("dpkg-deb", "-x", for_libvirt, str(tmp_path / "libvirt"))
+    check_libvirt(str(tmp_path / "libvirt"))
+    control = quiet("dpkg-deb", "-I", for_libvirt, "conffiles").split()
+    assert set(control) == {"/" + name for name in LIBVIRT if name.startswith("etc/")}
     if shutil.which("lintian"):
         # It complains of root as its caller, and the package is in no archive.
         quiet("lintian", "--allow-root", "--fail-on=error,warning",
-              "--suppress-tags=initial-upload-closes-no-bugs", package)
+              "--suppress-tags=initial-upload-closes-no-bugs", package, for_libvirt)
