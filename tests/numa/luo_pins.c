@@ -2,13 +2,13 @@
 /*
  * Files that a device has and LUO preserves, over a kexec.
  *
- * usage: luo_pins 1|2|3 DIR NODE DEVICE GROUP CDEV
+ * usage: luo_pins 1|2|3|4 DIR NODE DEVICE GROUP CDEV
  *
  * Stage 1 begins a kexec that fails, of a kernel that is loaded, and leaves a process
  * behind that has the session and the device open. Stage 2,
  * in the next kernel, ends with the device's memory given back and all files gone but
  * "again", which is preserved and pinned for the kernel after it. Stage 3 finds
- * that one.
+ * that one. Stage 4 is in place of stage 2, where the node can only be read.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -407,6 +407,24 @@ static void run_stage_3(int luo)
 	expect("truncate after finish", ftruncate(fd, 0), 0);
 }
 
+/* Nothing can be retrieved to write, and the end of the session ends no pin. */
+static void run_stage_4(int luo)
+{
+	int session = luo_retrieve_session(luo, "pins");
+	long pinned = pinned_blocks();
+
+	if (session < 0)
+		fail_exit("session");
+	expect("retrieval", luo_session_retrieve_fd(session, KEPT) < 0, EROFS);
+	if (luo_session_finish(session))
+		fail_exit("finish");
+	close(session);
+	/* What a worker would free. */
+	sleep(2);
+	if (pinned_blocks() != pinned)
+		ksft_exit_fail_msg("%ld blocks are pinned, were %ld\n", pinned_blocks(), pinned);
+}
+
 int main(int argc, char **argv)
 {
 	int luo = luo_open_device();
@@ -427,6 +445,9 @@ int main(int argc, char **argv)
 		break;
 	case 3:
 		run_stage_3(luo);
+		break;
+	case 4:
+		run_stage_4(luo);
 	}
 	printf("stage %s passed\n", argv[1]);
 	return 0;

@@ -187,3 +187,40 @@ def test_pins_over_a_kexec(vm):
             "discard: " + nameless + "previous-kernel$",
             "discard: gmfs-numa: node 0: retrieve the preserved files, or finish their LUO sessions$"):
         assert run.lines("^" + pattern), pattern
+
+
+def test_pins_for_an_older_kernel(vm):
+    """A kernel that does not know of pins can only read the node: it frees nothing of a pinned file,
+    with a name or without, and its LUO sessions do not either."""
+    run = vm(EDU + r"""
+    used() {
+        echo $(($(total_blocks /mnt/node0) - $(free_blocks /mnt/node0)))
+    }
+    if [ "$VM_BOOT" = 1 ]; then
+        mount_node 0
+        vm-kexec --load-only
+        luo_pins 1 /mnt/node0 0 "$device" "$group" "$cdev"
+        equal "$(used)" 8 'used blocks'
+        # One more feature each, of the pool and of the file system, that is not known.
+        damage 0 both 32 0x80 fix
+        damage 0 meta2 80 0x80 fix
+        vm-kexec
+    fi
+    ro_compat=$(sed -E 's/.*ro_compat=(\S+).*/\1/' /sys/fs/guestmemfs/node0/format)
+    equal $((ro_compat & 2)) 2 'feature of pins'
+    mkdir -p /mnt/node0
+    fails fsmount guestmemfs /mnt/node0 node=0
+    mount -t guestmemfs -o ro,node=0 none /mnt/node0
+    equal "$(used)" 8 'used blocks of the next kernel'
+    fails truncate -s 0 /mnt/node0/kept
+    fails bash -c 'echo node0 > /sys/fs/guestmemfs/node0/discard'
+    umount /mnt/node0
+    fails bash -c 'echo node0 > /sys/fs/guestmemfs/node0/discard'
+    # The session is finished, and nothing of it retrieved.
+    luo_pins 4 /mnt/node0 0 "$device" "$group" "$cdev"
+    mount -t guestmemfs -o ro,node=0 none /mnt/node0
+    equal "$(used)" 8 'used blocks after the session'
+    equal "$(ls /mnt/node0 | xargs)" 'kept unpinned unpreserved' 'names'
+    """, nodes=1, mem="1G", append="guestmemfs=0:128M intel_iommu=on", boots=2,
+             options=IOMMU, expect=[NODE_0 + "(damaging (both|meta2)|.*(read-only|only read|not discarded).*)"])
+    assert run.lines("^stage 4 passed"), run.out
