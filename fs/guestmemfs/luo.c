@@ -250,13 +250,18 @@ static void gmfs_luo_unpreserve(struct liveupdate_file_op_args *args)
 	kho_unpreserve_free(phys_to_virt(args->serialized_data));
 }
 
+static bool gmfs_luo_is_in(const struct gmfs_file_ser *ser,
+			   const struct gmpool *pool)
+{
+	return !memcmp(gmpool_uuid(pool), ser->uuid, GMPOOL_UUID_SIZE);
+}
+
 static struct gmpool *gmfs_luo_pool(const struct gmfs_file_ser *ser)
 {
 	struct gmpool *pool = NULL;
 
 	while ((pool = gmpool_next(pool)))
-		if (gmpool_usable(pool) &&
-		    !memcmp(gmpool_uuid(pool), ser->uuid, GMPOOL_UUID_SIZE))
+		if (gmpool_usable(pool) && gmfs_luo_is_in(ser, pool))
 			break;
 	return pool;
 }
@@ -277,6 +282,14 @@ static struct inode *gmfs_luo_find(const struct gmfs_file_ser *ser,
 	*mnt = gmfs_mount_internal(pool);
 	if (IS_ERR(*mnt))
 		return ERR_CAST(*mnt);
+	/*
+	 * Before the mount, nothing kept the pool from being reset. It gives the same
+	 * numbers and generations to other files then.
+	 */
+	if (!gmfs_luo_is_in(ser, pool)) {
+		mntput(*mnt);
+		return ERR_PTR(-ENODEV);
+	}
 	inode = gmfs_iget((*mnt)->mnt_sb, ser->ino);
 	if (!IS_ERR(inode) && (inode->i_generation != ser->generation ||
 			       !S_ISREG(inode->i_mode))) {

@@ -3,26 +3,33 @@
  * Files that LUO cannot give back at first: what was preserved has to stay, and a
  * later attempt, or the end of the session, has to find it.
  *
- * usage: luo_errors 1|2|3|4 DIR
+ * usage: luo_errors 1|2|3|4|5 DIR
  *
  * Stage 1 preserves files of the node that is mounted at DIR, and leaves a process
  * behind that has the sessions open. Stage 2, in the next kernel, finds DIR not
  * mounted, and the allocator's fault injection set up for fail-nth. Stages 3 and 4 are
  * the same for a policy of SELinux that lets new files of DIR not be opened once it is
- * enforced.
+ * enforced. Stage 5 follows stage 2, in a process of its own, since the pool is reset. It
+ * needs two CPUs.
  */
 #define _GNU_SOURCE
 #include <ctype.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -40,7 +47,7 @@
 #define WORKER_FAILS	"40"
 #define WORKER_PERCENT	"10"
 
-enum { WRITABLE = 1, READABLE, SHORT_OF_MEMORY };
+enum { WRITABLE = 1, READABLE, SHORT_OF_MEMORY, RESET };
 
 static const char *dir;
 
@@ -232,9 +239,9 @@ static void finish_frozen(int luo)
 		fail_exit("finish on a frozen node");
 	close(session);
 	alarm(0);
-	expect_used(4 + UNASKED, "a frozen node frees nothing");
+	expect_used(5 + UNASKED, "a frozen node frees nothing");
 	set_frozen(false);
-	expect_used(3 + UNASKED, "the node is thawed");
+	expect_used(4 + UNASKED, "the node is thawed");
 }
 
 static void run_stage_1(int luo)
@@ -242,6 +249,8 @@ static void run_stage_1(int luo)
 	int session = create(luo, "errors"), i;
 	char name[16];
 
+	/* The first file of the pool, see stage 5. */
+	preserve(create(luo, "reset"), O_RDWR, RESET);
 	preserve(session, O_RDWR, WRITABLE);
 	preserve(session, O_RDONLY, READABLE);
 	preserve(session, O_RDWR, SHORT_OF_MEMORY);
@@ -279,7 +288,7 @@ static void end_session(int luo, int nth)
 static void run_stage_2(int luo)
 {
 	int fail_nth = open("/proc/self/fail-nth", O_RDWR);
-	unsigned long used = 3 + UNASKED;
+	unsigned long used = 4 + UNASKED;
 	int session, fd, nth, failed = 0;
 
 	if (fail_nth < 0)
@@ -325,7 +334,7 @@ static void run_stage_2(int luo)
 	let_workers_fail();
 	for (nth = 0; nth < UNASKED; nth++)
 		end_session(luo, nth);
-	expect_used(3, "sessions are finished");
+	expect_used(4, "sessions are finished");
 	if (luo_session_finish(session))
 		fail_exit("finish");
 	close(session);
@@ -364,12 +373,131 @@ static void run_stage_4(int luo)
 	close(session);
 }
 
+/* Threads of stage 5 that share a CPU, the retriever with the higher priority. */
+#define RESET_CPU	1
+#define HOG_PRIORITY	1
+#define RETRIEVER_PRIORITY	2
+
+static atomic_bool hog_runs, hog_ends;
+static atomic_int retriever;
+static int reset_session, retrieved;
+
+static void go_to(int cpu)
+{
+	cpu_set_t cpus;
+
+	CPU_ZERO(&cpus);
+	CPU_SET(cpu, &cpus);
+	if (sched_setaffinity(0, sizeof(cpus), &cpus))
+		fail_exit("CPU %d", cpu);
+}
+
+static void become_realtime(int priority)
+{
+	const struct sched_param param = { .sched_priority = priority };
+
+	/* In this order: else the hog would keep the retriever from what follows. */
+	if (sched_setscheduler(0, SCHED_FIFO, &param))
+		fail_exit("priority %d", priority);
+	go_to(RESET_CPU);
+}
+
+/* Keeps the workers of its CPU from running. */
+static void *run_hog(void *unused)
+{
+	(void)unused;
+	become_realtime(HOG_PRIORITY);
+	hog_runs = true;
+	while (!hog_ends)
+		;
+	return NULL;
+}
+
+static void *run_retriever(void *unused)
+{
+	(void)unused;
+	become_realtime(RETRIEVER_PRIORITY);
+	retriever = syscall(SYS_gettid);
+	retrieved = luo_session_retrieve_fd(reset_session, RESET);
+	return NULL;
+}
+
+/* Until a retrieval that has found the pool waits for the worker that mounts it. */
+static void await_retriever(void)
+{
+	char path[64], where[64] = "nothing";
+	int tries, fd;
+	ssize_t len;
+
+	for (tries = 0; tries < 1000; tries++) {
+		usleep(10000);
+		if (!retriever)
+			continue;
+		snprintf(path, sizeof(path), "/proc/self/task/%d/wchan", retriever);
+		fd = open(path, O_RDONLY);
+		len = read(fd, where, sizeof(where) - 1);
+		close(fd);
+		if (len < 0)
+			fail_exit("%s", path);
+		where[len] = '\0';
+		if (strstr(where, "flush_work"))
+			return;
+	}
+	ksft_exit_fail_msg("the retrieval waits in %s, should be for a worker\n", where);
+}
+
+/*
+ * A reset of the pool comes between the look at the pool's identity and the mount. The
+ * first file of the new pool has inode number and generation of the one that was
+ * preserved, and must not be given to the owner of that one.
+ */
+static void run_stage_5(int luo)
+{
+	pthread_t hog, thread;
+	struct stat st;
+	int fd;
+
+	reset_session = reopen(luo, "reset");
+	/* New threads start where this one is. */
+	go_to(0);
+	write_text("/proc/sys/kernel/sched_rt_runtime_us", "-1");
+	write_text("/sys/kernel/debug/sched/fair_server/cpu1/runtime", "0");
+	if (pthread_create(&hog, NULL, run_hog, NULL))
+		fail_exit("hog");
+	while (!hog_runs)
+		usleep(1000);
+	if (pthread_create(&thread, NULL, run_retriever, NULL))
+		fail_exit("retriever");
+	await_retriever();
+
+	write_text("/sys/fs/guestmemfs/node0/discard", "node0");
+	mount_node(0, "node=0");
+	fd = open(dir, O_TMPFILE | O_RDWR, 0600);
+	if (fd < 0 || fstat(fd, &st))
+		fail_exit("file of another owner");
+	hog_ends = true;
+	pthread_join(thread, NULL);
+	pthread_join(hog, NULL);
+	if (retrieved != -ENODEV)
+		ksft_exit_fail_msg("retrieval from a pool that was reset: %d, inode %ju\n",
+				   retrieved, (uintmax_t)st.st_ino);
+
+	/* Neither does the end of the session touch the file. */
+	if (luo_session_finish(reset_session))
+		fail_exit("finish");
+	close(reset_session);
+	if (ftruncate(fd, BLOCK))
+		fail_exit("ftruncate");
+	close(fd);
+	umount_node();
+}
+
 int main(int argc, char **argv)
 {
 	int luo = luo_open_device();
 
 	if (argc != 3)
-		ksft_exit_fail_msg("usage: luo_errors 1|2|3|4 DIR\n");
+		ksft_exit_fail_msg("usage: luo_errors 1|2|3|4|5 DIR\n");
 	if (luo < 0)
 		fail_exit("%s", LUO_DEVICE);
 	dir = argv[2];
@@ -383,8 +511,11 @@ int main(int argc, char **argv)
 	case '3':
 		run_stage_3(luo);
 		break;
-	default:
+	case '4':
 		run_stage_4(luo);
+		break;
+	default:
+		run_stage_5(luo);
 	}
 	printf("stage %s passed\n", argv[1]);
 	return 0;

@@ -69,9 +69,11 @@ def test_without_luo_in_the_next_kernel(vm):
 def test_what_cannot_be_retrieved_stays(vm):
     """A retrieval that fails loses nothing: it can be repeated, and the end of the session frees
     what was not retrieved. The mount that LUO makes sets no option. A frozen node keeps neither a
-    session nor the kexec waiting."""
+    session nor the kexec waiting. A pool that is reset meanwhile gives no file of its new life."""
     run = vm(r"""
     if [ "$VM_BOOT" = 1 ]; then
+        # Inodes of a pool that was reset have other numbers than those of one that was not.
+        echo node0 > /sys/fs/guestmemfs/node0/discard
         mount_node 0
         luo_errors 1 /mnt/node0
         vm-kexec
@@ -83,6 +85,8 @@ def test_what_cannot_be_retrieved_stays(vm):
     done
     echo 0 > /sys/kernel/debug/fail_page_alloc/min-order
     luo_errors 2 /mnt/node0
+    echo 0 > /sys/kernel/debug/failslab/probability
+    luo_errors 5 /mnt/node0
     mount_node 0
     # A worker frees what was not asked for.
     for _ in $(seq 100); do
@@ -98,5 +102,7 @@ def test_what_cannot_be_retrieved_stays(vm):
        # Whether one of these is hit depends on what the allocator has cached.
        expect=[r"guestmemfs: node 0 is mounted with prefault elsewhere: use mount -o remount$|"
                r"guestmemfs: LUO cannot retrieve an open file of inode \d+ \(-ENOMEM\)$|"
-               r"guestmemfs: node 0: cannot charge 2 MiB of a file to the cgroup of "])
-    assert run.lines("^stage 2 passed"), run.out
+               r"guestmemfs: node 0: cannot charge 2 MiB of a file to the cgroup of ",
+               r"guestmem_pool: node 0: pool of 128 blocks discarded$",
+               r"guestmemfs: LUO cannot retrieve an open file of inode \d+ \(-ENODEV\)$"])
+    assert len(run.lines("^stage [25] passed")) == 2, run.out
