@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * Memory of a file fails while the node is unmounted for the last time. Runs in a
- * machine with one pool that is not mounted.
+ * Memory of a file fails while the node is unmounted for the last time. In every second
+ * round the file is deleted before, and so a worker may drop the last reference to it. In
+ * two of four the pool is reset as soon as nobody uses it. Runs in a machine with one pool
+ * that is not mounted.
  *
  * usage: busyfail ROUNDS
  *
- * Each round costs a page.
+ * Each round costs a page. Prints "resets=N".
  */
 #define _GNU_SOURCE
 #include <err.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -29,21 +32,49 @@
 /* It looks at each inode before that. */
 #define INODES	200
 
-static atomic_int go;
+/* For the reset of a pool that memory failure or a worker still uses. */
+#define TRIES	10000
 
-static void *unmounter(void *delay)
+static atomic_int go;
+static int discard, resets;
+
+static void reset(void)
 {
+	int tries;
+
+	for (tries = 0; tries < TRIES; tries++) {
+		if (write(discard, "node0", 5) == 5) {
+			resets++;
+			return;
+		}
+		if (errno != EBUSY)
+			err(1, "discard");
+		umount2(DIR, 0);
+		usleep(1000);
+	}
+	errx(1, "the pool stays in use");
+}
+
+static void *unmounter(void *arg)
+{
+	long round = (long)arg;
+
 	while (!go)
 		;
-	usleep((long)delay);
+	usleep(round * 37 % 3000);
+	if (round & 1)
+		unlink(DIR "/found");
 	umount2(DIR, 0);
+	if (round & 2)
+		reset();
 	return NULL;
 }
 
 int main(int argc, char **argv)
 {
 	pid_t tasks[TASKS];
-	uint64_t phys = 0;
+	struct stat st;
+	uint64_t phys;
 	char text[32];
 	pthread_t t;
 	int i, j, fd, hard;
@@ -63,12 +94,15 @@ int main(int argc, char **argv)
 	hard = open("/sys/devices/system/memory/hard_offline_page", O_WRONLY);
 	if (hard < 0)
 		err(1, "hard_offline_page");
+	discard = open("/sys/fs/guestmemfs/node0/discard", O_WRONLY);
+	if (discard < 0)
+		err(1, "discard");
 	for (i = 0; i < atoi(argv[1]); i++) {
 		if (mount("none", DIR, "guestmemfs", 0, NULL))
 			err(1, "mount");
 		/* Made first, it is the last in the list of inodes. */
 		fd = open(DIR "/found", O_CREAT | O_RDWR, 0600);
-		if (fd < 0 || (!i && ftruncate(fd, BLOCK)))
+		if (fd < 0 || fstat(fd, &st) || (!st.st_size && ftruncate(fd, BLOCK)))
 			err(1, DIR "/found");
 		phys = phys_of(fd, 0);
 		close(fd);
@@ -77,7 +111,7 @@ int main(int argc, char **argv)
 			close(open(text, O_CREAT | O_RDWR, 0600));
 		}
 		go = 0;
-		if (pthread_create(&t, NULL, unmounter, (void *)(i * 37L % 3000)))
+		if (pthread_create(&t, NULL, unmounter, (void *)(long)i))
 			errx(1, "pthread_create");
 		snprintf(text, sizeof(text), "%#lx", (unsigned long)phys + i * 4096UL);
 		usleep(1000);
@@ -90,6 +124,6 @@ int main(int argc, char **argv)
 	}
 	for (i = 0; i < TASKS; i++)
 		kill(tasks[i], SIGKILL);
-	printf("%d rounds\n", i);
+	printf("resets=%d\n", resets);
 	return 0;
 }

@@ -107,14 +107,18 @@ def test_machine_checks(vm, tmp_path):
 
 @pytest.mark.race
 def test_failure_while_unmounted(vm):
-    """An umount() that comes while the file of a failed page is looked for waits, or finds no file."""
-    vm("""
+    """An umount() that comes while the file of a failed page is looked for waits, or finds no file;
+    so does a reset of the pool, also if a worker drops the last reference to the file."""
+    run = vm("""
     busyfail 60
     # Memory failure works still, with the file mounted and without.
     mount_node 0
     equal "$(mount_stat 0 poisoned_pages)" 60 'pages'
+    equal "$(cat /sys/fs/guestmemfs/node0/check)" ok check
     """, mem="3G", cpus=2, append="guestmemfs=0:512M", boots=1,
-       expect=[ERROR.replace("node 1", "node 0")])
+             expect=[ERROR.replace("node 1", "node 0"),
+                     r"guestmem_pool: node 0: pool of 256 blocks discarded$"])
+    assert run.value("resets") == "30"
 
 
 def test_poison_survives_kexec(vm):
