@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0
 """Claims of many runs: who zeroes them, how they end early, and what if memory fails meanwhile."""
 
+from test_cgroup import LIB
+
 ERROR = (r"guestmem_pool: node 1: hardware error at 0x[0-9a-f]+000: the page is not used any more, "
          r"and block \d+ is not allocated again$")
 
 
 def test_fragmented(vm):
     """Every second block of a gigabyte is free."""
-    vm(r"""
+    vm(LIB + r"""
     pause_scrub 1 Y
     mount_node 1
     cd /mnt/node1
@@ -51,18 +53,28 @@ def test_fragmented(vm):
     rm killed comb
     equal "$(free_blocks .)" 512 'free blocks'
 
-    # Pages that fail while a claim has their block.
+    # Pages that fail while a claim has their block. The block that replaces one is not charged
+    # once more, and takes nothing from the limit.
     truncate -s 1000M all
     rm all
+    new a
+    limit a 1 900M
     read -r base size < /sys/fs/guestmemfs/node1/extents
     for i in 1 2 3; do
         (
             sleep 0.0$i
             echo $((base + size / 4 * i + 0x5000)) > /sys/devices/system/memory/hard_offline_page
         ) &
-        truncate -s 900M all || die "truncate: $?"
-        wait
+        inside a truncate -s 900M all || die "truncate: $?"
+        wait $!
+        holds a 1 900
+        refused inside a truncate -s 901M all
+        fallocate -p -o 450M -l 2M all
+        holds a 1 898
+        inside a fallocate -o 450M -l 2M all
+        refused inside a fallocate -o 900M -l 2M all
         rm all
+        holds a 1 0
     done
     equal "$(mount_stat 1 poisoned_pages)" 3 'pages'
     equal "$(free_blocks .)" 509 'free blocks'
