@@ -84,9 +84,37 @@ def test_processors_come_and_go(vm):
     """ + AGAIN, nodes=2, cpus=4, mem="2G", append="guestmemfs=0:128M,1:512M", boots=2)
 
 
+# Uses memory of a device: at both ends and in the middle.
+USE_BAR = r"""
+import mmap, os, sys
+size = int(sys.argv[2])
+for name in "resource2", "resource2_wc":
+    fd = os.open(f"{sys.argv[1]}/{name}", os.O_RDWR)
+    for at in 0, size // 2, size - (2 << 20):
+        with mmap.mmap(fd, 2 << 20, offset=at) as m:
+            m[:8] = m[-8:] = name[-8:].encode()
+            assert m[:8] == m[-8:] == name[-8:].encode()
+"""
+
+
 def test_memory_goes_and_comes(vm):
-    """All of a node's memory that can be set offline; none of it is the pool's."""
-    run = vm("POOLS='0 1'" + SCRIPT + r"""
+    """All of a node's memory that can be set offline; none of it is the pool's. The memory of a
+    device, which is larger than the machine's, is beside the pools, too."""
+    run = vm("POOLS='0 1'" + SCRIPT + f"use_bar='{USE_BAR}'" + r"""
+    device=$(dirname "$(grep -l 0x1110 /sys/bus/pci/devices/*/device)")
+    read -r bar_start bar_end _ < <(sed -n 3p "$device/resource")
+    equal $((bar_end - bar_start + 1)) $((8 << 30)) 'memory of the device'
+    for node in 0 1; do
+        while read -r start end; do
+            [ $((0x$end < bar_start || 0x$start > bar_end)) = 1 ] ||
+                die "$start-$end of the pool is the device's: $bar_start-$bar_end"
+        done < <(pool_ranges $node)
+    done
+    echo 1 > "$device/enable"
+    python3 -c "$use_bar" "$device" $((8 << 30))
+    memfile check /mnt/node0/file 0
+    memfile check /mnt/node1/file 1
+
     memory=/sys/devices/system/memory
     size=$((0x$(cat $memory/block_size_bytes)))
     for node in 0 1; do
@@ -111,7 +139,9 @@ def test_memory_goes_and_comes(vm):
         echo online_kernel > $block/state
     done
     memfile check /mnt/node1/file 1
-    """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:512M movable_node", boots=1)
+    """, nodes=2, mem="2G", append="guestmemfs=0:256M,1:512M movable_node", boots=1,
+             options=["--qemu-args=-object memory-backend-ram,id=bar,size=8G,share=on,reserve=off "
+                      "-device ivshmem-plain,memdev=bar"])
     assert int(run.value("offline")) > 0
 
 
