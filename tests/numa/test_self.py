@@ -3,6 +3,8 @@
 
 import os
 import re
+import shutil
+import subprocess
 import sys
 
 import pytest
@@ -120,3 +122,42 @@ def test_lost_end_of_an_interrupt(vm, capsys):
     with pytest.raises(pytest.fail.Exception, match=rf"(?s)status {EMULATOR}:.*{once}"):
         vm("true", nodes=1, mem="1G", options=["--parallel", "--kernel", os.path.join(BIN, "unended")])
     assert len(re.findall(once, capsys.readouterr().out)) == TRIES - 1
+
+
+def columns(name):
+    """Lines of a table of scripts/."""
+    with open(os.path.join(TOP, "scripts", name), encoding="utf-8") as f:
+        return [line.split() for line in f if line.strip() and not line.startswith("#")]
+
+
+def test_packages_have_names():
+    """scripts/deps finds each package of its list on other distributions, and the table has no others."""
+    names = columns("packages.names")
+    assert len(names) > 40 and all(len(line) == 5 for line in names), [n for n in names if len(n) != 5]
+    assert {line[0] for line in columns("packages.list")} == {line[0] for line in names}
+    assert len({line[0] for line in names}) == len(names)
+
+
+@pytest.mark.parametrize("manager", ["dnf", "zypper", "pacman"])
+def test_missing_packages_on_other_distributions(tmp_path, manager):
+    """One command names them all, and what is not known is said, also a package that the table lacks."""
+    scripts = tmp_path / "scripts"
+    scripts.mkdir()
+    for name in ("deps", "packages.names"):
+        shutil.copy(os.path.join(TOP, "scripts", name), scripts)
+    (scripts / "packages.list").write_text(
+        "".join(f"{package} - test /nonexistent\n" for package in ("no-such-line", "libelf-dev", "mmdebstrap")))
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    for tool in ("awk", "bash", "dirname", "echo", "sort", "xargs"):
+        (tools / tool).symlink_to(shutil.which(tool))
+    for tool in (manager, "rpm"):
+        (tools / tool).write_text("#!/bin/sh\nexit 1\n")
+        (tools / tool).chmod(0o755)
+    done = subprocess.run([str(scripts / "deps"), "test"], env={"PATH": str(tools)}, check=False, text=True,
+                          stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wanted = {"dnf": "sudo dnf install elfutils-libelf-devel mmdebstrap", "zypper": "sudo zypper install libelf-devel",
+              "pacman": "sudo pacman -S --needed libelf"}[manager]
+    assert done.returncode != 0 and done.stdout == f"{wanted}\n", done
+    unknown = "no-such-line" if manager == "dnf" else "no-such-line mmdebstrap"
+    assert f"not known here: {unknown}\n" in done.stderr, done
