@@ -39,7 +39,7 @@ guest() {{
     make_initrd "$1"
     /usr/bin/python3 -B {HERE}/vmm.py start 1 {RAM} {KERNEL} /tmp/initrd
     wait_for 150 'guest is up'
-    wait_for 60 'the guest has ended'
+    wait_for 120 'the guest has ended'
     pkill -9 qemu-system || true
     tr -d '\r' < /tmp/vm1.console
     cat /tmp/vm1.log
@@ -67,12 +67,49 @@ DISKS = {
 }
 
 
+# As qemu-storage-daemon, which has its options on the command line: a process that has the disk with
+# O_DIRECT, and buffers of its own, which the socket copies to and from.
+EXPORT = rf"""
+    qemu-system-x86_64 -machine none -display none -nodefaults -qmp unix:/tmp/vmnbd.qmp,server=on,wait=off \
+        -blockdev "driver=host_device,node-name=disk,filename=$1,cache.direct=on,aio=native" &
+    /usr/bin/python3 -B {HERE}/vmm.py do nbd nbd-server-start \
+        '{{"addr": {{"type": "unix", "data": {{"path": "/tmp/nbd.sock"}}}}}}' > /dev/null
+    /usr/bin/python3 -B {HERE}/vmm.py do nbd block-export-add \
+        '{{"type": "nbd", "id": "export", "node-name": "disk", "name": "disk", "writable": true}}' > /dev/null
+    for fd in /proc/$!/fd/*; do
+        [ "$(readlink "$fd")" != "$1" ] || sed -n 's/^flags:/flags of the disk:/p' "/proc/$!/fdinfo/${{fd##*/}}"
+    done
+"""
+EXPORTED = "driver=nbd,node-name=exported,server.type=unix,server.path=/tmp/nbd.sock,export=disk"
+
+
 def test_disks(vm):
-    """O_DIRECT needs struct pages of what it reads to and writes from; QEMU's caches do not."""
-    script = SETUP + r"""
-    VMM_ARGS=
+    """O_DIRECT needs struct pages of what it reads to and writes from; QEMU's caches do not, nor does
+    a process beside it that the disk is exported by, over a socket."""
+    script = SETUP + f"""
+    export_disk() {{{EXPORT}}}
+    dd if=/dev/urandom of=/tmp/exported bs=1M count=4 status=none
+    disk=$(losetup -f --show /tmp/exported)
+    export_disk $disk
+    echo "exported disk has $(md5sum < /tmp/exported)"
+    VMM_ARGS="-blockdev {EXPORTED} -device virtio-blk-pci,drive=exported"
     """
-    guest = ""
+    # How the two compare in this machine, and no more.
+    beside = "bcdefgh"[list(DISKS).index("cache=writeback")]
+    guest = rf"""
+        /bin/busybox mkdir -p /proc
+        /bin/busybox mount -t proc none /proc
+        echo "exported disk reads $(/bin/busybox md5sum < /dev/vda)"
+        for disk in a {beside}; do
+            start=$(/bin/busybox cut -d " " -f 1 /proc/uptime)
+            for n in 1 2 3 4 5 6 7 8; do
+                echo 1 > /proc/sys/vm/drop_caches
+                /bin/busybox cat /dev/vd$disk > /dev/null
+            done
+            echo "vd$disk: 32 MiB from $start to $(/bin/busybox cut -d " " -f 1 /proc/uptime)"
+        done
+        echo exported | /bin/busybox dd of=/dev/vda bs=512 conv=sync,fsync 2> /dev/null
+    """
     for n, drive in enumerate(DISKS):
         script += rf"""
     dd if=/dev/urandom of=/tmp/disk{n} bs=1M count=4 status=none
@@ -81,7 +118,7 @@ def test_disks(vm):
               -device virtio-blk-pci,drive=d{n}"
     echo "disk {n} has $(md5sum < /tmp/disk{n})"
     """
-        device = "/dev/vd" + "abcdefgh"[n]
+        device = "/dev/vd" + "bcdefgh"[n]
         guest += rf"""
         echo "disk {n} reads $(/bin/busybox md5sum < {device})"
         echo written{n} | /bin/busybox dd of={device} bs=512 conv=sync,fsync 2> /dev/null
@@ -96,7 +133,16 @@ def test_disks(vm):
         echo "disk {n} was written"
     fi
     """
+    script += r"""
+    equal "$(head -n 1 /tmp/exported | tr -d '\0')" exported 'exported disk'
+    """
     run = vm(script, **HOST)
+    # O_DIRECT, in octal.
+    flags, = run.lines("^flags of the disk:")
+    assert int(flags.split()[-1], 8) & 0o40000, flags
+    has, reads = (run.lines(f"^exported disk {what} ") for what in ("has", "reads"))
+    assert has[0].split()[3] == reads[0].split()[3]
+    assert len(run.lines(f"^vd[a{beside}]: 32 MiB ")) == 2
     for n, (drive, works) in enumerate(DISKS.items()):
         has, = run.lines(f"^disk {n} has ")
         reads, = run.lines(f"^disk {n} reads ")
