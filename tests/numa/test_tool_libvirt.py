@@ -183,7 +183,7 @@ class Domain:
     """As libvirt and its QEMU behave. `fails` is a command of QMP."""
 
     def __init__(self, xml, fails=None):
-        self.xml, self.fails, self.calls, self.fd = xml, fails, [], None
+        self.xml, self.fails, self.calls, self.fd, self.status = xml, fails, [], None, "completed"
 
     def XMLDesc(self, _flags=0):
         return self.xml
@@ -223,7 +223,7 @@ def played(gmfs, monkeypatch, tmp_path):
             with os.fdopen(dom.fd, "rb") as f:
                 dom.got = f.read()
         elif command == "query-migrate":
-            return {"status": "completed"}
+            return {"status": dom.status}
         return None
     monkeypatch.setattr(gmfs, "qmp", qmp)
     return gmfs
@@ -271,6 +271,21 @@ def test_failed_restore_keeps_state(played):
         played.restore(types.SimpleNamespace(createXML=lambda *_: new), found, saved)
     assert new.calls[-1] == "destroy" and "resume" not in new.calls
     assert os.path.exists(memory.state) and len(list(played.saved_domains())) == 1
+
+
+@pytest.mark.parametrize("text, said", [("exit 2", "failed"), ("exit 0", "had no state")])
+def test_pipe_without_state(played, monkeypatch, tmp_path, text, said):
+    """QEMU waits in "setup" for the first byte, also when there is none to come."""
+    root = assigned(played)
+    played.save(Domain(played.text_of(root)))
+    (found, saved), = played.saved_domains()
+    (tmp_path / "bin" / "gmfs-state").write_text(f"#!/bin/sh\n{text}\n")
+    monkeypatch.setattr(played, "EMPTY_STATE", 0.1)
+    new = Domain("")
+    new.status = "setup"
+    with pytest.raises(played.Failure, match=said):
+        played.restore(types.SimpleNamespace(createXML=lambda *_: new), found, saved)
+    assert new.calls[-1] == "destroy" and os.path.exists(found.state)
 
 
 def test_hostdev_is_refused(played):
