@@ -109,6 +109,12 @@ test-debian13:
 	@scripts/deps debian13
 	@scripts/test-debian13
 
+## make test-libvirt gmfs-libvirt with libvirt and QEMU of trixie-backports; needs root
+.PHONY: test-libvirt
+test-libvirt: kernel
+	@scripts/deps vm debian13
+	@scripts/test-libvirt
+
 ## make soak        long tests, for some hours
 .PHONY: soak
 soak: kernel
