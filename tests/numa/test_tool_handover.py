@@ -171,6 +171,9 @@ def test_handover_command_line(make, tmp_path, line, default, result):
     ("memmap=1G@0x0,exactmap,4G@0", "", "ok"), ("memmap=exactmap,4G@0", "memmap=exactmap", "unknown"),
     ("memmap=exactmap,4G@0", "memmap=exactmap,4G@0 memmap=exactmap memmap=4G@0", "ok"),
     ("memmap=exactmap,4G@0", "memmap=4G@0", "ok"), ("memmap", "memmap", "ok"),
+    # A kdump kernel takes no pools over.
+    ("quiet", "elfcorehdr=0x1000", "fail"), ("quiet", "elfcorehdr=1K@2M quiet", "fail"),
+    ("quiet", "elfcorehdr", "ok"), ("quiet", "-- elfcorehdr=0x1000", "ok"),
 ])
 def test_handover_memory_of_the_next_kernel(make, tmp_path, running, line, result):
     """The next kernel has all the memory that this one has, and does not write to it."""

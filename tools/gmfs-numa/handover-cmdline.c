@@ -54,6 +54,13 @@ static void take_memtest(const char *value, void *data)
 		*patterns = number;
 }
 
+/* Any value makes a kdump kernel: setup_elfcorehdr() of kernel/elfcorehdr.c. */
+static void take_elfcorehdr(const char *value, void *data)
+{
+	if (value)
+		*(bool *)data = true;
+}
+
 /* The items of all memmap=, as parse_memmap_opt() separates them. */
 struct memmap {
 	char **item;		/* of text */
@@ -190,7 +197,9 @@ void handover_check_command_line(const char *given, const char *config, const ch
 {
 	char *line = whole_command_line(given, config);
 	int on = kcmdline_says_kho(line);
+	bool kdump = false;
 
+	kcmdline_each(line, "elfcorehdr", take_elfcorehdr, &kdump);
 	if (on < 0 && config)
 		on = config_has(config, "KEXEC_HANDOVER_ENABLE_DEFAULT");
 	if (kcmdline_says_fresh(line))
@@ -203,6 +212,9 @@ void handover_check_command_line(const char *given, const char *config, const ch
 	else if (!on)
 		handover_result("command-line", FAIL,
 				"kho=on is missing: the next kernel would take no pools over");
+	else if (kdump)
+		handover_result("command-line", FAIL,
+				"elfcorehdr= makes it a kdump kernel, which takes no pools over: leave it out");
 	else if (on < 0)
 		handover_result("command-line", UNKNOWN,
 				"it does not say kho=on, and whether that is the default is not known");
