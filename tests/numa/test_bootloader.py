@@ -199,6 +199,12 @@ def test_shell_would_be_needed(host, text):
     assert not glob.glob(os.path.dirname(name) + "/executed"), done
 
 
+@pytest.mark.parametrize("text", ['GRUB_CMDLINE_LINUX="a\nb"\n', 'GRUB_CMDLINE_LINUX_DEFAULT="quiet\n"\n'])
+def test_grub_line_break(host, text):
+    """In grub.cfg the command ends there, so the kernel is not told what follows."""
+    refused(host({**DEBIAN, GRUB: text}), DIFFERS, "line break")
+
+
 def test_arch_grub(host):
     """Without drop-ins, a line of ours goes to the file itself."""
     text = "GRUB_CMDLINE_LINUX_DEFAULT=\"loglevel=3 quiet\"\n# guestmemfs=0:1G\nGRUB_CMDLINE_LINUX=\"\""

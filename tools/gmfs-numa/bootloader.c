@@ -985,6 +985,8 @@ static char *line_fault(const char *line, const char *parameter)
 	if (len >= KCMDLINE_SIZE)
 		fault = xasprintf("it has %zu bytes, with %d for what the boot loader adds, and the kernel reads %d: it would drop the end",
 				  len, LOADER_ADDS, KCMDLINE_SIZE - 1);
+	else if (strchr(line, '\n'))
+		fault = xstrdup("it has a line break, at which the boot loader ends the command line: take it out");
 	else if (!pools)
 		fault = xstrdup("guestmemfs= is not in it");
 	else if (strcmp(pools, strchr(parameter, '=') + 1))
