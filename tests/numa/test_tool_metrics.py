@@ -118,6 +118,7 @@ def test_metrics_are_those_of_the_examples(make):
 def test_metrics_file_fails(make, tmp_path):
     tree = make(MACHINES["1"]())
     on(tree, "metrics", "--file", str(tmp_path / "no" / "file"), status=FAILED)
+    assert "''" in on(tree, "metrics", "--file", "", status=USAGE, cwd=tmp_path).err
     directory = tmp_path / "directory"
     directory.mkdir()
     on(tree, "metrics", "--file", str(directory), status=FAILED)

@@ -67,6 +67,8 @@ def test_table_options(make):
     assert json.loads(on(tree, "-J", "-o", "node,free").out)["nodes"][0] == {"node": 0, "free": 0}
     assert on(tree, "--json", "-b").out == on(tree, "--json").out
     for command in ("status", "check", "get", "handover", "ls", "reap"):
+        # As a script has it whose variable is not set.
+        assert "''" in on(tree, command, "-o", "", status=USAGE).err
         wrong = on(tree, command, "-o", "nonsense", status=USAGE).err
         assert "'nonsense'" in wrong and all(c in wrong for c in columns_of(command)), wrong
         assert "exclude" in on(tree, command, "--json", "--raw", status=USAGE).err

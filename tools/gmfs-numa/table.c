@@ -97,6 +97,9 @@ struct table *table_new(const char *name, const struct column *columns, size_t n
 	scols_table_set_name(table->scols, name);
 	scols_table_enable_noheadings(table->scols, options->noheadings);
 
+	/* As a script has it whose variable is not set: it would print nothing, and succeed. */
+	if (list && !*list)
+		unknown_column(columns, nr, list, 0);
 	if (!list || *list == '+') {
 		/* A program that reads JSON picks for itself. */
 		for (i = 0; i < nr; i++)

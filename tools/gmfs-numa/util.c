@@ -334,6 +334,8 @@ void replace_begin(struct replacement *r, const char *path, const char *shown)
 	r->shown = shown;
 	r->like = NULL;
 	r->temp = NULL;
+	if (!*path)
+		fatal(EX_USAGE, "'' is no name of a file");
 	if (!lstat(path, &st) && !S_ISREG(st.st_mode)) {
 		r->out = open_as_it_is(path, shown);
 	} else {
