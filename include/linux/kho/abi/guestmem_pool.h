@@ -105,8 +105,9 @@ enum gmpool_state_ser {
 
 /*
  * A file's memory was pinned for devices when the pool was frozen, and LUO hands the
- * file over. Set and cleared with the first and the last of these files. The next kernel does not discard the pool, by "guestmemfs=fresh" or
- * otherwise, and clears the bit as soon as it keeps the memory from being freed.
+ * file over. Set and cleared with the first and the last of these files. The next
+ * kernel does not discard the pool, by "guestmemfs=fresh" or otherwise, and clears the
+ * bit as soon as it keeps the memory from being freed.
  */
 #define GMPOOL_FEATURE_RO_COMPAT_PINNED	_BITULL(1)
 
