@@ -247,7 +247,7 @@ static void list_as_pool(void)
 	for (i = 0; i < nr_list; i++) {
 		range.start = list[i];
 		if (gmpool_bitmap_put(&taken, &range))
-			errx(2, "page %" PRIu64 " is free twice", range.start);
+			errx(2, "page %llu is free twice", range.start);
 	}
 }
 
