@@ -9,6 +9,7 @@
 #include "fs.h"
 #include "image.h"
 #include "machine.h"
+#include "../../tools/gmcore/dump.h"
 
 /* Statistics of how deep inputs get, for FUZZ_STATS=1. */
 static struct {
@@ -151,6 +152,78 @@ out:
 	fs_shutdown();
 }
 
+static const u8 *input_phys(const u8 *memory, unsigned int nr, u64 phys, u64 pages)
+{
+	u64 first = (phys - MACHINE_PHYS) / PAGE_SIZE;
+
+	return phys >= MACHINE_PHYS && phys % PAGE_SIZE == 0 && first <= nr && pages <= nr - first ?
+	       memory + first * PAGE_SIZE : NULL;
+}
+
+/* The pool of a blob as a dump for gmfs-numa, or NULL. */
+static u8 *make_dump(const u8 *memory, unsigned int nr, unsigned int blob, size_t *size)
+{
+	const struct gmpool_super_ser *super = (const void *)(memory + blob * PAGE_SIZE);
+	const struct gmpool_table_ser *table;
+	u8 *dump, *to;
+	u64 left;
+	u32 t, c;
+
+	*size = gmcore_dump_size(super);
+	if (!*size || *size > (u64)nr * PAGE_SIZE)
+		return NULL;
+	dump = calloc(1, *size);
+	memcpy(dump, super, PAGE_SIZE);
+	to = dump + (1 + super->nr_tables) * PAGE_SIZE;
+	left = super->nr_meta;
+	for (t = 0; t < super->nr_tables; t++) {
+		table = (const void *)input_phys(memory, nr, super->tables[t], 1);
+		if (!table)
+			break;
+		memcpy(dump + (1 + t) * PAGE_SIZE, table, PAGE_SIZE);
+		for (c = 0; c < table->nr && c < GMPOOL_TABLE_CHUNKS; c++) {
+			const struct gmpool_chunk_ser *chunk = &table->chunks[c];
+			const u8 *from = input_phys(memory, nr, chunk->phys, chunk->nr);
+
+			if (!from || chunk->nr > left)
+				break;
+			memcpy(to, from, chunk->nr * PAGE_SIZE);
+			to += chunk->nr * PAGE_SIZE;
+			left -= chunk->nr;
+		}
+	}
+	return dump;
+}
+
+/*
+ * gmfs-numa check --dump must not crash, and what the kernel uses it must find good. The
+ * kernel refuses more: pages that KHO did not preserve, memory in use.
+ */
+static void check_dumps(const struct input *input, const u8 *memory, unsigned int nr)
+{
+	struct gmcore_dump about;
+	unsigned int i, j;
+	size_t size;
+	u8 *dump;
+	char *why;
+
+	for (i = 0; i < INPUT_BLOBS; i++) {
+		if (!input->blobs[i] || input->blobs[i] >= nr)
+			continue;
+		dump = make_dump(memory, nr, input->blobs[i] - 1, &size);
+		if (!dump)
+			continue;
+		why = gmcore_check_dump(dump, size, &about);
+		for (j = 0; j < fs_nr; j++)
+			if (fs_all[j].attached && fs_all[j].handed_over &&
+			    fs_all[j].pool->handover.key == i)
+				CHECK(!why, "the kernel uses the pool, the tool says: %s", why);
+		free(why);
+		free(about.notes);
+		free(dump);
+	}
+}
+
 int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 {
 	const struct input *input = (const void *)data;
@@ -189,6 +262,7 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t size)
 			used++;
 	if (!used)
 		check_untouched(input, memory, nr);
+	check_dumps(input, memory, nr);
 	for (i = 0; i < fs_nr; i++) {
 		struct fs *fs = &fs_all[i];
 

@@ -408,17 +408,45 @@ int cmd_discard(int argc, char **argv)
 	return status;
 }
 
+struct check_arguments {
+	struct table_options table;
+	const char *dump;
+};
+
+static error_t parse_check(int key, char *arg, struct argp_state *state)
+{
+	struct check_arguments *args = state->input;
+
+	switch (key) {
+	case ARGP_KEY_INIT:
+		state->child_inputs[0] = &args->table;
+		return 0;
+	case 'd':
+		args->dump = arg;
+		return 0;
+	default:
+		return ARGP_ERR_UNKNOWN;
+	}
+}
+
 int cmd_check(int argc, char **argv)
 {
+	static const struct argp_option argp_options[] = {
+		{ "dump", 'd', "FILE", 0,
+		  "check FILE, a copy of a node's metadata in sysfs, or a vmcore; - is standard input",
+		  0 },
+		{ }
+	};
 	static const struct column columns[] = {
 		{ "NODE", "number of the node", COL_NUMBER, true },
 		{ "GOOD", "no damage was found", COL_BOOL, true },
 		{ "RESULT", "ok, or the first damage", COL_PROSE, true },
 	};
-	static const struct argp argp = { NULL, parse_get, "[NODE...]",
+	static const struct argp argp = { argp_options, parse_check, "[NODE...]",
 		"Have the kernel check all metadata of nodes, as the next one will after kexec."
-		" Exit status 1 if something is wrong.", table_child, columns_help, NULL };
-	struct table_options options = { };
+		" Or check a dump of it, without a kernel. Exit status 1 if something is wrong.",
+		table_child, columns_help, NULL };
+	struct check_arguments args = { };
 	int first, status = EX_OK;
 	struct nodes *nodes;
 	struct table *table;
@@ -427,9 +455,16 @@ int cmd_check(int argc, char **argv)
 	size_t i;
 
 	columns_of_help(columns, 3);
-	parse_args(&argp, argc, argv, &first, &options);
+	parse_args(&argp, argc, argv, &first, &args);
+	if (args.dump && argc > first)
+		fatal(EX_USAGE, "check --dump takes no nodes: the file says which they are");
+	table = table_new("checks", columns, 3, &args.table);
+	if (args.dump) {
+		status = check_dump(table, args.dump);
+		table_print(table);
+		return status;
+	}
 	nodes = nodes_select(argc - first, argv + first);
-	table = table_new("checks", columns, 3, &options);
 	for (i = 0; i < nodes->nr; i++) {
 		result = read_text("/sys/fs/guestmemfs/node%d/check", nodes->node[i].nid);
 		if (!result)

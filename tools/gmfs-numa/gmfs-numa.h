@@ -536,6 +536,9 @@ void columns_of_help(const struct column *columns, size_t nr);
 char *columns_help(int key, const char *text, void *input);
 extern const struct argp table_argp;		/* a child parser; input: struct table_options */
 
+/* One row for each dump in the file at @path, "-" is standard input. EX_OK or EX_DIFFERS. */
+int check_dump(struct table *table, const char *path);
+
 /* --- one function each, in cmd-<name>.c; argv[0] is "gmfs-numa <name>" --- */
 
 int cmd_status(int argc, char **argv);
