@@ -12,7 +12,8 @@
  *		"OPERATION: points=N without=N", as the program failures.
  *	pins storm DEVICE GROUP CDEV DIR NODE SECONDS
  *		Pins come and go, while their files are truncated, punched, touched and
- *		deleted, the node is frozen and all these processes are killed. Prints
+ *		deleted, the node is frozen and all these processes are killed, for
+ *		SECONDS at least, until there is enough of each. Prints
  *		"storm: pinned=N refused=N killed=N".
  *
  * DIR is a directory of guestmemfs on NODE. All as root.
@@ -323,6 +324,9 @@ static void fail(void)
 /* Seconds for a killed process to end. */
 #define PATIENCE	10
 
+/* Of each counter and of killed processes, however slow the machine is. */
+#define ENOUGH		20
+
 enum { MAPPED, REFUSED, COUNTERS };
 
 static volatile uint64_t *counters;
@@ -604,6 +608,11 @@ static bool end_role(size_t i, pid_t pid, bool frozen)
 	return frozen;
 }
 
+static bool is_enough(unsigned long killed)
+{
+	return counters[MAPPED] > ENOUGH && counters[REFUSED] > ENOUGH && killed > ENOUGH;
+}
+
 static void storm(int seconds)
 {
 	pid_t pids[ARRAY_SIZE(storm_roles)];
@@ -618,7 +627,7 @@ static void storm(int seconds)
 		die("memory");
 	for (i = 0; i < ARRAY_SIZE(pids); i++)
 		start_role(i, &pids[i]);
-	while (time(NULL) < end) {
+	while (time(NULL) < end || !is_enough(killed)) {
 		bool frozen = !below(3);
 
 		usleep(20000 + below(200000));
