@@ -130,6 +130,7 @@ class Monitor:
                             ("-accel kvm", "-accel tcg")):
             assert there in text, (there, text)
             text = text.replace(there, here)
+        text = re.sub(r"^qemu-", "exec qemu-", text, flags=re.MULTILINE)
         self.qemu = subprocess.Popen(["sh", "-c", f"{text} -nodefaults -display none -S {' '.join(more)}"],
                                      stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.answer()
@@ -184,12 +185,26 @@ def lines_of_monitor():
     return found
 
 
+@pytest.fixture
+def start(tmp_path):
+    """start(...) is a Monitor, whose QEMU ends with the test."""
+    started = []
+
+    def new(*more):
+        started.append(Monitor(tmp_path, *more))
+        return started[-1]
+    yield new
+    for monitor in started:
+        monitor.qemu.kill()
+        monitor.qemu.wait()
+
+
 @pytest.mark.parametrize("where", ["README", "quick-start"])
-def test_commands_of_the_monitor(tmp_path, where):
+def test_commands_of_the_monitor(tmp_path, start, where):
     """QEMU takes them in that order, and the machine goes on."""
     save, go_on = lines_of_monitor()[where]
     assert save[-1] == "quit" and go_on[-1] == "cont"
-    first = Monitor(tmp_path)
+    first = start()
     for line in save:
         if line == "info migrate":
             first.completed()
@@ -198,7 +213,7 @@ def test_commands_of_the_monitor(tmp_path, where):
         assert not said, (line, said)
     state = re.search(r"store (\S+?)\"", " ".join(save)).group(1)
     assert os.path.getsize(state.replace("/run/guestmemfs/node1", str(tmp_path))) > 10000
-    second = Monitor(tmp_path, "-incoming", "defer")
+    second = start("-incoming", "defer")
     assert "inmigrate" in second.do("info status")
     for line in go_on:
         if line == "cont":
