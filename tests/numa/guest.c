@@ -74,7 +74,8 @@ static void fill(uint64_t *mem, uint64_t round)
 
 static uint64_t *allocate(void)
 {
-	uint64_t *mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	uint64_t *mem = mmap(NULL, SIZE, PROT_READ | PROT_WRITE,
+			     MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (mem == MAP_FAILED)
 		failed("memory: %s", strerror(errno));
