@@ -46,14 +46,14 @@ def test_files(vm, shape):
     pools = 0 if not param else param.count(":") - len(expect)
     run = vm(LIB + r"""
     if [ "$VM_BOOT" = 1 ]; then
-        sysfs files defaults consistent_all unprivileged values defaults
+        sysfs files metadata defaults consistent_all unprivileged values defaults
         sysfs set_all 1 keep "$VM_SCRATCH/kept"
         vm-kexec
     fi
     sysfs kept "$VM_SCRATCH/kept" files unprivileged default_all consistent_all
     """, append=f"guestmemfs={param}" if param else "", expect=expect, boots=2, **machine)
     # The top, its features and their folder, its version, and what each node has.
-    assert run.lines("^files=") == [f"files={15 + 42 * pools}"] * 2, run.out
+    assert run.lines("^files=") == [f"files={15 + 43 * pools}"] * 2, run.out
 
 
 def test_values(vm):

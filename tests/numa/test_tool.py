@@ -617,6 +617,10 @@ def test_settings(run, tmp_path):
     t 0 check -rn -o node,good
     equal "$out" '0 yes
 1 yes' check
+    for node in 0 1; do
+        t 0 check -rn -o node,good,result --dump=/sys/fs/guestmemfs/node$node/metadata
+        equal "$out" "$node yes ok" 'check of the metadata of a node in use'
+    done
 
     # A collector never sees half of it.
     gmfs-numa metrics --file /tmp/m.prom

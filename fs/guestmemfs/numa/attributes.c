@@ -11,6 +11,7 @@
 #include <linux/slab.h>
 #include <linux/sysfs.h>
 
+#include "dump.h"
 #include "pool.h"
 #include "sysfs.h"
 
@@ -470,16 +471,33 @@ static const struct bin_attribute bitmap_dirty_attr =
 static const struct bin_attribute bitmap_poison_attr =
 	__BIN_ATTR(bitmap_poison, 0400, bitmap_poison_read, NULL, 0);
 
+static ssize_t gmpool_metadata_read(struct file *file, struct kobject *kobj,
+				    const struct bin_attribute *attr, char *buf,
+				    loff_t off, size_t count)
+{
+	/* Metadata reveals where memory is, and names of files. */
+	if (!capable(CAP_SYS_ADMIN))
+		return -EPERM;
+	return gmpool_dump_read(gmpool_of_kobj(kobj), file, buf, off, count);
+}
+
+static const struct bin_attribute metadata_attr =
+	__BIN_ATTR(metadata, 0400, gmpool_metadata_read, NULL, 0);
+
 static const struct bin_attribute *const pool_bin_attrs[] = {
 	&bitmap_attr,
 	&bitmap_dirty_attr,
 	&bitmap_poison_attr,
+	&metadata_attr,
 	NULL
 };
 
 static size_t gmpool_size_of_bitmap(struct kobject *kobj,
 				    const struct bin_attribute *attr, int n)
 {
+	/* The size of metadata changes: its read function knows the end. */
+	if (attr == &metadata_attr)
+		return 0;
 	return gmpool_bitmap_part(gmpool_of_kobj(kobj), 0, SIZE_MAX);
 }
 

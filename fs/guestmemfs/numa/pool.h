@@ -129,6 +129,11 @@ enum gmpool_state {
  * @bad.nr_pages: number of them
  * @bad.nr_blocks: number of blocks with at least one of them
  *
+ * @dump: copy of the metadata for a reader; guarded by @manage
+ * @dump.copy: the copy, or NULL
+ * @dump.size: its bytes
+ * @dump.file: open file that is read
+ *
  * @events: files in sysfs, set when the pool is added there
  * @events.dir: directory, or NULL
  * @events.state: file of the state, to notify pollers
@@ -147,14 +152,14 @@ struct gmpool {
 	struct gmpool_extent extents[GMPOOL_MAX_EXTENTS];
 	u64 total_blocks;
 
-	struct mutex manage;	/* guards changes of tune, state, bad */
+	struct mutex manage;	/* guards dump, changes of tune, state, bad */
 	struct gmpool_tunables tune;
 	struct gmpool_client *client;
 
 	/* handover.c, metadata.c */
 	struct {
 		u32 key;
-		DECLARE_BITMAP(used_otherwise, GMPOOL_MAX_EXTENTS);
+		unsigned long used_otherwise[GMPOOL_MAX_EXTENTS / BITS_PER_LONG];
 		bool pinned;
 		bool taken_over;
 		char from[GMPOOL_RELEASE_SIZE];
@@ -195,6 +200,13 @@ struct gmpool {
 		u64 nr_pages;
 		u64 nr_blocks;
 	} bad;
+
+	/* dump.c */
+	struct {
+		void *copy;
+		size_t size;
+		const struct file *file;
+	} dump;
 
 	/* event.c, sysfs.c */
 	struct {

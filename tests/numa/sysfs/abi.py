@@ -5,6 +5,7 @@ import glob
 import os
 import re
 import stat
+import uuid
 
 from common import (
     BITMAPS, Failed, TOP, become_nobody, bits, check, error_of, in_child, join, nodes, raw, same,
@@ -72,6 +73,8 @@ def read_one(node, name, total):
         same(len(data), -(-total // 8), f"bytes of {node.path(name)}")
         if bits(data) and max(bits(data)) >= total:
             raise Failed(f"{node.path(name)} has spare bits that are set")
+    elif name == "metadata":
+        same((data[:8], len(data) % 4096), (b"GMEMPOOL", 0), f"start and size of {node.path(name)}")
     elif not re.fullmatch(FORMS.get(name, NUMBER), data.decode()):
         raise Failed(f"{node.path(name)}: {data[:100]!r} is not {FORMS.get(name, NUMBER)}")
 
@@ -127,12 +130,31 @@ def files():
 
 
 @check
+def metadata():
+    """A copy of one moment, or an error: never parts of two."""
+    for node in nodes()[:1]:
+        with open(node.path("metadata"), "rb", buffering=0) as one, \
+                open(node.path("metadata"), "rb", buffering=0) as two:
+            first = one.read(4096)
+            same(uuid.UUID(bytes=first[48:64]), uuid.UUID(node.text("uuid")), "UUID in the metadata")
+            same(first[20], 2, "state in the metadata: sealed")
+            two.read(4096)
+            same(error_of(one.read, 4096), "ESTALE", "metadata after another reader began")
+            rest = b"".join(iter(lambda: two.read(4096), b""))
+            blocks = sum(int.from_bytes(first[at:at + 4], "little") for at in (92, 96))
+            same(len(rest), 4096 * blocks, "bytes of metadata after the super block")
+            same(error_of(two.read, 4096), "ESTALE", "metadata after its end")
+            same(error_of(os.pread, one.fileno(), 4096, 4096), "ESTALE", "metadata from the middle")
+
+
+@check
 def unprivileged():
     """Nobody but root can write, nor see where memory is."""
     def as_nobody():
         opened = [open(n.path(name), "rb", buffering=0)
                   for n in nodes() for name in ("extents", "pins", *BITMAPS)]
-        checks = [open(n.path("check"), "rb", buffering=0) for n in nodes()]
+        checks = [open(n.path(name), "rb", buffering=0) for n in nodes()
+                  for name in ("check", "metadata")]
         become_nobody()
         for f in opened:
             same(f.read(), b"", f"{f.name} that root has opened, without CAP_SYS_ADMIN")
