@@ -369,6 +369,144 @@ int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_inode *ci,
 	return 1;
 }
 
+/* Does an extent begin before @file_block and end behind it? */
+static bool gmfs_extent_spans(const struct gmfs_inode *ci, u64 file_block)
+{
+	const struct gmfs_extent *ext = gmfs_extent_floor(ci, file_block);
+
+	return ext && ext->rec->file_block < file_block &&
+	       file_block < gmfs_file_end(ext);
+}
+
+static void gmfs_extent_split(struct gmfs_image *img, struct gmfs_inode *ci,
+			      struct list_head *rsv, u64 file_block)
+{
+	struct gmfs_extent *ext, *tail;
+	u64 head;
+
+	if (!gmfs_extent_spans(ci, file_block))
+		return;
+	ext = gmfs_extent_floor(ci, file_block);
+	tail = gmfs_rsv_take(rsv);
+	head = file_block - ext->rec->file_block;
+	tail->rec->ino = ci->ino;
+	tail->rec->file_block = file_block;
+	tail->rec->pool_block = ext->rec->pool_block + head;
+	tail->rec->count = ext->rec->count - head;
+	ext->rec->count = head;
+	gmfs_extent_link(ci, tail);
+	gmfs_dirty(img, ext->rec);
+	gmfs_dirty(img, tail->rec);
+}
+
+/* Merge the extent that begins at @file_block, if any, into the one before it. */
+static void gmfs_extent_merge(struct gmfs_image *img, struct gmfs_inode *ci,
+			      u64 file_block)
+{
+	struct gmfs_extent *ext = gmfs_extent_floor(ci, file_block), *prev;
+
+	if (!file_block || !ext || ext->rec->file_block != file_block)
+		return;
+	prev = gmfs_extent_floor(ci, file_block - 1);
+	if (!prev || gmfs_file_end(prev) != file_block ||
+	    gmfs_pool_end(prev) != ext->rec->pool_block ||
+	    !gmfs_can_merge(img, prev->rec->pool_block,
+			    (u64)prev->rec->count + ext->rec->count))
+		return;
+	prev->rec->count += ext->rec->count;
+	gmfs_dirty(img, prev->rec);
+	gmfs_extent_free(img, ci, ext);
+}
+
+/* Move all extents from @first to @end, which split none, to @list. Returns their blocks. */
+static u64 gmfs_extents_unlink(struct gmfs_inode *ci, u64 first, u64 end,
+			       struct list_head *list)
+{
+	struct gmfs_extent *ext = gmfs_extent_floor(ci, first), *next;
+	u64 blocks = 0;
+
+	if (!ext || ext->rec->file_block < first)
+		ext = gmfs_extent_after(ci, ext);
+	for (; ext && ext->rec->file_block < end; ext = next) {
+		next = gmfs_extent_after(ci, ext);
+		blocks += ext->rec->count;
+		rb_erase(&ext->node, &ci->file.extents);
+		list_add_tail(&ext->list, list);
+	}
+	ci->file.blocks -= blocks;
+	return blocks;
+}
+
+/* Move the extents of @list, which were from @from on, to @first in @ci. */
+static void gmfs_extents_link(struct gmfs_image *img, struct gmfs_inode *ci,
+			      u64 first, struct list_head *list, u64 from)
+{
+	struct gmfs_extent *ext;
+
+	while ((ext = gmfs_rsv_take(list))) {
+		ext->rec->ino = ci->ino;
+		ext->rec->file_block += first - from;
+		ci->file.blocks += ext->rec->count;
+		gmfs_extent_link(ci, ext);
+		gmfs_dirty(img, ext->rec);
+	}
+}
+
+/**
+ * gmfs_extent_exchange - exchange ranges of two files
+ * @img: the image
+ * @ci1: the one file
+ * @first1: first block of its range, in blocks of the file
+ * @ci2: the other file, or the same with a range that does not overlap
+ * @first2: first block of its range
+ * @count: number of blocks of both ranges
+ * @moved: set to the number of pool blocks that moved from @ci1 and from @ci2
+ *
+ * Takes time in proportion to the number of extents in both ranges. Extents move with
+ * their records. New records, four at most, are for extents that the ends of the ranges
+ * split.
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ * The caller has exclusive access to the extents of both files.
+ *
+ * Return: 0; -ENOSPC if the metadata cannot grow; -ENOMEM. On an error, nothing has
+ * changed.
+ */
+int gmfs_extent_exchange(struct gmfs_image *img, struct gmfs_inode *ci1,
+			 u64 first1, struct gmfs_inode *ci2, u64 first2,
+			 u64 count, u64 moved[2])
+{
+	LIST_HEAD(list1);
+	LIST_HEAD(list2);
+	LIST_HEAD(rsv);
+	int err;
+
+	err = gmfs_extent_reserve(img, &rsv,
+				  gmfs_extent_spans(ci1, first1) +
+				  gmfs_extent_spans(ci1, first1 + count) +
+				  gmfs_extent_spans(ci2, first2) +
+				  gmfs_extent_spans(ci2, first2 + count));
+	if (err)
+		return err;
+	gmfs_extent_split(img, ci1, &rsv, first1);
+	gmfs_extent_split(img, ci1, &rsv, first1 + count);
+	gmfs_extent_split(img, ci2, &rsv, first2);
+	gmfs_extent_split(img, ci2, &rsv, first2 + count);
+	/* Two ranges of a file that adjoin have one place for two splits. */
+	gmfs_extent_unreserve(img, &rsv);
+
+	moved[0] = gmfs_extents_unlink(ci1, first1, first1 + count, &list1);
+	moved[1] = gmfs_extents_unlink(ci2, first2, first2 + count, &list2);
+	gmfs_extents_link(img, ci2, first2, &list1, first1);
+	gmfs_extents_link(img, ci1, first1, &list2, first2);
+
+	gmfs_extent_merge(img, ci1, first1);
+	gmfs_extent_merge(img, ci1, first1 + count);
+	gmfs_extent_merge(img, ci2, first2);
+	gmfs_extent_merge(img, ci2, first2 + count);
+	return 0;
+}
+
 static int gmfs_extent_bad(struct gmfs_image *img,
 			   const struct gmfs_extent_ser *rec, const char *what)
 {

@@ -315,6 +315,9 @@ int gmfs_extent_insert(struct gmfs_image *img, struct gmfs_inode *ci,
 int gmfs_extent_cut(struct gmfs_image *img, struct gmfs_inode *ci,
 		    struct list_head *rsv, u64 first, u64 end,
 		    struct gmpool_range *range);
+int gmfs_extent_exchange(struct gmfs_image *img, struct gmfs_inode *ci1,
+			 u64 first1, struct gmfs_inode *ci2, u64 first2,
+			 u64 count, u64 moved[2]);
 int gmfs_extent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		     unsigned long *used);
 void gmfs_extent_forget(struct gmfs_inode *ci);

@@ -727,6 +727,27 @@ int fs_punch(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end)
 	return err;
 }
 
+/**
+ * fs_exchange_range - GUESTMEMFS_IOC_EXCHANGE_RANGE, in blocks; nothing if the ranges overlap
+ */
+int fs_exchange_range(struct fs *fs, struct gmfs_inode *ci1, u64 first1,
+		      struct gmfs_inode *ci2, u64 first2, u64 count)
+{
+	u64 before = ci1->file.blocks + ci2->file.blocks, moved[2];
+	unsigned int flags;
+	int err;
+
+	if (ci1 == ci2 && first1 < first2 + count && first2 < first1 + count)
+		return -EINVAL;
+	flags = gmpool_op_begin(fs->pool);
+	err = gmfs_extent_exchange(&fs->img, ci1, first1, ci2, first2, count,
+				   moved);
+	gmpool_op_end(fs->pool, flags);
+	CHECK(ci1->file.blocks + ci2->file.blocks == before,
+	      "an exchange has lost or made blocks");
+	return err;
+}
+
 int fs_setxattr(struct fs *fs, struct gmfs_inode *ci, const char *name,
 		const void *value, size_t size)
 {
@@ -943,6 +964,14 @@ static void operate(struct fs *fs, struct reader *in)
 				(first + number) << GMPOOL_BLOCK_SHIFT);
 		break;
 	case 10:
+		ci = pick(fs, in, S_IFREG);
+		other = pick(fs, in, S_IFREG);
+		first = next_byte(in) % 64;
+		number = next_byte(in);
+		if (S_ISREG(ci->rec->mode) && S_ISREG(other->rec->mode))
+			fs_exchange_range(fs, ci, first, other, number % 64,
+					  what & 16 ? 1100 : 1 + number / 16);
+		break;
 	case 11:
 		ci = pick(fs, in, S_IFREG);
 		first = next_byte(in);

@@ -73,6 +73,8 @@ int fs_exchange(struct fs *fs, struct gmfs_inode *dir1, struct gmfs_dirent *de1,
 		struct gmfs_inode *dir2, struct gmfs_dirent *de2);
 int fs_fill(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end, u64 size);
 int fs_punch(struct fs *fs, struct gmfs_inode *ci, u64 first, u64 end);
+int fs_exchange_range(struct fs *fs, struct gmfs_inode *ci1, u64 first1,
+		      struct gmfs_inode *ci2, u64 first2, u64 count);
 int fs_setxattr(struct fs *fs, struct gmfs_inode *ci, const char *name,
 		const void *value, size_t size);
 void fs_removexattr(struct fs *fs, struct gmfs_inode *ci, struct gmfs_attr *attr);
