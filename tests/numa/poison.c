@@ -21,16 +21,13 @@
 #include <linux/kvm.h>
 
 #include "blocks.h"
+#include "flat.h"
 #include "kselftest_harness.h"
 
 #define PAGE	4096UL
 #define BLOCK	(2UL << 20)
 #define BLOCKS	8
 #define SIZE	(BLOCKS * BLOCK)
-
-/* Guest physical addresses; a leaf of 1 GiB can map what is at the second. */
-#define CODE	0x1000UL
-#define MEMORY	0x40000000UL
 
 static sigjmp_buf back;
 static siginfo_t bus;
@@ -63,95 +60,16 @@ static int fail_phys(uint64_t phys)
 	return err;
 }
 
-/* A virtual machine with one processor, which reads or writes a byte when it is told to. */
-struct machine {
-	int cpu;
-	struct kvm_run *run;
-	char *memory;
-	uint8_t byte;
-};
-
-static const uint8_t code[] = {
-	0x8a, 0x06, 0xf4,	/* mov (%esi), %al; hlt */
-	0x88, 0x06, 0xf4,	/* mov %al, (%esi); hlt */
-};
-
-#define READ	CODE
-#define WRITE	(CODE + 3)
-
-static int machine_add(int vm, int slot, unsigned long at, void *memory, size_t size)
-{
-	struct kvm_userspace_memory_region region = {
-		.slot = slot,
-		.guest_phys_addr = at,
-		.memory_size = size,
-		.userspace_addr = (uintptr_t)memory,
-	};
-
-	return ioctl(vm, KVM_SET_USER_MEMORY_REGION, &region);
-}
-
-/* All of memory, 32 bits, no paging. */
-static int machine_make_flat(struct machine *m)
-{
-	struct kvm_segment data = {
-		.limit = ~0U, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1, .selector = 16,
-	};
-	struct kvm_sregs sregs;
-
-	if (ioctl(m->cpu, KVM_GET_SREGS, &sregs))
-		return -1;
-	sregs.ds = data;
-	sregs.es = data;
-	sregs.ss = data;
-	data.type = 11;
-	data.selector = 8;
-	sregs.cs = data;
-	sregs.cr0 |= 1;
-	return ioctl(m->cpu, KVM_SET_SREGS, &sregs);
-}
-
-/* A machine with @memory, until the process ends. 0, or -1. */
-static int machine_start(struct machine *m, volatile char *memory, size_t size)
-{
-	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
-	int vm = ioctl(kvm, KVM_CREATE_VM, 0);
-	void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-
-	if (page == MAP_FAILED)
-		return -1;
-	memcpy(page, code, sizeof(code));
-	m->memory = (char *)memory;
-	m->cpu = ioctl(vm, KVM_CREATE_VCPU, 0);
-	m->run = mmap(NULL, ioctl(kvm, KVM_GET_VCPU_MMAP_SIZE, 0), PROT_READ | PROT_WRITE,
-		      MAP_SHARED, m->cpu, 0);
-	if (m->run == MAP_FAILED || machine_add(vm, 0, CODE, page, PAGE) ||
-	    machine_add(vm, 1, MEMORY, m->memory, size))
-		return -1;
-	return machine_make_flat(m);
-}
-
 /*
  * What an access of the guest to @p brings: 0, the si_code of the SIGBUS, or
  * -errno of KVM_RUN. m->byte is what is read or written.
  */
 static int machine_touch(struct machine *m, unsigned long entry, volatile char *p)
 {
-	struct kvm_regs regs = {
-		.rip = entry,
-		.rflags = 2,
-		.rsi = MEMORY + (p - m->memory),
-		.rax = m->byte,
-	};
-
 	memset(&bus, 0, sizeof(bus));
 	if (sigsetjmp(back, 1))
 		return bus.si_code;
-	if (ioctl(m->cpu, KVM_SET_REGS, &regs) || ioctl(m->cpu, KVM_RUN, 0) ||
-	    ioctl(m->cpu, KVM_GET_REGS, &regs))
-		return -errno;
-	m->byte = regs.rax;
-	return m->run->exit_reason == KVM_EXIT_HLT ? 0 : -EPROTO;
+	return machine_run(m, entry, p);
 }
 
 /* The page at @bad is refused to the guest, and the VMM hears of that very page. */
