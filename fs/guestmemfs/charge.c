@@ -133,6 +133,88 @@ void gmfs_charge_move(struct gmfs_charge **from, struct gmfs_charge **to)
 }
 
 /**
+ * gmfs_charge_reserve - allocate what gmfs_charge_exchange() needs
+ * @spare: set to the charges
+ *
+ * Context: process context, may sleep.
+ *
+ * Return: 0; -ENOMEM.
+ */
+int gmfs_charge_reserve(struct gmfs_charge **spare)
+{
+	struct gmfs_charge *c;
+	int i;
+
+	/* Each direction splits one charge at most. */
+	for (i = 0; i < 2; i++) {
+		c = kzalloc_obj(*c);
+		if (!c) {
+			gmfs_charge_unreserve(spare);
+			return -ENOMEM;
+		}
+		c->next = *spare;
+		*spare = c;
+	}
+	return 0;
+}
+
+/**
+ * gmfs_charge_unreserve - free what gmfs_charge_reserve() has allocated
+ * @spare: what is left of it
+ *
+ * Context: any.
+ */
+void gmfs_charge_unreserve(struct gmfs_charge **spare)
+{
+	while (*spare)
+		kfree(gmfs_charge_pop(spare));
+}
+
+/* Move charges of @blocks blocks, or of all if there are fewer, the latest first. */
+static void gmfs_charge_take(struct gmfs_charge **from, u64 blocks,
+			     struct gmfs_charge **to, struct gmfs_charge **spare)
+{
+	struct gmfs_charge *c, *part;
+
+	while ((c = *from) && blocks) {
+		if (c->blocks > blocks) {
+			part = gmfs_charge_pop(spare);
+			part->state = c->state;
+			part->inherited = c->inherited;
+			part->blocks = blocks;
+			dmem_cgroup_pool_state_get(c->state);
+			c->blocks -= blocks;
+		} else {
+			part = gmfs_charge_pop(from);
+		}
+		blocks -= part->blocks;
+		gmfs_charge_push(to, part);
+	}
+}
+
+/**
+ * gmfs_charge_exchange - exchange charges of two files
+ * @charges1: charges of the one
+ * @blocks1: number of its blocks that move to the other
+ * @charges2: charges of the other
+ * @blocks2: number of its blocks that move to the one
+ * @spare: from gmfs_charge_reserve()
+ *
+ * Context: any that may take spinlocks. The caller guards both lists.
+ */
+void gmfs_charge_exchange(struct gmfs_charge **charges1, u64 blocks1,
+			  struct gmfs_charge **charges2, u64 blocks2,
+			  struct gmfs_charge **spare)
+{
+	struct gmfs_charge *to1 = NULL, *to2 = NULL;
+
+	gmfs_charge_take(charges1, blocks1, &to2, spare);
+	gmfs_charge_take(charges2, blocks2, &to1, spare);
+	gmfs_charge_move(&to1, charges1);
+	gmfs_charge_move(&to2, charges2);
+}
+
+/**
  * gmfs_charge_open - charge blocks of the previous kernel to the current cgroup
  * @inode: a regular file that is opened for writing
  *

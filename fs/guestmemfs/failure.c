@@ -44,6 +44,9 @@ static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
 {
 	struct inode *inode, *last = NULL;
 
+	/* A block must not move to a file that was looked at before. */
+	guard(rwsem_write)(&GMFS_FS(sb)->exchange_lock);
+
 	spin_lock(&sb->s_inode_list_lock);
 	list_for_each_entry(inode, &sb->s_inodes, i_sb_list) {
 		spin_lock(&inode->i_lock);

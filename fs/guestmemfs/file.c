@@ -9,8 +9,9 @@
  * (mmap.c). There is no page cache: a fault maps pool memory by pfn.
  *
  * A file gets its blocks when its size grows, not at the first touch: a file that
- * could be extended can be used to its end. Only punching makes holes. mmap() fills
- * the holes in its range; a hole that is punched later is filled by the next touch.
+ * could be extended can be used to its end. Punching makes holes, and so does an exchange
+ * with a hole (ioctl.c). mmap() fills the holes in its range; a hole that is made later is
+ * filled by the next touch.
  *
  * The size of a file is exact to the byte, but a mapping extends to the end of the
  * last block. An extension zeroes the bytes between the old size and the end of that
@@ -39,8 +40,15 @@
 
 #include "guestmemfs.h"
 
-/* Zero a range within one block of a file. A hole stays a hole. */
-static void gmfs_zero_range(struct inode *inode, u64 start, u64 end)
+/**
+ * gmfs_zero_range - zero a range of a file, unless it is a hole
+ * @inode: the file
+ * @start: first byte of the range
+ * @end: end of the range, in the same block
+ *
+ * Context: process context, may sleep; the invalidate_lock is held for write.
+ */
+void gmfs_zero_range(struct inode *inode, u64 start, u64 end)
 {
 	struct gmpool_range range;
 
@@ -400,6 +408,8 @@ const struct file_operations gmfs_file_fops = {
 	.mmap_prepare		= gmfs_mmap_prepare,
 	.get_unmapped_area	= gmfs_get_unmapped_area,
 	.fallocate		= gmfs_fallocate,
+	.unlocked_ioctl		= gmfs_ioctl,
+	.compat_ioctl		= compat_ptr_ioctl,
 	.fsync			= noop_fsync,
 	.setlease		= generic_setlease,
 };

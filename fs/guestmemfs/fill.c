@@ -284,18 +284,26 @@ void gmfs_fill_end(struct gmpool *pool, struct gmfs_fill *fill)
 	kvfree(fill->file_blocks);
 }
 
-/*
- * As sb_start_pagefault(), but a fatal signal ends the wait with -EINTR. Otherwise a
- * killed task would hold its mmap_lock until the node is thawed.
+/**
+ * gmfs_start_change - begin a change, once the node is not frozen
+ * @sb: the super block
+ * @level: SB_FREEZE_WRITE or SB_FREEZE_PAGEFAULT, which the caller ends with
+ *	sb_end_write() or sb_end_pagefault()
+ *
+ * Unlike with sb_start_write() and sb_start_pagefault(), a fatal signal ends the wait.
+ * Otherwise a killed task would hold its mmap_lock until the node is thawed.
+ *
+ * Context: process context, may sleep.
+ *
+ * Return: 0; -EINTR if the task is being killed.
  */
-static int gmfs_start_fill(struct super_block *sb)
+int gmfs_start_change(struct super_block *sb, int level)
 {
 	unsigned short *frozen = &sb->s_writers.frozen;
 
-	while (!__sb_start_write_trylock(sb, SB_FREEZE_PAGEFAULT)) {
+	while (!__sb_start_write_trylock(sb, level)) {
 		if (fatal_signal_pending(current) ||
-		    wait_var_event_killable(frozen, READ_ONCE(*frozen) <
-						    SB_FREEZE_PAGEFAULT))
+		    wait_var_event_killable(frozen, READ_ONCE(*frozen) < level))
 			return -EINTR;
 		/* thaw_super() wakes before it gives the semaphores back. */
 		schedule_timeout_killable(1);
@@ -328,7 +336,7 @@ int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end)
 	if (fs->read_only || sb_rdonly(inode->i_sb))
 		return -EROFS;
 
-	err = gmfs_start_fill(inode->i_sb);
+	err = gmfs_start_change(inode->i_sb, SB_FREEZE_PAGEFAULT);
 	if (err)
 		return err;
 	err = mutex_lock_killable(&GMFS_I(inode)->fill_lock);

@@ -70,6 +70,9 @@ enum gmfs_map {
  * @pins_thawed: for pins that wait for gmfs_pins_thaw()
  * @preserved_pinned: inodes of @preserved whose records say that they are pinned;
  *	guarded by gmfs_image.lock
+ * @exchange_lock: held shared while blocks move from one file to another, and
+ *	exclusive to look for a block in one file after the other; within the fill_lock
+ *	of files, around their invalidate_lock
  *
  * Made at boot, and never freed, not even if the pool has failed.
  */
@@ -100,6 +103,7 @@ struct gmfs_fs {
 	u64 pinned_blocks;
 	wait_queue_head_t pins_thawed;
 	u64 preserved_pinned;
+	struct rw_semaphore exchange_lock;	/* keeps blocks in their files */
 };
 
 /**
@@ -224,16 +228,21 @@ int gmfs_fill_claim(struct inode *inode, struct gmfs_fill *fill, u64 first,
 int gmfs_fill_scrub(struct gmpool *pool, struct gmfs_fill *fill);
 int gmfs_fill_commit(struct inode *inode, struct gmfs_fill *fill, u64 end);
 void gmfs_fill_end(struct gmpool *pool, struct gmfs_fill *fill);
+int gmfs_start_change(struct super_block *sb, int level);
 int gmfs_fill_mapped(struct inode *inode, u64 first, u64 end);
 bool gmfs_has_hole(struct inode *inode, u64 first, u64 end);
 
 /* In file.c */
 extern const struct file_operations gmfs_file_fops;
 
+void gmfs_zero_range(struct inode *inode, u64 start, u64 end);
 int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 		const struct iattr *attr);
 int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 		u64 start, u64 len);
+
+/* In ioctl.c */
+long gmfs_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
 /* In mmap.c */
 int gmfs_mmap_prepare(struct vm_area_desc *desc);
@@ -279,6 +288,11 @@ void gmfs_put_failed(struct address_space *mapping);
 int gmfs_charge(struct gmfs_fs *fs, struct gmfs_charge **charges, u64 blocks);
 void gmfs_uncharge(struct gmfs_charge **charges, u64 blocks);
 void gmfs_charge_move(struct gmfs_charge **from, struct gmfs_charge **to);
+int gmfs_charge_reserve(struct gmfs_charge **spare);
+void gmfs_charge_unreserve(struct gmfs_charge **spare);
+void gmfs_charge_exchange(struct gmfs_charge **charges1, u64 blocks1,
+			  struct gmfs_charge **charges2, u64 blocks2,
+			  struct gmfs_charge **spare);
 void gmfs_charge_open(struct inode *inode);
 void gmfs_charge_register(struct gmfs_fs *fs);
 

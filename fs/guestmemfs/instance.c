@@ -302,6 +302,7 @@ struct gmfs_fs *__init gmfs_start(struct gmpool *pool)
 	node_set(gmpool_nid(pool), fs->policy.nodes);
 	mutex_init(&fs->lock);
 	mutex_init(&fs->freeze_lock);
+	init_rwsem(&fs->exchange_lock);
 	spin_lock_init(&fs->pin_lock);
 	INIT_LIST_HEAD(&fs->pins);
 	init_waitqueue_head(&fs->pins_thawed);
