@@ -23,6 +23,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
@@ -30,6 +31,8 @@
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
+
+#include <linux/guestmemfs.h>
 
 #define MIB 1048576UL
 
@@ -40,7 +43,7 @@
 static const char *dir; /* the mount */
 static const char *node, *other;
 static int fail_nth; /* /proc/self/fail-nth */
-static int fd = -1; /* of the operation */
+static int fd = -1, other_fd = -1; /* of the operation */
 static char value[20000];
 static char long_target[3000];
 static sigjmp_buf bus;
@@ -194,6 +197,16 @@ static void two_files(void)
 {
 	make("file", 4 * MIB);
 	make("other", 2 * MIB);
+}
+
+static void two_open_files(void)
+{
+	make("file", 8 * MIB);
+	make("other", 8 * MIB);
+	fd = open("file", O_RDWR);
+	other_fd = open("other", O_RDWR);
+	if (fd < 0 || other_fd < 0)
+		err(1, "open");
 }
 
 static void empty_file(void)
@@ -519,6 +532,19 @@ static int do_punch_middle(void)
 				  20 * MIB);
 }
 
+/* The ends of both ranges split an extent. */
+static int do_exchange_range(void)
+{
+	struct guestmemfs_exchange_range arg = {
+		.file1_fd = other_fd,
+		.file1_offset = 2 * MIB,
+		.file2_offset = 4 * MIB,
+		.length = 2 * MIB,
+	};
+
+	return ioctl(fd, GUESTMEMFS_IOC_EXCHANGE_RANGE, &arg);
+}
+
 /* A program that touches memory which cannot be had gets SIGBUS. */
 static void on_bus(int sig)
 {
@@ -715,6 +741,7 @@ static const struct operation {
 	OPERATION("fill-holes", pieces, do_fill_holes),
 	OPERATION("punch", one_file, do_punch),
 	OPERATION("punch-pieces", pieces, do_punch_middle),
+	OPERATION("exchange-range", two_open_files, do_exchange_range),
 	OPERATION("map", open_file, do_map),
 	OPERATION("map-hole", open_hole, do_map, .fills = true),
 	OPERATION("handle", one_file, do_handle),
@@ -741,7 +768,10 @@ static void empty(void)
 
 	if (fd >= 0)
 		close(fd);
+	if (other_fd >= 0)
+		close(other_fd);
 	fd = -1;
+	other_fd = -1;
 	d = opendir(".");
 	if (!d)
 		err(1, "opendir");

@@ -43,6 +43,7 @@
 
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <linux/guestmemfs.h>
 
 #define ARRAY_SIZE(x) (sizeof(x) / sizeof((x)[0]))
 #define ANY_OF(x) ((x)[below(sizeof(x) / sizeof((x)[0]))])
@@ -329,6 +330,35 @@ static long call_ioctl(void)
 	data.map.fm_extent_count = below(8);
 	return ioctl(fd(), rarely() ? next_random() : ANY_OF(numbers),
 		     rarely() ? (void *)next_random() : &data);
+}
+
+static long call_exchange(void)
+{
+	struct guestmemfs_exchange_range arg = {
+		.file1_fd = fd(),
+		.pad = rarely(),
+		.length = bytes(),
+	};
+
+	switch (below(4)) {
+	case 0:
+		arg.flags = GUESTMEMFS_EXCHANGE_RANGE_TO_EOF;
+		break;
+	case 1:
+		arg.flags = GUESTMEMFS_EXCHANGE_RANGE_GROW;
+		arg.file2_offset = bytes();
+		break;
+	case 2:
+		arg.flags = rarely() ? next_random() : (uint64_t)below(2) << below(5);
+		arg.file1_offset = bytes();
+		arg.file2_offset = bytes();
+		break;
+	default:
+		arg.file1_offset = below(4) * 2 * MIB;
+		arg.file2_offset = below(4) * 2 * MIB;
+		arg.length = below(4) * 2 * MIB;
+	}
+	return ioctl(fd(), GUESTMEMFS_IOC_EXCHANGE_RANGE, &arg);
 }
 
 static long call_fcntl(void)
@@ -749,7 +779,7 @@ static const struct {
 	CALL(fallocate), CALL(seek),  CALL(stat),   CALL(sync),	  CALL(ioctl),	 CALL(fcntl),
 	CALL(getdents),	 CALL(mmap),  CALL(munmap), CALL(mremap), CALL(protect), CALL(madvise),
 	CALL(pages),	 CALL(touch), CALL(names),  CALL(attr),	  CALL(owner),	 CALL(handle),
-	CALL(watch),	 CALL(odd),   CALL(sysfs),  CALL(mount),
+	CALL(watch),	 CALL(odd),   CALL(sysfs),  CALL(mount),  CALL(exchange),
 };
 
 struct count {
