@@ -41,7 +41,7 @@ char *config_string(const char *config, const char *name);
  * configuration of the next kernel, which the caller frees, or NULL if it is not known.
  */
 char *handover_check_kernel(const struct handover_arguments *args, const struct nodes *nodes,
-			   const char *cmdline);
+			    const char *cmdline);
 
 /* --- handover-cmdline.c: the command line of the next kernel --- */
 
