@@ -138,6 +138,11 @@ u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)
 	return (u128)a * b / c;
 }
 
+u64 mul_u64_u64_div_u64_roundup(u64 a, u64 b, u64 c)
+{
+	return ((u128)a * b + c - 1) / c;
+}
+
 u64 int_pow(u64 base, unsigned int exp)
 {
 	u64 result = 1;

@@ -707,6 +707,9 @@ static void keep(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmpool_layout_keep(0, SZ_1G, 200, SECTION),
 			SZ_1G + SECTION);
 
+	/* Less than one byte more than whole pages, for the map of the kept memory. */
+	expect_keep(test, 3275746876, 13394020808, 1, SZ_4K);
+
 	for (i = 0; i < ARRAY_SIZE(values); i++)
 		for (j = 0; j < ARRAY_SIZE(values); j++)
 			for (k = 0; k < ARRAY_SIZE(granularities); k++)

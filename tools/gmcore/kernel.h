@@ -128,9 +128,9 @@ struct page {
 #define __fls(word)		((unsigned long)(63 - __builtin_clzl(word)))
 #define __ffs(word)		((unsigned long)__builtin_ctzl(word))
 
-static inline u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)
+static inline u64 mul_u64_u64_div_u64_roundup(u64 a, u64 b, u64 c)
 {
-	return (unsigned __int128)a * b / c;
+	return ((unsigned __int128)a * b + c - 1) / c;
 }
 
 static inline u64 div64_u64(u64 a, u64 b)

@@ -370,10 +370,11 @@ u32 gmpool_layout_without(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 u64 gmpool_layout_keep(u64 kernel_bytes, u64 base, u32 scale, u64 granularity)
 {
 	u32 percent = 100 + scale;
-	u64 fixed = base + DIV_ROUND_UP_ULL(kernel_bytes * percent, 100);
-	u64 keep = mul_u64_u64_div_u64(fixed, 100 * PAGE_SIZE,
-				       100 * PAGE_SIZE -
-				       percent * sizeof(struct page));
+	u64 keep;
+
+	/* The formula times 100 * PAGE_SIZE, so that only the quotient is rounded. */
+	keep = mul_u64_u64_div_u64_roundup(100 * base + percent * kernel_bytes, PAGE_SIZE,
+					   100 * PAGE_SIZE - percent * sizeof(struct page));
 
 	return DIV64_U64_ROUND_UP(keep, granularity) * granularity;
 }

@@ -141,6 +141,7 @@ u64 int_pow(u64 base, unsigned int exp);
 #include <linux/kstrtox.h>
 
 u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c);
+u64 mul_u64_u64_div_u64_roundup(u64 a, u64 b, u64 c);
 u32 crc32c(u32 crc, const void *p, size_t len);
 u32 fuzz_crc32c(u32 crc, const void *p, size_t len);
 void sort(void *base, size_t num, size_t size,

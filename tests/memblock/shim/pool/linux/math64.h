@@ -11,6 +11,11 @@ static inline u64 mul_u64_u64_div_u64(u64 a, u64 b, u64 c)
 	return (unsigned __int128)a * b / c;
 }
 
+static inline u64 mul_u64_u64_div_u64_roundup(u64 a, u64 b, u64 c)
+{
+	return ((unsigned __int128)a * b + c - 1) / c;
+}
+
 #define DIV64_U64_ROUND_UP(a, b)	DIV_ROUND_UP(a, b)
 #define DIV_ROUND_UP_ULL(a, b)		DIV_ROUND_UP((unsigned long long)(a), b)
 
