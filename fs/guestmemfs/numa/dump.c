@@ -97,8 +97,9 @@ static int gmpool_dump_make(struct gmpool *pool, const struct file *file)
  * Context: process context, may sleep; takes gmpool.manage, and blocks operations on
  * the pool while the copy is made.
  *
- * Return: number of bytes, 0 at the end; -ENODATA if the pool has failed, -ESTALE if
- * the file was not read from offset 0 or the copy is another file's, -ENOMEM.
+ * Return: number of bytes, 0 at the end; -ENODATA if the pool has failed before its
+ * metadata blocks were verified, -ESTALE if the file was not read from offset 0 or the
+ * copy is another file's, -ENOMEM.
  */
 ssize_t gmpool_dump_read(struct gmpool *pool, const struct file *file, char *buf,
 			 loff_t off, size_t count)

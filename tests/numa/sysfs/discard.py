@@ -6,7 +6,7 @@ import os
 import re
 
 from abi import FORMS
-from common import BITMAPS, BLOCK, Failed, Node, TUNABLES, between, check, raw, same
+from common import BITMAPS, BLOCK, Failed, Node, TUNABLES, between, check, error_of, raw, same
 from events import Events, Poll
 from values import bad_values, consistent, good_values
 
@@ -82,6 +82,9 @@ def failed(nid, why):
     for name in os.listdir(node.dir):
         if name in BITMAPS:
             same(raw(node.path(name)), b"", name)
+        elif name == "metadata":
+            # It can be read if the fault is one of the file system.
+            same(error_of(raw, node.path(name)), None if why == "root inode" else "ENODATA", name)
         elif name in FORMS and name not in KNOWN:
             same(node.text(name), "", name)
         elif name not in KNOWN and name != "discard":

@@ -10,7 +10,8 @@ import struct
 import time
 
 from abi import read_one
-from common import BITMAPS, BLOCK, Failed, TOP, TUNABLES, between, check, in_child, nodes, same
+from common import (BITMAPS, BLOCK, Failed, TOP, TUNABLES, between, check, error_of, in_child,
+                    nodes, same)
 from values import DEFAULTS, bad_values, consistent, good_values
 
 
@@ -44,8 +45,13 @@ def storm_read(seed, end):
         node = rng.choice(nodes())
         rng.shuffle(names)
         for name in names:
-            # A node that is being reset at this moment has no bitmap.
-            if node.nid == 0 or name not in BITMAPS:
+            # Of two readers of metadata, one fails. A node that is being reset at this moment
+            # has no metadata and no bitmap.
+            if name == "metadata":
+                error = error_of(read_one, node, name, totals[node.nid])
+                if error not in (None, "ESTALE", "ENODATA"):
+                    raise Failed(f"metadata: {error}")
+            elif node.nid == 0 or name not in BITMAPS:
                 read_one(node, name, totals[node.nid])
         between(0, node["free_blocks"], totals[node.nid], "free_blocks")
         # Each mount, one that is being made, one that is going, and who freezes it.
