@@ -31,6 +31,7 @@
 
 #include "blocks.h"
 #include "device.h"
+#include "expect.h"
 #include "flat.h"
 #include "kselftest_harness.h"
 
@@ -58,13 +59,6 @@ static int exchange(int fd1, uint64_t from, int fd2, uint64_t to, uint64_t lengt
 
 	return ioctl(fd2, GUESTMEMFS_IOC_EXCHANGE_RANGE, &arg);
 }
-
-#define EXPECT_ERR(error, call)			\
-	do {					\
-		errno = 0;			\
-		EXPECT_EQ(-1, (long)(call));	\
-		EXPECT_EQ(error, errno);	\
-	} while (0)
 
 static sigjmp_buf back;
 

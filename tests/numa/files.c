@@ -22,19 +22,12 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 
+#include "expect.h"
 #include "kselftest_harness.h"
 
 #define BLOCK		(2L << 20)
 #define PAGE		4096L
 #define STAT_BLOCKS	(BLOCK / 512)
-
-/* The call fails with that errno. */
-#define EXPECT_ERR(error, call)			\
-	do {					\
-		errno = 0;			\
-		EXPECT_EQ(-1, (long)(call));	\
-		EXPECT_EQ(error, errno);	\
-	} while (0)
 
 static sigjmp_buf sigbus_jmp;
 

@@ -30,6 +30,7 @@
 #include <linux/mempolicy.h>
 #include <linux/userfaultfd.h>
 
+#include "expect.h"
 #include "kselftest_harness.h"
 
 #define PAGE	4096UL
@@ -52,13 +53,6 @@
 #ifndef SYS_mseal
 #define SYS_mseal		462
 #endif
-
-#define EXPECT_ERR(error, call)			\
-	do {					\
-		errno = 0;			\
-		EXPECT_EQ(-1, (long)(call));	\
-		EXPECT_EQ(error, errno);	\
-	} while (0)
 
 static sigjmp_buf bus_jmp;
 
