@@ -16,6 +16,7 @@
 
 struct address_space;
 struct gmpool;
+struct gmpool_compact;
 struct gmpool_meta;
 struct gmpool_meta_ser;
 struct kobj_attribute;
@@ -48,8 +49,11 @@ struct gmpool_range {
  * @check: compares all records with each other and with the pool, while no record
  *	changes. Returns NULL; or a description of the damage, to be freed by
  *	kfree(); or an ERR_PTR.
+ * @owner: returns the number of the inode that has @block, or 0, while no record
+ *	changes.
  *
- * All callbacks may sleep. The last four are serialized by the pool.
+ * All callbacks may sleep. @freeze, @detach, @attach and @check are serialized by the
+ * pool.
  */
 struct gmpool_client {
 	struct address_space *(*get_mapping)(struct gmpool_client *client, u64 block,
@@ -59,6 +63,7 @@ struct gmpool_client {
 	int (*detach)(struct gmpool_client *client);
 	int (*attach)(struct gmpool_client *client);
 	char *(*check)(struct gmpool_client *client);
+	u64 (*owner)(struct gmpool_client *client, u64 block);
 };
 
 /**
@@ -76,17 +81,21 @@ struct gmpool_attribute {
 /* Goal of an allocation without a preferred block. */
 #define GMPOOL_NO_GOAL		(~0ULL)
 
-#ifdef CONFIG_GUESTMEM_POOL
-
 /* Called by mm_core_init_early() only. */
+#ifdef CONFIG_GUESTMEM_POOL
 void guestmem_pool_retrieve_early(void);
 void guestmem_pool_reserve(void);
+#else
+static inline void guestmem_pool_retrieve_early(void) { }
+static inline void guestmem_pool_reserve(void) { }
+#endif
 
 /* Pools are never freed. */
 struct gmpool *gmpool_find(int nid);
 struct gmpool *gmpool_next(struct gmpool *pool);
 int gmpool_nid(const struct gmpool *pool);
 u64 gmpool_total_blocks(const struct gmpool *pool);
+u64 gmpool_end_block(const struct gmpool *pool);
 u64 gmpool_free_blocks(struct gmpool *pool);
 u64 gmpool_dirty_blocks(struct gmpool *pool);
 u64 gmpool_reserved_blocks(struct gmpool *pool);
@@ -95,6 +104,7 @@ const u8 *gmpool_uuid(const struct gmpool *pool);
 bool gmpool_read_only(const struct gmpool *pool);
 void gmpool_set_read_only(struct gmpool *pool);
 void gmpool_set_pinned(struct gmpool *pool, bool pinned);
+void gmpool_set_private(struct gmpool *pool, bool private);
 bool gmpool_usable(const struct gmpool *pool);
 const char *gmpool_error(const struct gmpool *pool);
 __printf(2, 3) void gmpool_fail(struct gmpool *pool, const char *fmt, ...);
@@ -125,8 +135,21 @@ void gmpool_unclaim(struct gmpool *pool, const struct gmpool_range *range);
 void gmpool_free(struct gmpool *pool, const struct gmpool_range *range);
 void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len);
 unsigned long gmpool_pfn(const struct gmpool *pool, u64 block);
+bool gmpool_contiguous(const struct gmpool *pool, u64 block, u64 count);
 bool gmpool_maps_1g(void);
 bool gmpool_read_handed_over(void *to, u64 phys, size_t len);
+
+/* Moving used blocks: isolate a range, then claim, copy, and commit within an operation. */
+int gmpool_hold_size(struct gmpool *pool);
+void gmpool_release_size(struct gmpool *pool);
+u64 gmpool_isolate(struct gmpool *pool, const struct gmpool_range *range,
+		   unsigned long *mine);
+void gmpool_unisolate(struct gmpool *pool, const struct gmpool_range *range,
+		      unsigned long *mine);
+int gmpool_claim_target(struct gmpool *pool, const struct gmpool_compact *plan,
+			u64 want, struct gmpool_range *range);
+int gmpool_copy(struct gmpool *pool, u64 to, u64 from);
+void gmpool_commit_move(struct gmpool *pool, u64 to, u64 from);
 
 /* Callbacks, and failed memory. */
 void gmpool_set_client(struct gmpool *pool, struct gmpool_client *client);
@@ -149,12 +172,5 @@ struct gmpool_meta_ser *gmpool_meta_next(struct gmpool_meta *meta, u16 type,
 u32 gmpool_root(const struct gmpool *pool, u32 owner);
 int gmpool_set_root(struct gmpool *pool, u32 owner, u32 mbn);
 u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used);
-
-#else /* !CONFIG_GUESTMEM_POOL */
-
-static inline void guestmem_pool_retrieve_early(void) { }
-static inline void guestmem_pool_reserve(void) { }
-
-#endif /* CONFIG_GUESTMEM_POOL */
 
 #endif /* _LINUX_GUESTMEM_POOL_H */

@@ -14,6 +14,8 @@
 #define NUMBER	"(0[xX][0-9a-fA-F]+|0[0-7]*|[1-9][0-9]*)"
 /* Maximal number of digits that are accepted, with the prefix. */
 #define DIGITS	32
+/* The size of a pool, and that of its growth reserve. */
+#define SIZES	NUMBER "([kKmMgGtTpPeE%]?)([+]" NUMBER "([kKmMgGtTpPeE%]?))?"
 
 static regex_t with_node, for_all;
 
@@ -22,6 +24,8 @@ struct expected {
 	bool fresh;
 	struct gmpool_size all;
 	struct gmpool_size node[MAX_NUMNODES];
+	struct gmpool_size growth_all;
+	struct gmpool_size growth[MAX_NUMNODES];
 	bool any_node;
 	unsigned int nr_bad;
 	const char *bad[MAX_REPORTS];
@@ -41,8 +45,8 @@ static void compile(regex_t *regex, const char *pattern)
 
 int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
-	compile(&with_node, "^" NUMBER ":" NUMBER "([kKmMgGtTpPeE%]?)$");
-	compile(&for_all, "^" NUMBER "([kKmMgGtTpPeE%]?)$");
+	compile(&with_node, "^" NUMBER ":" SIZES "$");
+	compile(&for_all, "^" SIZES "$");
 	return 0;
 }
 
@@ -70,7 +74,7 @@ static bool size(const char *s, const regmatch_t *match, const regmatch_t *unit,
 		 struct gmpool_size *size)
 {
 	static const char units[] = "kmgtpe";
-	char suffix = s[unit->rm_so];
+	char suffix = unit->rm_so < unit->rm_eo ? s[unit->rm_so] : '\0';
 	u128 value;
 
 	if (!number(s, match, &value))
@@ -87,31 +91,42 @@ static bool size(const char *s, const regmatch_t *match, const regmatch_t *unit,
 	return value && value <= U64_MAX;
 }
 
+/* The matches of SIZES. */
+static bool sizes(const char *s, const regmatch_t *match, struct gmpool_size *found,
+		  struct gmpool_size *growth)
+{
+	memset(growth, 0, sizeof(*growth));
+	return size(s, &match[0], &match[1], found) &&
+	       (match[2].rm_so < 0 || size(s, &match[3], &match[4], growth));
+}
+
 /* Returns true if a part of the value counts. */
 static bool part(const char *s, struct expected *want)
 {
-	struct gmpool_size found;
+	struct gmpool_size found, growth;
 	u128 nid;
-	regmatch_t match[4];
+	regmatch_t match[7];
 
 	if (!strcmp(s, "fresh")) {
 		want->fresh = true;
 		return true;
 	}
-	if (!regexec(&with_node, s, 4, match, 0)) {
+	if (!regexec(&with_node, s, 7, match, 0)) {
 		if (!number(s, &match[1], &nid) || nid >= MAX_NUMNODES ||
-		    !size(s, &match[2], &match[3], &found) ||
+		    !sizes(s, &match[2], &found, &growth) ||
 		    want->all.kind || want->node[nid].kind)
 			return false;
 		want->node[nid] = found;
+		want->growth[nid] = growth;
 		want->any_node = true;
 		return true;
 	}
-	if (regexec(&for_all, s, 3, match, 0) ||
-	    !size(s, &match[1], &match[2], &found) || want->any_node ||
+	if (regexec(&for_all, s, 6, match, 0) ||
+	    !sizes(s, &match[1], &found, &growth) || want->any_node ||
 	    want->all.kind)
 		return false;
 	want->all = found;
+	want->growth_all = growth;
 	return true;
 }
 
@@ -172,11 +187,20 @@ int LLVMFuzzerTestOneInput(const u8 *data, size_t len)
 		differ(s, "fresh", cmdline.fresh, want.fresh);
 	if (cmdline.all.kind != want.all.kind || cmdline.all.value != want.all.value)
 		differ(s, "the size for all", cmdline.all.value, want.all.value);
-	for (i = 0; i < MAX_NUMNODES; i++)
+	if (cmdline.growth_all.kind != want.growth_all.kind ||
+	    cmdline.growth_all.value != want.growth_all.value)
+		differ(s, "the reserve for all", cmdline.growth_all.value,
+		       want.growth_all.value);
+	for (i = 0; i < MAX_NUMNODES; i++) {
 		if (cmdline.node[i].kind != want.node[i].kind ||
 		    cmdline.node[i].value != want.node[i].value)
 			differ(s, "the size of a node", cmdline.node[i].value,
 			       want.node[i].value);
+		if (cmdline.growth[i].kind != want.growth[i].kind ||
+		    cmdline.growth[i].value != want.growth[i].value)
+			differ(s, "the reserve of a node", cmdline.growth[i].value,
+			       want.growth[i].value);
+	}
 	for (i = 0; i < max(reports.nr, want.nr_bad); i++)
 		if (reports.token[i] != want.bad[i])
 			differ(s, "the place of a wrong part",
@@ -240,6 +264,11 @@ static int make_part(char *at, size_t room)
 	}
 	len += make_number(at + len, room - len);
 	len += snprintf(at + len, room - len, "%s", ends[rnd(ARRAY_SIZE(ends))]);
+	if (!rnd(3)) {
+		len += snprintf(at + len, room - len, "+");
+		len += make_number(at + len, room - len);
+		len += snprintf(at + len, room - len, "%s", ends[rnd(ARRAY_SIZE(ends))]);
+	}
 	return len;
 }
 

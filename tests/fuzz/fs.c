@@ -22,6 +22,11 @@ int gmpool_scrub_init(void)
 	return 0;
 }
 
+/* There is no thread. */
+void gmpool_wait_scrub(struct gmpool *pool, const struct gmpool_range *ranges, size_t nr)
+{
+}
+
 void gmpool_zero_phys(phys_addr_t phys, u64 len, bool idle)
 {
 }
@@ -42,16 +47,13 @@ void gmpool_notify_poison(struct gmpool *pool)
 
 static bool contiguous(const struct gmfs_image *img, u64 start, u64 count)
 {
-	const struct gmpool *pool = img->priv;
-
-	return gmpool_pfn(pool, start + count - 1) - gmpool_pfn(pool, start) ==
-	       (count - 1) * GMPOOL_BLOCK_PAGES;
+	return gmpool_contiguous(img->priv, start, count);
 }
 
 static void init_image(struct fs *fs, struct gmfs_image *img)
 {
 	gmfs_image_init(img, gmpool_metadata(fs->pool),
-			gmpool_total_blocks(fs->pool), contiguous, fs->pool);
+			gmpool_end_block(fs->pool), contiguous, fs->pool);
 }
 
 static int format(struct fs *fs)
@@ -60,7 +62,7 @@ static int format(struct fs *fs)
 	unsigned int flags;
 	int err;
 
-	if (gmpool_check_used(fs->pool, NULL) < gmpool_total_blocks(fs->pool)) {
+	if (gmpool_check_used(fs->pool, NULL) < gmpool_end_block(fs->pool)) {
 		gmpool_fail(fs->pool, "a block is used, but there is no file system");
 		return -EUCLEAN;
 	}
@@ -77,7 +79,7 @@ static int format(struct fs *fs)
 
 static char *load_image(struct fs *fs, struct gmfs_image *img, u32 root)
 {
-	u64 total = gmpool_total_blocks(fs->pool);
+	u64 total = gmpool_end_block(fs->pool);
 	unsigned long *used;
 	char *why = NULL;
 	u64 block;
@@ -243,12 +245,27 @@ void fs_boot(bool await)
 	guestmem_pool_retrieve_early();
 	machine_late();
 	list_for_each_entry(pool, &gmpool_list, list)
-		pool->nr_hidden = pool->nr_extents;
+		pool->nr_hidden = pool->numbers.nr;
 	fuzz_init_gmpool_init();
 	pool = NULL;
 	while ((pool = gmpool_next(pool)))
 		start(pool, await);
 	fuzz_init_gmpool_poison_init();
+}
+
+/* Number the blocks by falling address, from 3 on, with 5 numbers between extents. */
+static void number_downwards(struct gmpool *pool)
+{
+	struct gmpool_numbers *numbers = &pool->numbers;
+	u64 first = 3;
+	u32 i;
+
+	for (i = 0; i < numbers->nr / 2; i++)
+		swap(numbers->extent[i], numbers->extent[numbers->nr - 1 - i]);
+	for (i = 0; i < numbers->nr; i++) {
+		numbers->extent[i].first = first;
+		first += (numbers->extent[i].size >> GMPOOL_BLOCK_SHIFT) + 5;
+	}
 }
 
 /**
@@ -258,8 +275,10 @@ void fs_boot(bool await)
  * @sections: sizes of its extents; one section between two of them does not belong
  *	to the pool
  * @nr_sections: number of extents
+ * @resized: numbers of blocks fall with the address, with gaps, as in a pool that has
+ *	grown and shrunk
  */
-void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections)
+void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections, bool resized)
 {
 	struct gmpool *pool = memblock_alloc(sizeof(*pool), SMP_CACHE_BYTES);
 	u32 i;
@@ -271,13 +290,16 @@ void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections)
 	pool->nid = nid;
 	pool->handover.key = GMPOOL_NO_KEY;
 	for (i = 0; i < nr_sections; i++) {
-		pool->extents[i].base = base;
-		pool->extents[i].size = sections[i] * GMPOOL_GRANULARITY;
-		pool->extents[i].first = pool->total_blocks;
-		pool->total_blocks += pool->extents[i].size >> GMPOOL_BLOCK_SHIFT;
-		base += pool->extents[i].size + GMPOOL_GRANULARITY;
+		pool->numbers.extent[i].base = base;
+		pool->numbers.extent[i].size = sections[i] * GMPOOL_GRANULARITY;
+		pool->numbers.extent[i].first = pool->total_blocks;
+		pool->total_blocks += pool->numbers.extent[i].size >> GMPOOL_BLOCK_SHIFT;
+		base += pool->numbers.extent[i].size + GMPOOL_GRANULARITY;
 	}
-	pool->nr_extents = nr_sections;
+	pool->numbers.nr = nr_sections;
+	if (resized)
+		number_downwards(pool);
+	pool->end_block = gmpool_numbers_end(&pool->numbers);
 	pool->nr_hidden = nr_sections;
 	list_add_tail(&pool->list, &gmpool_list);
 	fuzz_init_gmpool_init();
@@ -395,7 +417,7 @@ static void verify_attrs(struct gmfs_inode *ci)
 static void verify_extents(struct fs *fs, struct gmfs_inode *ci,
 			   unsigned long *used)
 {
-	u64 total = fs->pool->total_blocks;
+	u64 total = fs->pool->end_block;
 	u64 end = 0, blocks = 0, block;
 	struct rb_node *node;
 
@@ -425,7 +447,7 @@ static void verify_blocks(struct gmpool *pool, const unsigned long *used)
 {
 	u64 block, nr_free = 0, nr_clean = 0;
 
-	for (block = 0; block < pool->total_blocks; block++) {
+	for (block = 0; block < pool->end_block; block++) {
 		u64 map = block / GMPOOL_BITMAP_BITS, bit = block % GMPOOL_BITMAP_BITS;
 		bool is_used = test_bit(bit, (unsigned long *)pool->space.used[map]->bits);
 		bool is_dirty = test_bit(bit, (unsigned long *)pool->space.dirty[map]->bits);
@@ -435,7 +457,8 @@ static void verify_blocks(struct gmpool *pool, const unsigned long *used)
 
 		CHECK(is_used == test_bit(block, used), "bitmap, block %llu", block);
 		CHECK(!is_used || !is_dirty, "block %llu used and dirty", block);
-		CHECK(is_taken == (is_used || failed), "block %llu taken", block);
+		CHECK(is_taken == (is_used || failed || !gmpool_contiguous(pool, block, 1)),
+		      "block %llu taken", block);
 		CHECK(test_bit(block, pool->space.clean.taken) == (is_taken || is_dirty),
 		      "block %llu clean", block);
 		nr_free += !is_taken;
@@ -451,7 +474,7 @@ static void verify_blocks(struct gmpool *pool, const unsigned long *used)
  */
 void fs_verify(struct fs *fs)
 {
-	u64 total = fs->pool->total_blocks, links;
+	u64 total = fs->pool->end_block, links;
 	unsigned long *used = calloc(BITS_TO_LONGS(total), sizeof(long));
 	unsigned int fails = machine_fail_after(0);
 	struct gmfs_inode *ci;
@@ -822,7 +845,7 @@ void fs_scrub(struct fs *fs, u64 count)
 	struct gmpool *pool = fs->pool;
 	u64 block;
 
-	for (block = 0; block < pool->total_blocks && count; block++) {
+	for (block = 0; block < pool->end_block && count; block++) {
 		if (test_bit(block, pool->space.blocks.taken) ||
 		    !gmpool_is_dirty(pool, block))
 			continue;

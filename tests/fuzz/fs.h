@@ -51,7 +51,7 @@ extern unsigned int fs_nr;
 
 /* From boot to kexec. */
 void fs_boot(bool await);
-void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections);
+void fs_cold_boot(int nid, u64 base, const u32 *sections, u32 nr_sections, bool resized);
 void fs_shutdown(void);
 
 /* Checks of all state; they abort if one fails. */

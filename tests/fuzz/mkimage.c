@@ -335,20 +335,27 @@ static void write_input(const char *dir, const char *name, bool ops,
 	}
 }
 
-/* If @single, all metadata is in chunks of one page. */
-static void make_image(const char *dir, const char *name, const u32 *sections,
-		       u32 nr_sections, bool single, void (*fill)(struct fs *fs),
-		       void (*edit)(struct input *input))
+/* If @single, all metadata is in chunks of one page. @resized: see fs_cold_boot(). */
+static void make_pool_image(const char *dir, const char *name, const u32 *sections,
+			    u32 nr_sections, bool single, bool resized,
+			    void (*fill)(struct fs *fs), void (*edit)(struct input *input))
 {
 	machine_start();
 	machine_few_pages(single);
-	fs_cold_boot(0, MACHINE_POOLS, sections, nr_sections);
+	fs_cold_boot(0, MACHINE_POOLS, sections, nr_sections, resized);
 	fill(&fs_all[0]);
 	fs_verify(&fs_all[0]);
 	machine_reboot();
 	fs_shutdown();
 	machine_kexec();
 	write_input(dir, name, fill == any, edit);
+}
+
+static void make_image(const char *dir, const char *name, const u32 *sections,
+		       u32 nr_sections, bool single, void (*fill)(struct fs *fs),
+		       void (*edit)(struct input *input))
+{
+	make_pool_image(dir, name, sections, nr_sections, single, false, fill, edit);
 }
 
 int main(int argc, char **argv)
@@ -392,6 +399,9 @@ int main(int argc, char **argv)
 		snprintf(name, sizeof(name), "%s-3", images[i].name);
 		make_image(argv[1], name, three, ARRAY_SIZE(three), i & 1,
 			   images[i].fill, NULL);
+		snprintf(name, sizeof(name), "%s-resized", images[i].name);
+		make_pool_image(argv[1], name, three, ARRAY_SIZE(three), i & 1, true,
+				images[i].fill, NULL);
 	}
 	for (i = 0; i < NR_RANDOM; i++) {
 		snprintf(name, sizeof(name), "any%u", i);

@@ -82,6 +82,10 @@ static const struct field super_fields[] = {
 	FIELD(SUPER->tables[0], ADDRESS),
 	FIELD(SUPER->tables[1], ADDRESS),
 	FIELD(SUPER->tables[127], ADDRESS),
+	FIELD(SUPER->first[0], COUNT),
+	FIELD(SUPER->first[1], COUNT),
+	FIELD(SUPER->first[2], COUNT),
+	FIELD(SUPER->first[63], COUNT),
 	FIELD(SUPER->reserved2, RESERVED),
 };
 

@@ -435,7 +435,7 @@ static const struct field_case fields[] = {
 	FIELD(SUPER, super, version, 4, 0, -EOPNOTSUPP, "version"),
 	FIELD(SUPER, super, version, 4, GMFS_VERSION + 1, -EOPNOTSUPP, "version"),
 	FIELD(SUPER, super, reserved0, 4, 1, -EUCLEAN, "reserved"),
-	FIELD(SUPER, super, feature_incompat, 8, 1, -EOPNOTSUPP, "feature 0x1"),
+	FIELD(SUPER, super, feature_incompat, 8, 2, -EOPNOTSUPP, "feature 0x2"),
 	FIELD(SUPER, super, feature_incompat, 8, BIT_ULL(63), -EOPNOTSUPP,
 	      "feature"),
 	FIELD(SUPER, super, root_ino, 8, 0, -EUCLEAN, "root inode 0"),
@@ -477,7 +477,8 @@ static const struct field_case fields[] = {
 	FIELD(DIR, inode, nlink, 4, 2, -EUCLEAN, "2 links, should be 3"),
 	FIELD(ROOT, inode, nlink, 4, 2, -EUCLEAN, "2 links, should be 3"),
 	FIELD(ORPHAN, inode, nlink, 4, 1, -EUCLEAN, "1 links, should be 0"),
-	FIELD(FILE, inode, flags, 4, 0x10, -EUCLEAN, "flags 0x10"),
+	FIELD(FILE, inode, flags, 4, GMFS_INODE_PRIVATE, -EUCLEAN, "without the feature"),
+	FIELD(FILE, inode, flags, 4, 0x20, -EUCLEAN, "flags 0x20"),
 	FIELD(FILE, inode, flags, 4, BIT(31), -EUCLEAN, "flags"),
 	FIELD(DIR, inode, preserved, 4, 1, -EUCLEAN, "preserved"),
 	FIELD(LINK, inode, preserved, 4, 1, -EUCLEAN, "preserved"),
@@ -634,7 +635,10 @@ static void image_fields_ok(struct kunit *test)
 		FIELD(FILE, inode, mode, 4, S_IFREG, 0, NULL),
 		FIELD(FILE, inode, mode, 4, S_IFREG | 07777, 0, NULL),
 		FIELD(FILE, inode, generation, 4, U32_MAX, 0, NULL),
-		FIELD(FILE, inode, flags, 4, GMFS_INODE_FLAGS_ALL, 0, NULL),
+		FIELD(FILE, inode, flags, 4,
+		      GMFS_INODE_FLAGS_ALL & ~GMFS_INODE_PRIVATE, 0, NULL),
+		FIELD(SUPER, super, feature_incompat, 8,
+		      GMFS_FEATURE_INCOMPAT_PRIVATE, 0, NULL),
 		FIELD(FILE, inode, preserved, 4, U32_MAX, 0, NULL),
 		FIELD(ORPHAN, inode, preserved, 4, 1, 0, NULL),
 		FIELD(DEV, inode, rdev, 8, GMFS_RDEV(4095, 0xfffff), 0, NULL),
@@ -715,6 +719,30 @@ static void image_pinned(struct kunit *test)
 	}
 }
 
+/* The feature is there as long as there is a private file, also one that is deleted. */
+static void image_private(struct kunit *test)
+{
+	struct gmfs_fixture *fx = test->priv;
+	struct gmfs_inode *ci;
+	struct tree tree;
+	u64 file;
+
+	plant(fx, &tree);
+	file = tree.file->ino;
+	gmfs_ino_set_private(&fx->img, tree.file, true);
+	gmfs_ino_set_private(&fx->img, tree.file, true);
+	KUNIT_EXPECT_EQ(test, gmfs_count_private(&fx->img), 1);
+	KUNIT_EXPECT_EQ(test, fx->img.super->feature_incompat,
+			GMFS_FEATURE_INCOMPAT_PRIVATE);
+	gmfs_fixture_reload(fx);
+	KUNIT_EXPECT_EQ(test, gmfs_count_private(&fx->img), 1);
+	ci = gmfs_inode_find(&fx->img, file);
+	gmfs_ino_set_private(&fx->img, ci, false);
+	KUNIT_EXPECT_EQ(test, gmfs_count_private(&fx->img), 0);
+	KUNIT_EXPECT_EQ(test, fx->img.super->feature_incompat, 0);
+	KUNIT_EXPECT_EQ(test, ci->rec->flags, 0);
+}
+
 /* A later kernel may set unknown bits of feature_compat. */
 static void image_features(struct kunit *test)
 {
@@ -746,7 +774,7 @@ static void image_features(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, img->read_only);
 	gmfs_image_destroy(img);
 
-	super->feature_incompat = 1;
+	super->feature_incompat = BIT_ULL(1);
 	expect_load(test, "incompat", -EOPNOTSUPP, "feature");
 }
 
@@ -995,6 +1023,7 @@ static struct kunit_case image_cases[] = {
 	KUNIT_CASE(image_orphans),
 	KUNIT_CASE(image_await),
 	KUNIT_CASE(image_pinned),
+	KUNIT_CASE(image_private),
 	KUNIT_CASE(image_fields),
 	KUNIT_CASE(image_fields_ok),
 	KUNIT_CASE(image_attr_twice),

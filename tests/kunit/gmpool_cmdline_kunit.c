@@ -25,6 +25,7 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 struct node_size {
 	int nid;
 	struct gmpool_size size;
+	struct gmpool_size growth;
 };
 
 struct bad_token {
@@ -38,7 +39,8 @@ struct bad_token {
  * @input: the value
  * @fresh: expected flag
  * @all: expected size for all nodes
- * @node: expected sizes for single nodes
+ * @growth_all: expected growth reserve for all nodes
+ * @node: expected sizes for single nodes, with their growth reserves
  * @bad: expected reports, in this order
  */
 struct cmdline_case {
@@ -46,6 +48,7 @@ struct cmdline_case {
 	const char *input;
 	bool fresh;
 	struct gmpool_size all;
+	struct gmpool_size growth_all;
 	struct node_size node[MAX_NODE_SIZES];
 	struct bad_token bad[MAX_BAD];
 };
@@ -84,6 +87,56 @@ static const struct cmdline_case cmdline_cases[] = {
 	{ "fresh and a size for all", "25%,fresh", .fresh = true,
 	  .all = PERCENT(25) },
 	{ "fresh twice", "fresh,fresh", .fresh = true },
+
+	/* Growth reserves. */
+	{ "reserve of a node", "1:64G+32G",
+	  .node = {{ 1, BYTES(64 * GIB), BYTES(32 * GIB) }} },
+	{ "reserves of two nodes", "0:1G+2G,1:2G+1G",
+	  .node = {{ 0, BYTES(GIB), BYTES(2 * GIB) },
+		   { 1, BYTES(2 * GIB), BYTES(GIB) }} },
+	{ "reserve of one node of two", "0:1G,1:2G+1G",
+	  .node = {{ 0, BYTES(GIB) }, { 1, BYTES(2 * GIB), BYTES(GIB) }} },
+	{ "pool and reserve in percent", "0:50%+10%",
+	  .node = {{ 0, PERCENT(50), PERCENT(10) }} },
+	{ "pool in percent, reserve in bytes", "0:50%+8G",
+	  .node = {{ 0, PERCENT(50), BYTES(8 * GIB) }} },
+	{ "pool in bytes, reserve in percent", "0:8G+5%",
+	  .node = {{ 0, BYTES(8 * GIB), PERCENT(5) }} },
+	{ "reserve for all", "128G+64G", .all = BYTES(128 * GIB),
+	  .growth_all = BYTES(64 * GIB) },
+	{ "reserve in percent for all", "80%+10%", .all = PERCENT(80),
+	  .growth_all = PERCENT(10) },
+	{ "reserve in hexadecimal", "0:0x10G+0x8g",
+	  .node = {{ 0, BYTES(16 * GIB), BYTES(8 * GIB) }} },
+	{ "no reserve after the plus", "0:1G+",
+	  .bad = {{ "0:1G+", GMPOOL_ARG_NO_SIZE }} },
+	{ "a plus for all", "+", .bad = {{ "+", GMPOOL_ARG_NO_SIZE }} },
+	{ "a plus in place of the node", "+:1G",
+	  .bad = {{ "+:1G", GMPOOL_ARG_NODE }} },
+	{ "reserve in the node", "0+1:1G",
+	  .bad = {{ "0+1:1G", GMPOOL_ARG_NODE }} },
+	{ "two reserves", "0:1G+1G+1G",
+	  .bad = {{ "0:1G+1G+1G", GMPOOL_ARG_SUFFIX }} },
+	{ "two plus signs", "0:1G++1G",
+	  .bad = {{ "0:1G++1G", GMPOOL_ARG_SIZE }} },
+	{ "zero reserve", "0:1G+0", .bad = {{ "0:1G+0", GMPOOL_ARG_ZERO }} },
+	{ "reserve that overflows", "0:1G+16E",
+	  .bad = {{ "0:1G+16E", GMPOOL_ARG_OVERFLOW }} },
+	{ "reserve of 100%", "0:1G+100%",
+	  .bad = {{ "0:1G+100%", GMPOOL_ARG_PERCENT }} },
+	{ "reserve of another node", "0:1G+1:1G",
+	  .bad = {{ "0:1G+1:1G", GMPOOL_ARG_SUFFIX }} },
+	{ "bad reserve, then a good part", "0:1G+x,0:2G",
+	  .node = {{ 0, BYTES(2 * GIB) }},
+	  .bad = {{ "0:1G+x", GMPOOL_ARG_SIZE }} },
+	{ "reserve of a repeated node", "0:1G,0:1G+1G",
+	  .node = {{ 0, BYTES(GIB) }},
+	  .bad = {{ "0:1G+1G", GMPOOL_ARG_REPEATED }} },
+	{ "reserve of all after a node", "0:1G,1G+1G",
+	  .node = {{ 0, BYTES(GIB) }},
+	  .bad = {{ "1G+1G", GMPOOL_ARG_MIXED }} },
+	{ "reserve of fresh", "fresh+1G",
+	  .bad = {{ "fresh+1G", GMPOOL_ARG_SIZE }} },
 
 	/* Numbers as memparse() reads them. */
 	{ "no unit", "0:1073741824", .node = {{ 0, BYTES(GIB) }} },
@@ -210,7 +263,7 @@ static const struct cmdline_case cmdline_cases[] = {
 
 	/* Signs, fractions, and other text that is not a number. */
 	{ "negative size", "0:-1", .bad = {{ "0:-1", GMPOOL_ARG_SIZE }} },
-	{ "positive size", "0:+1G", .bad = {{ "0:+1G", GMPOOL_ARG_SIZE }} },
+	{ "positive size", "0:+1G", .bad = {{ "0:+1G", GMPOOL_ARG_NO_SIZE }} },
 	{ "negative node", "-1:1G", .bad = {{ "-1:1G", GMPOOL_ARG_NODE }} },
 	{ "positive node", "+0:1G", .bad = {{ "+0:1G", GMPOOL_ARG_NODE }} },
 	{ "fraction", "0:1.5G", .bad = {{ "0:1.5G", GMPOOL_ARG_SUFFIX }} },
@@ -385,17 +438,19 @@ static bool same_table(const struct gmpool_cmdline *a,
 	int nid;
 
 	for (nid = 0; nid < MAX_NUMNODES; nid++) {
-		if (!same_size(&a->node[nid], &b->node[nid]))
+		if (!same_size(&a->node[nid], &b->node[nid]) ||
+		    !same_size(&a->growth[nid], &b->growth[nid]))
 			return false;
 	}
-	return a->fresh == b->fresh && same_size(&a->all, &b->all);
+	return a->fresh == b->fresh && same_size(&a->all, &b->all) &&
+	       same_size(&a->growth_all, &b->growth_all);
 }
 
 static void parse_cmdline(struct kunit *test)
 {
 	const struct cmdline_case *c = test->param_value;
 	static const struct gmpool_size none;
-	const struct gmpool_size *expected;
+	const struct gmpool_size *expected, *growth;
 	struct gmpool_cmdline *cmdline;
 	struct reports reports;
 	unsigned int i, nr_bad;
@@ -405,13 +460,18 @@ static void parse_cmdline(struct kunit *test)
 
 	KUNIT_EXPECT_EQ(test, cmdline->fresh, c->fresh);
 	expect_size(test, "all", -1, &cmdline->all, &c->all);
+	expect_size(test, "reserve for all", -1, &cmdline->growth_all, &c->growth_all);
 	for (nid = 0; nid < MAX_NUMNODES; nid++) {
 		expected = &none;
+		growth = &none;
 		for (i = 0; i < MAX_NODE_SIZES; i++) {
-			if (c->node[i].size.kind && c->node[i].nid == nid)
+			if (c->node[i].size.kind && c->node[i].nid == nid) {
 				expected = &c->node[i].size;
+				growth = &c->node[i].growth;
+			}
 		}
 		expect_size(test, "node", nid, &cmdline->node[nid], expected);
+		expect_size(test, "reserve of node", nid, &cmdline->growth[nid], growth);
 	}
 
 	for (nr_bad = 0; nr_bad < MAX_BAD && c->bad[nr_bad].token; nr_bad++)
@@ -544,6 +604,7 @@ static void bad_parts_change_nothing(struct kunit *test)
 {
 	static const char * const parts[] = {
 		"0:1G", "1:2G", "0:50%", "1:0x1000", "3G", "25%", "fresh",
+		"0:1G+1G", "1:2G+10%", "3G+1G", "1:1G+", "+",
 		"", ":", "0:", ":1G", "1:1X", "0:0", "2", "0:100%", "x", "99999:1",
 	};
 	struct gmpool_cmdline *first, *second;
@@ -568,6 +629,8 @@ static void bad_parts_change_nothing(struct kunit *test)
 		KUNIT_ASSERT_LE(test, reports.nr, nr);
 		KUNIT_EXPECT_TRUE(test, first->all.kind == GMPOOL_SIZE_NONE ||
 				  !memchr_inv(first->node, 0, sizeof(first->node)));
+		KUNIT_EXPECT_TRUE(test, first->all.kind != GMPOOL_SIZE_NONE ||
+				  first->growth_all.kind == GMPOOL_SIZE_NONE);
 
 		good[0] = '\0';
 		for (i = 0, s = input; ; s = end + 1) {

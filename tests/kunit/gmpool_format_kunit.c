@@ -84,7 +84,8 @@ static const struct golden_member super_members[] = {
 	MEMBER(SUPER->reserved1, 240, 784),
 	MEMBER(SUPER->extents, 1024, 1024),
 	MEMBER(SUPER->tables, 2048, 1024),
-	MEMBER(SUPER->reserved2, 3072, 1024),
+	MEMBER(SUPER->first, 3072, 512),
+	MEMBER(SUPER->reserved2, 3584, 512),
 	{}
 };
 
@@ -466,7 +467,11 @@ static const struct damage super_damages[] = {
 	{ "ro_compat bit 2", FIELD(SUPER->feature_ro_compat), 4, .read_only = true },
 	{ "ro_compat bit 32", FIELD(SUPER->feature_ro_compat), BIT_ULL(32), .read_only = true },
 	{ "ro_compat bit 63", FIELD(SUPER->feature_ro_compat), BIT_ULL(63), .read_only = true },
-	{ "incompat bit 0", FIELD(SUPER->feature_incompat), 1, NULL, E_FEATURE },
+	{ "incompat bit 0", FIELD(SUPER->feature_incompat), 1 },
+	/* All extents have number 0 then. */
+	{ "incompat bit 1", FIELD(SUPER->feature_incompat), 2, NULL,
+	  "has two blocks of one number" },
+	{ "incompat bit 2", FIELD(SUPER->feature_incompat), 4, NULL, E_FEATURE },
 	{ "incompat bit 32", FIELD(SUPER->feature_incompat), BIT_ULL(32), NULL, E_FEATURE },
 	{ "incompat bit 63", FIELD(SUPER->feature_incompat), BIT_ULL(63), NULL, E_FEATURE },
 
@@ -508,8 +513,11 @@ static const struct damage super_damages[] = {
 	{ "reserved0, high bit", FIELD(SUPER->reserved0), BIT(31), NULL, E_RESERVED },
 	{ "reserved1 first", FIELD(SUPER->reserved1[0]), 1, NULL, E_RESERVED },
 	{ "reserved1 last", FIELD(SUPER->reserved1[783]), 0x80, NULL, E_RESERVED },
+	{ "first without the feature", FIELD(SUPER->first[0]), 1, NULL, E_RESERVED },
+	{ "first[63] without the feature", FIELD(SUPER->first[63]), BIT_ULL(63), NULL,
+	  E_RESERVED },
 	{ "reserved2 first", FIELD(SUPER->reserved2[0]), 1, NULL, E_RESERVED },
-	{ "reserved2 last", FIELD(SUPER->reserved2[1023]), 0x80, NULL, E_RESERVED },
+	{ "reserved2 last", FIELD(SUPER->reserved2[511]), 0x80, NULL, E_RESERVED },
 
 	/* Empty, or any text that ends before the last byte. */
 	{ "release empty", FIELD(SUPER->release[0]), 0 },
@@ -627,7 +635,7 @@ static void super_damaged_in_places(struct kunit *test)
 	 */
 	super = make_super(test);
 	super->version = 2;
-	super->feature_incompat = 1;
+	super->feature_incompat = 4;
 	super->state = 0;
 	super->reserved0 = 1;
 	gmpool_super_update(super);
@@ -637,7 +645,7 @@ static void super_damaged_in_places(struct kunit *test)
 	/* Read-only and incompatible features together: not usable. */
 	super = make_super(test);
 	super->feature_ro_compat = 4;
-	super->feature_incompat = 1;
+	super->feature_incompat = 4;
 	gmpool_super_update(super);
 	KUNIT_EXPECT_STREQ(test, gmpool_super_usable(super, &read_only), E_FEATURE);
 	KUNIT_EXPECT_TRUE(test, read_only);
@@ -1132,7 +1140,7 @@ static void super_newer(struct kunit *test)
 	KUNIT_EXPECT_TRUE(test, gmpool_super_newer(super));
 	/* Then the pool is not usable. */
 	super->feature_compat = 0;
-	super->feature_incompat = 1;
+	super->feature_incompat = 4;
 	KUNIT_EXPECT_FALSE(test, gmpool_super_newer(super));
 }
 
@@ -1189,7 +1197,7 @@ static void tunables_check(struct kunit *test)
 static void poison_check(struct kunit *test)
 {
 	struct gmpool_super_ser *super = make_super(test);
-	const u64 nr_blocks = 64, nr_pages = nr_blocks * 512;
+	const u64 nr_pages = super->total_blocks * 512;
 	struct gmpool_poison_ser *list;
 	const char *error;
 	u64 i;
@@ -1198,29 +1206,115 @@ static void poison_check(struct kunit *test)
 	KUNIT_ASSERT_NOT_NULL(test, list);
 	/* The header is checked elsewhere. */
 	memset(&list->hdr, 0xff, sizeof(list->hdr));
-	KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super, nr_blocks),
+	KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super),
 			   "pages have failed, but the pool lacks the feature");
 	super->feature_ro_compat = GMPOOL_FEATURE_RO_COMPAT_POISON;
-	KUNIT_EXPECT_NULL(test, gmpool_poison_check(list, super, nr_blocks));
+	KUNIT_EXPECT_NULL(test, gmpool_poison_check(list, super));
 
 	for (i = 0; i < GMPOOL_POISON_PAGES; i++) {
 		list->pages[i] = nr_pages - 1 - i;
-		KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super, nr_blocks),
+		KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super),
 				   "a list of pages that have failed goes on past its end");
 		list->nr++;
-		KUNIT_EXPECT_NULL(test, gmpool_poison_check(list, super, nr_blocks));
+		KUNIT_EXPECT_NULL(test, gmpool_poison_check(list, super));
 		list->pages[i] = nr_pages;
-		error = gmpool_poison_check(list, super, nr_blocks);
+		error = gmpool_poison_check(list, super);
 		KUNIT_EXPECT_STREQ(test, error,
 				   "a page has failed that is not within the pool");
 		list->pages[i] = nr_pages - 1 - i;
 	}
 	list->nr++;
-	KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super, nr_blocks),
+	KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super),
 			   "too many pages in a list of those that have failed");
 	list->nr = U64_MAX;
-	KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super, nr_blocks),
+	KUNIT_EXPECT_STREQ(test, gmpool_poison_check(list, super),
 			   "too many pages in a list of those that have failed");
+}
+
+/* make_super() with other numbers: 1600 to 2111, 64 to 1087, and 0 to 63. */
+static struct gmpool_super_ser *make_numbered_super(struct kunit *test)
+{
+	struct gmpool_super_ser *super = make_super(test);
+
+	super->feature_incompat = GMPOOL_FEATURE_INCOMPAT_NUMBERS;
+	super->first[0] = 1600;
+	super->first[1] = 64;
+	super->first[2] = 0;
+	gmpool_super_update(super);
+	return super;
+}
+
+struct numbers_damage {
+	const char *name;
+	u32 index;
+	u64 first;
+	const char *error;
+};
+
+static const struct numbers_damage numbers_damages[] = {
+	{ "none", 0, 1600 },
+	{ "without a gap", 0, 1088 },
+	{ "with a gap at the start", 2, 10000 },
+	{ "last block of another", 0, 1087, "has two blocks of one number" },
+	{ "first block of another", 0, 64, "has two blocks of one number" },
+	{ "ends in another", 0, 0, "has two blocks of one number" },
+	{ "within another", 2, 500, "has two blocks of one number" },
+	{ "within another, near its end", 2, 1087, "has two blocks of one number" },
+	{ "at most", 0, GMPOOL_MAX_BLOCKS - 512 },
+	{ "too large", 0, GMPOOL_MAX_BLOCKS - 511, "has a block number that is too large" },
+	{ "-1", 0, U64_MAX, "has a block number that is too large" },
+	{ "unused", 3, 1, "has block numbers without an extent" },
+	{ "last unused", 63, BIT_ULL(63), "has block numbers without an extent" },
+};
+
+KUNIT_ARRAY_PARAM_DESC(numbers_damage, numbers_damages, name);
+
+static void super_numbers(struct kunit *test)
+{
+	struct gmpool_super_ser *super = make_numbered_super(test);
+	const struct numbers_damage *d = test->param_value;
+	bool read_only;
+
+	super->first[d->index] = d->first;
+	gmpool_super_update(super);
+	/* Every kernel can take the memory out. */
+	KUNIT_EXPECT_NULL(test, gmpool_super_check(super, GRANULARITY));
+	expect_verdict(test, gmpool_super_usable(super, &read_only), d->error);
+}
+
+/* Bits of numbers that are no blocks, on both sides of each gap. */
+static void bitmaps_check_numbers(struct kunit *test)
+{
+	struct gmpool_super_ser *super = make_numbered_super(test);
+	static const u64 gap[] = { 1088, 1089, 1300, 1599, 40000, 49999 };
+	static const u64 blocks[] = { 0, 63, 64, 1087, 1600, 2111, 50000, 50063 };
+	struct gmpool_bitmap_ser *maps[2][2];
+	u32 i, m;
+
+	for (i = 0; i < 4; i++) {
+		maps[i / 2][i % 2] = kunit_kzalloc(test, sizeof(*maps[0][0]), GFP_KERNEL);
+		KUNIT_ASSERT_NOT_NULL(test, maps[i / 2][i % 2]);
+	}
+	super->first[2] = 50000;
+	super->first[1] = 0;
+	super->first[0] = 1600;
+	for (m = 0; m < 2; m++) {
+		for (i = 0; i < ARRAY_SIZE(gap) + ARRAY_SIZE(blocks); i++) {
+			bool valid = i >= ARRAY_SIZE(gap);
+			u64 block = valid ? blocks[i - ARRAY_SIZE(gap)] : gap[i];
+			unsigned long *bits;
+
+			/* From 1024 to 1087 too is a gap. */
+			valid &= block != 1087;
+			bits = (unsigned long *)maps[m][block / GMPOOL_BITMAP_BITS]->bits;
+			__set_bit(block % GMPOOL_BITMAP_BITS, bits);
+			expect_verdict(test, gmpool_bitmaps_check_numbers(maps[0], maps[1],
+									  super),
+				       valid ? NULL :
+				       "a bit is set for a number that is no block");
+			__clear_bit(block % GMPOOL_BITMAP_BITS, bits);
+		}
+	}
 }
 
 static struct kunit_case format_test_cases[] = {
@@ -1231,6 +1325,8 @@ static struct kunit_case format_test_cases[] = {
 	KUNIT_CASE_PARAM(super_damaged, super_damage_gen_params),
 	KUNIT_CASE(super_damaged_in_places),
 	KUNIT_CASE(super_extents),
+	KUNIT_CASE_PARAM(super_numbers, numbers_damage_gen_params),
+	KUNIT_CASE(bitmaps_check_numbers),
 	KUNIT_CASE(super_flipped),
 	KUNIT_CASE(super_pick),
 	KUNIT_CASE(super_random),

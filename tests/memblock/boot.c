@@ -490,6 +490,24 @@ static void set_up(void)
 			memblock_phys_alloc_try_nid(NODE_DATA_SIZE, SMP_CACHE_BYTES, nid);
 }
 
+static u64 used_movable(void)
+{
+	const struct memblock_region *region, *used;
+	u64 sum = 0, start, end;
+	unsigned long i, j;
+
+	for (i = 0; i < memblock.memory.cnt; i++) {
+		region = &memblock.memory.regions[i];
+		for (j = 0; region->flags & MEMBLOCK_HOTPLUG && j < memblock.reserved.cnt; j++) {
+			used = &memblock.reserved.regions[j];
+			start = max(region->base, used->base);
+			end = min(region->base + region->size, used->base + used->size);
+			sum += start < end ? end - start : 0;
+		}
+	}
+	return sum;
+}
+
 static void take_stock(void)
 {
 	struct gmpool *pool;
@@ -501,10 +519,10 @@ static void take_stock(void)
 			abort();
 		seen = &outcome->pools[outcome->nr_pools++];
 		seen->nid = pool->nid;
-		seen->nr = pool->nr_extents;
-		for (i = 0; i < pool->nr_extents; i++) {
-			seen->extents[i].base = pool->extents[i].base;
-			seen->extents[i].size = pool->extents[i].size;
+		seen->nr = pool->numbers.nr;
+		for (i = 0; i < pool->numbers.nr; i++) {
+			seen->extents[i].base = pool->numbers.extent[i].base;
+			seen->extents[i].size = pool->numbers.extent[i].size;
 		}
 	}
 }
@@ -514,6 +532,8 @@ static void run(const char *const *values)
 	set_up();
 	if (machine->kho_scratch[0])
 		early_param_is("kho_scratch", machine->kho_scratch);
+	if (machine->kernelcore)
+		early_param_is("kernelcore", "1G");
 	for (; *values; values++)
 		early_param_is("guestmemfs", *values);
 
@@ -524,7 +544,9 @@ static void run(const char *const *values)
 	look_at(&memblock.memory, &outcome->memory[1]);
 	look_at(&memblock.reserved, &outcome->reserved[1]);
 	take_stock();
+	outcome->used_movable[0] = used_movable();
 	go_on();
+	outcome->used_movable[1] = used_movable();
 	outcome->finished = true;
 }
 

@@ -59,6 +59,7 @@ struct machine {
 	uint64_t image_size;
 	uint64_t brk_size;		/* of which nobody uses the end */
 	bool movable_node;
+	bool kernelcore;		/* kernelcore= is given */
 	bool mirrored;
 	bool kdump;
 	bool no_pmd_mappings;		/* as a Xen PV domain */
@@ -84,6 +85,8 @@ struct outcome {
 	/* As pools were about to be made, and when they had been. */
 	struct pieces memory[2];
 	struct pieces reserved[2];
+	/* Bytes in use of memory for movable pages, then, and when all others had allocated. */
+	uint64_t used_movable[2];
 	/* Who found no room later, empty if all did. */
 	char starved[64];
 	unsigned int nr_scratch;

@@ -22,6 +22,7 @@ static unsigned int failures;
 static bool predictable;
 static const char *step;
 static unsigned int nr_boots, nr_pools, nr_refused, nr_limits;
+static unsigned int nr_growth, nr_growth_refused, nr_growth_limits;
 
 /*
  * With the largest pools, the image may be in the way of one of them, break a gigabyte
@@ -79,6 +80,8 @@ static void try(const struct machine *machine, const struct request *request,
 	for (nid = 0; nid < NODES; nid++) {
 		nr_pools += verdicts[nid].kind == VERDICT_POOL;
 		nr_refused += verdicts[nid].kind == VERDICT_TOO_LARGE;
+		nr_growth += verdicts[nid].growth.start != 0;
+		nr_growth_refused += verdicts[nid].growth.refused;
 	}
 	if (failures > before) {
 		print_request(request);
@@ -115,7 +118,7 @@ static void try_limits(struct machine *machine, const struct request *request,
 		return;
 	nr_limits++;
 
-	request_bytes(&limits, bytes);
+	request_bytes(&limits, bytes, NULL);
 	/* Wherever the image is. */
 	for (i = 0; i < 3; i++) {
 		step = i ? "what is allowed, with the image elsewhere" : "what is allowed";
@@ -136,7 +139,7 @@ static void try_limits(struct machine *machine, const struct request *request,
 	for (nid = 0; nid < NODES; nid++)
 		if (verdicts[nid].kind == VERDICT_TOO_LARGE)
 			bytes[nid] += SECTION;
-	request_bytes(&limits, bytes);
+	request_bytes(&limits, bytes, NULL);
 	step = "a section more";
 	try(machine, &limits, again);
 	for (nid = 0; nid < NODES; nid++)
@@ -145,6 +148,47 @@ static void try_limits(struct machine *machine, const struct request *request,
 		     again[nid].allowed != verdicts[nid].allowed))
 			fail("node %u: verdict %d, allowed are %lu MiB, were %lu MiB", nid,
 			     again[nid].kind, again[nid].allowed, verdicts[nid].allowed);
+}
+
+/* The largest growth reserve that is allowed is allowed, a gigabyte more is not. */
+static void try_growth(const struct machine *machine, const struct request *request,
+		       const struct verdict verdicts[NODES])
+{
+	uint64_t bytes[NODES] = { }, growth[NODES] = { };
+	struct verdict again[NODES];
+	struct request limits;
+	bool any = false;
+	unsigned int nid;
+
+	for (nid = 0; nid < NODES; nid++) {
+		if (verdicts[nid].kind != VERDICT_POOL)
+			continue;
+		bytes[nid] = asked_for(request, machine, nid);
+		growth[nid] = verdicts[nid].growth.allowed * MIB;
+		any |= verdicts[nid].growth.refused;
+	}
+	if (!any || !predictable)
+		return;
+	nr_growth_limits++;
+
+	request_bytes(&limits, bytes, growth);
+	step = "the growth reserve that is allowed";
+	try(machine, &limits, again);
+	for (nid = 0; nid < NODES; nid++)
+		if (growth[nid] && !again[nid].growth.start)
+			fail("node %u: a growth reserve of %lu MiB is refused now", nid,
+			     growth[nid] / MIB);
+
+	for (nid = 0; nid < NODES; nid++)
+		if (verdicts[nid].growth.refused)
+			growth[nid] += GIB;
+	request_bytes(&limits, bytes, growth);
+	step = "a gigabyte more";
+	try(machine, &limits, again);
+	for (nid = 0; nid < NODES; nid++)
+		if (verdicts[nid].growth.refused && !again[nid].growth.refused)
+			fail("node %u: a growth reserve of %lu MiB is allowed now", nid,
+			     growth[nid] / MIB);
 }
 
 static void try_machine(uint64_t seed)
@@ -170,6 +214,7 @@ static void try_machine(uint64_t seed)
 	step = "as asked for";
 	try(&machine, &request, verdicts);
 	try_limits(&machine, &request, verdicts, &random);
+	try_growth(&machine, &request, verdicts);
 	if (predictable) {
 		request_most(&most);
 		step = "most";
@@ -233,6 +278,8 @@ int main(int argc, char **argv)
 	}
 	printf("# %u boots, %u pools, %u refused, %u times the limit\n", nr_boots, nr_pools,
 	       nr_refused, nr_limits);
+	printf("# %u growth reserves, %u refused, %u times the limit\n", nr_growth,
+	       nr_growth_refused, nr_growth_limits);
 	printf("# %u of %u boots with the image elsewhere left too little to KHO\n",
 	       nr_unforeseen, nr_moved);
 	return bad || nr_unforeseen * 100 > nr_moved * MOST_UNFORESEEN;

@@ -28,15 +28,34 @@ static unsigned int nodes_with_memory(const struct machine *machine)
 	return nr;
 }
 
-uint64_t asked_for(const struct request *request, const struct machine *machine, int nid)
+static uint64_t meant(const struct machine *machine, int nid, bool all, bool percent,
+		      uint64_t value)
 {
-	bool percent = request->all.given ? request->all.percent : request->node[nid].percent;
-	uint64_t value = request->all.given ? request->all.value : request->node[nid].value;
-
 	/* A percent is whole bytes, which counts where two sections are as near. */
 	if (percent)
 		return down(node_bytes(machine, nid) / 100 * value + SECTION / 2, SECTION);
-	return request->all.given ? value / nodes_with_memory(machine) : value;
+	return all ? value / nodes_with_memory(machine) : value;
+}
+
+uint64_t asked_for(const struct request *request, const struct machine *machine, int nid)
+{
+	if (request->all.given)
+		return meant(machine, nid, true, request->all.percent, request->all.value);
+	return meant(machine, nid, false, request->node[nid].percent, request->node[nid].value);
+}
+
+/* The same for a growth reserve, in whole gibibytes. */
+static uint64_t growth_for(const struct request *request, const struct machine *machine, int nid)
+{
+	if (machine->kernelcore)
+		return 0;
+	if (request->growth_all.given)
+		return down(meant(machine, nid, true, request->growth_all.percent,
+				  request->growth_all.value), GIB);
+	if (request->growth[nid].given)
+		return down(meant(machine, nid, false, request->growth[nid].percent,
+				  request->growth[nid].value), GIB);
+	return 0;
 }
 
 /* --- the log ------------------------------------------------------------------------ */
@@ -50,6 +69,7 @@ static void say_verdict(struct verdict verdicts[NODES], int nid, struct verdict 
 	if (verdicts[nid].kind != VERDICT_NOTHING)
 		fail("the log has two verdicts on node %d", nid);
 	verdict.rounded = verdicts[nid].rounded;
+	verdict.growth = verdicts[nid].growth;
 	verdicts[nid] = verdict;
 }
 
@@ -86,6 +106,45 @@ static bool is_ignored_part(const struct request *request, const char *line, boo
 	return false;
 }
 
+#define IS(...)	(end = 0, sscanf(line, __VA_ARGS__, &end) > 0 && end && !line[end])
+
+/* Is a line about the growth reserve of a node? */
+static bool read_growth(const char *line, struct verdict verdicts[NODES])
+{
+	unsigned long long a, b;
+	struct growth *growth;
+	int nid, end;
+
+	if (sscanf(line, "%*[a-z]: guestmem_pool: node %d: %n", &nid, &end) != 1 || nid < 0 ||
+	    nid >= NODES)
+		return false;
+	growth = &verdicts[nid].growth;
+	if (IS("info: guestmem_pool: node %d: growth reserve of %llu MiB from %llx, for movable pages only until the pool grows%n",
+	       &nid, &a, &b)) {
+		growth->mib = a;
+		growth->start = b;
+	} else if (IS("warn: guestmem_pool: node %d: a growth reserve of %llu MiB is too large, at most %llu MiB are allowed next to the pool: no reserve is made%n",
+		      &nid, &a, &b)) {
+		growth->mib = a;
+		growth->allowed = b;
+		growth->refused = true;
+	} else if (IS("notice: guestmem_pool: node %d: a growth reserve of %llu MiB is rounded down to %llu MiB, a multiple of 1024 MiB%n",
+		      &nid, &a, &b)) {
+		growth->rounded = true;
+		if (a / 1024 * 1024 != b)
+			fail("%llu MiB are rounded to %llu MiB", a, b);
+	} else if (IS("notice: guestmem_pool: node %d: %llu MiB of the growth reserve are in use by the kernel until the next boot%n",
+		      &nid, &a)) {
+		growth->in_use = a;
+	} else if (IS("warn: guestmem_pool: node %d: %llu MiB are for movable pages only, and %llu MiB for all: that is more than 3 to 1, and the kernel may run out of memory there%n",
+		      &nid, &a, &b)) {
+		growth->warned = true;
+	} else {
+		return false;
+	}
+	return true;
+}
+
 static void read_line(const struct machine *machine, const char *line,
 		      struct verdict verdicts[NODES])
 {
@@ -95,7 +154,8 @@ static void read_line(const struct machine *machine, const char *line,
 	struct verdict verdict;
 	int nid, end = 0;
 
-#define IS(...)	(end = 0, sscanf(line, __VA_ARGS__, &end) > 0 && end && !line[end])
+	if (read_growth(line, verdicts))
+		return;
 	if (IS("info: guestmem_pool: node %d: pool of %llu MiB in %u extent%*[s,] from %llx%n",
 	       &nid, &a, &nr, &base)) {
 		say_verdict(verdicts, nid, (struct verdict){ .kind = VERDICT_POOL, .mib = a });
@@ -146,6 +206,8 @@ static void read_line(const struct machine *machine, const char *line,
 #define NO_PMD_MAPPINGS	"warn: " OURS " is ignored: this machine has no page table entries of 2 MiB (is it a Xen PV domain?)"
 #define NO_VALUE	"warn: " OURS " has no value, allowed is <node>:<size>[,...] or <size>: no pool is made by it"
 
+#define NO_GROWTH	"warn: " OURS ": no growth reserve is made, since kernelcore= or movablecore= sets the movable memory of all nodes"
+
 static void read_log(const struct machine *machine, const struct request *request,
 		     const struct outcome *outcome, struct verdict verdicts[NODES])
 {
@@ -161,7 +223,8 @@ static void read_log(const struct machine *machine, const struct request *reques
 			continue;
 		if (!strcmp(line, DISCARDED) || (machine->kdump && !strcmp(line, IN_KDUMP)) ||
 		    (machine->no_pmd_mappings && !strcmp(line, NO_PMD_MAPPINGS)) ||
-		    (!request->text[0][0] && !strcmp(line, NO_VALUE)))
+		    (!request->text[0][0] && !strcmp(line, NO_VALUE)) ||
+		    (machine->kernelcore && !strcmp(line, NO_GROWTH)))
 			continue;
 		/* memblock's own. */
 		if (strstr(line, "of mirrored memory"))
@@ -238,8 +301,11 @@ static uint64_t pool_bytes(const struct pool *pool)
 	return bytes;
 }
 
-/* Memory was @before, and is what pools have not taken of it, with all it had. */
-static void check_memory(const struct outcome *outcome)
+/*
+ * Memory was @before, and is what pools have not taken of it, with all it had. For a
+ * growth reserve, some of it is marked, and the marks of others are taken away.
+ */
+static void check_memory(const struct outcome *outcome, bool marked)
 {
 	const struct pieces *before = &outcome->memory[0], *after = &outcome->memory[1];
 	uint64_t taken = 0, sum[2] = { }, base, end;
@@ -258,7 +324,7 @@ static void check_memory(const struct outcome *outcome)
 				j++;
 			if (j == before->nr || before->at[j].base > base ||
 			    before->at[j].nid != piece->nid ||
-			    before->at[j].flags != piece->flags) {
+			    (before->at[j].flags ^ piece->flags) & ~(marked ? PIECE_HOTPLUG : 0)) {
 				fail("memory at %#lx of node %d, flags %#x, was not so before",
 				     base, piece->nid, piece->flags);
 				return;
@@ -350,8 +416,91 @@ static uint64_t free_gigabytes(const struct machine *machine, const struct outco
 	return nr;
 }
 
+/* Free gigabytes of a node in [start, end), with the image counted as free, or not. */
+static uint64_t growth_gigabytes(const struct machine *machine, const struct outcome *outcome,
+				 int nid, uint64_t start, uint64_t end, bool image)
+{
+	uint64_t nr = 0, base, at, first, last = machine->image + machine->image_size;
+	unsigned int i;
+
+	first = machine->image / (2 * MIB) * (2 * MIB);
+	last = (last + 2 * MIB - 1) / (2 * MIB) * (2 * MIB);
+	for (base = start; base < end; base += GIB) {
+		if (!covered(&outcome->memory[1], base, base + GIB, nid, false))
+			continue;
+		for (i = 0; i < outcome->reserved[1].nr; i++) {
+			const struct piece *piece = &outcome->reserved[1].at[i];
+
+			at = piece->base > base ? piece->base : base;
+			if (at < base + GIB && at < piece->base + piece->size &&
+			    !(image && piece->base >= first && piece->base + piece->size <= last))
+				break;
+		}
+		nr += i == outcome->reserved[1].nr;
+	}
+	return nr;
+}
+
+static void check_growth(const struct machine *machine, const struct request *request,
+			 const struct outcome *outcome, const struct growth *growth,
+			 const struct pool *pool, int nid)
+{
+	uint64_t want = pool ? growth_for(request, machine, nid) : 0, gibs, end = 0;
+	const struct pieces *memory = &outcome->memory[1];
+	uint64_t sum[2] = { };
+	unsigned int i;
+
+	if (!want) {
+		if (growth->start || growth->refused)
+			fail("node %d: a growth reserve was not asked for", nid);
+		return;
+	}
+	if (growth->mib != want / MIB || !growth->start == !growth->refused)
+		fail("node %d: a growth reserve of %lu MiB was asked for, the log says %lu", nid,
+		     want / MIB, growth->mib);
+	if (growth->refused) {
+		if (growth->allowed * MIB >= want || growth->allowed % (GIB / MIB))
+			fail("node %d: a growth reserve of %lu MiB is refused, %lu MiB are allowed",
+			     nid, want / MIB, growth->allowed);
+		return;
+	}
+	if (growth->start % GIB)
+		fail("node %d: the growth reserve begins at %#lx", nid, growth->start);
+	for (i = 0; i < memory->nr; i++) {
+		const struct piece *piece = &memory->at[i];
+		uint64_t last = piece->base + piece->size;
+
+		if (piece->nid != nid)
+			continue;
+		end = last;
+		if (piece->base < growth->start && last > growth->start)
+			fail("node %d: memory at %#lx is not divided", nid, piece->base);
+		if (piece->base >= growth->start ? !(piece->flags & PIECE_HOTPLUG) :
+		    !machine->movable_node && piece->flags & PIECE_HOTPLUG)
+			fail("node %d: memory at %#lx is marked wrong", nid, piece->base);
+		sum[piece->base >= growth->start] += piece->size;
+	}
+	for (i = 0; i < pool->nr; i++)
+		if (pool->extents[i].base + pool->extents[i].size > growth->start)
+			fail("node %d: extent at %#lx is not below the growth reserve", nid,
+			     pool->extents[i].base);
+	gibs = growth_gigabytes(machine, outcome, nid, growth->start, end, true);
+	/* KASLR puts images where a random machine has other reservations. */
+	if (gibs < want / GIB)
+		fail("node %d: the growth reserve has %lu gigabytes of %lu", nid, gibs, want / GIB);
+	if (growth_gigabytes(machine, outcome, nid, growth->start + GIB, end, true) >= want / GIB)
+		fail("node %d: the growth reserve begins too low", nid);
+	gibs = growth_gigabytes(machine, outcome, nid, growth->start, end, false);
+	if (growth->in_use * MIB != (gibs < want / GIB ? want - gibs * GIB : 0))
+		fail("node %d: %lu MiB of the growth reserve are said to be in use", nid,
+		     growth->in_use);
+	if (growth->warned != (sum[1] > 3 * sum[0]))
+		fail("node %d: %lu MiB are movable of %lu, and the log has %s warning", nid,
+		     sum[1] / MIB, (sum[0] + sum[1]) / MIB, growth->warned ? "a" : "no");
+}
+
 static void check_pool(const struct machine *machine, const struct outcome *outcome,
-		       const struct pool *pool, uint64_t asked)
+		       const struct pool *pool, uint64_t asked, uint64_t growth)
 {
 	uint64_t base, end, wanted = down(asked, SECTION) / GIB, whole = 0, last = 0;
 	unsigned int i;
@@ -386,6 +535,7 @@ static void check_pool(const struct machine *machine, const struct outcome *outc
 			whole += (end - base) / GIB;
 	}
 	base = free_gigabytes(machine, outcome, pool->nid);
+	base -= base < growth / GIB ? base : growth / GIB;
 	if (whole < (wanted < base ? wanted : base))
 		fail("node %d: %lu whole gigabytes, could have %lu of the %lu that are free",
 		     pool->nid, whole, wanted, base);
@@ -469,7 +619,8 @@ static void check_node(const struct machine *machine, const struct request *requ
 		return;
 	}
 	if (pool) {
-		check_pool(machine, outcome, pool, asked);
+		check_pool(machine, outcome, pool, asked,
+			   verdict->growth.start ? verdict->growth.mib * MIB : 0);
 		if (verdict->mib != size / MIB)
 			fail("node %d: the log says %lu MiB", nid, verdict->mib);
 		if (verdict->rounded ? size == asked : size != asked)
@@ -503,6 +654,7 @@ void check_boot(const struct machine *machine, const struct request *request,
 		const struct outcome *outcome, struct verdict verdicts[NODES])
 {
 	uint64_t before, after;
+	bool marked = false;
 	int nid;
 
 	memset(verdicts, 0, NODES * sizeof(verdicts[0]));
@@ -515,10 +667,17 @@ void check_boot(const struct machine *machine, const struct request *request,
 		check_unchanged(outcome);
 		return;
 	}
-	for (nid = 0; nid < NODES; nid++)
+	for (nid = 0; nid < NODES; nid++) {
 		check_node(machine, request, outcome, &verdicts[nid], nid);
+		check_growth(machine, request, outcome, &verdicts[nid].growth,
+			     pool_of(outcome, nid), nid);
+		marked |= verdicts[nid].growth.start;
+	}
+	if (marked && outcome->used_movable[1] != outcome->used_movable[0])
+		fail("%lu KiB of growth reserves are allocated early",
+		     (outcome->used_movable[1] - outcome->used_movable[0]) / KIB);
 	check_apart(outcome);
-	check_memory(outcome);
+	check_memory(outcome, marked);
 	check_reserved(outcome);
 
 	before = free_low(outcome, 0);

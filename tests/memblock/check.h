@@ -16,12 +16,24 @@ enum verdict_kind {
 	VERDICT_ABSENT,
 };
 
+/* What the log says of the growth reserve of a node. */
+struct growth {
+	uint64_t mib;		/* kept, or refused */
+	uint64_t start;		/* 0 if none is kept */
+	uint64_t allowed;	/* MiB, of one that is refused */
+	uint64_t in_use;	/* MiB */
+	bool refused;
+	bool rounded;
+	bool warned;		/* of the kernel's part being small */
+};
+
 /* What the log says of a node. */
 struct verdict {
 	enum verdict_kind kind;
 	uint64_t mib;		/* of the pool, or what was asked for */
 	uint64_t allowed;	/* MiB */
 	bool rounded;
+	struct growth growth;
 };
 
 /* Says what is wrong with the map that is looked at, and counts it. */

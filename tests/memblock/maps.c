@@ -197,6 +197,7 @@ static void make_memory(struct machine *machine, struct random *random)
 		add_memory(machine, &at, parts[i].size, parts[i].nid, flags, low_end);
 	}
 	machine->movable_node = hotplug && random_one_in(random, 2);
+	machine->kernelcore = random_one_in(random, 12);
 	machine->mirrored = mirrored;
 }
 
@@ -411,7 +412,8 @@ void print_machine(const struct machine *machine)
 	printf("# online %#lx%s%s%s%s, kho_scratch \"%s\", image at %#lx of %lu KiB\n",
 	       machine->online, machine->kho ? ", KHO" : "", machine->kdump ? ", kdump" : "",
 	       machine->no_pmd_mappings ? ", no PMD mappings" : "",
-	       machine->movable_node ? ", movable_node" : "", machine->kho_scratch,
+	       machine->movable_node ? ", movable_node" : machine->kernelcore ? ", kernelcore" : "",
+	       machine->kho_scratch,
 	       machine->image, machine->image_size / KIB);
 	for (i = 0; i < NODES; i++)
 		if (machine->cpus[i])
@@ -441,7 +443,7 @@ struct writer {
 static void write_part(struct writer *writer, const char *fmt, ...)
 {
 	struct request *request = writer->request;
-	char part[64], *text;
+	char part[96], *text;
 	va_list args;
 
 	va_start(args, fmt);
@@ -503,6 +505,7 @@ static void write_nonsense(struct writer *writer)
 	static const char *const nonsense[] = {
 		"0:", ":1G", "x:1G", "1:1Q", "0:0", "0:100%", "0:0%", "64:1G", "1000:1G", "0:1GG",
 		"0:99999999999999999999G", "0:16777216T", "all:50%", "0:-1G", "0x:1G", "0 :1G", "0:%",
+		"0:1G+", "0:1G+0", "0:+1G", "0:1G+1G+1G", "1:1G+100%", "1:1G+1Q",
 	};
 	const char *part = nonsense[random_below(writer->random, ARRAY_SIZE(nonsense))];
 
@@ -510,11 +513,33 @@ static void write_nonsense(struct writer *writer)
 	ignore(writer->request, "%s", part);
 }
 
+/* At times, a size is followed by that of a growth reserve. */
+static void write_growth(struct writer *writer, char *buf, size_t size, uint64_t total,
+			 bool *given, bool *percent, uint64_t *value)
+{
+	static const uint64_t units[] = { MIB, SECTION, GIB, GIB, GIB };
+
+	if (!random_one_in(writer->random, 3))
+		return;
+	*given = true;
+	*percent = random_one_in(writer->random, 3);
+	strcat(buf, "+");
+	if (*percent) {
+		*value = random_one_in(writer->random, 4) ? 99 : 20;
+		*value = 1 + random_below(writer->random, *value);
+		snprintf(buf + strlen(buf), size - strlen(buf), "%lu%%", *value);
+		return;
+	}
+	*value = down(random_below(writer->random, total / 3 + 2 * GIB),
+		      units[random_below(writer->random, 5)]) ?: GIB;
+	write_size(writer, buf + strlen(buf), size - strlen(buf), *value);
+}
+
 static void write_all(struct writer *writer, const struct machine *machine)
 {
 	struct request *request = writer->request;
 	uint64_t total = 0;
-	char size[32];
+	char size[64];
 	int nid;
 
 	for (nid = 0; nid < NODES; nid++)
@@ -523,12 +548,14 @@ static void write_all(struct writer *writer, const struct machine *machine)
 	request->all.percent = random_one_in(writer->random, 2);
 	if (request->all.percent) {
 		request->all.value = 1 + random_below(writer->random, 99);
-		write_part(writer, "%lu%%", request->all.value);
+		snprintf(size, sizeof(size), "%lu%%", request->all.value);
 	} else {
 		request->all.value = some_bytes(writer->random, total);
 		write_size(writer, size, sizeof(size), request->all.value);
-		write_part(writer, "%s", size);
 	}
+	write_growth(writer, size, sizeof(size), total, &request->growth_all.given,
+		     &request->growth_all.percent, &request->growth_all.value);
+	write_part(writer, "%s", size);
 	/* Then sizes for single nodes do not count. */
 	if (random_one_in(writer->random, 4)) {
 		write_part(writer, "1:1G");
@@ -541,19 +568,21 @@ static void write_node(struct writer *writer, const struct machine *machine, int
 	const char *fmt = random_one_in(writer->random, 8) ? "%#x" : "%d";
 	struct request *request = writer->request;
 	uint64_t bytes = node_bytes(machine, nid);
-	char node[16], size[32];
+	char node[16], size[64];
 
 	snprintf(node, sizeof(node), fmt, nid);
 	request->node[nid].given = true;
 	request->node[nid].percent = random_one_in(writer->random, 4);
 	if (request->node[nid].percent) {
 		request->node[nid].value = 1 + random_below(writer->random, 99);
-		write_part(writer, "%s:%lu%%", node, request->node[nid].value);
+		snprintf(size, sizeof(size), "%lu%%", request->node[nid].value);
 	} else {
 		request->node[nid].value = some_bytes(writer->random, bytes ?: GIB);
 		write_size(writer, size, sizeof(size), request->node[nid].value);
-		write_part(writer, "%s:%s", node, size);
 	}
+	write_growth(writer, size, sizeof(size), bytes, &request->growth[nid].given,
+		     &request->growth[nid].percent, &request->growth[nid].value);
+	write_part(writer, "%s:%s", node, size);
 	if (random_one_in(writer->random, 30)) {
 		write_part(writer, "%s:1T", node);
 		ignore(request, "%s:1T", node);
@@ -605,7 +634,8 @@ void request_most(struct request *request)
 	finish(request, 0);
 }
 
-void request_bytes(struct request *request, const uint64_t bytes[NODES])
+void request_bytes(struct request *request, const uint64_t bytes[NODES],
+		   const uint64_t growth[NODES])
 {
 	struct random random = { };
 	struct writer writer = { .request = request, .random = &random };
@@ -617,7 +647,13 @@ void request_bytes(struct request *request, const uint64_t bytes[NODES])
 			continue;
 		request->node[nid].given = true;
 		request->node[nid].value = bytes[nid];
-		write_part(&writer, "%d:%lu", nid, bytes[nid]);
+		if (!growth || !growth[nid]) {
+			write_part(&writer, "%d:%lu", nid, bytes[nid]);
+			continue;
+		}
+		request->growth[nid].given = true;
+		request->growth[nid].value = growth[nid];
+		write_part(&writer, "%d:%lu+%lu", nid, bytes[nid], growth[nid]);
 	}
 	finish(request, writer.value);
 }

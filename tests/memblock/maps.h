@@ -14,7 +14,7 @@ struct request {
 		bool given;
 		bool percent;
 		uint64_t value;
-	} all, node[NODES];
+	} all, node[NODES], growth_all, growth[NODES];
 	char ignored[32][64];			/* parts that make no sense */
 	unsigned int nr_ignored;
 };
@@ -43,8 +43,9 @@ bool is_predictable(const struct machine *machine);
 void make_request(struct request *request, const struct machine *machine, struct random *random);
 /* As much as can be asked for, of all nodes. */
 void request_most(struct request *request);
-/* Bytes for single nodes, 0 for none. */
-void request_bytes(struct request *request, const uint64_t bytes[NODES]);
+/* Bytes for single nodes, 0 for none, and of their growth reserves, NULL for none. */
+void request_bytes(struct request *request, const uint64_t bytes[NODES],
+		   const uint64_t growth[NODES]);
 void print_machine(const struct machine *machine);
 
 #endif /* _MAPS_H */

@@ -7,10 +7,10 @@
  * with a 1 GiB mapping, and KVM maps memory without struct pages with 2 MiB at
  * most.
  *
- * Each CPU zeroes pool memory through its own window in vmalloc space. There is
- * no mm for each CPU as on x86. But TLB invalidation reaches all CPUs without
- * interrupts, so the window is unmapped on all CPUs before it maps another
- * block.
+ * Each CPU zeroes and copies pool memory through its own windows in vmalloc
+ * space. There is no mm for each CPU as on x86. But TLB invalidation reaches
+ * all CPUs without interrupts, so a window is unmapped on all CPUs before it
+ * maps another block.
  */
 
 #include <linux/guestmem_pool.h>
@@ -25,6 +25,7 @@
 #include <linux/set_memory.h>
 #include <linux/sizes.h>
 #include <linux/string.h>
+#include <linux/uaccess.h>
 #include <linux/vmalloc.h>
 
 #include <asm/boot.h>
@@ -34,17 +35,27 @@
 /**
  * struct gmpool_window - window in which a CPU maps a block
  * @area: address range in vmalloc space
- * @lock: guards @block; held while a task uses the window
  * @block: physical address of the mapped block, or 0
  */
 struct gmpool_window {
 	struct vm_struct *area;
-	struct mutex lock;	/* guards block */
 	phys_addr_t block;
 };
 
+/**
+ * struct gmpool_windows - windows of a CPU
+ * @store: to store to a block
+ * @read: to read the block to copy
+ * @lock: guards the block of both windows; held while a task uses them
+ */
+struct gmpool_windows {
+	struct gmpool_window store;
+	struct gmpool_window read;
+	struct mutex lock;	/* guards the windows' blocks */
+};
+
 /* Allocated when the CPU comes up for the first time. */
-static DEFINE_PER_CPU(struct gmpool_window, gmpool_windows);
+static DEFINE_PER_CPU(struct gmpool_windows, gmpool_windows);
 
 /**
  * gmpool_maps_1g - are there 1 GiB mappings of pool memory
@@ -113,9 +124,33 @@ bool gmpool_arch_at_boot(u64 start, u64 end)
  *
  * Return: true: user mappings by pfn use the attributes of their VMA.
  */
-bool __init gmpool_arch_cached(u64 base, u64 size)
+bool gmpool_arch_cached(u64 base, u64 size)
 {
 	return true;
+}
+
+/**
+ * gmpool_arch_uncached - undo gmpool_arch_cached()
+ * @base: as there
+ * @size: as there
+ */
+void gmpool_arch_uncached(u64 base, u64 size)
+{
+}
+
+/**
+ * gmpool_arch_map - restore the entries of memory in the linear map
+ * @base: physical address
+ * @size: bytes
+ *
+ * Memory hotplug does not remove memory of the boot, and has not been tried with entries
+ * that are not valid.
+ *
+ * Return: -EOPNOTSUPP.
+ */
+int gmpool_arch_map(u64 base, u64 size)
+{
+	return -EOPNOTSUPP;
 }
 
 /**
@@ -128,7 +163,7 @@ bool __init gmpool_arch_cached(u64 base, u64 size)
  * Return: 0; -EOPNOTSUPP if the linear map has larger entries that cannot be
  * split (rodata=off).
  */
-int __init gmpool_arch_unmap(u64 base, u64 size)
+int gmpool_arch_unmap(u64 base, u64 size)
 {
 	u64 done, step;
 	int err;
@@ -168,23 +203,13 @@ static int gmpool_show_block(struct gmpool_window *window, phys_addr_t block)
 	return err;
 }
 
-/**
- * gmpool_arch_open_window - create the zeroing window of a CPU
- * @cpu: the CPU that comes up
- *
- * Context: process context, may sleep.
- *
- * Return: 0 or -ENOMEM.
- */
-int gmpool_arch_open_window(unsigned int cpu)
+static int gmpool_open_window(struct gmpool_window *window)
 {
-	struct gmpool_window *window = per_cpu_ptr(&gmpool_windows, cpu);
 	int err;
 
 	/* The window is never freed: the CPU may come up again. */
 	if (window->area)
 		return 0;
-	mutex_init(&window->lock);
 	window->area = get_vm_area(PMD_SIZE, VM_IOREMAP);
 	if (!window->area)
 		return -ENOMEM;
@@ -202,6 +227,34 @@ int gmpool_arch_open_window(unsigned int cpu)
 }
 
 /**
+ * gmpool_arch_open_window - create the windows of a CPU
+ * @cpu: the CPU that comes up
+ *
+ * Context: process context, may sleep.
+ *
+ * Return: 0 or -ENOMEM.
+ */
+int gmpool_arch_open_window(unsigned int cpu)
+{
+	struct gmpool_windows *windows = per_cpu_ptr(&gmpool_windows, cpu);
+	int err;
+
+	if (!windows->store.area)
+		mutex_init(&windows->lock);
+	err = gmpool_open_window(&windows->store);
+	return err ?: gmpool_open_window(&windows->read);
+}
+
+/* Map the block of @phys in a window. Returns the address of @phys there. */
+static void *gmpool_must_show(struct gmpool_window *window, phys_addr_t phys)
+{
+	/* Without zeroing, or with a wrong copy, a guest would see other data. */
+	if (gmpool_show_block(window, phys & PMD_MASK))
+		panic("guestmem_pool: a block cannot be mapped to zero or copy it");
+	return window->area->addr + (phys & ~PMD_MASK);
+}
+
+/**
  * gmpool_arch_zero - zero a part of a block
  * @phys: physical address
  * @len: bytes, within a block
@@ -212,28 +265,51 @@ int gmpool_arch_open_window(unsigned int cpu)
  */
 void gmpool_arch_zero(phys_addr_t phys, size_t len, bool idle)
 {
-	struct gmpool_window *window = this_cpu_ptr(&gmpool_windows);
+	struct gmpool_windows *windows = this_cpu_ptr(&gmpool_windows);
 
-	guard(mutex)(&window->lock);
-	/* Memory that is not zeroed would expose another guest's data. */
-	if (gmpool_show_block(window, phys & PMD_MASK))
-		panic("guestmem_pool: a block cannot be mapped to zero it");
-	memset(window->area->addr + (phys & ~PMD_MASK), 0, len);
+	guard(mutex)(&windows->lock);
+	memset(gmpool_must_show(&windows->store, phys), 0, len);
 }
 
 /**
- * gmpool_arch_close_window - unmap a block from the window
- * @block: physical address of a block that gmpool_arch_zero() has zeroed
+ * gmpool_arch_copy - copy a part of a block to another block
+ * @to: physical address to write
+ * @from: physical address to read
+ * @len: bytes, within a block
  *
- * Context: process context, may sleep; migration is off since
- * gmpool_arch_zero().
+ * Context: process context, may sleep; migration is off until
+ * gmpool_arch_close_window() of both blocks.
+ *
+ * Return: bytes that were copied; less than @len if the next ones cannot be read.
  */
-void gmpool_arch_close_window(phys_addr_t block)
+size_t gmpool_arch_copy(phys_addr_t to, phys_addr_t from, size_t len)
 {
-	struct gmpool_window *window = this_cpu_ptr(&gmpool_windows);
+	struct gmpool_windows *windows = this_cpu_ptr(&gmpool_windows);
 
-	guard(mutex)(&window->lock);
+	guard(mutex)(&windows->lock);
+	return len - copy_mc_to_kernel(gmpool_must_show(&windows->store, to),
+				       gmpool_must_show(&windows->read, from), len);
+}
+
+static void gmpool_close_window(struct gmpool_window *window, phys_addr_t block)
+{
 	/* Another task may have mapped another block since. */
 	if (window->block == block)
 		gmpool_empty_window(window);
+}
+
+/**
+ * gmpool_arch_close_window - unmap a block from the windows
+ * @block: physical address of a block that gmpool_arch_zero() has zeroed or
+ *	gmpool_arch_copy() has copied
+ *
+ * Context: process context, may sleep; migration is off since then.
+ */
+void gmpool_arch_close_window(phys_addr_t block)
+{
+	struct gmpool_windows *windows = this_cpu_ptr(&gmpool_windows);
+
+	guard(mutex)(&windows->lock);
+	gmpool_close_window(&windows->store, block);
+	gmpool_close_window(&windows->read, block);
 }

@@ -12,6 +12,7 @@
 #include <linux/sysfs.h>
 
 #include "dump.h"
+#include "growth.h"
 #include "pool.h"
 #include "sysfs.h"
 
@@ -73,9 +74,9 @@ static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 }									\
 static struct gmpool_attribute _name##_attr = __ATTR_RO(_name)
 
-GMPOOL_NUMBER(size, pool->total_blocks << GMPOOL_BLOCK_SHIFT);
+GMPOOL_NUMBER(size, gmpool_total_blocks(pool) << GMPOOL_BLOCK_SHIFT);
 GMPOOL_NUMBER(block_size, GMPOOL_BLOCK_SIZE);
-GMPOOL_NUMBER(total_blocks, pool->total_blocks);
+GMPOOL_NUMBER(total_blocks, gmpool_total_blocks(pool));
 
 GMPOOL_COUNT(free_blocks, pool->space.blocks.nr_free);
 GMPOOL_COUNT(scrubbed_blocks, pool->space.clean.nr_free);
@@ -85,29 +86,14 @@ GMPOOL_COUNT(free_1g, gmpool_bitmap_free_1g(&pool->space.blocks));
 GMPOOL_COUNT(alloc_failures, pool->space.nr_failures);
 GMPOOL_COUNT(poisoned_blocks, READ_ONCE(pool->bad.nr_blocks));
 GMPOOL_NUMBER(reserved_blocks, gmpool_is_known(pool) ? gmpool_reserved_blocks(pool) : 0);
+GMPOOL_NUMBER(growth_reserve, gmpool_movable_reserve(pool));
 GMPOOL_NUMBER(metadata_bytes, gmpool_is_known(pool) ? gmpool_metadata_bytes(pool) : 0);
-
-static ssize_t extents_show(struct gmpool *pool, char *buf)
-{
-	ssize_t len = 0;
-	u32 i;
-
-	if (!capable(CAP_SYS_ADMIN))
-		return 0;
-	for (i = 0; i < pool->nr_extents; i++)
-		len += sysfs_emit_at(buf, len, "%#llx %#llx\n",
-				     pool->extents[i].base,
-				     pool->extents[i].size);
-	return len;
-}
-
-static struct gmpool_attribute extents_attr = __ATTR_RO_MODE(extents, 0400);
 
 /* The super block, or NULL if the pool has failed. */
 static const struct gmpool_super_ser *
 gmpool_known_super(const struct gmpool *pool)
 {
-	lockdep_assert_held(&pool->manage);
+	lockdep_assert_held(&pool->reset);
 	return gmpool_is_known(pool) ? pool->handover.super : NULL;
 }
 
@@ -115,7 +101,7 @@ static ssize_t generation_show(struct gmpool *pool, char *buf)
 {
 	const struct gmpool_super_ser *super;
 
-	guard(mutex)(&pool->manage);
+	guard(mutex)(&pool->reset);
 	super = gmpool_known_super(pool);
 	return gmpool_show_number(buf, super ? super->generation : 0);
 }
@@ -124,7 +110,7 @@ static struct gmpool_attribute generation_attr = __ATTR_RO(generation);
 
 static ssize_t handed_over_from_show(struct gmpool *pool, char *buf)
 {
-	guard(mutex)(&pool->manage);
+	guard(mutex)(&pool->reset);
 	return sysfs_emit(buf, "%s\n",
 			  gmpool_is_known(pool) ? pool->handover.from : "");
 }
@@ -136,7 +122,7 @@ static ssize_t uuid_show(struct gmpool *pool, char *buf)
 {
 	const struct gmpool_super_ser *super;
 
-	guard(mutex)(&pool->manage);
+	guard(mutex)(&pool->reset);
 	super = gmpool_known_super(pool);
 	return super ? sysfs_emit(buf, "%pU\n", super->uuid) :
 		       sysfs_emit(buf, "\n");
@@ -148,7 +134,7 @@ static ssize_t format_show(struct gmpool *pool, char *buf)
 {
 	const struct gmpool_super_ser *super;
 
-	guard(mutex)(&pool->manage);
+	guard(mutex)(&pool->reset);
 	super = gmpool_known_super(pool);
 	if (!super)
 		return sysfs_emit(buf, "\n");
@@ -161,15 +147,19 @@ static struct gmpool_attribute format_attr = __ATTR_RO(format);
 
 static ssize_t state_show(struct gmpool *pool, char *buf)
 {
-	guard(mutex)(&pool->manage);
-	return sysfs_emit(buf, "%s\n", gmpool_state_name(pool));
+	const char *name;
+
+	guard(mutex)(&pool->reset);
+	scoped_guard(spinlock, &pool->space.lock)
+		name = gmpool_state_name(pool);
+	return sysfs_emit(buf, "%s\n", name);
 }
 
 static struct gmpool_attribute state_attr = __ATTR_RO(state);
 
 static ssize_t error_show(struct gmpool *pool, char *buf)
 {
-	guard(mutex)(&pool->manage);
+	guard(mutex)(&pool->reset);
 	return sysfs_emit(buf, "%s\n", pool->error);
 }
 
@@ -207,12 +197,18 @@ static int gmpool_sysfs_parse_number(const char *buf, u64 max, u64 *number)
 	return *number > max ? -ERANGE : 0;
 }
 
+/* Not with gmpool.manage, which a task holds while it waits for a freeze. */
+static struct gmpool_tunables gmpool_settings(struct gmpool *pool)
+{
+	guard(spinlock)(&pool->space.lock);
+	return pool->tune;
+}
+
 /* Show and store functions of a setting that is a number of at most @_max. */
 #define GMPOOL_TUNABLE_SHOW(_name)					\
 static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 {									\
-	guard(mutex)(&pool->manage);					\
-	return gmpool_show_number(buf, pool->tune._name);		\
+	return gmpool_show_number(buf, gmpool_settings(pool)._name);	\
 }
 
 #define GMPOOL_TUNABLE_STORE(_name, _max)				\
@@ -254,8 +250,7 @@ static const char * const zeroings[] = {
 
 static ssize_t zeroing_show(struct gmpool *pool, char *buf)
 {
-	guard(mutex)(&pool->manage);
-	return sysfs_emit(buf, "%s\n", zeroings[pool->tune.zeroing]);
+	return sysfs_emit(buf, "%s\n", zeroings[gmpool_settings(pool).zeroing]);
 }
 
 static ssize_t zeroing_store(struct gmpool *pool, const char *buf, size_t count)
@@ -280,8 +275,7 @@ static const char * const policies[] = {
 
 static ssize_t policy_show(struct gmpool *pool, char *buf)
 {
-	guard(mutex)(&pool->manage);
-	return sysfs_emit(buf, "%s\n", policies[pool->tune.policy]);
+	return sysfs_emit(buf, "%s\n", policies[gmpool_settings(pool).policy]);
 }
 
 static ssize_t policy_store(struct gmpool *pool, const char *buf, size_t count)
@@ -301,10 +295,10 @@ static struct gmpool_attribute policy_attr = __ATTR_RW(policy);
 
 static ssize_t scrub_target_show(struct gmpool *pool, char *buf)
 {
-	guard(mutex)(&pool->manage);
-	return pool->tune.scrub_target == GMPOOL_SCRUB_ALL ?
-	       sysfs_emit(buf, "all\n") :
-	       gmpool_show_number(buf, pool->tune.scrub_target);
+	u64 target = gmpool_settings(pool).scrub_target;
+
+	return target == GMPOOL_SCRUB_ALL ? sysfs_emit(buf, "all\n") :
+	       gmpool_show_number(buf, target);
 }
 
 static ssize_t scrub_target_store(struct gmpool *pool, const char *buf,
@@ -329,8 +323,7 @@ static struct gmpool_attribute scrub_target_attr = __ATTR_RW(scrub_target);
 
 static ssize_t frozen_show(struct gmpool *pool, char *buf)
 {
-	guard(mutex)(&pool->manage);
-	return gmpool_show_number(buf, pool->tune.frozen);
+	return gmpool_show_number(buf, gmpool_settings(pool).frozen);
 }
 
 static ssize_t frozen_store(struct gmpool *pool, const char *buf, size_t count)
@@ -371,7 +364,11 @@ static struct attribute *pool_attrs[] = {
 	&reserved_blocks_attr.attr,
 	&largest_free_run_attr.attr,
 	&free_1g_attr.attr,
-	&extents_attr.attr,
+	&growth_reserve_attr.attr,
+	&gmpool_extents_attr.attr,
+	&gmpool_extent_blocks_attr.attr,
+	&gmpool_target_attr.attr,
+	&gmpool_resize_error_attr.attr,
 	&metadata_bytes_attr.attr,
 	&generation_attr.attr,
 	&handed_over_from_attr.attr,
@@ -392,21 +389,33 @@ static struct attribute *pool_attrs[] = {
 	NULL
 };
 
-/* Number of bytes, at most @count, that a pool's bitmap has from @off on. */
-static size_t gmpool_bitmap_part(const struct gmpool *pool, loff_t off,
-				 size_t count)
-{
-	u64 size = DIV_ROUND_UP_ULL(pool->total_blocks, BITS_PER_BYTE);
-
-	return off >= size ? 0 : min_t(u64, count, size - off);
-}
-
-/* The same for a reader: the bitmaps reveal where memory is. */
+/*
+ * Number of bytes, at most @count, of a bitmap from @off on that the reader gets: none
+ * without privilege, as the bitmaps reveal where memory is.
+ */
 static size_t gmpool_bitmap_readable(const struct gmpool *pool, loff_t off,
 				     size_t count)
 {
-	return capable(CAP_SYS_ADMIN) ? gmpool_bitmap_part(pool, off, count) :
-					0;
+	u64 size = DIV_ROUND_UP_ULL(gmpool_end_block(pool), BITS_PER_BYTE);
+
+	if (!capable(CAP_SYS_ADMIN) || off >= size)
+		return 0;
+	return min_t(u64, count, size - off);
+}
+
+/* Clear the bits of numbers that are no blocks: @bits begin with number @first. */
+static void gmpool_clear_gaps(const struct gmpool *pool, u8 *bits, u64 first, u64 nr)
+{
+	u64 from = 0, at;
+	u32 i;
+
+	for (i = 0; i < pool->numbers.nr; i++) {
+		const struct gmpool_extent *extent = &pool->numbers.extent[i];
+
+		for (at = max(from, first); at < min(extent->first, first + nr); at++)
+			bits[(at - first) / BITS_PER_BYTE] &= ~BIT((at - first) % BITS_PER_BYTE);
+		from = extent->first + (extent->size >> GMPOOL_BLOCK_SHIFT);
+	}
 }
 
 static ssize_t bitmap_used_read(struct file *file, struct kobject *kobj,
@@ -415,11 +424,12 @@ static ssize_t bitmap_used_read(struct file *file, struct kobject *kobj,
 {
 	struct gmpool *pool = gmpool_of_kobj(kobj);
 
-	count = gmpool_bitmap_readable(pool, off, count);
 	guard(spinlock)(&pool->space.lock);
 	if (!gmpool_is_known(pool) || !pool->space.blocks.taken)
 		return 0;
+	count = gmpool_bitmap_readable(pool, off, count);
 	memcpy(buf, (u8 *)pool->space.blocks.taken + off, count);
+	gmpool_clear_gaps(pool, (u8 *)buf, off * BITS_PER_BYTE, count * BITS_PER_BYTE);
 	return count;
 }
 
@@ -431,10 +441,10 @@ static ssize_t bitmap_dirty_read(struct file *file, struct kobject *kobj,
 	const u8 *taken, *unclean;
 	size_t i;
 
-	count = gmpool_bitmap_readable(pool, off, count);
 	guard(spinlock)(&pool->space.lock);
 	if (!gmpool_is_known(pool) || !pool->space.blocks.taken)
 		return 0;
+	count = gmpool_bitmap_readable(pool, off, count);
 	taken = (u8 *)pool->space.blocks.taken + off;
 	unclean = (u8 *)pool->space.clean.taken + off;
 	for (i = 0; i < count; i++)
@@ -492,19 +502,9 @@ static const struct bin_attribute *const pool_bin_attrs[] = {
 	NULL
 };
 
-static size_t gmpool_size_of_bitmap(struct kobject *kobj,
-				    const struct bin_attribute *attr, int n)
-{
-	/* The size of metadata changes: its read function knows the end. */
-	if (attr == &metadata_attr)
-		return 0;
-	return gmpool_bitmap_part(gmpool_of_kobj(kobj), 0, SIZE_MAX);
-}
-
 static const struct attribute_group pool_group = {
 	.attrs		= pool_attrs,
 	.bin_attrs	= pool_bin_attrs,
-	.bin_size	= gmpool_size_of_bitmap,
 };
 
 static const struct attribute_group *pool_groups[] = {

@@ -96,7 +96,7 @@ void gmpool_retire(struct gmpool *pool, const struct gmpool_range *range)
  * @pool: the pool
  * @page: page, counted from the start of block 0
  *
- * Context: process context, may sleep; the caller serialises calls for a pool.
+ * Context: process context, may sleep; boot, or gmpool.reset is held.
  *
  * Return: 0; -EBUSY if the page is in the set already; -ENOMEM.
  */
@@ -142,7 +142,7 @@ static struct gmpool_poison_ser *gmpool_last_list(struct gmpool *pool)
  * @pool: the pool
  * @page: page, counted from the start of block 0
  *
- * Context: within an operation, or no other task can begin one; gmpool.manage
+ * Context: within an operation, or no other task can begin one; gmpool.reset
  * is held.
  *
  * Return: 0; -ENOMEM, -ENOSPC.
@@ -164,7 +164,7 @@ int gmpool_list_page(struct gmpool *pool, u64 page)
  * gmpool_remember_poison - list all poisoned pages in new metadata
  * @pool: the pool, with no pages listed in its metadata yet
  *
- * Context: process context, may sleep; gmpool.manage is held, and no operation
+ * Context: process context, may sleep; gmpool.reset is held, and no operation
  * can begin.
  *
  * Return: 0; -ENOMEM, -ENOSPC.

@@ -94,68 +94,6 @@ static void gmpool_update_index(struct gmpool_bitmap *map,
 	}
 }
 
-/**
- * gmpool_bitmap_init - set up a bitmap with all blocks free
- * @map: bitmap to set up
- * @extents: must outlive @map; gmpool_extent.first ascends from 0
- * @nr_extents: number of extents
- *
- * Context: process context, may sleep.
- *
- * Return: 0, or -ENOMEM.
- */
-int gmpool_bitmap_init(struct gmpool_bitmap *map,
-		       const struct gmpool_extent *extents, u32 nr_extents)
-{
-	struct gmpool_range all = {};
-	u64 groups = 0;
-	u32 i;
-
-	for (i = 0; i < nr_extents; i++) {
-		all.count += extents[i].size >> GMPOOL_BLOCK_SHIFT;
-		groups += gmpool_nr_groups(&extents[i]);
-	}
-
-	map->taken = kvcalloc(BITS_TO_LONGS(all.count), sizeof(long),
-			      GFP_KERNEL);
-	if (!map->taken)
-		return -ENOMEM;
-	map->index = kvzalloc(struct_size(map->index, groups, groups),
-			      GFP_KERNEL);
-	if (!map->index) {
-		kvfree(map->taken);
-		map->taken = NULL;
-		return -ENOMEM;
-	}
-	map->nr_blocks = all.count;
-	map->nr_free = all.count;
-	map->extents = extents;
-	map->nr_extents = nr_extents;
-	map->first_fit = false;
-	map->index->longest = U64_MAX;
-	gmpool_update_index(map, &all);
-	return 0;
-}
-
-/**
- * gmpool_bitmap_destroy - undo gmpool_bitmap_init()
- * @map: may also be all zero
- */
-void gmpool_bitmap_destroy(struct gmpool_bitmap *map)
-{
-	kvfree(map->taken);
-	kvfree(map->index);
-	map->taken = NULL;
-	map->index = NULL;
-}
-
-static bool gmpool_range_valid(const struct gmpool_bitmap *map,
-			       const struct gmpool_range *range)
-{
-	return range->count && range->start < map->nr_blocks &&
-	       range->count <= map->nr_blocks - range->start;
-}
-
 /* In steps: bitmap_set() and bitmap_clear() count in 32 bits. */
 #define GMPOOL_BITMAP_STEP	BIT_ULL(30)
 
@@ -176,6 +114,105 @@ static void gmpool_bitmap_mark(struct gmpool_bitmap *map, u64 start, u64 count,
 		map->nr_free -= count;
 	else
 		map->nr_free += count;
+}
+
+/**
+ * gmpool_bitmap_init - set up a bitmap with all blocks free
+ * @map: bitmap to set up
+ * @extents: must outlive @map; gmpool_extent.first ascends
+ * @nr_extents: number of extents
+ *
+ * Numbers between the extents, which are no blocks, are taken.
+ *
+ * Context: process context, may sleep.
+ *
+ * Return: 0, or -ENOMEM.
+ */
+int gmpool_bitmap_init(struct gmpool_bitmap *map,
+		       const struct gmpool_extent *extents, u32 nr_extents)
+{
+	struct gmpool_range all = {};
+	u64 groups = 0, at = 0;
+	u32 i;
+
+	for (i = 0; i < nr_extents; i++) {
+		all.count = gmpool_extent_end(&extents[i]);
+		groups += gmpool_nr_groups(&extents[i]);
+	}
+
+	map->taken = kvcalloc(BITS_TO_LONGS(all.count), sizeof(long),
+			      GFP_KERNEL);
+	if (!map->taken)
+		return -ENOMEM;
+	map->index = kvzalloc(struct_size(map->index, groups, groups),
+			      GFP_KERNEL);
+	if (!map->index) {
+		kvfree(map->taken);
+		map->taken = NULL;
+		return -ENOMEM;
+	}
+	map->nr_blocks = all.count;
+	map->nr_free = all.count;
+	map->extents = extents;
+	map->nr_extents = nr_extents;
+	map->first_fit = false;
+	map->index->longest = U64_MAX;
+	for (i = 0; i < nr_extents; i++) {
+		if (extents[i].first > at)
+			gmpool_bitmap_mark(map, at, extents[i].first - at, true);
+		at = gmpool_extent_end(&extents[i]);
+	}
+	gmpool_update_index(map, &all);
+	return 0;
+}
+
+/**
+ * gmpool_bitmap_replace - continue a bitmap with other extents
+ * @map: the bitmap; gets the memory of @spare
+ * @spare: set up for the new extents; gets the memory of @map
+ *
+ * Blocks of both keep their state. Blocks that only @spare has are taken, and those
+ * that only @map has were taken.
+ *
+ * Context: the caller holds the lock that guards @map, and has changed the extents
+ * that @map refers to into those of @spare.
+ */
+void gmpool_bitmap_replace(struct gmpool_bitmap *map, struct gmpool_bitmap *spare)
+{
+	struct gmpool_range all = { .count = spare->nr_blocks };
+	u64 keep = min(map->nr_blocks, spare->nr_blocks);
+
+	gmpool_bitmap_mark(spare, 0, spare->nr_blocks, true);
+	memcpy(spare->taken, map->taken, round_down(keep, BITS_PER_LONG) / BITS_PER_BYTE);
+	for (keep = round_down(keep, BITS_PER_LONG);
+	     keep < min(map->nr_blocks, spare->nr_blocks); keep++)
+		if (!test_bit(keep, map->taken))
+			__clear_bit(keep, spare->taken);
+	spare->nr_free = map->nr_free;
+	spare->extents = map->extents;
+	spare->first_fit = map->first_fit;
+	spare->index->longest = U64_MAX;
+	gmpool_update_index(spare, &all);
+	swap(*map, *spare);
+}
+
+/**
+ * gmpool_bitmap_destroy - undo gmpool_bitmap_init()
+ * @map: may also be all zero
+ */
+void gmpool_bitmap_destroy(struct gmpool_bitmap *map)
+{
+	kvfree(map->taken);
+	kvfree(map->index);
+	map->taken = NULL;
+	map->index = NULL;
+}
+
+static bool gmpool_range_valid(const struct gmpool_bitmap *map,
+			       const struct gmpool_range *range)
+{
+	return range->count && range->start < map->nr_blocks &&
+	       range->count <= map->nr_blocks - range->start;
 }
 
 /**

@@ -26,7 +26,7 @@ struct gmpool_bitmap_index;
  * struct gmpool_bitmap - which blocks of a pool are taken
  * @taken: bit set = taken
  * @index: free ranges of @taken, for each 1 GiB of physical memory
- * @nr_blocks: bits in @taken
+ * @nr_blocks: bits in @taken: end of the block numbers
  * @nr_free: bits clear in @taken
  * @extents: the pool's extents, in the order of their blocks
  * @nr_extents: number of extents
@@ -44,6 +44,7 @@ struct gmpool_bitmap {
 
 int gmpool_bitmap_init(struct gmpool_bitmap *map,
 		       const struct gmpool_extent *extents, u32 nr_extents);
+void gmpool_bitmap_replace(struct gmpool_bitmap *map, struct gmpool_bitmap *spare);
 void gmpool_bitmap_destroy(struct gmpool_bitmap *map);
 int gmpool_bitmap_find(const struct gmpool_bitmap *map, u64 want, u64 goal,
 		       struct gmpool_range *range);

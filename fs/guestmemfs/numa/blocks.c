@@ -60,10 +60,17 @@ u64 gmpool_reserved_blocks(struct gmpool *pool)
 	return gmpool_reserved_locked(pool);
 }
 
-/* Set or clear the bits of @range in a handed-over bitmap. */
-static void gmpool_change_bits(struct gmpool *pool,
-			       struct gmpool_bitmap_ser **maps,
-			       const struct gmpool_range *range, bool set)
+/**
+ * gmpool_change_bits - set or clear bits in a handed-over bitmap
+ * @pool: the pool
+ * @maps: gmpool.space.used or gmpool.space.dirty
+ * @range: the blocks
+ * @set: set the bits, rather than clear them
+ *
+ * Context: within an operation, with gmpool.space.lock held.
+ */
+void gmpool_change_bits(struct gmpool *pool, struct gmpool_bitmap_ser **maps,
+			const struct gmpool_range *range, bool set)
 {
 	u64 block = range->start;
 	u64 left = range->count;
@@ -168,9 +175,10 @@ u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_range *range)
  */
 bool gmpool_is_dirty(struct gmpool *pool, u64 block)
 {
-	struct gmpool_bitmap_ser *map = pool->space.dirty[block / GMPOOL_BITMAP_BITS];
+	struct gmpool_bitmap_ser *map;
 
 	guard(spinlock)(&pool->space.lock);
+	map = pool->space.dirty[block / GMPOOL_BITMAP_BITS];
 	return test_bit(block % GMPOOL_BITMAP_BITS, (unsigned long *)map->bits);
 }
 
@@ -260,6 +268,30 @@ int gmpool_check_room(struct gmpool *pool, u64 want)
 	return -ENOSPC;
 }
 
+/**
+ * gmpool_take - take free blocks
+ * @pool: the pool
+ * @range: the blocks
+ *
+ * Context: gmpool.space.lock is held.
+ *
+ * Return: 0; -EINVAL if @range is empty or not within the pool; -EBUSY if one of the
+ * blocks is not free. Nothing is changed on an error.
+ */
+int gmpool_take(struct gmpool *pool, const struct gmpool_range *range)
+{
+	int err;
+
+	lockdep_assert_held(&pool->space.lock);
+
+	err = gmpool_bitmap_take(&pool->space.blocks, range);
+	if (err)
+		return err;
+	gmpool_bitmap_take_free(&pool->space.clean, range);
+	gmpool_update_low_locked(pool);
+	return 0;
+}
+
 static int gmpool_do_claim(struct gmpool *pool, u64 want, u64 goal, bool all,
 			   struct gmpool_range *range)
 {
@@ -274,12 +306,7 @@ static int gmpool_do_claim(struct gmpool *pool, u64 want, u64 goal, bool all,
 	if (err)
 		return err;
 	range->count = min(range->count, avail);
-	err = gmpool_bitmap_take(&pool->space.blocks, range);
-	if (err)
-		return err;
-	gmpool_bitmap_take_free(&pool->space.clean, range);
-	gmpool_update_low_locked(pool);
-	return 0;
+	return gmpool_take(pool, range);
 }
 
 /**
@@ -315,6 +342,23 @@ int gmpool_claim(struct gmpool *pool, u64 want, u64 goal,
 	}
 	trace_guestmemfs_allocate(pool->nid, want, goal, range, err);
 	return err;
+}
+
+/**
+ * gmpool_claim_range - claim these blocks
+ * @pool: an active pool
+ * @range: the blocks
+ *
+ * Takes blocks that are reserved for privileged tasks too. Ends like gmpool_claim().
+ *
+ * Context: process context; takes gmpool.space.lock.
+ *
+ * Return: 0; -EBUSY if one of them is not free, nothing is claimed then.
+ */
+int gmpool_claim_range(struct gmpool *pool, const struct gmpool_range *range)
+{
+	guard(spinlock)(&pool->space.lock);
+	return gmpool_take(pool, range);
 }
 
 /**
@@ -376,6 +420,52 @@ void gmpool_free(struct gmpool *pool, const struct gmpool_range *range)
 }
 
 /**
+ * gmpool_soil - record that a block is about to be written
+ * @pool: the pool
+ * @block: a claimed block
+ *
+ * Whoever gets the block next zeroes it first, also after a kexec.
+ *
+ * Context: process context, may sleep, not within an operation; takes
+ * gmpool.space.lock.
+ */
+void gmpool_soil(struct gmpool *pool, u64 block)
+{
+	struct gmpool_range range = { .start = block, .count = 1 };
+	unsigned int flags;
+
+	if (gmpool_is_dirty(pool, block))
+		return;
+	flags = gmpool_op_begin(pool);
+	scoped_guard(spinlock, &pool->space.lock)
+		gmpool_change_bits(pool, pool->space.dirty, &range, true);
+	gmpool_op_end(pool, flags);
+}
+
+/**
+ * gmpool_commit_move - use a claimed block in place of a used one
+ * @pool: the pool
+ * @to: claimed block with the contents of @from
+ * @from: used block that is no longer mapped or referenced; claimed and dirty then
+ *
+ * The client changes its records in the same operation.
+ *
+ * Context: within an operation; takes gmpool.space.lock.
+ */
+void gmpool_commit_move(struct gmpool *pool, u64 to, u64 from)
+{
+	struct gmpool_range new = { .start = to, .count = 1 };
+	struct gmpool_range old = { .start = from, .count = 1 };
+
+	percpu_rwsem_assert_held(&pool->seal.sem);
+	guard(spinlock)(&pool->space.lock);
+	gmpool_change_bits(pool, pool->space.dirty, &new, false);
+	gmpool_change_bits(pool, pool->space.used, &new, true);
+	gmpool_change_bits(pool, pool->space.used, &old, false);
+	gmpool_change_bits(pool, pool->space.dirty, &old, true);
+}
+
+/**
  * gmpool_zero - zero a part of a block
  * @pool: the pool
  * @block: the block
@@ -411,7 +501,7 @@ void gmpool_zero(struct gmpool *pool, u64 block, u64 offset, u64 len)
  *
  * Context: boot, before the pool has clients.
  *
- * Return: first block that differs; gmpool_total_blocks() if none does.
+ * Return: first block that differs; gmpool_end_block() if none does.
  */
 u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
 {
@@ -421,16 +511,16 @@ u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
 
 	BUILD_BUG_ON(GMPOOL_BITMAP_BITS % BITS_PER_LONG);
 
-	for (block = 0; block < pool->total_blocks; block += BITS_PER_LONG) {
+	for (block = 0; block < pool->end_block; block += BITS_PER_LONG) {
 		map = pool->space.used[block / GMPOOL_BITMAP_BITS];
-		bits = min(pool->total_blocks - block, (u64)BITS_PER_LONG);
+		bits = min(pool->end_block - block, (u64)BITS_PER_LONG);
 		differ = (used ? used[BIT_WORD(block)] : 0) ^
 			 map->bits[BIT_WORD(block % GMPOOL_BITMAP_BITS)];
 		differ &= BITMAP_LAST_WORD_MASK(bits);
 		if (differ)
 			return block + __ffs(differ);
 	}
-	return pool->total_blocks;
+	return pool->end_block;
 }
 
 /**
@@ -444,23 +534,23 @@ u64 gmpool_check_used(struct gmpool *pool, const unsigned long *used)
  */
 int gmpool_init_blocks(struct gmpool *pool)
 {
-	struct gmpool_range range = { .count = pool->total_blocks };
+	struct gmpool_range range = { .count = pool->end_block };
 	struct gmpool_bitmap blocks = {}, clean = {};
 	u32 start, end;
 	u64 first;
 	int err;
 
-	err = gmpool_bitmap_init(&blocks, pool->extents, pool->nr_extents);
+	err = gmpool_bitmap_init(&blocks, pool->numbers.extent, pool->numbers.nr);
 	if (!err)
-		err = gmpool_bitmap_init(&clean, pool->extents,
-					 pool->nr_extents);
+		err = gmpool_bitmap_init(&clean, pool->numbers.extent,
+					 pool->numbers.nr);
 	if (err) {
 		gmpool_bitmap_destroy(&blocks);
 		return err;
 	}
-	gmpool_bitmap_take(&clean, &range);
+	gmpool_bitmap_take_free(&clean, &range);
 
-	for (first = 0; first < pool->total_blocks; first += GMPOOL_BITMAP_BITS) {
+	for (first = 0; first < pool->end_block; first += GMPOOL_BITMAP_BITS) {
 		struct gmpool_bitmap_ser *map;
 
 		map = pool->space.used[first / GMPOOL_BITMAP_BITS];
@@ -478,16 +568,16 @@ int gmpool_init_blocks(struct gmpool *pool)
 	pool->space.clean = clean;
 	for (range.start = 0; ; range.start += range.count) {
 		range.start = find_next_zero_bit(pool->space.blocks.taken,
-						 pool->total_blocks, range.start);
-		if (range.start >= pool->total_blocks)
+						 pool->end_block, range.start);
+		if (range.start >= pool->end_block)
 			break;
 		range.count = find_next_bit(pool->space.blocks.taken,
-					    pool->total_blocks, range.start) -
+					    pool->end_block, range.start) -
 			    range.start;
 		gmpool_put_clean(pool, &range);
 	}
 	range.start = 0;
-	range.count = pool->total_blocks;
+	range.count = pool->end_block;
 	gmpool_retire(pool, &range);
 	pool->space.blocks.first_fit = pool->tune.policy == GMPOOL_POLICY_FIRST_FIT;
 	return 0;

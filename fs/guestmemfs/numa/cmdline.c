@@ -45,8 +45,17 @@ static int gmpool_cmdline_parse_number(const char *s, const char *end,
 	return kstrtoull(buf, 0, value);
 }
 
-static int gmpool_cmdline_parse_size(const char *s, const char *end,
-				     struct gmpool_size *size)
+/**
+ * gmpool_cmdline_parse_size - parse a size
+ * @s: what memparse() takes, with at least one digit, or "1%" to "99%"
+ * @end: its end
+ * @size: filled
+ *
+ * Context: any.
+ *
+ * Return: 0, or enum gmpool_arg_error.
+ */
+int gmpool_cmdline_parse_size(const char *s, const char *end, struct gmpool_size *size)
 {
 	static const char units[] = "kmgtpe";
 	const char *rest, *unit;
@@ -84,12 +93,27 @@ static int gmpool_cmdline_parse_size(const char *s, const char *end,
 	return 0;
 }
 
+/* A size, or the size of a pool and that of its growth reserve. */
+static int gmpool_cmdline_parse_sizes(const char *s, const char *end,
+				      struct gmpool_size *size,
+				      struct gmpool_size *growth)
+{
+	const char *plus = memchr(s, '+', end - s);
+	int err;
+
+	*growth = (struct gmpool_size){ .kind = GMPOOL_SIZE_NONE };
+	err = gmpool_cmdline_parse_size(s, plus ?: end, size);
+	if (err || !plus)
+		return err;
+	return gmpool_cmdline_parse_size(plus + 1, end, growth);
+}
+
 static int gmpool_cmdline_parse_token(const char *s, const char *end,
 				      bool *any_node,
 				      struct gmpool_cmdline *cmdline)
 {
 	const char *colon = memchr(s, ':', end - s);
-	struct gmpool_size size;
+	struct gmpool_size size, growth;
 	const char *rest;
 	u64 nid;
 	int err;
@@ -103,7 +127,7 @@ static int gmpool_cmdline_parse_token(const char *s, const char *end,
 	}
 
 	if (!colon) {
-		err = gmpool_cmdline_parse_size(s, end, &size);
+		err = gmpool_cmdline_parse_sizes(s, end, &size, &growth);
 		if (err)
 			return err;
 		if (*any_node)
@@ -111,6 +135,7 @@ static int gmpool_cmdline_parse_token(const char *s, const char *end,
 		if (cmdline->all.kind != GMPOOL_SIZE_NONE)
 			return GMPOOL_ARG_REPEATED;
 		cmdline->all = size;
+		cmdline->growth_all = growth;
 		return 0;
 	}
 
@@ -122,7 +147,7 @@ static int gmpool_cmdline_parse_token(const char *s, const char *end,
 	if (nid >= MAX_NUMNODES)
 		return GMPOOL_ARG_NODE_RANGE;
 
-	err = gmpool_cmdline_parse_size(colon + 1, end, &size);
+	err = gmpool_cmdline_parse_sizes(colon + 1, end, &size, &growth);
 	if (err)
 		return err;
 	if (cmdline->all.kind != GMPOOL_SIZE_NONE)
@@ -130,6 +155,7 @@ static int gmpool_cmdline_parse_token(const char *s, const char *end,
 	if (cmdline->node[nid].kind != GMPOOL_SIZE_NONE)
 		return GMPOOL_ARG_REPEATED;
 	cmdline->node[nid] = size;
+	cmdline->growth[nid] = growth;
 	*any_node = true;
 	return 0;
 }
@@ -138,7 +164,7 @@ static int gmpool_cmdline_parse_token(const char *s, const char *end,
  * gmpool_parse_cmdline - parse the value of "guestmemfs="
  * @s: comma separated: "fresh", and either "<node>:<size>" for each node or
  *	one "<size>" for all. A size is what memparse() takes, with at least
- *	one digit, or "1%" to "99%".
+ *	one digit, or "1%" to "99%". "<size>+<size>" adds a growth reserve.
  * @cmdline: overwritten
  * @report: called for each part that is ignored
  * @ctx: for @report
@@ -180,7 +206,7 @@ const char *gmpool_arg_strerror(enum gmpool_arg_error error)
 {
 	switch (error) {
 	case GMPOOL_ARG_EMPTY:
-		return "is empty, allowed is <node>:<size> or <size>";
+		return "is empty, allowed is <node>:<size>[+<size>] or <size>[+<size>]";
 	case GMPOOL_ARG_NODE:
 		return "has no node number before the colon";
 	case GMPOOL_ARG_NODE_RANGE:
@@ -190,7 +216,7 @@ const char *gmpool_arg_strerror(enum gmpool_arg_error error)
 	case GMPOOL_ARG_MIXED:
 		return "mixes sizes for single nodes and for all nodes, and the first form counts";
 	case GMPOOL_ARG_NO_SIZE:
-		return "has no size after the colon";
+		return "has no size after the colon or the plus sign";
 	case GMPOOL_ARG_SIZE:
 		return "has no number where a size should be, allowed are e.g. 512M, 64G or 80%";
 	case GMPOOL_ARG_SUFFIX:

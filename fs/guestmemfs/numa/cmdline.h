@@ -32,11 +32,15 @@ struct gmpool_size {
  * @fresh: discard handed-over pools
  * @all: size for all nodes: bytes to divide among them, or percent of each
  * @node: size for each node; GMPOOL_SIZE_NONE if @all is given
+ * @growth_all: size of the growth reserve for all nodes, in the same way as @all
+ * @growth: size of the growth reserve of each node
  */
 struct gmpool_cmdline {
 	bool fresh;
 	struct gmpool_size all;
 	struct gmpool_size node[MAX_NUMNODES];
+	struct gmpool_size growth_all;
+	struct gmpool_size growth[MAX_NUMNODES];
 };
 
 /**
@@ -46,7 +50,7 @@ struct gmpool_cmdline {
  * @GMPOOL_ARG_NODE_RANGE: node number not below MAX_NUMNODES
  * @GMPOOL_ARG_REPEATED: second size for a node, or for all nodes
  * @GMPOOL_ARG_MIXED: both a size for all nodes and one for a single node
- * @GMPOOL_ARG_NO_SIZE: nothing after the colon
+ * @GMPOOL_ARG_NO_SIZE: nothing after the colon, or on one side of the plus sign
  * @GMPOOL_ARG_SIZE: not a number
  * @GMPOOL_ARG_SUFFIX: unknown unit after the number
  * @GMPOOL_ARG_OVERFLOW: more bytes than 64 bits can count
@@ -77,6 +81,7 @@ enum gmpool_arg_error {
 typedef void (*gmpool_arg_report_t)(void *ctx, const char *token, int len,
 				    enum gmpool_arg_error error);
 
+int gmpool_cmdline_parse_size(const char *s, const char *end, struct gmpool_size *size);
 int gmpool_parse_cmdline(const char *s, struct gmpool_cmdline *cmdline,
 			 gmpool_arg_report_t report, void *ctx);
 const char *gmpool_arg_strerror(enum gmpool_arg_error error);

@@ -8,6 +8,9 @@
  * While /sys/kernel/debug/guestmem_pool/node<N>/pause_scrub is Y, the scrub
  * thread pauses, so that a test can have dirty blocks.
  *
+ * A change of the pool's size waits after the step (enum gmpool_step) whose number is in
+ * /sys/kernel/debug/guestmem_pool/node<N>/stop_resize, until it is another one.
+ *
  * /sys/kernel/debug/guestmem_pool/node<N>/damage damages the state of a pool.
  * Each line written to the file is stored, and applied when the pool has been
  * sealed for kexec:
@@ -23,14 +26,17 @@
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
 #include <linux/debugfs.h>
+#include <linux/delay.h>
 #include <linux/init.h>
 #include <linux/mutex.h>
+#include <linux/sched/signal.h>
 #include <linux/seq_file.h>
 #include <linux/slab.h>
 #include <linux/uaccess.h>
 
 #include "format.h"
 #include "pool.h"
+#include "resize.h"
 
 struct damage {
 	struct list_head list;
@@ -105,6 +111,22 @@ void gmpool_debugfs_damage(struct gmpool *pool)
 	}
 }
 
+/**
+ * gmpool_debugfs_stop - wait if a change of the size is to stop here
+ * @pool: the pool
+ * @step: step that is complete
+ *
+ * Context: process context, sleeps; a fatal signal ends the wait.
+ */
+void gmpool_debugfs_stop(struct gmpool *pool, enum gmpool_step step)
+{
+	if (READ_ONCE(pool->resize.stop) != step)
+		return;
+	pr_notice("node %d: stopped after step %u\n", pool->nid, step);
+	while (READ_ONCE(pool->resize.stop) == step && !fatal_signal_pending(current))
+		msleep(20);
+}
+
 static bool gmpool_where_valid(const char *where)
 {
 	u32 i;
@@ -161,11 +183,12 @@ static bool gmpool_in_direct_map(u64 phys)
 /* Examine the first, middle and last page of each extent. */
 static int reach_show(struct seq_file *seq, void *v)
 {
-	const struct gmpool *pool = seq->private;
+	struct gmpool *pool = seq->private;
 	u32 i, j;
 
-	for (i = 0; i < pool->nr_extents; i++) {
-		const struct gmpool_extent *extent = &pool->extents[i];
+	guard(spinlock)(&pool->space.lock);
+	for (i = 0; i < pool->numbers.nr; i++) {
+		const struct gmpool_extent *extent = &pool->numbers.extent[i];
 		const u64 at[] = { 0, extent->size / 2, extent->size - PAGE_SIZE };
 		bool mapped = false, pages = false;
 
@@ -197,6 +220,7 @@ static int __init gmpool_debugfs_init(void)
 		dir = debugfs_create_dir(name, top);
 		debugfs_create_file("damage", 0200, dir, pool, &damage_fops);
 		debugfs_create_bool("pause_scrub", 0600, dir, &pool->scrub.paused);
+		debugfs_create_u32("stop_resize", 0600, dir, &pool->resize.stop);
 		debugfs_create_file("reach", 0400, dir, pool, &reach_fops);
 	}
 	return 0;

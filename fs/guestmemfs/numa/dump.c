@@ -15,6 +15,7 @@
 #include <linux/overflow.h>
 #include <linux/sched/mm.h>
 #include <linux/string.h>
+#include <linux/vmalloc.h>
 
 #include "dump.h"
 #include "format.h"
@@ -52,7 +53,7 @@ static void gmpool_dump_fill(struct gmpool *pool, u8 *to)
 
 static void gmpool_dump_drop(struct gmpool *pool)
 {
-	kvfree(pool->dump.copy);
+	vfree(pool->dump.copy);
 	pool->dump.copy = NULL;
 	pool->dump.file = NULL;
 }
@@ -72,8 +73,9 @@ static int gmpool_dump_make(struct gmpool *pool, const struct file *file)
 			break;
 		/* It grows by operations, which must not wait for an allocation. */
 		percpu_up_write(&pool->seal.sem);
-		kvfree(copy);
-		copy = kvmalloc(now, GFP_KERNEL);
+		vfree(copy);
+		/* kvmalloc() warns above INT_MAX, which the metadata of a large pool can be. */
+		copy = vmalloc(now);
 		if (!copy)
 			return -ENOMEM;
 		size = now;

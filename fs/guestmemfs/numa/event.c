@@ -10,7 +10,7 @@
  * gmpool_state_name - name of a pool's state, as shown in sysfs
  * @pool: the pool
  *
- * Context: gmpool.manage is held.
+ * Context: gmpool.manage is held, or gmpool.reset and gmpool.space.lock.
  *
  * Return: a word.
  */
@@ -63,6 +63,24 @@ void gmpool_notify_free(struct gmpool *pool)
 {
 	if (pool->events.dir)
 		sysfs_notify_dirent(pool->events.free);
+}
+
+/**
+ * gmpool_notify_size - notify user space of a changed size
+ * @pool: the pool
+ *
+ * Context: process context, may sleep.
+ */
+void gmpool_notify_size(struct gmpool *pool)
+{
+	char size[64];
+
+	if (!pool->events.dir)
+		return;
+	sysfs_notify_dirent(pool->events.size);
+	snprintf(size, sizeof(size), "GUESTMEMFS_SIZE=%llu",
+		 READ_ONCE(pool->total_blocks) << GMPOOL_BLOCK_SHIFT);
+	gmpool_send_event(pool, "GUESTMEMFS_EVENT=size", size);
 }
 
 /**

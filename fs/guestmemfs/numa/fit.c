@@ -266,6 +266,8 @@ static u64 __init gmpool_kernel_bytes_beside(struct gmpool_machine *m, int nid,
  * @nid: a node with memory
  * @size: bytes of its pool
  *
+ * The growth reserve is not part of it, but its memory map is.
+ *
  * Context: early boot.
  *
  * Return: bytes, a multiple of GMPOOL_GRANULARITY.
@@ -275,10 +277,54 @@ u64 __init gmpool_fit_keep(struct gmpool_machine *m, int nid, u64 size)
 	u64 for_all = nid == m->node_for_all ?
 		      gmpool_scratch_for_all(m, nid, size) : 0;
 
-	return gmpool_layout_keep(gmpool_kernel_bytes_beside(m, nid, size),
+	return gmpool_layout_keep(gmpool_kernel_bytes_beside(m, nid, size) +
+				  gmpool_memmap_size(m->node[nid].growth),
 				  KEEP_NODE + m->scratch.node + for_all +
 				  gmpool_huge_pages_on(m, nid, size),
 				  m->scratch.scale, GMPOOL_GRANULARITY);
+}
+
+/**
+ * gmpool_fit_place_growth - find the place of a node's growth reserve
+ * @m: the machine, with the ranges of the node, the image not excluded: the
+ *	place must not depend on where the image is
+ * @nid: a node with memory
+ *
+ * Sets @m->growth_start for a reserve of @m->node.growth bytes.
+ *
+ * Context: early boot.
+ *
+ * Return: false if the node has no place for it.
+ */
+bool __init gmpool_fit_place_growth(struct gmpool_machine *m, int nid)
+{
+	m->growth_start = U64_MAX;
+	if (!m->node[nid].growth)
+		return true;
+	m->growth_start = gmpool_layout_growth(m->ranges, m->nr_ranges,
+					       m->node[nid].growth,
+					       m->node[nid].pool_end);
+	return m->growth_start != 0;
+}
+
+/**
+ * gmpool_fit_pick - choose a pool's extents, below its growth reserve
+ * @m: the machine, with the ranges of the node, and the place of its reserve
+ * @size: bytes of the pool
+ * @nr: set to the number of extents
+ *
+ * Sets @m->picked.
+ *
+ * Context: early boot.
+ *
+ * Return: as gmpool_layout_pick().
+ */
+int __init gmpool_fit_pick(struct gmpool_machine *m, u64 size, u32 *nr)
+{
+	u32 nr_below = gmpool_layout_below(m->ranges, m->nr_ranges,
+					   m->growth_start, m->below);
+
+	return gmpool_layout_pick(m->below, nr_below, size, m->picked, nr);
 }
 
 /*
@@ -287,7 +333,7 @@ u64 __init gmpool_fit_keep(struct gmpool_machine *m, int nid, u64 size)
  */
 static bool __init gmpool_pick(struct gmpool_machine *m, u64 size, u32 *nr)
 {
-	return !gmpool_layout_pick(m->ranges, m->nr_ranges, size, m->picked, nr) &&
+	return !gmpool_fit_pick(m, size, nr) &&
 	       *nr + 1 + gmpool_image_sections(m) <= GMPOOL_MAX_EXTENTS;
 }
 
@@ -350,6 +396,15 @@ static u32 __init gmpool_list_areas(struct gmpool_machine *m, int nid, u64 size,
 	return nr;
 }
 
+/* The memory that is left for early allocations: no part of the growth reserve. */
+static u32 __init gmpool_left_over(struct gmpool_machine *m, u32 nr)
+{
+	nr = gmpool_layout_without(m->free, m->nr_free, m->picked, nr,
+				   m->left_over);
+	return gmpool_layout_below(m->left_over, nr, m->growth_start,
+				   m->left_over);
+}
+
 /*
  * Is there room for all these areas? The free memory and ranges do not exclude the
  * image. Check both cases: the image lies in the memory that is left, or it was
@@ -370,26 +425,28 @@ static bool __init gmpool_leaves_room(struct gmpool_machine *m, int nid, u64 siz
 
 	if (!gmpool_pick(m, size, &nr))
 		return false;
-	nr_left = gmpool_layout_without(m->free, m->nr_free, m->picked, nr,
-					m->left_over);
+	nr_left = gmpool_left_over(m, nr);
 	if (!gmpool_layout_room(m->left_over, nr_left, areas, nr_areas, image,
 				SCRATCH_ALIGN, m->work))
 		return false;
 
 	if (!gmpool_pick(m, size + in_the_way, &nr))
 		return false;
-	nr_left = gmpool_layout_without(m->free, m->nr_free, m->picked, nr,
-					m->left_over);
+	nr_left = gmpool_left_over(m, nr);
 	return gmpool_layout_room(m->left_over, nr_left, areas, nr_areas, 0,
 				  SCRATCH_ALIGN, m->work);
 }
 
 static bool __init gmpool_size_fits(struct gmpool_machine *m, int nid, u64 size)
 {
+	u64 growth = m->node[nid].growth;
 	u64 total = m->node[nid].size;
 	u32 nr;
 
-	if (size > total || gmpool_fit_keep(m, nid, size) > total - size)
+	if (growth > total || size > total - growth ||
+	    gmpool_fit_keep(m, nid, size) > total - growth - size)
+		return false;
+	if (!gmpool_fit_place_growth(m, nid))
 		return false;
 	/* On a KHO boot, allocations use existing scratch areas. */
 	return m->kho_boot ? gmpool_pick(m, size, &nr) :
@@ -437,5 +494,41 @@ u64 __init gmpool_fit_largest(struct gmpool_machine *m, int nid, u64 asked)
 		else
 			high = middle;
 	}
+	return low;
+}
+
+/**
+ * gmpool_fit_growth - the largest growth reserve that a node can have
+ * @m: the machine, with the free memory and ranges of the node, the image not
+ *	excluded
+ * @nid: a node with memory
+ * @size: bytes of its pool, which fits without a reserve; 0 if it has its memory
+ *	already
+ * @asked: upper limit in bytes
+ *
+ * Sets @m->node.growth to the result, and @m->growth_start as
+ * gmpool_fit_place_growth() does. A bisection, as in gmpool_fit_largest().
+ *
+ * Context: early boot.
+ *
+ * Return: bytes, a multiple of 1 GiB; 0 if none fits.
+ */
+u64 __init gmpool_fit_growth(struct gmpool_machine *m, int nid, u64 size, u64 asked)
+{
+	u64 high = gmpool_layout_gibs(m->ranges, m->nr_ranges, 0, U64_MAX);
+	u64 *growth = &m->node[nid].growth;
+	u64 low = 0;
+
+	high = min(high, round_down(asked, GMPOOL_1G_SIZE));
+	*growth = high;
+	while (high > low) {
+		if (gmpool_size_fits(m, nid, size))
+			low = *growth;
+		else
+			high = *growth - GMPOOL_1G_SIZE;
+		*growth = round_up(low + (high - low) / 2, GMPOOL_1G_SIZE);
+	}
+	*growth = low;
+	gmpool_fit_place_growth(m, nid);
 	return low;
 }

@@ -51,19 +51,24 @@ struct gmpool_scratch {
  * @node.reserved: bytes that are allocated permanently, without the image
  * @node.cpus: possible CPUs
  * @node.asked: bytes that the command line asks for
+ * @node.pool_end: physical address of the end of its handed-over pool, 0 if it has none
+ * @node.growth: bytes of the growth reserve
  * @wanted: nodes that are to get a new pool
  * @free: free memory of the node under examination
  * @nr_free: entries of @free
  * @ranges: the part of @free that a pool can take
  * @nr_ranges: entries of @ranges
+ * @growth_start: physical address from which the memory of the node is its
+ *	growth reserve, U64_MAX if there is none
+ * @below: the part of @ranges below @growth_start
  * @picked: extents of the pool under examination
  * @left: bytes of each node outside pools
  * @left_over: @free without @picked
  * @work: scratch space of gmpool_layout_room()
  *
- * gmpool_machine_survey() fills the structure once, except @node.asked and
- * @wanted. gmpool_machine_find() fills the free memory and ranges of one node.
- * @picked and all fields after it are scratch space of fit.c.
+ * gmpool_machine_survey() fills the structure once, except @node.asked,
+ * @node.growth and @wanted. gmpool_machine_find() fills the free memory and ranges
+ * of one node. @below and all fields after it are scratch space of fit.c.
  */
 struct gmpool_machine {
 	bool kho_boot;
@@ -89,12 +94,16 @@ struct gmpool_machine {
 		u64 reserved;
 		unsigned int cpus;
 		u64 asked;
+		u64 pool_end;
+		u64 growth;
 	} node[MAX_NUMNODES];
 	nodemask_t wanted;
 	struct gmpool_extent_ser free[GMPOOL_MAX_RANGES];
 	u32 nr_free;
 	struct gmpool_extent_ser ranges[GMPOOL_MAX_RANGES];
 	u32 nr_ranges;
+	u64 growth_start;
+	struct gmpool_extent_ser below[GMPOOL_MAX_RANGES];
 	struct gmpool_extent_ser picked[GMPOOL_MAX_EXTENTS];
 	u64 left[MAX_NUMNODES];
 	struct gmpool_extent_ser left_over[GMPOOL_MAX_RANGES + GMPOOL_MAX_EXTENTS];
@@ -111,5 +120,8 @@ u64 gmpool_fit_low_limit(const struct gmpool_machine *m);
 u64 gmpool_fit_keep(struct gmpool_machine *m, int nid, u64 size);
 u64 gmpool_fit_huge(struct gmpool_machine *m, int nid, u64 size);
 u64 gmpool_fit_largest(struct gmpool_machine *m, int nid, u64 asked);
+bool gmpool_fit_place_growth(struct gmpool_machine *m, int nid);
+u64 gmpool_fit_growth(struct gmpool_machine *m, int nid, u64 size, u64 asked);
+int gmpool_fit_pick(struct gmpool_machine *m, u64 size, u32 *nr);
 
 #endif /* _GMPOOL_FIT_H */

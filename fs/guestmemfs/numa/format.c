@@ -88,6 +88,89 @@ gmpool_format_extents_check(const struct gmpool_super_ser *super,
 }
 
 /**
+ * gmpool_super_end - end of the block numbers of a pool
+ * @super: has passed gmpool_super_check()
+ *
+ * Return: the highest block number plus one; more than the number of blocks if there
+ * are numbers without a block.
+ */
+u64 gmpool_super_end(const struct gmpool_super_ser *super)
+{
+	u64 end = 0;
+	u32 i;
+
+	if (!(super->feature_incompat & GMPOOL_FEATURE_INCOMPAT_NUMBERS))
+		return super->total_blocks;
+	for (i = 0; i < super->nr_extents; i++)
+		end = max(end, super->first[i] +
+			       (super->extents[i].size >> GMPOOL_BLOCK_SHIFT));
+	return end;
+}
+
+/*
+ * Find the extent with the lowest numbers that ends behind @number. Returns its index,
+ * or GMPOOL_MAX_EXTENTS if there is none.
+ */
+static u32 gmpool_format_extent_after(const struct gmpool_super_ser *super, u64 number)
+{
+	u32 i, found = GMPOOL_MAX_EXTENTS;
+	u64 first, lowest = 0;
+
+	for (i = 0; i < super->nr_extents; i++) {
+		first = gmpool_super_first(super, i);
+		if (first + (super->extents[i].size >> GMPOOL_BLOCK_SHIFT) <= number ||
+		    (found < GMPOOL_MAX_EXTENTS && first >= lowest))
+			continue;
+		found = i;
+		lowest = first;
+	}
+	return found;
+}
+
+/**
+ * gmpool_super_has - does a pool have a block of a number
+ * @super: has passed gmpool_super_usable()
+ * @block: the number
+ *
+ * Return: true if it has.
+ */
+bool gmpool_super_has(const struct gmpool_super_ser *super, u64 block)
+{
+	u32 i = gmpool_format_extent_after(super, block);
+
+	return i < GMPOOL_MAX_EXTENTS && gmpool_super_first(super, i) <= block;
+}
+
+static const char *
+gmpool_format_numbers_check(const struct gmpool_super_ser *super)
+{
+	u64 end = 0, first;
+	u32 i, left;
+
+	if (!(super->feature_incompat & GMPOOL_FEATURE_INCOMPAT_NUMBERS))
+		return memchr_inv(super->first, 0, sizeof(super->first)) ?
+		       "has a reserved field in use" : NULL;
+	for (i = 0; i < super->nr_extents; i++)
+		if (super->first[i] > GMPOOL_MAX_BLOCKS -
+				      (super->extents[i].size >> GMPOOL_BLOCK_SHIFT))
+			return "has a block number that is too large";
+	if (memchr_inv(&super->first[i], 0,
+		       sizeof(super->first) - i * sizeof(super->first[0])))
+		return "has block numbers without an extent";
+	/* By ascending numbers, none may begin before the one before ends. */
+	for (left = super->nr_extents; left; left--) {
+		i = gmpool_format_extent_after(super, end);
+		if (i == GMPOOL_MAX_EXTENTS)
+			return "has two blocks of one number";
+		first = super->first[i];
+		if (first < end)
+			return "has two blocks of one number";
+		end = first + (super->extents[i].size >> GMPOOL_BLOCK_SHIFT);
+	}
+	return NULL;
+}
+
+/**
  * gmpool_super_check - validate a super block
  * @super: the super block
  * @granularity: required alignment of extents, in bytes
@@ -154,6 +237,8 @@ const struct gmpool_super_ser *gmpool_super_pick(const void *blob,
 const char *gmpool_super_usable(const struct gmpool_super_ser *super,
 				bool *read_only)
 {
+	const char *error;
+
 	*read_only = super->feature_ro_compat & ~GMPOOL_FEATURE_RO_COMPAT_ALL;
 
 	/* Check the version first: other fields may differ between versions. */
@@ -169,6 +254,9 @@ const char *gmpool_super_usable(const struct gmpool_super_ser *super,
 	    memchr_inv(super->reserved1, 0, sizeof(super->reserved1)) ||
 	    memchr_inv(super->reserved2, 0, sizeof(super->reserved2)))
 		return "has a reserved field in use";
+	error = gmpool_format_numbers_check(super);
+	if (error)
+		return error;
 	if (strnlen(super->release, sizeof(super->release)) ==
 	    sizeof(super->release))
 		return "has no end of the kernel release";
@@ -252,11 +340,53 @@ const char *gmpool_table_check(const struct gmpool_table_ser *table,
 	return NULL;
 }
 
+/* Is a bit set in a bitmap for one of the numbers from @from to @to? */
+static bool gmpool_format_any_set(struct gmpool_bitmap_ser **maps, u64 from, u64 to)
+{
+	u64 start, end;
+
+	for (; from < to; from += end - start) {
+		start = from % GMPOOL_BITMAP_BITS;
+		end = min(start + to - from, (u64)GMPOOL_BITMAP_BITS);
+		if (find_next_bit((unsigned long *)maps[from / GMPOOL_BITMAP_BITS]->bits,
+				  end, start) < end)
+			return true;
+	}
+	return false;
+}
+
+/**
+ * gmpool_bitmaps_check_numbers - validate bits of numbers that are no blocks
+ * @used: as for gmpool_bitmaps_check(), which they have passed
+ * @dirty: likewise
+ * @super: has passed gmpool_super_usable()
+ *
+ * Return: NULL, or the error as text for the log.
+ */
+const char *gmpool_bitmaps_check_numbers(struct gmpool_bitmap_ser **used,
+					 struct gmpool_bitmap_ser **dirty,
+					 const struct gmpool_super_ser *super)
+{
+	u64 end = 0, first;
+	u32 i;
+
+	if (!(super->feature_incompat & GMPOOL_FEATURE_INCOMPAT_NUMBERS))
+		return NULL;
+	while ((i = gmpool_format_extent_after(super, end)) < GMPOOL_MAX_EXTENTS) {
+		first = super->first[i];
+		if (gmpool_format_any_set(used, end, first) ||
+		    gmpool_format_any_set(dirty, end, first))
+			return "a bit is set for a number that is no block";
+		end = first + (super->extents[i].size >> GMPOOL_BLOCK_SHIFT);
+	}
+	return NULL;
+}
+
 /**
  * gmpool_bitmaps_check - validate the bitmaps of a pool
  * @used: blocks of type GMPOOL_META_USED in the order of their index
  * @dirty: the same of type GMPOOL_META_DIRTY
- * @nr_blocks: blocks of the pool
+ * @nr_blocks: end of the pool's block numbers
  *
  * Return: NULL, or the error as text for the log.
  */
@@ -287,16 +417,14 @@ const char *gmpool_bitmaps_check(struct gmpool_bitmap_ser **used,
 /**
  * gmpool_poison_check - validate a list of poisoned pages
  * @list: has passed gmpool_meta_check()
- * @super: the pool's super block
- * @nr_blocks: blocks of the pool
+ * @super: the pool's super block, which has passed gmpool_super_usable()
  *
  * Does not find a page that is listed twice: gmpool_add_poison() does.
  *
  * Return: NULL, or the error as text for the log.
  */
 const char *gmpool_poison_check(const struct gmpool_poison_ser *list,
-				const struct gmpool_super_ser *super,
-				u64 nr_blocks)
+				const struct gmpool_super_ser *super)
 {
 	u64 i;
 
@@ -305,8 +433,8 @@ const char *gmpool_poison_check(const struct gmpool_poison_ser *list,
 	if (list->nr > GMPOOL_POISON_PAGES)
 		return "too many pages in a list of those that have failed";
 	for (i = 0; i < list->nr; i++) {
-		if (list->pages[i] >> (GMPOOL_BLOCK_SHIFT - GMPOOL_POISON_SHIFT) >=
-		    nr_blocks)
+		if (!gmpool_super_has(super, list->pages[i] >>
+				      (GMPOOL_BLOCK_SHIFT - GMPOOL_POISON_SHIFT)))
 			return "a page has failed that is not within the pool";
 	}
 	if (memchr_inv(&list->pages[i], 0,

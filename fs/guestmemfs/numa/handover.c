@@ -201,10 +201,21 @@ static const char *gmpool_find_bitmaps(struct gmpool *pool, u16 type,
 
 static int gmpool_retrieve_bitmaps(struct gmpool *pool)
 {
+	const struct gmpool_super_ser *super = pool->handover.super;
 	const char *error;
 	u64 nr;
 	int err;
 
+	/*
+	 * Not memory bounds the numbers of blocks, but their bitmaps. Before all metadata
+	 * is there, numbers count through the extents: they would be used after a reset.
+	 */
+	if (gmpool_super_end(super) / GMPOOL_BITMAP_BITS > super->nr_meta) {
+		gmpool_fail(pool, "a bitmap is missing");
+		return -EUCLEAN;
+	}
+	gmpool_numbers_of_super(&pool->numbers, super);
+	pool->end_block = gmpool_numbers_end(&pool->numbers);
 	err = gmpool_alloc_bitmap_pointers(pool, &nr);
 	if (err)
 		return err;
@@ -214,7 +225,10 @@ static int gmpool_retrieve_bitmaps(struct gmpool *pool)
 					    pool->space.dirty, nr);
 	if (!error)
 		error = gmpool_bitmaps_check(pool->space.used, pool->space.dirty,
-					     pool->total_blocks);
+					     pool->end_block);
+	if (!error)
+		error = gmpool_bitmaps_check_numbers(pool->space.used, pool->space.dirty,
+						     pool->handover.super);
 	if (!error)
 		return 0;
 	gmpool_fail(pool, "%s", error);
@@ -231,7 +245,7 @@ static int gmpool_retrieve_poison(struct gmpool *pool)
 
 	while ((hdr = gmpool_meta_next(&pool->handover.meta, GMPOOL_META_POISON, hdr))) {
 		list = container_of(hdr, struct gmpool_poison_ser, hdr);
-		error = gmpool_poison_check(list, pool->handover.super, pool->total_blocks);
+		error = gmpool_poison_check(list, pool->handover.super);
 		if (error) {
 			gmpool_fail(pool, "%s", error);
 			return -EUCLEAN;
@@ -414,9 +428,13 @@ static bool gmpool_leave_out_used(struct gmpool *pool,
 	copy.state = GMPOOL_STATE_LIVE;
 	copy.total_blocks = 0;
 	memset(copy.extents, 0, sizeof(copy.extents));
+	if (copy.feature_incompat & GMPOOL_FEATURE_INCOMPAT_NUMBERS)
+		memset(copy.first, 0, sizeof(copy.first));
 	for (i = 0; i < super->nr_extents; i++) {
 		if (test_bit(i, pool->handover.used_otherwise))
 			continue;
+		if (copy.feature_incompat & GMPOOL_FEATURE_INCOMPAT_NUMBERS)
+			copy.first[nr] = super->first[i];
 		copy.extents[nr++] = super->extents[i];
 		copy.total_blocks += super->extents[i].size >> GMPOOL_BLOCK_SHIFT;
 	}

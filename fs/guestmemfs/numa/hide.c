@@ -17,50 +17,68 @@
  *   RAM: a search for the flags of System RAM finds the parent first.
  * - The caching is set to write-back, where user mappings by pfn look it up.
  * - The memory is removed from the direct map.
+ *
+ * A pool grows and shrinks by whole units (gmpool_unit()). So the caching is tracked
+ * for each unit: it can be undone only for what was tracked in one call.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
+#include <linux/device.h>
 #include <linux/init.h>
 #include <linux/ioport.h>
+#include <linux/list.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/slab.h>
 
 #include "arch.h"
 #include "pool.h"
+#include "resize.h"
 
-static bool __init gmpool_is_system_ram(const struct gmpool_extent *extent)
+#define HIDDEN_FLAGS	(IORESOURCE_SYSTEM_RAM | IORESOURCE_EXCLUSIVE)
+#define BUSY_FLAGS	(IORESOURCE_MEM | IORESOURCE_BUSY)
+
+/**
+ * struct hidden - hidden memory in the resource tree
+ * @list: in hidden_list
+ * @name: of @outer
+ * @outer: keeps others away
+ * @busy: all of @outer
+ */
+struct hidden {
+	struct list_head list;
+	char name[32];
+	struct resource outer;
+	struct resource busy;
+};
+
+/* Guarded by the lock of device hotplug, after boot. */
+static LIST_HEAD(hidden_list);
+
+static bool gmpool_is_system_ram(const struct gmpool_extent *extent)
 {
 	return region_intersects(extent->base, extent->size,
 				 IORESOURCE_SYSTEM_RAM,
 				 IORES_DESC_NONE) != REGION_DISJOINT;
 }
 
-static struct resource *__init
-gmpool_add_resource(struct resource *parent, const struct gmpool_extent *extent,
-		    const char *name, unsigned long flags)
+static struct hidden *gmpool_make_hidden(const struct gmpool *pool, u64 base, u64 end)
 {
-	struct resource *res = kzalloc_obj(*res);
+	struct hidden *hidden = kzalloc_obj(*hidden);
 
-	if (!res)
+	if (!hidden)
 		return NULL;
-	res->name = name;
-	res->start = extent->base;
-	res->end = extent->base + extent->size - 1;
-	res->flags = flags;
-	res->desc = IORES_DESC_NONE;
-	if (request_resource(parent, res)) {
-		kfree(res);
-		return NULL;
-	}
-	return res;
+	snprintf(hidden->name, sizeof(hidden->name), "guestmemfs node%d", pool->nid);
+	hidden->outer = DEFINE_RES_NAMED(base, end - base, hidden->name, HIDDEN_FLAGS);
+	hidden->busy = DEFINE_RES_NAMED(base, end - base, "guest memory", BUSY_FLAGS);
+	return hidden;
 }
 
-static const char *__init
-gmpool_take_resource(struct gmpool *pool, const struct gmpool_extent *extent)
+static const char *gmpool_take_resource(struct gmpool *pool,
+					const struct gmpool_extent *extent)
 {
-	struct resource *res;
-	char *name;
+	struct hidden *hidden;
 	u64 done;
 
 	release_mem_region_adjustable(extent->base, extent->size);
@@ -72,19 +90,83 @@ gmpool_take_resource(struct gmpool *pool, const struct gmpool_extent *extent)
 	if (gmpool_is_system_ram(extent))
 		return "cannot be taken out of System RAM";
 
-	name = kasprintf(GFP_KERNEL, "guestmemfs node%d", pool->nid);
-	if (!name)
+	hidden = gmpool_make_hidden(pool, extent->base, extent->base + extent->size);
+	if (!hidden)
 		return "cannot have a name in the resource tree";
-	res = gmpool_add_resource(&iomem_resource, extent, name,
-				  IORESOURCE_SYSTEM_RAM | IORESOURCE_EXCLUSIVE);
-	if (!res) {
-		kfree(name);
+	if (request_resource(&iomem_resource, &hidden->outer)) {
+		kfree(hidden);
 		return "cannot be made a resource of its own";
 	}
-	if (!gmpool_add_resource(res, extent, "guest memory",
-				 IORESOURCE_MEM | IORESOURCE_BUSY))
+	list_add(&hidden->list, &hidden_list);
+	if (request_resource(&hidden->outer, &hidden->busy))
 		return "cannot be kept from other users of its resource";
 	return NULL;
+}
+
+/* Undo gmpool_take_resource(). */
+static void gmpool_drop_resource(u64 base)
+{
+	struct hidden *hidden;
+
+	list_for_each_entry(hidden, &hidden_list, list) {
+		if (hidden->outer.start != base)
+			continue;
+		release_resource(&hidden->outer);
+		list_del(&hidden->list);
+		kfree(hidden);
+		return;
+	}
+}
+
+/*
+ * Split the resource around a unit into one below, one above, and one of the unit, which
+ * has no busy child. Each is exclusive, and put into the old one before that goes: at
+ * each moment, all of the memory is in an exclusive resource.
+ *
+ * Returns what is around the unit; NULL on error, nothing is changed then.
+ */
+static struct hidden *gmpool_split_resource(struct gmpool *pool, u64 base, u64 size)
+{
+	struct hidden *old, *unit, *below = NULL, *above = NULL;
+	u64 end = base + size;
+
+	list_for_each_entry(old, &hidden_list, list)
+		if (old->outer.start <= base && old->outer.end >= end - 1)
+			goto found;
+	return NULL;
+found:
+	unit = gmpool_make_hidden(pool, base, end);
+	if (old->outer.start < base)
+		below = gmpool_make_hidden(pool, old->outer.start, base);
+	if (old->outer.end >= end)
+		above = gmpool_make_hidden(pool, end, old->outer.end + 1);
+	if (!unit || (old->outer.start < base && !below) ||
+	    (old->outer.end >= end && !above)) {
+		kfree(unit);
+		kfree(below);
+		kfree(above);
+		return NULL;
+	}
+
+	/* All new ones lie within the busy child, and cannot conflict. */
+	insert_resource(&old->outer, &unit->outer);
+	list_add(&unit->list, &hidden_list);
+	if (below) {
+		insert_resource(&old->outer, &below->outer);
+		request_resource(&below->outer, &below->busy);
+		list_add(&below->list, &hidden_list);
+	}
+	if (above) {
+		insert_resource(&old->outer, &above->outer);
+		request_resource(&above->outer, &above->busy);
+		list_add(&above->list, &hidden_list);
+	}
+	/* What is in them moves up. */
+	remove_resource(&old->busy);
+	remove_resource(&old->outer);
+	list_del(&old->list);
+	kfree(old);
+	return unit;
 }
 
 /*
@@ -107,17 +189,91 @@ static void __init gmpool_accept_extent(const struct gmpool_extent *extent)
 static const char *__init
 gmpool_hide_extent(struct gmpool *pool, const struct gmpool_extent *extent)
 {
+	u64 at, next, end = extent->base + extent->size;
 	const char *error;
 
 	error = gmpool_take_resource(pool, extent);
 	if (error)
 		return error;
 	gmpool_accept_extent(extent);
-	if (!gmpool_arch_cached(extent->base, extent->size))
-		return "cannot be cached";
+	for (at = extent->base; at < end; at = next) {
+		next = min(round_down(at, gmpool_unit()) + gmpool_unit(), end);
+		if (!gmpool_arch_cached(at, next - at))
+			return "cannot be cached";
+	}
 	if (gmpool_arch_unmap(extent->base, extent->size))
 		return "cannot be taken out of the direct map";
 	return NULL;
+}
+
+/**
+ * gmpool_hide_unit - hide memory that the kernel has given up
+ * @pool: pool that gets it
+ * @base: physical address
+ * @size: bytes
+ *
+ * The kernel has removed the memory from its direct map already.
+ *
+ * Context: process context, may sleep; device hotplug is locked.
+ *
+ * Return: NULL, or the error as text; nothing is changed then.
+ */
+const char *gmpool_hide_unit(struct gmpool *pool, u64 base, u64 size)
+{
+	struct gmpool_extent unit = { .base = base, .size = size };
+	const char *error = gmpool_take_resource(pool, &unit);
+
+	if (!error && !gmpool_arch_cached(base, size))
+		error = "cannot be cached";
+	if (error)
+		gmpool_drop_resource(base);
+	return error;
+}
+
+/**
+ * gmpool_unhide_unit - give memory of a pool to the kernel
+ * @pool: the pool, which does not use the memory any more
+ * @base: physical address
+ * @size: bytes
+ *
+ * The kernel uses it for movable pages only, so that the pool can get it back. Its name
+ * in the resource tree keeps other users of the tree, such as kexec_load(8), from
+ * regarding it as memory that the next kernel has in any case.
+ *
+ * Context: process context, may sleep; takes the locks of memory hotplug.
+ *
+ * Return: 0 or a negative errno; nothing is changed then.
+ */
+int gmpool_unhide_unit(struct gmpool *pool, u64 base, u64 size)
+{
+	struct hidden *unit;
+	int err = -ENOMEM;
+
+	lock_device_hotplug();
+	unit = gmpool_split_resource(pool, base, size);
+	unlock_device_hotplug();
+	if (!unit)
+		return err;
+
+	gmpool_arch_uncached(base, size);
+	err = gmpool_arch_map(base, size);
+	if (!err)
+		err = __add_memory_driver_managed(pool->nid, base, size,
+						  "System RAM (guestmemfs)", MHP_NONE,
+						  MMOP_ONLINE_MOVABLE);
+	if (err && (request_resource(&unit->outer, &unit->busy) ||
+		    gmpool_arch_unmap(base, size) || !gmpool_arch_cached(base, size)))
+		pr_err("node %d: memory at %#llx cannot be hidden again\n", pool->nid, base);
+	if (err)
+		return err;
+
+	/* What was added is within the resource, and takes its place. */
+	lock_device_hotplug();
+	remove_resource(&unit->outer);
+	list_del(&unit->list);
+	unlock_device_hotplug();
+	kfree(unit);
+	return 0;
 }
 
 static int __init gmpool_hide(void)
@@ -131,11 +287,11 @@ static int __init gmpool_hide(void)
 		pr_warn("root can read the memory of pools by /dev/mem: CONFIG_STRICT_DEVMEM is off\n");
 
 	list_for_each_entry(pool, &gmpool_list, list) {
-		for (i = 0; i < pool->nr_extents; i++) {
-			error = gmpool_hide_extent(pool, &pool->extents[i]);
+		for (i = 0; i < pool->numbers.nr; i++) {
+			error = gmpool_hide_extent(pool, &pool->numbers.extent[i]);
 			if (error)
 				gmpool_fail(pool, "extent at %#llx %s",
-					    pool->extents[i].base, error);
+					    pool->numbers.extent[i].base, error);
 			else
 				pool->nr_hidden++;
 		}

@@ -350,6 +350,93 @@ u32 gmpool_layout_without(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 }
 
 /**
+ * gmpool_layout_below - the part of ranges below an address
+ * @ranges: ranges by ascending address, without overlap
+ * @nr_ranges: number of ranges
+ * @limit: physical address
+ * @below: @nr_ranges entries, filled; may be @ranges
+ *
+ * Return: number of used entries of @below.
+ */
+u32 gmpool_layout_below(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
+			u64 limit, struct gmpool_extent_ser *below)
+{
+	u32 i;
+
+	for (i = 0; i < nr_ranges && ranges[i].base < limit; i++) {
+		below[i].base = ranges[i].base;
+		below[i].size = min(ranges[i].size, limit - ranges[i].base);
+	}
+	return i;
+}
+
+/**
+ * gmpool_layout_gibs - whole gibibytes of ranges
+ * @ranges: ranges by ascending address, without overlap
+ * @nr_ranges: number of ranges
+ * @start: physical address from which they count
+ * @end: physical address up to which they count
+ *
+ * Return: bytes in naturally aligned ranges of 1 GiB.
+ */
+u64 gmpool_layout_gibs(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
+		       u64 start, u64 end)
+{
+	const u64 gib = GMPOOL_1G_SIZE;
+	u64 first, last, sum = 0;
+	u32 i;
+
+	for (i = 0; i < nr_ranges; i++) {
+		first = max(ranges[i].base, start);
+		first += -first & (gib - 1);
+		last = min(ranges[i].base + ranges[i].size, end) & ~(gib - 1);
+		if (first < last)
+			sum += last - first;
+	}
+	return sum;
+}
+
+/**
+ * gmpool_layout_growth - where the growth reserve of a pool begins
+ * @ranges: free memory of the node by ascending address, without overlap
+ * @nr_ranges: number of ranges
+ * @size: bytes of the reserve, a multiple of 1 GiB
+ * @after: physical address of the end of the pool, if it has its memory already, else 0
+ *
+ * The reserve is all free memory of the node from an address up: the kernel
+ * can have no other memory above its movable memory. A new pool takes memory
+ * below the reserve, so that it grows at its end. The highest start that has
+ * enough whole gibibytes counts. After a kexec, the end of the pool does so
+ * although there is one gibibyte more, which the previous kernel had used in
+ * part: the reserve stays where it was.
+ *
+ * Return: physical address, a multiple of 1 GiB; 0 if @ranges are too small.
+ */
+u64 gmpool_layout_growth(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
+			 u64 size, u64 after)
+{
+	const u64 gib = GMPOOL_1G_SIZE;
+	u64 start, gibs, found = 0;
+	u32 i;
+
+	for (i = nr_ranges; i-- > 0;) {
+		gibs = gmpool_layout_gibs(&ranges[i], 1, 0, U64_MAX);
+		if (found + gibs >= size)
+			break;
+		found += gibs;
+	}
+	if (i == U32_MAX)
+		return 0;
+	start = ((ranges[i].base + ranges[i].size) & ~(gib - 1)) - (size - found);
+
+	after += -after & (gib - 1);
+	if (after && after + gib == start &&
+	    gmpool_layout_gibs(ranges, nr_ranges, after, start) == gib)
+		return after;
+	return start;
+}
+
+/**
  * gmpool_layout_keep - bytes of a node that must stay outside its pool
  * @kernel_bytes: bytes that the kernel has allocated permanently there so far
  * @base: bytes that the kernel will need in addition to memory maps

@@ -42,6 +42,12 @@ bool gmpool_layout_room(const struct gmpool_extent_ser *left, u32 nr_left,
 u32 gmpool_layout_without(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
 			  const struct gmpool_extent_ser *extents,
 			  u32 nr_extents, struct gmpool_extent_ser *left);
+u32 gmpool_layout_below(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
+			u64 limit, struct gmpool_extent_ser *below);
+u64 gmpool_layout_gibs(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
+		       u64 start, u64 end);
+u64 gmpool_layout_growth(const struct gmpool_extent_ser *ranges, u32 nr_ranges,
+			 u64 size, u64 after);
 u64 gmpool_layout_keep(u64 kernel_bytes, u64 base, u32 scale, u64 granularity);
 
 #endif /* _GMPOOL_LAYOUT_H */

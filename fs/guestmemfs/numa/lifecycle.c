@@ -77,6 +77,7 @@ static struct notifier_block gmpool_reboot_nb = {
 
 static void gmpool_destroy_blocks(struct gmpool *pool)
 {
+	const struct gmpool_range all = { .count = U64_MAX };
 	struct gmpool_bitmap blocks = {}, clean = {};
 
 	/*
@@ -85,7 +86,7 @@ static void gmpool_destroy_blocks(struct gmpool *pool)
 	 */
 	scoped_guard(spinlock, &pool->space.lock)
 		pool->state = GMPOOL_SETUP;
-	wait_event(pool->scrub.done, !READ_ONCE(pool->scrub.now.count));
+	gmpool_wait_scrub(pool, &all, 1);
 	/* sysfs may be counting blocks under the lock. */
 	scoped_guard(spinlock, &pool->space.lock) {
 		swap(pool->space.blocks, blocks);
@@ -109,46 +110,14 @@ static int gmpool_make_anew(struct gmpool *pool)
 	return err;
 }
 
-/**
- * gmpool_discard - discard the contents of a pool and reset it
- * @pool: the pool, which may have failed
- *
- * The list of poisoned pages and the administrator's settings are kept.
- *
- * Context: process context, may sleep; gmpool.manage is held.
- *
- * Return: 0; -EBUSY if the pool is in use, was handed over with pinned memory that
- * the client does not know of, or is frozen and can be thawed, and
- * -ENODEV if its memory is missing or not hidden, both without any change;
- * -ENOMEM and others if the reset fails, the pool has failed then; -EIO if the
- * pool is usable, but KHO does not accept it.
- */
-int gmpool_discard(struct gmpool *pool)
+/* With gmpool.manage held. */
+static int gmpool_reset(struct gmpool *pool)
 {
-	bool failed = pool->state == GMPOOL_FAILED;
-	int err = 0;
+	int err;
 
-	lockdep_assert_held(&pool->manage);
+	/* A page that fails at this time is recorded after the reset. */
+	guard(mutex)(&pool->reset);
 
-	if (!usable)
-		return -ENOMEM;
-	if (!pool->nr_extents || pool->nr_hidden != pool->nr_extents)
-		return -ENODEV;
-	/* A read-only pool cannot be thawed, so its freeze does not count. */
-	if (pool->state == GMPOOL_ACTIVE && pool->tune.frozen)
-		return -EBUSY;
-	if (READ_ONCE(pool->handover.pinned)) {
-		pr_notice("node %d: the pool is not discarded, since memory of preserved files was handed over pinned for devices: only a cold boot discards it\n",
-			  pool->nid);
-		return -EBUSY;
-	}
-	if (!failed && pool->client)
-		err = pool->client->detach(pool->client);
-	if (err)
-		return err;
-
-	pr_notice("node %d: pool of %llu blocks discarded\n", pool->nid,
-		  pool->total_blocks);
 	gmpool_destroy_blocks(pool);
 	percpu_down_write(&pool->seal.sem);
 	gmpool_drop_metadata(pool);
@@ -169,6 +138,55 @@ int gmpool_discard(struct gmpool *pool)
 		return err;
 	scoped_guard(spinlock, &pool->space.lock)
 		pool->state = GMPOOL_ACTIVE;
+	return 0;
+}
+
+/**
+ * gmpool_discard - discard the contents of a pool and reset it
+ * @pool: the pool, which may have failed
+ *
+ * The list of poisoned pages and the administrator's settings are kept.
+ *
+ * Context: process context, may sleep; gmpool.manage is held.
+ *
+ * Return: 0; -EBUSY if the pool is in use, changes its size, was handed over with
+ * pinned memory that the client does not know of, or is frozen and can be thawed, and
+ * -ENODEV if its memory is missing or not hidden, both without any change;
+ * -ENOMEM and others if the reset fails, the pool has failed then; -EIO if the
+ * pool is usable, but KHO does not accept it.
+ */
+int gmpool_discard(struct gmpool *pool)
+{
+	bool failed = pool->state == GMPOOL_FAILED;
+	int err = 0;
+
+	lockdep_assert_held(&pool->manage);
+
+	if (!usable)
+		return -ENOMEM;
+	if (!pool->numbers.nr || pool->nr_hidden != pool->numbers.nr)
+		return -ENODEV;
+	/* A read-only pool cannot be thawed, so its freeze does not count. */
+	if (pool->state == GMPOOL_ACTIVE && pool->tune.frozen)
+		return -EBUSY;
+	if (READ_ONCE(pool->handover.pinned)) {
+		pr_notice("node %d: the pool is not discarded, since memory of preserved files was handed over pinned for devices: only a cold boot discards it\n",
+			  pool->nid);
+		return -EBUSY;
+	}
+	/* Not a change of its size, which has claimed blocks: only a moment in between. */
+	if (!mutex_trylock(&pool->resize.lock))
+		return -EBUSY;
+	if (!failed && pool->client)
+		err = pool->client->detach(pool->client);
+	if (!err) {
+		pr_notice("node %d: pool of %llu blocks discarded\n", pool->nid,
+			  pool->total_blocks);
+		err = gmpool_reset(pool);
+	}
+	mutex_unlock(&pool->resize.lock);
+	if (err)
+		return err;
 	wake_up(&pool->scrub.work);
 	gmpool_notify_state(pool);
 	return gmpool_publish(pool) ? -EIO : 0;
@@ -178,6 +196,10 @@ static void __init gmpool_init_pool(struct gmpool *pool, int err)
 {
 	spin_lock_init(&pool->space.lock);
 	mutex_init(&pool->manage);
+	mutex_init(&pool->reset);
+	mutex_init(&pool->resize.lock);
+	INIT_LIST_HEAD(&pool->resize.parts);
+	seqcount_spinlock_init(&pool->changes, &pool->space.lock);
 	gmpool_tunables_default(&pool->tune);
 	xa_init(&pool->bad.pages);
 	init_waitqueue_head(&pool->scrub.work);

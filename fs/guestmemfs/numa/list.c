@@ -98,11 +98,12 @@ void __init gmpool_set_extents(struct gmpool *pool,
 	u32 i;
 
 	pool->total_blocks = 0;
+	pool->numbers.nr = nr;
 	for (i = 0; i < nr; i++) {
-		pool->extents[i].base = extents[i].base;
-		pool->extents[i].size = extents[i].size;
-		pool->extents[i].first = pool->total_blocks;
+		pool->numbers.extent[i].base = extents[i].base;
+		pool->numbers.extent[i].size = extents[i].size;
+		pool->numbers.extent[i].first = pool->total_blocks;
 		pool->total_blocks += extents[i].size >> GMPOOL_BLOCK_SHIFT;
 	}
-	pool->nr_extents = nr;
+	pool->end_block = pool->total_blocks;
 }

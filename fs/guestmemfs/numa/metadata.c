@@ -177,14 +177,23 @@ void gmpool_sign_super(struct gmpool *pool)
  */
 int gmpool_alloc_bitmap_pointers(struct gmpool *pool, u64 *nr)
 {
-	*nr = DIV_ROUND_UP_ULL(pool->total_blocks, GMPOOL_BITMAP_BITS);
+	*nr = DIV_ROUND_UP_ULL(pool->end_block, GMPOOL_BITMAP_BITS);
 	pool->space.used = kzalloc_objs(*pool->space.used, *nr);
 	pool->space.dirty = kzalloc_objs(*pool->space.dirty, *nr);
 	return pool->space.used && pool->space.dirty ? 0 : -ENOMEM;
 }
 
-static struct gmpool_bitmap_ser *gmpool_new_bitmap(struct gmpool *pool,
-						   u16 type, u64 index)
+/**
+ * gmpool_new_bitmap - allocate a metadata block for a bitmap
+ * @pool: the pool
+ * @type: GMPOOL_META_USED or GMPOOL_META_DIRTY
+ * @index: among those of its type
+ *
+ * Context: process context, may sleep, within an operation; takes gmpool_meta.lock.
+ *
+ * Return: the block, all bits zero; or an ERR_PTR of gmpool_meta_alloc().
+ */
+struct gmpool_bitmap_ser *gmpool_new_bitmap(struct gmpool *pool, u16 type, u64 index)
 {
 	struct gmpool_meta_ser *hdr = gmpool_meta_alloc(&pool->handover.meta, type);
 
@@ -194,10 +203,24 @@ static struct gmpool_bitmap_ser *gmpool_new_bitmap(struct gmpool *pool,
 	return container_of(hdr, struct gmpool_bitmap_ser, hdr);
 }
 
+/* All blocks are dirty: the contents from before the pool was made are unknown. */
+static void gmpool_set_dirty(struct gmpool *pool)
+{
+	struct gmpool_range range;
+	u32 i;
+
+	guard(spinlock)(&pool->space.lock);
+	for (i = 0; i < pool->numbers.nr; i++) {
+		range.start = pool->numbers.extent[i].first;
+		range.count = pool->numbers.extent[i].size >> GMPOOL_BLOCK_SHIFT;
+		gmpool_change_bits(pool, pool->space.dirty, &range, true);
+	}
+}
+
 static int gmpool_create_bitmaps(struct gmpool *pool)
 {
 	struct gmpool_bitmap_ser *map;
-	u64 nr, i, bits;
+	u64 nr, i;
 	int err;
 
 	err = gmpool_alloc_bitmap_pointers(pool, &nr);
@@ -213,15 +236,9 @@ static int gmpool_create_bitmaps(struct gmpool *pool)
 		map = gmpool_new_bitmap(pool, GMPOOL_META_DIRTY, i);
 		if (IS_ERR(map))
 			return PTR_ERR(map);
-		/*
-		 * Dirty: the contents from before the pool was made are
-		 * unknown.
-		 */
-		bits = min(pool->total_blocks - i * GMPOOL_BITMAP_BITS,
-			   (u64)GMPOOL_BITMAP_BITS);
-		bitmap_set((unsigned long *)map->bits, 0, bits);
 		pool->space.dirty[i] = map;
 	}
+	gmpool_set_dirty(pool);
 	return 0;
 }
 
@@ -238,7 +255,6 @@ int gmpool_create_metadata(struct gmpool *pool)
 {
 	struct gmpool_super_ser *super;
 	uuid_t uuid;
-	u32 i;
 
 	super = gmpool_alloc_preserved(pool, GMPOOL_BLOB_ORDER, 0);
 	if (!super)
@@ -250,12 +266,7 @@ int gmpool_create_metadata(struct gmpool *pool)
 	super->super_size = sizeof(*super);
 	super->block_shift = GMPOOL_BLOCK_SHIFT;
 	export_uuid(super->uuid, &uuid);
-	super->total_blocks = pool->total_blocks;
-	super->nr_extents = pool->nr_extents;
-	for (i = 0; i < pool->nr_extents; i++) {
-		super->extents[i].base = pool->extents[i].base;
-		super->extents[i].size = pool->extents[i].size;
-	}
+	gmpool_numbers_to_super(&pool->numbers, super);
 	pool->handover.super = super;
 	pool->handover.blob = virt_to_phys(super);
 	gmpool_sign_super(pool);
@@ -352,12 +363,15 @@ const char *gmpool_check_metadata(struct gmpool *pool)
 	}
 	if (!error)
 		error = gmpool_bitmaps_check(pool->space.used, pool->space.dirty,
-					     pool->total_blocks);
+					     pool->end_block);
+	if (!error)
+		error = gmpool_bitmaps_check_numbers(pool->space.used, pool->space.dirty,
+						     super);
 	hdr = NULL;
 	while (!error && (hdr = gmpool_meta_next(&pool->handover.meta,
 						 GMPOOL_META_POISON, hdr))) {
 		list = container_of(hdr, struct gmpool_poison_ser, hdr);
-		error = gmpool_poison_check(list, super, pool->total_blocks);
+		error = gmpool_poison_check(list, super);
 	}
 	return error;
 }

@@ -23,17 +23,23 @@
 #include <trace/events/guestmemfs.h>
 
 #include "pool.h"
+#include "resize.h"
 
 /**
- * struct gmpool_space - an extent as memory-failure.c knows it
- * @space: pfns of the extent, and callbacks for a failure
+ * struct gmpool_part - a part of a pool as memory-failure.c knows it
+ * @space: pfns of the part, and callbacks for a failure
+ * @list: in gmpool.resize.parts
  * @pool: the pool
- * @extent: of the pool
+ * @page: number of the first page, counted from the start of block 0
+ * @failed: pfn that has failed while the pool did not have the part; guarded by
+ *	gmpool.reset
  */
-struct gmpool_space {
+struct gmpool_part {
 	struct pfn_address_space space;
+	struct list_head list;
 	struct gmpool *pool;
-	const struct gmpool_extent *extent;
+	u64 page;
+	unsigned long failed;
 };
 
 /*
@@ -71,16 +77,22 @@ static int gmpool_remember_page(struct gmpool *pool, u64 page)
 	return err;
 }
 
-static void gmpool_poison_page(struct gmpool *pool, u64 page, unsigned long pfn)
+static void gmpool_poison_page(struct gmpool_part *part, u64 page, unsigned long pfn)
 {
+	struct gmpool *pool = part->pool;
 	struct gmpool_range block = {
 		.start = page / GMPOOL_BLOCK_PAGES,
 		.count = 1,
 	};
 	int err;
 
-	guard(mutex)(&pool->manage);
+	guard(mutex)(&pool->reset);
 
+	/* On its way into the pool or out of it: resize.c asks again. */
+	if (!gmpool_contiguous(pool, block.start, 1)) {
+		WRITE_ONCE(part->failed, pfn);
+		return;
+	}
 	err = gmpool_add_poison(pool, page);
 	if (err == -EBUSY)
 		return;
@@ -104,13 +116,11 @@ static void gmpool_poison_page(struct gmpool *pool, u64 page, unsigned long pfn)
 static void gmpool_get_mapping(struct pfn_address_space *pfn_space,
 			       unsigned long pfn)
 {
-	struct gmpool_space *space = container_of(pfn_space, struct gmpool_space,
-						  space);
-	struct gmpool *pool = space->pool;
-	u64 page = space->extent->first * GMPOOL_BLOCK_PAGES + pfn -
-		   PHYS_PFN(space->extent->base);
+	struct gmpool_part *part = container_of(pfn_space, struct gmpool_part, space);
+	struct gmpool *pool = part->pool;
+	u64 page = part->page + pfn - pfn_space->node.start;
 
-	gmpool_poison_page(pool, page, pfn);
+	gmpool_poison_page(part, page, pfn);
 	pfn_space->mapping = NULL;
 	if (!pool->client)
 		return;
@@ -122,11 +132,10 @@ static void gmpool_get_mapping(struct pfn_address_space *pfn_space,
 
 static void gmpool_put_mapping(struct pfn_address_space *pfn_space)
 {
-	struct gmpool_space *space = container_of(pfn_space, struct gmpool_space,
-						  space);
+	struct gmpool_part *part = container_of(pfn_space, struct gmpool_part, space);
 
 	if (pfn_space->mapping)
-		space->pool->client->put_mapping(pfn_space->mapping);
+		part->pool->client->put_mapping(pfn_space->mapping);
 	pfn_space->mapping = NULL;
 }
 
@@ -144,24 +153,107 @@ static int gmpool_pfn_to_vma_pgoff(struct vm_area_struct *vma,
 	return 0;
 }
 
+/**
+ * gmpool_watch - handle memory failures in a part of a pool
+ * @pool: the pool
+ * @extent: the part: all or a part of one of the pool's extents
+ *
+ * Context: process context, may sleep; boot, or gmpool.resize.lock is held, and none of
+ * the locks that a memory failure takes.
+ *
+ * Return: 0; -ENOMEM; -EBUSY if others handle memory failures there.
+ */
+int gmpool_watch(struct gmpool *pool, const struct gmpool_extent *extent)
+{
+	struct gmpool_part *part;
+	int err;
+
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		return 0;
+	part = kzalloc_obj(*part);
+	if (!part)
+		return -ENOMEM;
+	part->pool = pool;
+	part->page = extent->first * GMPOOL_BLOCK_PAGES;
+	part->space.node.start = PHYS_PFN(extent->base);
+	part->space.node.last = PHYS_PFN(extent->base + extent->size) - 1;
+	part->space.pfn_to_vma_pgoff = gmpool_pfn_to_vma_pgoff;
+	part->space.get_mapping = gmpool_get_mapping;
+	part->space.put_mapping = gmpool_put_mapping;
+	err = register_pfn_address_space(&part->space);
+	if (err)
+		kfree(part);
+	else
+		list_add(&part->list, &pool->resize.parts);
+	return err;
+}
+
+static struct gmpool_part *gmpool_find_part(const struct gmpool *pool, u64 base)
+{
+	struct gmpool_part *part;
+
+	list_for_each_entry(part, &pool->resize.parts, list)
+		if (part->space.node.start == PHYS_PFN(base))
+			return part;
+	return NULL;
+}
+
+/**
+ * gmpool_watched_failure - has memory failed before the pool had it
+ * @pool: the pool
+ * @base: physical address of a part
+ *
+ * Context: as gmpool_watch().
+ *
+ * Return: pfn of a page that has failed, or 0.
+ */
+unsigned long gmpool_watched_failure(const struct gmpool *pool, u64 base)
+{
+	const struct gmpool_part *part = gmpool_find_part(pool, base);
+
+	return part ? READ_ONCE(part->failed) : 0;
+}
+
+/**
+ * gmpool_unwatch - undo gmpool_watch() for a part that the pool does not have
+ * @pool: the pool
+ * @base: physical address of the part
+ *
+ * Waits for the end of a failure that is being handled.
+ *
+ * Context: as gmpool_watch().
+ *
+ * Return: pfn of a page that has failed in the meantime, or 0.
+ */
+unsigned long gmpool_unwatch(struct gmpool *pool, u64 base)
+{
+	struct gmpool_part *part = gmpool_find_part(pool, base);
+	unsigned long failed;
+
+	if (!part)
+		return 0;
+	unregister_pfn_address_space(&part->space);
+	failed = part->failed;
+	list_del(&part->list);
+	kfree(part);
+	return failed;
+}
+
+/* In parts of a unit, as these can leave the pool. */
 static int __init gmpool_watch_extent(struct gmpool *pool,
 				      const struct gmpool_extent *extent)
 {
-	struct gmpool_space *space = kzalloc_obj(*space);
-	int err;
+	u64 at, next, end = extent->base + extent->size;
+	struct gmpool_extent part;
+	int err = 0;
 
-	if (!space)
-		return -ENOMEM;
-	space->pool = pool;
-	space->extent = extent;
-	space->space.node.start = PHYS_PFN(extent->base);
-	space->space.node.last = PHYS_PFN(extent->base + extent->size) - 1;
-	space->space.pfn_to_vma_pgoff = gmpool_pfn_to_vma_pgoff;
-	space->space.get_mapping = gmpool_get_mapping;
-	space->space.put_mapping = gmpool_put_mapping;
-	err = register_pfn_address_space(&space->space);
-	if (err)
-		kfree(space);
+	for (at = extent->base; at < end && !err; at = next) {
+		next = min(round_down(at, gmpool_unit()) + gmpool_unit(), end);
+		part.base = at;
+		part.size = next - at;
+		part.first = extent->first + ((at - extent->base) >> GMPOOL_BLOCK_SHIFT);
+		err = gmpool_watch(pool, &part);
+	}
 	return err;
 }
 
@@ -174,8 +266,8 @@ static int __init gmpool_poison_init(void)
 	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
 		return 0;
 	list_for_each_entry(pool, &gmpool_list, list) {
-		for (i = 0; i < pool->nr_extents && !err; i++)
-			err = gmpool_watch_extent(pool, &pool->extents[i]);
+		for (i = 0; i < pool->numbers.nr && !err; i++)
+			err = gmpool_watch_extent(pool, &pool->numbers.extent[i]);
 		if (err)
 			pr_err("node %d: hardware errors are not handled (%pe)\n",
 			       pool->nid, ERR_PTR(err));

@@ -46,9 +46,18 @@
  * - gmpool.space.lock (spinlock): guards which blocks are claimed, used, dirty and
  *   being scrubbed while free, and the settings
  *
+ * gmpool.resize.lock (mutex) is outside of all of them, and of those of memory hotplug.
+ * It is held while memory is taken from or given to the kernel, which can take minutes.
+ * So no other lock of the pool is held over that.
+ *
  * gmpool.manage (mutex) is outside of all of them, and of a client's freezing.
- * It serialises changes of settings, freezing, resetting a pool, and the
- * recording of a failed page.
+ * It serialises changes of settings, freezing, and resetting a pool.
+ *
+ * gmpool.reset (mutex) is between gmpool.manage and gmpool.seal.sem. It serialises
+ * resetting a pool, the recording of a failed page, and reads of what a reset replaces.
+ * These do not wait for gmpool.manage, because freezing holds it while it waits for a
+ * client's tasks: memory_failure() holds a mutex for all memory of the machine, and
+ * tools read the state of a node to see what it does.
  *
  * Memory allocation within an operation must not enter an operation again
  * through reclaim: gmpool_op_begin() starts a NOFS scope for this.
@@ -95,7 +104,19 @@ const u8 *gmpool_uuid(const struct gmpool *pool)
  */
 u64 gmpool_total_blocks(const struct gmpool *pool)
 {
-	return pool->total_blocks;
+	return READ_ONCE(pool->total_blocks);
+}
+
+/**
+ * gmpool_end_block - end of a pool's block numbers
+ * @pool: the pool
+ *
+ * Return: the highest block number plus one. More than gmpool_total_blocks() if there
+ * are numbers without a block.
+ */
+u64 gmpool_end_block(const struct gmpool *pool)
+{
+	return READ_ONCE(pool->end_block);
 }
 
 /**
@@ -154,6 +175,28 @@ void gmpool_set_pinned(struct gmpool *pool, bool pinned)
 		pool->handover.super->feature_ro_compat |= GMPOOL_FEATURE_RO_COMPAT_PINNED;
 	else
 		pool->handover.super->feature_ro_compat &= ~GMPOOL_FEATURE_RO_COMPAT_PINNED;
+	gmpool_sync_super(pool);
+}
+
+/**
+ * gmpool_set_private - record whether a pool has private contents
+ * @pool: an active pool
+ * @private: no process may map some of the contents
+ *
+ * Context: process context, may sleep, within an operation; takes gmpool_meta.lock.
+ */
+void gmpool_set_private(struct gmpool *pool, bool private)
+{
+	struct gmpool_super_ser *super = pool->handover.super;
+
+	guard(mutex)(&pool->handover.meta.lock);
+
+	if (private == !!(super->feature_incompat & GMPOOL_FEATURE_INCOMPAT_PRIVATE))
+		return;
+	if (private)
+		super->feature_incompat |= GMPOOL_FEATURE_INCOMPAT_PRIVATE;
+	else
+		super->feature_incompat &= ~GMPOOL_FEATURE_INCOMPAT_PRIVATE;
 	gmpool_sync_super(pool);
 }
 
@@ -236,21 +279,75 @@ void gmpool_op_end(struct gmpool *pool, unsigned int flags)
  * @block: a block of it
  *
  * The blocks of a run are physically contiguous, those of different runs need
- * not be.
+ * not be. A block that is used or claimed stays where it is.
  *
- * Context: any.
+ * Context: any but hard interrupts, not with gmpool.space.lock held.
  *
  * Return: pfn of its first page.
  */
 unsigned long gmpool_pfn(const struct gmpool *pool, u64 block)
 {
-	u32 i = 0;
+	const struct gmpool_numbers *numbers = &pool->numbers;
+	unsigned long pfn;
+	unsigned int seq;
+	u32 i;
 
-	while (i + 1 < pool->nr_extents && block >= pool->extents[i + 1].first)
-		i++;
-	return PHYS_PFN(pool->extents[i].base) +
-	       ((block - pool->extents[i].first) <<
-		(GMPOOL_BLOCK_SHIFT - PAGE_SHIFT));
+	do {
+		seq = read_seqcount_begin(&pool->changes);
+		for (i = 0; i + 1 < numbers->nr && block >= numbers->extent[i + 1].first;)
+			i++;
+		pfn = PHYS_PFN(numbers->extent[i].base) +
+		      ((block - numbers->extent[i].first) <<
+		       (GMPOOL_BLOCK_SHIFT - PAGE_SHIFT));
+	} while (read_seqcount_retry(&pool->changes, seq));
+	return pfn;
+}
+
+static bool gmpool_find_contiguous(const struct gmpool_numbers *numbers, u64 block,
+				   u64 count)
+{
+	const struct gmpool_extent *extent, *next;
+	u64 blocks;
+	u32 i;
+
+	for (i = 0; i < numbers->nr; i++) {
+		extent = &numbers->extent[i];
+		blocks = extent->size >> GMPOOL_BLOCK_SHIFT;
+		if (block < extent->first || block - extent->first >= blocks)
+			continue;
+		if (count <= blocks - (block - extent->first))
+			return true;
+		/* Two extents may lie next to each other. */
+		next = extent + 1;
+		if (i + 1 == numbers->nr || next->first != extent->first + blocks ||
+		    next->base != extent->base + extent->size)
+			return false;
+		count -= next->first - block;
+		block = next->first;
+	}
+	return false;
+}
+
+/**
+ * gmpool_contiguous - are blocks of consecutive numbers contiguous in memory
+ * @pool: the pool
+ * @block: first number
+ * @count: how many
+ *
+ * Context: as gmpool_pfn().
+ *
+ * Return: true if all of them are blocks of the pool, and contiguous.
+ */
+bool gmpool_contiguous(const struct gmpool *pool, u64 block, u64 count)
+{
+	unsigned int seq;
+	bool contiguous;
+
+	do {
+		seq = read_seqcount_begin(&pool->changes);
+		contiguous = gmpool_find_contiguous(&pool->numbers, block, count);
+	} while (read_seqcount_retry(&pool->changes, seq));
+	return contiguous;
 }
 
 /**

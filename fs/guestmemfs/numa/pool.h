@@ -8,6 +8,7 @@
 #include <linux/mmzone.h>
 #include <linux/mutex.h>
 #include <linux/percpu-rwsem.h>
+#include <linux/seqlock.h>
 #include <linux/sizes.h>
 #include <linux/spinlock.h>
 #include <linux/wait.h>
@@ -18,6 +19,7 @@
 
 #include "bitmap.h"
 #include "meta.h"
+#include "numbers.h"
 
 /*
  * Size of a sparsemem section. Within a section, either all pages have struct
@@ -72,15 +74,18 @@ enum gmpool_state {
  * struct gmpool - the pool of a node
  * @list: in gmpool_list
  * @nid: NUMA node of the memory
- * @state: state; changed during boot, afterwards with @manage held
+ * @state: state; changed during boot, afterwards with @manage and @reset held
  * @error: reason of a failure, else empty; changed as @state
  * @nr_hidden: extents that are hidden: out of the direct map and the resource
  *	tree
- * @nr_extents: entries of @extents
- * @extents: the memory, by ascending address
- * @total_blocks: blocks in @extents
- * @manage: guards changes of @tune and @state, a reset, and the recording of a
- *	failed page: one at a time
+ * @numbers: the memory. Changed during boot, afterwards with @resize.lock, @manage and
+ *	@space.lock held within an operation: one of these is enough to read it
+ * @total_blocks: blocks in @numbers; changed as @numbers, also read without a lock
+ * @end_block: end of the block numbers; likewise
+ * @changes: of @numbers, for readers without a lock
+ * @manage: guards changes of @tune, and a reset: one at a time
+ * @reset: guards @state, @error, @handover.super, @handover.from, and changes of @bad
+ *	and of the list of poisoned pages in metadata, against a reset and each other
  * @tune: settings; changed with @manage and @space.lock held
  * @client: is notified of pages that fail, or NULL
  *
@@ -108,7 +113,7 @@ enum gmpool_state {
  *
  * @space: which blocks are used, free, and zero
  * @space.lock: guards all of @space, also the contents of the bitmaps in metadata,
- *	@scrub.now and @tune
+ *	@scrub.now, @scrub.nice, @scrub.boost, @scrub.boosted, and @tune
  * @space.blocks: allocator of all blocks: a taken block is used or claimed
  * @space.clean: allocator of zeroed blocks: a block is free here if it is free in
  *	@space.blocks and known to be zero
@@ -120,25 +125,45 @@ enum gmpool_state {
  *
  * @scrub: zeroing in the background
  * @scrub.now: free block that the scrub thread is zeroing; guarded by @space.lock
+ * @scrub.thread: the scrub thread, NULL without one
+ * @scrub.nice: nice value of the thread before it was boosted
+ * @scrub.boost: nice value that the thread got by the boost
+ * @scrub.boosted: the thread has the nice value of a task that waits for it
  * @scrub.paused: pauses the scrub thread; for tests
  * @scrub.work: the scrub thread waits here for work
  * @scrub.done: other tasks wait here for the end of @scrub.now
  *
- * @bad: poisoned pages; changed during boot, afterwards with @manage held
+ * @bad: poisoned pages; changed during boot, afterwards with @reset held
  * @bad.pages: set of their numbers
  * @bad.nr_pages: number of them
  * @bad.nr_blocks: number of blocks with at least one of them
+ *
+ * @resize: a change of the pool's size
+ * @resize.lock: serializes changes of the size, and excludes a reset
+ * @resize.target: size that is asked for, in bytes, or 0; guarded by @space.lock
+ * @resize.error: what the last change lacks, else empty; likewise
+ * @resize.stop: step at which a change waits; for tests
+ * @resize.parts: pfns that memory-failure.c asks this pool about; guarded by
+ *	@resize.lock
  *
  * @dump: copy of the metadata for a reader; guarded by @manage
  * @dump.copy: the copy, or NULL
  * @dump.size: its bytes
  * @dump.file: open file that is read
  *
+ * @growth: memory that the pool can grow into; set during boot
+ * @growth.nr: entries of @growth.at
+ * @growth.at: whole gibibytes of the pool and of its reserve, by ascending address;
+ *	none without a reserve
+ * @growth.movable: bit per section of @growth.at, set while the kernel uses it
+ *	for movable pages only; changed with the kernel's lock of memory hotplug held
+ *
  * @events: files in sysfs, set when the pool is added there
  * @events.dir: directory, or NULL
  * @events.state: file of the state, to notify pollers
  * @events.free: file of the free blocks, likewise
  * @events.poison: file of the poisoned pages, likewise
+ * @events.size: file of the size, likewise
  *
  * Fields without a lock are set before other CPUs can reach the pool.
  */
@@ -148,11 +173,13 @@ struct gmpool {
 	enum gmpool_state state;
 	char error[120];
 	u32 nr_hidden;
-	u32 nr_extents;
-	struct gmpool_extent extents[GMPOOL_MAX_EXTENTS];
+	struct gmpool_numbers numbers;
 	u64 total_blocks;
+	u64 end_block;
+	seqcount_spinlock_t changes;
 
-	struct mutex manage;	/* guards dump, changes of tune, state, bad */
+	struct mutex manage;	/* guards dump, changes of tune, resets */
+	struct mutex reset;	/* guards state, error; changes of bad */
 	struct gmpool_tunables tune;
 	struct gmpool_client *client;
 
@@ -177,7 +204,7 @@ struct gmpool {
 
 	/* blocks.c */
 	struct {
-		spinlock_t lock;	/* guards space, scrub.now, tune */
+		spinlock_t lock;	/* guards space, scrub.{now,nice,boost*}, tune */
 		struct gmpool_bitmap blocks;
 		struct gmpool_bitmap clean;
 		struct gmpool_bitmap_ser **used;
@@ -189,6 +216,10 @@ struct gmpool {
 	/* scrub.c */
 	struct {
 		struct gmpool_range now;
+		struct task_struct *thread;
+		int nice;
+		int boost;
+		bool boosted;
 		bool paused;
 		wait_queue_head_t work;
 		wait_queue_head_t done;
@@ -201,6 +232,15 @@ struct gmpool {
 		u64 nr_blocks;
 	} bad;
 
+	/* resize.c, poison.c */
+	struct {
+		struct mutex lock;	/* guards parts, changes of numbers */
+		u64 target;
+		char error[200];
+		u32 stop;
+		struct list_head parts;
+	} resize;
+
 	/* dump.c */
 	struct {
 		void *copy;
@@ -208,12 +248,20 @@ struct gmpool {
 		const struct file *file;
 	} dump;
 
+	/* growth.c */
+	struct {
+		u32 nr;
+		struct gmpool_extent_ser at[GMPOOL_MAX_EXTENTS];
+		unsigned long *movable;
+	} growth;
+
 	/* event.c, sysfs.c */
 	struct {
 		struct kobject *dir;
 		struct kernfs_node *state;
 		struct kernfs_node *free;
 		struct kernfs_node *poison;
+		struct kernfs_node *size;
 	} events;
 };
 
@@ -239,16 +287,19 @@ void gmpool_retire(struct gmpool *pool, const struct gmpool_range *range);
 
 /* In scrub.c */
 int gmpool_scrub_init(void);
+void gmpool_wait_scrub(struct gmpool *pool, const struct gmpool_range *ranges, size_t nr);
 
 /* In zero.c */
 int gmpool_zero_init(void);
 void gmpool_zero_phys(phys_addr_t phys, u64 len, bool idle);
+int gmpool_copy_phys(phys_addr_t to, phys_addr_t from);
 
 /* In tunables.c */
 void gmpool_tunables_default(struct gmpool_tunables *tune);
 void gmpool_tunables_retrieve(struct gmpool *pool);
 int gmpool_tunables_store(struct gmpool *pool, const struct gmpool_tunables *new);
 int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new);
+int gmpool_tunables_clamp(struct gmpool *pool, u64 nr_blocks);
 int gmpool_freeze(struct gmpool *pool, bool frozen);
 
 /* In event.c */
@@ -256,6 +307,7 @@ const char *gmpool_state_name(struct gmpool *pool);
 void gmpool_notify_state(struct gmpool *pool);
 void gmpool_notify_free(struct gmpool *pool);
 void gmpool_notify_poison(struct gmpool *pool);
+void gmpool_notify_size(struct gmpool *pool);
 
 /* In check.c */
 char *gmpool_check(struct gmpool *pool);
@@ -269,6 +321,11 @@ u64 gmpool_count_dirty(struct gmpool *pool, const struct gmpool_range *range);
 bool gmpool_is_dirty(struct gmpool *pool, u64 block);
 void gmpool_scrubbed(struct gmpool *pool, u64 block);
 void gmpool_update_low(struct gmpool *pool);
+void gmpool_soil(struct gmpool *pool, u64 block);
+int gmpool_take(struct gmpool *pool, const struct gmpool_range *range);
+int gmpool_claim_range(struct gmpool *pool, const struct gmpool_range *range);
+void gmpool_change_bits(struct gmpool *pool, struct gmpool_bitmap_ser **maps,
+			const struct gmpool_range *range, bool set);
 
 /* In lifecycle.c */
 int gmpool_discard(struct gmpool *pool);
@@ -278,6 +335,7 @@ int gmpool_create_metadata(struct gmpool *pool);
 int gmpool_grow_metadata(struct gmpool_meta *meta);
 void gmpool_sign_super(struct gmpool *pool);
 int gmpool_alloc_bitmap_pointers(struct gmpool *pool, u64 *nr);
+struct gmpool_bitmap_ser *gmpool_new_bitmap(struct gmpool *pool, u16 type, u64 index);
 const char *gmpool_check_roots(struct gmpool *pool);
 const char *gmpool_check_metadata(struct gmpool *pool);
 void gmpool_drop_own(struct gmpool *pool);

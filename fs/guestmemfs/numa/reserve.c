@@ -19,14 +19,18 @@
 #include <linux/init.h>
 #include <linux/kexec_handover.h>
 #include <linux/memblock.h>
+#include <linux/memory.h>
 #include <linux/mm.h>
 #include <linux/nodemask.h>
+#include <linux/overflow.h>
+#include <linux/sizes.h>
 #include <linux/string.h>
 
 #include <asm/setup.h>
 
 #include "cmdline.h"
 #include "fit.h"
+#include "growth.h"
 #include "layout.h"
 #include "pool.h"
 
@@ -95,16 +99,19 @@ static bool __init gmpool_is_asked(int nid)
 	       cmdline.node[nid].kind != GMPOOL_SIZE_NONE;
 }
 
-/* Bytes requested for a node; a small percentage can result in 0. */
-static u64 __init gmpool_asked_on(int nid)
+/*
+ * Bytes requested for a node, by a size for all nodes or one for the node; a
+ * small percentage can result in 0.
+ */
+static u64 __init gmpool_bytes_on(int nid, const struct gmpool_size *all,
+				  const struct gmpool_size *size)
 {
-	const struct gmpool_size *size = &cmdline.node[nid];
 	u64 total;
 
-	if (cmdline.all.kind == GMPOOL_SIZE_BYTES)
-		return cmdline.all.value / nodes_weight(machine.with_memory);
-	if (cmdline.all.kind == GMPOOL_SIZE_PERCENT)
-		size = &cmdline.all;
+	if (all->kind == GMPOOL_SIZE_BYTES)
+		return all->value / nodes_weight(machine.with_memory);
+	if (all->kind == GMPOOL_SIZE_PERCENT)
+		size = all;
 	if (size->kind != GMPOOL_SIZE_PERCENT)
 		return size->value;
 
@@ -118,6 +125,30 @@ static u64 __init gmpool_asked_on(int nid)
 	 */
 	return round_down(div_u64(total, 100) * size->value +
 			  GMPOOL_GRANULARITY / 2, GMPOOL_GRANULARITY);
+}
+
+static u64 __init gmpool_asked_on(int nid)
+{
+	return gmpool_bytes_on(nid, &cmdline.all, &cmdline.node[nid]);
+}
+
+/*
+ * Bytes of the growth reserve that a node is to have. Pool and reserve together
+ * have the requested size, also after a pool was resized and handed over.
+ */
+static u64 __init gmpool_growth_on(int nid)
+{
+	u64 growth = gmpool_bytes_on(nid, &cmdline.growth_all, &cmdline.growth[nid]);
+	struct gmpool *pool = gmpool_find(nid);
+	u64 have;
+
+	if (!growth || !pool)
+		return growth;
+	if (check_add_overflow(growth, round_down(machine.node[nid].asked,
+						  GMPOOL_GRANULARITY), &growth))
+		growth = U64_MAX;
+	have = pool->total_blocks << GMPOOL_BLOCK_SHIFT;
+	return growth > have ? growth - have : 0;
 }
 
 static u64 __init gmpool_largest_pool(int nid, u64 asked)
@@ -191,6 +222,50 @@ static void __init gmpool_explain_refusal(int nid)
 			nid, MIB(huge));
 }
 
+/*
+ * Set the size of a node's growth reserve: what is requested, or none. A pool
+ * is never refused for its reserve.
+ */
+static void __init gmpool_plan_growth(int nid)
+{
+	struct gmpool *pool = gmpool_find(nid);
+	u64 asked = gmpool_growth_on(nid);
+	u64 size = round_down(asked, GMPOOL_1G_SIZE);
+	u64 allowed, new;
+
+	if (!asked || !gmpool_growth_is_possible())
+		return;
+	if (size != asked)
+		pr_notice("node %d: a growth reserve of %llu MiB is rounded down to %llu MiB, a multiple of 1024 MiB\n",
+			  nid, MIB(asked), MIB(size));
+	if (!size)
+		return;
+
+	new = pool ? 0 : round_down(machine.node[nid].asked, GMPOOL_GRANULARITY);
+	if (pool && pool->numbers.nr)
+		machine.node[nid].pool_end = gmpool_numbers_top(&pool->numbers);
+	gmpool_machine_find(&machine, nid, true);
+	allowed = gmpool_fit_growth(&machine, nid, new, size);
+	if (allowed == size)
+		return;
+	machine.node[nid].growth = 0;
+	pr_warn("node %d: a growth reserve of %llu MiB is too large, at most %llu MiB are allowed next to the pool: no reserve is made\n",
+		nid, MIB(size), MIB(allowed));
+	if (machine.kho_boot)
+		pr_warn("node %d: after a kexec, a growth reserve has only whole gigabytes with nothing that was handed over; a cold boot has more\n",
+			nid);
+}
+
+/* Choose the extents of a new pool. */
+static int __init gmpool_choose_extents(int nid, u64 size, u32 *nr)
+{
+	gmpool_machine_find(&machine, nid, true);
+	if (!gmpool_fit_place_growth(&machine, nid))
+		return -ENOSPC;
+	gmpool_machine_find(&machine, nid, false);
+	return gmpool_fit_pick(&machine, size, nr);
+}
+
 static void __init gmpool_make_pool(int nid)
 {
 	const struct gmpool_extent_ser *picked = machine.picked;
@@ -204,9 +279,13 @@ static void __init gmpool_make_pool(int nid)
 		pr_notice("node %d: %llu bytes asked for are rounded down to %llu MiB, a multiple of %llu MiB\n",
 			  nid, asked, MIB(size), MIB(GMPOOL_GRANULARITY));
 
-	gmpool_machine_find(&machine, nid, false);
-	err = gmpool_layout_pick(machine.ranges, machine.nr_ranges, size,
-				 machine.picked, &nr);
+	err = gmpool_choose_extents(nid, size, &nr);
+	if (err && machine.node[nid].growth) {
+		pr_warn("node %d: free memory is in too many pieces for a growth reserve: no reserve is made\n",
+			nid);
+		machine.node[nid].growth = 0;
+		err = gmpool_choose_extents(nid, size, &nr);
+	}
 	if (err) {
 		pr_warn("node %d: free memory is in too many pieces for a pool of %llu MiB: no pool is made\n",
 			nid, MIB(size));
@@ -228,6 +307,7 @@ static void __init gmpool_make_pool(int nid)
 			goto err_put_back;
 	}
 	gmpool_set_extents(pool, picked, nr);
+	gmpool_growth_keep(pool, &machine);
 	return;
 
 err_put_back:
@@ -284,6 +364,24 @@ static void __init gmpool_ask(void)
 	}
 }
 
+/* Keep the growth reserves of handed-over pools. */
+static void __init gmpool_keep_growth(void)
+{
+	struct gmpool *pool;
+
+	list_for_each_entry(pool, &gmpool_list, list) {
+		if (pool != gmpool_find(pool->nid) || !pool->numbers.nr ||
+		    !node_isset(pool->nid, machine.with_memory))
+			continue;
+		gmpool_plan_growth(pool->nid);
+		if (!machine.node[pool->nid].growth)
+			continue;
+		gmpool_machine_find(&machine, pool->nid, true);
+		gmpool_fit_place_growth(&machine, pool->nid);
+		gmpool_growth_keep(pool, &machine);
+	}
+}
+
 static void __init gmpool_report_pools(void)
 {
 	struct gmpool *pool;
@@ -292,11 +390,11 @@ static void __init gmpool_report_pools(void)
 		u64 size = pool->total_blocks << GMPOOL_BLOCK_SHIFT;
 
 		/* retrieve.c has logged the reason. */
-		if (!pool->nr_extents)
+		if (!pool->numbers.nr)
 			continue;
 		pr_info("node %d: pool of %llu MiB in %u extent%s, from %#llx%s\n",
-			pool->nid, MIB(size), pool->nr_extents,
-			pool->nr_extents == 1 ? "" : "s", pool->extents[0].base,
+			pool->nid, MIB(size), pool->numbers.nr,
+			pool->numbers.nr == 1 ? "" : "s", pool->numbers.extent[0].base,
 			pool->handover.key == GMPOOL_NO_KEY ? "" : ", handed over");
 	}
 }
@@ -332,7 +430,13 @@ void __init guestmem_pool_reserve(void)
 	for_each_node_mask(nid, asked)
 		if (!node_isset(nid, machine.wanted))
 			gmpool_explain_refusal(nid);
-	for_each_node_mask(nid, machine.wanted)
+	gmpool_keep_growth();
+	for_each_node_mask(nid, machine.wanted) {
+		gmpool_plan_growth(nid);
 		gmpool_make_pool(nid);
+	}
+	/* Pools grow and shrink by whole blocks of memory hotplug, see gmpool_unit(). */
+	if (!list_empty(&gmpool_list))
+		memory_block_advise_max_size(SZ_1G);
 	gmpool_report_pools();
 }

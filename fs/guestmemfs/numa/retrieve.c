@@ -96,8 +96,8 @@ static int __init gmpool_compare_preserved(phys_addr_t phys, u64 size,
 		gmpool_narrow_gap(phys, pool->handover.blob,
 				  pool->handover.blob + GMPOOL_BLOB_SIZE);
 
-		for (i = 0; i < pool->nr_extents; i++) {
-			const struct gmpool_extent *extent = &pool->extents[i];
+		for (i = 0; i < pool->numbers.nr; i++) {
+			const struct gmpool_extent *extent = &pool->numbers.extent[i];
 			u64 extent_end = extent->base + extent->size;
 
 			if (test_bit(i, pool->handover.used_otherwise))
@@ -251,12 +251,12 @@ static bool __init gmpool_overlap(const struct gmpool *a,
 {
 	u32 i, j;
 
-	for (i = 0; i < a->nr_extents; i++)
-		for (j = 0; j < b->nr_extents; j++)
-			if (a->extents[i].base <
-			    b->extents[j].base + b->extents[j].size &&
-			    b->extents[j].base <
-			    a->extents[i].base + a->extents[i].size)
+	for (i = 0; i < a->numbers.nr; i++)
+		for (j = 0; j < b->numbers.nr; j++)
+			if (a->numbers.extent[i].base <
+			    b->numbers.extent[j].base + b->numbers.extent[j].size &&
+			    b->numbers.extent[j].base <
+			    a->numbers.extent[i].base + a->numbers.extent[i].size)
 				return true;
 	return false;
 }
@@ -287,9 +287,9 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 	u32 i, taken = 0;
 	int nid;
 
-	for (i = 0; i < pool->nr_extents; i++) {
-		picked[taken].base = pool->extents[i].base;
-		picked[taken].size = pool->extents[i].size;
+	for (i = 0; i < pool->numbers.nr; i++) {
+		picked[taken].base = pool->numbers.extent[i].base;
+		picked[taken].size = pool->numbers.extent[i].size;
 		error = test_bit(i, pool->handover.used_otherwise) ?
 			"has memory in it that KHO has preserved" :
 			gmpool_take_extent(&picked[taken]);
@@ -302,7 +302,7 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 					&nid))
 			__set_bit(i, pool->handover.used_otherwise);
 		pr_err("node %u: extent at %#llx of %llu bytes %s\n", pool->handover.key,
-		       pool->extents[i].base, pool->extents[i].size, error);
+		       pool->numbers.extent[i].base, pool->numbers.extent[i].size, error);
 		gmpool_fail(pool, "its memory is not free");
 	}
 	/* Keep only these extents: hide.c must not hide memory in use. */

@@ -6,7 +6,7 @@
  * with CPUs. The thread zeroes free blocks that are dirty: after boot, and
  * after files were deleted. It does not claim blocks, so the number of free
  * blocks does not drop during scrubbing. A task that claims the block under
- * scrub waits for the thread.
+ * scrub waits for the thread, which has the task's nice value until it is done.
  *
  * A task that claims dirty blocks zeroes them itself. Other CPUs of the node
  * help: one CPU for each 64 MiB of dirty blocks in all claims takes part, the
@@ -135,19 +135,42 @@ static struct scrub_helper *gmpool_call_helpers(struct scrub_job *job,
 	return helpers;
 }
 
+/*
+ * If it returns true, the thread has inherited the nice value of the caller, until it
+ * ends the block: with its own, it needs seconds for the rest of a block on CPUs that
+ * are busy with virtual CPUs.
+ */
 static bool gmpool_is_scrubbing(struct gmpool *pool,
 				const struct gmpool_range *range)
 {
 	const struct gmpool_range *now = &pool->scrub.now;
+	struct task_struct *thread = pool->scrub.thread;
 
 	guard(spinlock)(&pool->space.lock);
-	return now->count && now->start < range->start + range->count &&
-	       range->start < now->start + now->count;
+	if (!now->count || now->start >= range->start + range->count ||
+	    range->start >= now->start + now->count)
+		return false;
+	if (task_nice(current) < task_nice(thread)) {
+		if (!pool->scrub.boosted)
+			pool->scrub.nice = task_nice(thread);
+		pool->scrub.boosted = true;
+		pool->scrub.boost = task_nice(current);
+		set_user_nice(thread, pool->scrub.boost);
+	}
+	return true;
 }
 
-/* Once is enough: the scrub thread does not choose claimed blocks. */
-static void gmpool_wait_for_thread(struct gmpool *pool,
-				   const struct gmpool_range *ranges, size_t nr)
+/**
+ * gmpool_wait_scrub - wait until the scrub thread stores to none of some blocks
+ * @pool: the pool
+ * @ranges: claimed blocks, or all blocks of a pool that is not GMPOOL_ACTIVE
+ * @nr: number of ranges
+ *
+ * Once is enough: the thread does not choose such blocks.
+ *
+ * Context: process context, sleeps; not within an operation.
+ */
+void gmpool_wait_scrub(struct gmpool *pool, const struct gmpool_range *ranges, size_t nr)
 {
 	struct gmpool_range now;
 	size_t i;
@@ -186,7 +209,7 @@ int gmpool_scrub(struct gmpool *pool, const struct gmpool_range *ranges, size_t 
 	size_t at;
 
 	spin_lock_init(&job.lock);
-	gmpool_wait_for_thread(pool, ranges, nr);
+	gmpool_wait_scrub(pool, ranges, nr);
 	for (at = 0; at < nr; at++) {
 		dirty += gmpool_count_dirty(pool, &ranges[at]);
 		cond_resched();
@@ -224,7 +247,7 @@ static bool gmpool_wants_scrub(struct gmpool *pool)
 static bool gmpool_choose_block(struct gmpool *pool, u64 from, u64 *block)
 {
 	const unsigned long *unclean, *taken;
-	u64 total = pool->total_blocks;
+	u64 end;
 
 	guard(spinlock)(&pool->space.lock);
 
@@ -232,9 +255,10 @@ static bool gmpool_choose_block(struct gmpool *pool, u64 from, u64 *block)
 		return false;
 	unclean = pool->space.clean.taken;
 	taken = pool->space.blocks.taken;
-	*block = find_next_andnot_bit(unclean, taken, total, from);
-	if (*block >= total)
-		*block = find_next_andnot_bit(unclean, taken, total, 0);
+	end = pool->end_block;
+	*block = find_next_andnot_bit(unclean, taken, end, from);
+	if (*block >= end)
+		*block = find_next_andnot_bit(unclean, taken, end, 0);
 	pool->scrub.now.start = *block;
 	pool->scrub.now.count = 1;
 	return true;
@@ -269,6 +293,18 @@ static u64 gmpool_scrub_pace(struct gmpool *pool, u64 due)
 	}
 }
 
+static void gmpool_end_scrub(struct gmpool *pool)
+{
+	scoped_guard(spinlock, &pool->space.lock) {
+		pool->scrub.now.count = 0;
+		/* It stays as it is if the administrator has changed it since. */
+		if (pool->scrub.boosted && task_nice(current) == pool->scrub.boost)
+			set_user_nice(current, pool->scrub.nice);
+		pool->scrub.boosted = false;
+	}
+	wake_up_all(&pool->scrub.done);
+}
+
 static int gmpool_scrub_thread(void *data)
 {
 	struct gmpool *pool = data;
@@ -282,9 +318,7 @@ static int gmpool_scrub_thread(void *data)
 		/* Idle time is not credited to a later rate. */
 		due = max(due, ktime_get_ns());
 		gmpool_scrub_block(pool, block, true);
-		scoped_guard(spinlock, &pool->space.lock)
-			pool->scrub.now.count = 0;
-		wake_up_all(&pool->scrub.done);
+		gmpool_end_scrub(pool);
 		due = gmpool_scrub_pace(pool, due);
 	}
 	return 0;
@@ -302,6 +336,7 @@ static void __init gmpool_create_thread(struct gmpool *pool)
 			pool->nid, task);
 		return;
 	}
+	pool->scrub.thread = task;
 	wake_up_process(task);
 }
 

@@ -60,16 +60,20 @@ ssize_t gmpool_feature_show(struct kobject *kobj, struct kobj_attribute *attr,
 GMPOOL_FEATURE(check);
 GMPOOL_FEATURE(discard);
 GMPOOL_FEATURE(freeze);
+GMPOOL_FEATURE(growth_reserve);
 GMPOOL_FEATURE(memory_failure);
 GMPOOL_FEATURE(reserve);
+GMPOOL_FEATURE(resize);
 GMPOOL_FEATURE(scrub);
 
 static struct attribute *feature_attrs[] = {
 	&feature_check.attr,
 	&feature_discard.attr,
 	&feature_freeze.attr,
+	&feature_growth_reserve.attr,
 	&feature_memory_failure.attr,
 	&feature_reserve.attr,
+	&feature_resize.attr,
 	&feature_scrub.attr,
 	NULL
 };
@@ -151,6 +155,7 @@ static int __init gmpool_add_dir(struct gmpool *pool)
 	pool->events.dir = &dir->kobj;
 	pool->events.state = sysfs_get_dirent(dir->kobj.sd, "state");
 	pool->events.free = sysfs_get_dirent(dir->kobj.sd, "free_blocks");
+	pool->events.size = sysfs_get_dirent(dir->kobj.sd, "size");
 	pool->events.poison = sysfs_get_dirent(dir->kobj.sd, "poisoned_blocks");
 	kobject_uevent(&dir->kobj, KOBJ_ADD);
 	gmpool_link_node(pool);

@@ -23,4 +23,10 @@ static inline struct gmpool *gmpool_of_kobj(struct kobject *kobj)
 /* In attributes.c */
 extern const struct kobj_type gmpool_dir_type;
 
+/* In extents.c */
+extern struct gmpool_attribute gmpool_extents_attr;
+extern struct gmpool_attribute gmpool_extent_blocks_attr;
+extern struct gmpool_attribute gmpool_target_attr;
+extern struct gmpool_attribute gmpool_resize_error_attr;
+
 #endif /* _GMPOOL_SYSFS_H */

@@ -149,6 +149,38 @@ int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new)
 }
 
 /**
+ * gmpool_tunables_clamp - adapt the settings of a pool to its size
+ * @pool: an active pool
+ * @nr_blocks: its size
+ *
+ * The next kernel would use the defaults in place of settings that exceed the size.
+ *
+ * Context: process context, within an operation; gmpool.manage is held.
+ *
+ * Return: 0; -ENOMEM, -ENOSPC, nothing is changed then.
+ */
+int gmpool_tunables_clamp(struct gmpool *pool, u64 nr_blocks)
+{
+	struct gmpool_tunables new = pool->tune;
+	int err;
+
+	lockdep_assert_held(&pool->manage);
+
+	new.reserve = min(new.reserve, nr_blocks);
+	new.low_watermark = min(new.low_watermark, nr_blocks);
+	if (new.scrub_target != GMPOOL_SCRUB_ALL)
+		new.scrub_target = min(new.scrub_target, nr_blocks);
+	if (new.reserve == pool->tune.reserve &&
+	    new.low_watermark == pool->tune.low_watermark &&
+	    new.scrub_target == pool->tune.scrub_target)
+		return 0;
+	err = gmpool_tunables_store(pool, &new);
+	if (!err)
+		gmpool_set_effective(pool, &new);
+	return err;
+}
+
+/**
  * gmpool_freeze - freeze or thaw a pool
  * @pool: the pool
  * @frozen: true to freeze

@@ -78,6 +78,7 @@
 #define U64_MAX			UINT64_MAX
 #define S64_MAX			INT64_MAX
 #define SZ_1M			0x100000
+#define SZ_1G			0x40000000
 #define SZ_16M			0x1000000
 #define SZ_64M			0x4000000
 #define SZ_256M			0x10000000
@@ -193,6 +194,13 @@ struct mutex {
 	bool held;
 };
 
+/* There is one thread. */
+typedef struct {
+} seqcount_spinlock_t;
+#define seqcount_spinlock_init(s, l)	((void)(s))
+#define read_seqcount_begin(s)		((void)(s), 0)
+#define read_seqcount_retry(s, seq)	((void)(s), (void)(seq), false)
+
 struct percpu_rw_semaphore {
 	bool held;
 	bool written;
@@ -230,10 +238,17 @@ struct lock_class_key {
 		fuzz_unlock(l);			\
 	} while (0)
 #define __SPIN_LOCK_UNLOCKED(name)	{ .held = false }
+
+static inline unsigned long memory_block_size_bytes(void)
+{
+	return 128 << 20;
+}
+
 #define mutex_init(l)		((l)->held = false)
 #define mutex_destroy(l)	assert(!(l)->held)
 #define mutex_lock(l)		fuzz_lock(l)
 #define mutex_unlock(l)		fuzz_unlock(l)
+#define mutex_trylock(l)	((l)->held ? false : ((l)->held = true))
 #define DEFINE_MUTEX(name)	struct mutex name
 #define lockdep_is_held(l)	((l)->held)
 #define lockdep_assert_held(l)	assert((l)->held)
@@ -520,5 +535,15 @@ struct pfn_address_space {
 };
 
 int register_pfn_address_space(struct pfn_address_space *space);
+/* What changes the size of pools is not tested here. */
+static inline void unregister_pfn_address_space(struct pfn_address_space *space)
+{
+}
+
+static inline int memory_block_advise_max_size(unsigned long size)
+{
+	return 0;
+}
+
 
 #endif /* _FUZZ_KERNEL_H */

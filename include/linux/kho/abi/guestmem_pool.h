@@ -117,11 +117,26 @@ enum gmpool_state_ser {
  */
 #define GMPOOL_FEATURE_COMPAT_TUNABLES	_BITULL(0)
 
+/*
+ * A client of the pool has contents that no process may map. A kernel that does not know
+ * the bit keeps the pool, unused. Set and cleared with the first and the last of these
+ * contents.
+ */
+#define GMPOOL_FEATURE_INCOMPAT_PRIVATE	_BITULL(0)
+
+/*
+ * The block numbers of the extents are in @first of the super block. Set if they do not
+ * count through the extents by rising address, which is so after memory was added below
+ * or between extents, or taken out of the middle; cleared as soon as they do.
+ */
+#define GMPOOL_FEATURE_INCOMPAT_NUMBERS	_BITULL(1)
+
 /* Feature bits that this header describes. */
 #define GMPOOL_FEATURE_COMPAT_ALL	GMPOOL_FEATURE_COMPAT_TUNABLES
 #define GMPOOL_FEATURE_RO_COMPAT_ALL	(GMPOOL_FEATURE_RO_COMPAT_POISON | \
 					 GMPOOL_FEATURE_RO_COMPAT_PINNED)
-#define GMPOOL_FEATURE_INCOMPAT_ALL	0ULL
+#define GMPOOL_FEATURE_INCOMPAT_ALL	(GMPOOL_FEATURE_INCOMPAT_PRIVATE | \
+					 GMPOOL_FEATURE_INCOMPAT_NUMBERS)
 
 /**
  * struct gmpool_extent_ser - one physically contiguous range of a pool
@@ -179,9 +194,17 @@ enum gmpool_owner_ser {
  * @roots: users' metadata
  * @reserved1: zero
  * @extents: the pool's memory, by rising address, without overlap. Block
- *	numbers count through the extents in this order.
+ *	numbers count through the extents in this order, unless the feature
+ *	GMPOOL_FEATURE_INCOMPAT_NUMBERS is set.
  * @tables: physical addresses of struct gmpool_table_ser
+ * @first: with GMPOOL_FEATURE_INCOMPAT_NUMBERS, the number of the first block of
+ *	each extent; the following blocks of the extent have the following numbers. No
+ *	two extents have the same number. A number of no extent is no block: its bit is
+ *	zero in all bitmaps. Unused entries are zero, without the feature all are.
  * @reserved2: zero
+ *
+ * Bitmaps and records end with the block of the highest number. A block keeps its
+ * number as long as it belongs to the pool.
  */
 struct gmpool_super_ser {
 	__u64 magic;
@@ -206,7 +229,8 @@ struct gmpool_super_ser {
 	__u8 reserved1[784];
 	struct gmpool_extent_ser extents[GMPOOL_MAX_EXTENTS];
 	__u64 tables[GMPOOL_MAX_TABLES];
-	__u8 reserved2[1024];
+	__u64 first[GMPOOL_MAX_EXTENTS];
+	__u8 reserved2[512];
 };
 
 /**
@@ -389,6 +413,7 @@ static_assert(offsetof(struct gmpool_super_ser, release) == 104);
 static_assert(offsetof(struct gmpool_super_ser, roots) == 176);
 static_assert(offsetof(struct gmpool_super_ser, extents) == 1024);
 static_assert(offsetof(struct gmpool_super_ser, tables) == 2048);
+static_assert(offsetof(struct gmpool_super_ser, first) == 3072);
 static_assert(sizeof(struct gmpool_chunk_ser) == 16);
 static_assert(sizeof(struct gmpool_table_ser) == GMPOOL_META_SIZE);
 static_assert(offsetof(struct gmpool_table_ser, chunks) == 64);

@@ -48,10 +48,17 @@ enum gmfs_meta_type_ser {
  */
 #define GMFS_FEATURE_RO_COMPAT_PINNED	_BITULL(0)
 
+/*
+ * An inode has the flag GMFS_INODE_PRIVATE. Set and cleared with the first and the last of
+ * these inodes. A kernel that does not know the flag must not map the file, not even for
+ * reading.
+ */
+#define GMFS_FEATURE_INCOMPAT_PRIVATE	_BITULL(0)
+
 /* Feature bits of guestmemfs that this header describes. */
 #define GMFS_FEATURE_COMPAT_ALL		GMFS_FEATURE_COMPAT_PRESERVED
 #define GMFS_FEATURE_RO_COMPAT_ALL	GMFS_FEATURE_RO_COMPAT_PINNED
-#define GMFS_FEATURE_INCOMPAT_ALL	0ULL
+#define GMFS_FEATURE_INCOMPAT_ALL	GMFS_FEATURE_INCOMPAT_PRIVATE
 
 /**
  * struct gmfs_super_ser - root of a pool's file system
@@ -133,7 +140,13 @@ struct gmfs_inode_ser {
 #define GMFS_INODE_APPEND	_BITUL(1)
 #define GMFS_INODE_NODUMP	_BITUL(2)
 #define GMFS_INODE_NOATIME	_BITUL(3)
-#define GMFS_INODE_FLAGS_ALL	(_BITUL(4) - 1)
+/*
+ * The contents are private memory of a guest: no process may map the file, and no device
+ * may access it. Needs GMFS_FEATURE_INCOMPAT_PRIVATE. Cleared when a truncation or a
+ * punched hole leaves the file without blocks while no client has attached it.
+ */
+#define GMFS_INODE_PRIVATE	_BITUL(4)
+#define GMFS_INODE_FLAGS_ALL	(_BITUL(5) - 1)
 
 /* A device number: Linux has 12 bits of major number and 20 of minor number. */
 #define GMFS_RDEV(major, minor)	((__u64)(major) << 32 | (minor))

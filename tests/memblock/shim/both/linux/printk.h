@@ -2,6 +2,7 @@
 #ifndef _TEST_LINUX_PRINTK_H
 #define _TEST_LINUX_PRINTK_H
 
+#include <stdbool.h>
 #include <stdio.h>
 #include <asm/bug.h>
 
@@ -18,6 +19,14 @@ void boot_printk(const char *fmt, ...);
 #define pr_info(fmt, ...)	boot_printk("info: " pr_fmt(fmt), ##__VA_ARGS__)
 #define pr_notice(fmt, ...)	boot_printk("notice: " pr_fmt(fmt), ##__VA_ARGS__)
 #define pr_warn(fmt, ...)	boot_printk("warn: " pr_fmt(fmt), ##__VA_ARGS__)
+#define pr_warn_once(fmt, ...)						\
+	do {								\
+		static bool said;					\
+									\
+		if (!said)						\
+			pr_warn(fmt, ##__VA_ARGS__);			\
+		said = true;						\
+	} while (0)
 #define pr_err(fmt, ...)	boot_printk("err: " pr_fmt(fmt), ##__VA_ARGS__)
 
 #endif /* _TEST_LINUX_PRINTK_H */

@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Change of the extents of a pool in use.
+ *
+ * All memory that a change needs is allocated before it, so that the change itself can
+ * fail only for want of a metadata block. The next kernel finds the pool with or
+ * without the change.
+ */
+
+#include <linux/cleanup.h>
+#include <linux/mm.h>
+#include <linux/slab.h>
+
+#include "pool.h"
+#include "resize.h"
+
+/**
+ * struct gmpool_change - a change of a pool's extents
+ * @to: extents afterwards
+ * @blocks: memory for gmpool.space.blocks, afterwards what it had before
+ * @clean: likewise for gmpool.space.clean
+ * @used: likewise for gmpool.space.used
+ * @dirty: likewise for gmpool.space.dirty
+ */
+struct gmpool_change {
+	struct gmpool_numbers to;
+	struct gmpool_bitmap blocks;
+	struct gmpool_bitmap clean;
+	struct gmpool_bitmap_ser **used;
+	struct gmpool_bitmap_ser **dirty;
+};
+
+/* Metadata blocks of each bitmap. */
+static u64 gmpool_change_bitmaps(u64 end_block)
+{
+	return DIV_ROUND_UP_ULL(end_block, GMPOOL_BITMAP_BITS);
+}
+
+/**
+ * gmpool_change_free - free a change, before or after it was made
+ * @change: from gmpool_change_prepare(), or NULL
+ */
+void gmpool_change_free(struct gmpool_change *change)
+{
+	if (!change)
+		return;
+	gmpool_bitmap_destroy(&change->blocks);
+	gmpool_bitmap_destroy(&change->clean);
+	kfree(change->used);
+	kfree(change->dirty);
+	kfree(change);
+}
+
+/**
+ * gmpool_change_prepare - allocate the memory for a change
+ * @to: extents afterwards, not none
+ *
+ * Context: process context, may sleep.
+ *
+ * Return: for gmpool_change_commit() and gmpool_change_free(); NULL if out of memory.
+ */
+struct gmpool_change *gmpool_change_prepare(const struct gmpool_numbers *to)
+{
+	struct gmpool_change *change = kzalloc_obj(*change);
+	u64 nr = gmpool_change_bitmaps(gmpool_numbers_end(to));
+
+	if (!change)
+		return NULL;
+	change->to = *to;
+	change->used = kzalloc_objs(*change->used, nr);
+	change->dirty = kzalloc_objs(*change->dirty, nr);
+	if (!change->used || !change->dirty ||
+	    gmpool_bitmap_init(&change->blocks, change->to.extent, to->nr) ||
+	    gmpool_bitmap_init(&change->clean, change->to.extent, to->nr)) {
+		gmpool_change_free(change);
+		return NULL;
+	}
+	return change;
+}
+
+static void gmpool_change_free_bitmaps(struct gmpool *pool, struct gmpool_change *change,
+				       u64 from, u64 to)
+{
+	struct gmpool_meta *meta = &pool->handover.meta;
+	u64 i;
+
+	for (i = from; i < to; i++) {
+		if (change->used[i])
+			gmpool_meta_free(meta, &change->used[i]->hdr);
+		if (change->dirty[i])
+			gmpool_meta_free(meta, &change->dirty[i]->hdr);
+	}
+}
+
+/* Fill in the metadata blocks of the bitmaps, those for further numbers are new. */
+static int gmpool_change_get_bitmaps(struct gmpool *pool, struct gmpool_change *change,
+				     u64 nr_old, u64 nr)
+{
+	struct gmpool_bitmap_ser *map;
+	u64 i;
+
+	for (i = 0; i < min(nr_old, nr); i++) {
+		change->used[i] = pool->space.used[i];
+		change->dirty[i] = pool->space.dirty[i];
+	}
+	for (i = nr_old; i < nr; i++) {
+		map = gmpool_new_bitmap(pool, GMPOOL_META_USED, i);
+		if (!IS_ERR(map)) {
+			change->used[i] = map;
+			map = gmpool_new_bitmap(pool, GMPOOL_META_DIRTY, i);
+		}
+		if (IS_ERR(map)) {
+			gmpool_change_free_bitmaps(pool, change, nr_old, nr);
+			return PTR_ERR(map);
+		}
+		change->dirty[i] = map;
+	}
+	return 0;
+}
+
+static void gmpool_change_swap(struct gmpool *pool, struct gmpool_change *change,
+			       const struct gmpool_range *added)
+{
+	guard(spinlock)(&pool->space.lock);
+
+	write_seqcount_begin(&pool->changes);
+	pool->numbers = change->to;
+	write_seqcount_end(&pool->changes);
+	WRITE_ONCE(pool->total_blocks, gmpool_numbers_blocks(&pool->numbers));
+	WRITE_ONCE(pool->end_block, gmpool_numbers_end(&pool->numbers));
+	pool->nr_hidden = pool->numbers.nr;
+
+	gmpool_bitmap_replace(&pool->space.blocks, &change->blocks);
+	gmpool_bitmap_replace(&pool->space.clean, &change->clean);
+	swap(pool->space.used, change->used);
+	swap(pool->space.dirty, change->dirty);
+	if (added)
+		gmpool_change_bits(pool, pool->space.dirty, added, true);
+}
+
+/**
+ * gmpool_change_commit - change the extents of a pool
+ * @pool: an active pool
+ * @change: from gmpool_change_prepare(); also to be freed afterwards
+ * @added: blocks that the pool gets: they are claimed and dirty afterwards; or NULL
+ *
+ * Blocks that the pool loses are claimed by the caller, and zero.
+ *
+ * Context: process context, may sleep; gmpool.resize.lock, gmpool.manage and
+ * gmpool.reset are held.
+ *
+ * Return: 0; -ENOMEM, -ENOSPC if there is no metadata block, nothing is changed then.
+ */
+int gmpool_change_commit(struct gmpool *pool, struct gmpool_change *change,
+			 const struct gmpool_range *added)
+{
+	u64 nr = gmpool_change_bitmaps(gmpool_numbers_end(&change->to));
+	u64 nr_old = gmpool_change_bitmaps(pool->end_block);
+	unsigned int flags;
+	int err;
+
+	lockdep_assert_held(&pool->resize.lock);
+	lockdep_assert_held(&pool->manage);
+	lockdep_assert_held(&pool->reset);
+
+	flags = gmpool_op_begin(pool);
+	err = gmpool_change_get_bitmaps(pool, change, nr_old, nr);
+	if (err)
+		goto out;
+	err = gmpool_tunables_clamp(pool, gmpool_numbers_blocks(&change->to));
+	if (err) {
+		gmpool_change_free_bitmaps(pool, change, nr_old, nr);
+		goto out;
+	}
+	scoped_guard(mutex, &pool->handover.meta.lock) {
+		gmpool_change_swap(pool, change, added);
+		gmpool_numbers_to_super(&pool->numbers, pool->handover.super);
+		gmpool_sync_super(pool);
+	}
+	gmpool_change_free_bitmaps(pool, change, nr, nr_old);
+out:
+	gmpool_op_end(pool, flags);
+	return err;
+}

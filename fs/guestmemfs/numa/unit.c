@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * What growing and shrinking have in common: a unit enters the pool, or goes to the
+ * kernel.
+ */
+
+#define pr_fmt(fmt) "guestmem_pool: " fmt
+
+#include <linux/cleanup.h>
+#include <linux/mm.h>
+
+#include "pool.h"
+#include "resize.h"
+
+/**
+ * gmpool_resize_err - record what a change of the size lacks
+ * @pool: the pool
+ * @fmt: text for resize_error in sysfs, as for printk(), without a newline
+ *
+ * Context: takes gmpool.space.lock.
+ */
+void gmpool_resize_err(struct gmpool *pool, const char *fmt, ...)
+{
+	va_list args;
+
+	va_start(args, fmt);
+	scoped_guard(spinlock, &pool->space.lock)
+		vsnprintf(pool->resize.error, sizeof(pool->resize.error), fmt, args);
+	va_end(args);
+}
+
+/**
+ * gmpool_give_unit - give a unit that is hidden and not in the pool to the kernel
+ * @pool: pool that it was or would have been in
+ * @base: physical address
+ *
+ * Context: process context, may sleep; gmpool.resize.lock is held.
+ *
+ * Return: 0 or a negative errno, the unit is hidden then.
+ */
+int gmpool_give_unit(struct gmpool *pool, u64 base)
+{
+	unsigned long failed = gmpool_unwatch(pool, base);
+	int err = gmpool_unhide_unit(pool, base, gmpool_unit());
+
+	/* It has the page now, and has to know. */
+	if (!err && failed)
+		memory_failure(failed, 0);
+	return err;
+}
+
+/**
+ * gmpool_enter_unit - put a hidden unit into a pool
+ * @pool: the pool
+ * @change: from gmpool_change_prepare(), adds the unit
+ * @unit: the unit
+ *
+ * Context: process context, may sleep; gmpool.resize.lock is held.
+ *
+ * Return: 0, the blocks are free and dirty then; or a negative errno, the unit is to be
+ * given to the kernel then.
+ */
+int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
+		      const struct gmpool_extent *unit)
+{
+	struct gmpool_range range = {
+		.start = unit->first,
+		.count = unit->size >> GMPOOL_BLOCK_SHIFT,
+	};
+	unsigned long pfn;
+	int err;
+
+	/* Before the pool has it: no failure of its memory is missed. */
+	err = gmpool_watch(pool, unit);
+	if (err) {
+		gmpool_resize_err(pool, "hardware errors at %#llx could not be handled",
+				  unit->base);
+		return err;
+	}
+	gmpool_debugfs_stop(pool, GMPOOL_STEP_HIDDEN);
+	mutex_lock(&pool->manage);
+	mutex_lock(&pool->reset);
+	err = pool->state == GMPOOL_ACTIVE ? 0 : -EROFS;
+	if (!err)
+		err = gmpool_change_commit(pool, change, &range);
+	mutex_unlock(&pool->reset);
+	mutex_unlock(&pool->manage);
+	if (err) {
+		gmpool_resize_err(pool, "memory at %#llx cannot be recorded (%pe)", unit->base,
+				  ERR_PTR(err));
+		return err;
+	}
+	gmpool_debugfs_stop(pool, GMPOOL_STEP_ENTERED);
+	pfn = gmpool_watched_failure(pool, unit->base);
+	if (pfn)
+		memory_failure(pfn, 0);
+	gmpool_unclaim(pool, &range);
+	return 0;
+}
