@@ -34,7 +34,7 @@ static int gmfs_name_cmp(const struct gmfs_dirent *de, u32 hash,
 
 static unsigned int gmfs_record_type(const struct gmfs_inode *ci)
 {
-	return (ci->rec->mode & S_IFMT) >> 12;
+	return (READ_ONCE(ci->rec->mode) & S_IFMT) >> 12;
 }
 
 /* Insert @de into the trees of @dir. Returns 0, -EEXIST or -EUCLEAN. */
@@ -240,7 +240,7 @@ int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_inode *dir,
 		       struct gmfs_inode *child, const char *name,
 		       unsigned int len)
 {
-	bool is_dir = S_ISDIR(child->rec->mode);
+	bool is_dir = gmfs_is_dir(child);
 	struct gmfs_dirent *de;
 
 	if (is_dir ? child->rec->nlink || dir->rec->nlink == U32_MAX :
@@ -269,7 +269,7 @@ int gmfs_dirent_insert(struct gmfs_image *img, struct gmfs_inode *dir,
 /* Returns 0 if a name of @child may be removed, else an errno. */
 static int gmfs_may_remove(const struct gmfs_inode *child)
 {
-	if (child && S_ISDIR(child->rec->mode) && child->dir.nr)
+	if (child && gmfs_is_dir(child) && child->dir.nr)
 		return -ENOTEMPTY;
 	return 0;
 }
@@ -280,7 +280,7 @@ static void gmfs_dirent_do_remove(struct gmfs_image *img, struct gmfs_inode *dir
 {
 	gmfs_dirent_free(img, dir, de);
 	gmfs_link_dec(img, child);
-	if (S_ISDIR(child->rec->mode)) {
+	if (gmfs_is_dir(child)) {
 		gmfs_link_dec(img, child);
 		gmfs_link_dec(img, dir);
 		child->dir.parent = NULL;
@@ -340,7 +340,7 @@ int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_inode *old_dir,
 		       struct gmfs_inode *leave)
 {
 	struct gmfs_inode *child = gmfs_inode_find(img, old->rec->ino);
-	bool is_dir = S_ISDIR(child->rec->mode);
+	bool is_dir = gmfs_is_dir(child);
 	struct gmfs_inode *victim = NULL;
 	struct gmfs_dirent *de, *target;
 	int err;
@@ -353,9 +353,9 @@ int gmfs_dirent_rename(struct gmfs_image *img, struct gmfs_inode *old_dir,
 		/* Two names of one file: POSIX requires that both stay. */
 		if (victim == child)
 			return 0;
-		if (is_dir && !S_ISDIR(victim->rec->mode))
+		if (is_dir && !gmfs_is_dir(victim))
 			return -ENOTDIR;
-		if (!is_dir && S_ISDIR(victim->rec->mode))
+		if (!is_dir && gmfs_is_dir(victim))
 			return -EISDIR;
 		err = gmfs_may_remove(victim);
 		if (err)
@@ -409,8 +409,8 @@ int gmfs_dirent_exchange(struct gmfs_image *img, struct gmfs_inode *dir1,
 {
 	struct gmfs_inode *child1 = gmfs_inode_find(img, de1->rec->ino);
 	struct gmfs_inode *child2 = gmfs_inode_find(img, de2->rec->ino);
-	bool is_dir1 = S_ISDIR(child1->rec->mode);
-	bool is_dir2 = S_ISDIR(child2->rec->mode);
+	bool is_dir1 = gmfs_is_dir(child1);
+	bool is_dir2 = gmfs_is_dir(child2);
 	struct gmfs_inode *loses = is_dir1 ? dir1 : dir2;
 	struct gmfs_inode *gains = is_dir1 ? dir2 : dir1;
 
@@ -496,7 +496,7 @@ int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
 		return err;
 
 	dir = gmfs_inode_find(img, rec->parent);
-	if (!dir || !S_ISDIR(dir->rec->mode))
+	if (!dir || !gmfs_is_dir(dir))
 		return gmfs_dirent_bad(img, rec, "no such directory");
 	child = gmfs_inode_find(img, rec->ino);
 	if (!child)
@@ -504,7 +504,7 @@ int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
 	if (rec->type != gmfs_record_type(child))
 		return gmfs_dirent_bad(img, rec, "type is not the inode's");
 	/* The parent of the root is the root itself. */
-	if (S_ISDIR(child->rec->mode) && child->dir.parent)
+	if (gmfs_is_dir(child) && child->dir.parent)
 		return gmfs_dirent_bad(img, rec,
 				       "directory has a place already");
 
@@ -521,7 +521,7 @@ int gmfs_dirent_load(struct gmfs_image *img, void *slot, unsigned int room,
 				       "cookie is there twice");
 	}
 
-	if (S_ISDIR(child->rec->mode)) {
+	if (gmfs_is_dir(child)) {
 		child->dir.parent = dir;
 		dir->links++;
 	} else {

@@ -40,8 +40,9 @@ static u64 gmfs_pages_of_range(const struct gmpool_range *range, u64 pgoff, u64 
 }
 
 /*
- * Check that the file has all blocks of the range. -EINVAL if the range exceeds the last
- * block of the file; -EHWPOISON for a failed page; -EAGAIN for a hole.
+ * Check that the file has all blocks of the range. -EACCES if the file is private;
+ * -EINVAL if the range exceeds the last block of the file; -EHWPOISON for a failed page;
+ * -EAGAIN for a hole.
  */
 static int gmfs_pin_check(const struct guestmem_pin *pin)
 {
@@ -55,6 +56,8 @@ static int gmfs_pin_check(const struct guestmem_pin *pin)
 
 	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
 
+	if (gmfs_is_private(inode))
+		return -EACCES;
 	if (pin->len > size || pin->start > size - pin->len)
 		return -EINVAL;
 	for (; pgoff < end; pgoff += nr) {
@@ -119,7 +122,7 @@ static void gmfs_pin_note_task(struct guestmem_pin *pin)
  *
  * Return: the pin, for guestmem_unpin(); NULL if it is no file of guestmemfs; or an
  * ERR_PTR: -EINVAL for @start or @len, also behind the end of the file; -EACCES if
- * the file is not open for reading, or not for writing if @write; -EHWPOISON if a
+ * the file is private, not open for reading, or not for writing if @write; -EHWPOISON if a
  * page in the range has failed; -ENOSPC, -EDQUOT or -EROFS if a hole cannot be filled;
  * -EINTR if a fatal signal has ended the wait; -ENOMEM.
  */

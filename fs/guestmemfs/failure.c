@@ -17,10 +17,10 @@ static bool gmfs_unmap_failed(struct inode *inode, u64 block, u64 *file_block)
 	/* This waits for faults that have not seen the failure. */
 	filemap_invalidate_lock(inode->i_mapping);
 	found = gmfs_extent_of(GMFS_I(inode)->ci, block, file_block);
-	if (found)
-		unmap_mapping_range(inode->i_mapping,
-				    *file_block << GMPOOL_BLOCK_SHIFT,
-				    GMPOOL_BLOCK_SIZE, 1);
+	if (found) {
+		gmfs_unmap_start(inode, *file_block, *file_block + 1);
+		gmfs_unmap_end(inode, *file_block, *file_block + 1);
+	}
 	filemap_invalidate_unlock(inode->i_mapping);
 	return found;
 }
@@ -45,7 +45,7 @@ static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
 	struct inode *inode, *last = NULL;
 
 	/* A block must not move to a file that was looked at before. */
-	guard(rwsem_write)(&GMFS_FS(sb)->exchange_lock);
+	lockdep_assert_held_write(&GMFS_FS(sb)->exchange_lock);
 
 	spin_lock(&sb->s_inode_list_lock);
 	list_for_each_entry(inode, &sb->s_inodes, i_sb_list) {
@@ -78,12 +78,15 @@ static struct inode *gmfs_find_failed(struct super_block *sb, u64 block,
  * @pgoff: set to the offset of the block in the file, in pages
  *
  * Takes a reference to the super block too. Otherwise the last umount() would find
- * an inode in use.
+ * an inode in use. If there is a file, gmfs_fs.exchange_lock is held on return, so that
+ * memory_failure() does not send a signal for another block that an exchange has moved
+ * to @pgoff.
  *
- * Context: process context, may sleep; takes the invalidate_lock of files.
+ * Context: process context, may sleep; takes gmfs_fs.exchange_lock, and the
+ * invalidate_lock of files.
  *
  * Return: the mapping of the file, for gmfs_put_failed(); NULL if no file that could
- * be mapped has the block.
+ * be mapped has the block, or the file is private.
  */
 struct address_space *gmfs_get_failed(struct gmpool_client *client, u64 block,
 				      pgoff_t *pgoff)
@@ -95,8 +98,12 @@ struct address_space *gmfs_get_failed(struct gmpool_client *client, u64 block,
 
 	if (!sb)
 		return NULL;
+	down_write(&fs->exchange_lock);
 	inode = gmfs_find_failed(sb, block, &file_block);
-	if (!inode) {
+	/* A process that has mapped a private file cannot access it. */
+	if (!inode || gmfs_is_private(inode)) {
+		up_write(&fs->exchange_lock);
+		gmfs_delayed_iput(inode);
 		deactivate_super(sb);
 		return NULL;
 	}
@@ -108,12 +115,14 @@ struct address_space *gmfs_get_failed(struct gmpool_client *client, u64 block,
  * gmfs_put_failed - drop the references that gmfs_get_failed() has taken
  * @mapping: from gmfs_get_failed()
  *
- * Context: process context, may sleep.
+ * Context: the task that called gmfs_get_failed(), may sleep; releases
+ * gmfs_fs.exchange_lock.
  */
 void gmfs_put_failed(struct address_space *mapping)
 {
 	struct super_block *sb = mapping->host->i_sb;
 
+	up_write(&GMFS_FS(sb)->exchange_lock);
 	gmfs_delayed_iput(mapping->host);
 	deactivate_super(sb);
 }

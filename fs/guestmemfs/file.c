@@ -26,7 +26,9 @@
  * A mapping by pfn holds no reference on memory, so a block is freed only after every
  * mapping of it is gone. The invalidate_lock is held for write over four steps: reduce
  * the size, unmap the range, remove the extents, free the blocks. If a block of the
- * range is pinned for a device (pin.c), the operation fails before the first step.
+ * range is pinned for a device (pin.c), the operation fails before the first step. So
+ * does a truncation of bytes that a client has attached (client.c). If blocks are punched
+ * that a client has attached, the client unmaps them in the second step.
  */
 
 #include <linux/capability.h>
@@ -163,7 +165,8 @@ static int gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
 	LIST_HEAD(none);
 
 	filemap_invalidate_lock(inode->i_mapping);
-	if (gmfs_is_pinned(inode, first, GMFS_MAX_BLOCKS)) {
+	if (gmfs_client_forbids(inode, size) ||
+	    gmfs_is_pinned(inode, first, GMFS_MAX_BLOCKS)) {
 		filemap_invalidate_unlock(inode->i_mapping);
 		return -EBUSY;
 	}
@@ -176,6 +179,7 @@ static int gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
 	gmfs_zero_range(inode, size,
 			min(old_size, first << GMPOOL_BLOCK_SHIFT));
 	gmfs_free_range(inode, &none, first, GMFS_MAX_BLOCKS);
+	gmfs_end_private(inode);
 	gmfs_set_size(idmap, inode, size, attr);
 	gmpool_op_end(fs->pool, flags);
 	filemap_invalidate_unlock(inode->i_mapping);
@@ -193,9 +197,9 @@ static int gmfs_shrink(struct mnt_idmap *idmap, struct inode *inode,
  *
  * Context: process context, may sleep; the inode's i_rwsem is held.
  *
- * Return: 0; -EBUSY if a block to be freed is pinned; -ENOSPC; -EDQUOT if the size
- * exceeds the limit of the task's cgroup; -EINTR if the task is being killed; -ENOMEM.
- * On error, nothing has changed.
+ * Return: 0; -EBUSY if a block to be freed is pinned, or if a client has attached bytes
+ * behind the new size; -ENOSPC; -EDQUOT if the size exceeds the limit of the task's
+ * cgroup; -EINTR if the task is being killed; -ENOMEM. On error, nothing has changed.
  */
 int gmfs_resize(struct mnt_idmap *idmap, struct inode *inode,
 		const struct iattr *attr)
@@ -228,9 +232,7 @@ static int gmfs_punch(struct inode *inode, u64 start, u64 end)
 		return -EBUSY;
 	}
 	if (first < last)
-		unmap_mapping_range(inode->i_mapping,
-				    first << GMPOOL_BLOCK_SHIFT,
-				    (last - first) << GMPOOL_BLOCK_SHIFT, 1);
+		gmfs_unmap_start(inode, first, last);
 
 	flags = gmpool_op_begin(fs->pool);
 	err = gmfs_extent_reserve(&fs->image, &rsv, 1);
@@ -241,9 +243,12 @@ static int gmfs_punch(struct inode *inode, u64 start, u64 end)
 	if (first < last)
 		gmfs_free_range(inode, &rsv, first, last);
 	gmfs_extent_unreserve(&fs->image, &rsv);
+	gmfs_end_private(inode);
 
 out_unlock:
 	gmpool_op_end(fs->pool, flags);
+	if (first < last)
+		gmfs_unmap_end(inode, first, last);
 	filemap_invalidate_unlock(inode->i_mapping);
 	return err;
 }
@@ -307,7 +312,8 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 		u64 start, u64 len)
 {
 	struct gmpool *pool = GMFS_FS(inode->i_sb)->pool;
-	bool hide = !capable(CAP_SYS_ADMIN);
+	u32 flags = capable(CAP_SYS_ADMIN) ? 0 : FIEMAP_EXTENT_UNKNOWN;
+	bool hide = flags;
 	u64 logical = 0, phys = 0, size = 0;
 	u64 block = gmfs_blocks_down(start);
 	struct gmpool_range range;
@@ -318,6 +324,9 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 	err = fiemap_prep(inode, info, start, &len, 0);
 	if (err)
 		return err;
+
+	if (gmfs_is_private(inode))
+		flags |= FIEMAP_EXTENT_DATA_ENCRYPTED | FIEMAP_EXTENT_ENCODED;
 
 	/* Look one extent further than the range, to find the last one of the file. */
 	end = gmfs_blocks_up(start + len);
@@ -330,7 +339,7 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 
 		if (size) {
 			err = fiemap_fill_next_extent(info, logical, phys, size,
-						      hide ? FIEMAP_EXTENT_UNKNOWN : 0);
+						      flags);
 			if (err)
 				return min(err, 0);
 			size = 0;
@@ -345,8 +354,7 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 	if (!size)
 		return 0;
 	err = fiemap_fill_next_extent(info, logical, phys, size,
-				      FIEMAP_EXTENT_LAST |
-				      (hide ? FIEMAP_EXTENT_UNKNOWN : 0));
+				      FIEMAP_EXTENT_LAST | flags);
 	return min(err, 0);
 }
 
@@ -394,7 +402,7 @@ static loff_t gmfs_llseek(struct file *file, loff_t offset, int whence)
 static int gmfs_open(struct inode *inode, struct file *file)
 {
 	/* The VFS truncates after open(): refuse here, before the file is charged. */
-	if (file->f_flags & O_TRUNC && gmfs_pins_forbid(inode, 0))
+	if (file->f_flags & O_TRUNC && gmfs_size_forbidden(inode, 0))
 		return -EBUSY;
 	if (file->f_mode & FMODE_WRITE)
 		gmfs_charge_open(inode);

@@ -20,6 +20,7 @@
 #include <uapi/linux/guestmemfs.h>
 
 #include "image.h"
+#include "move.h"
 
 #define GMFS_BLOCK_PAGES	(GMPOOL_BLOCK_SIZE >> PAGE_SHIFT)
 #define GMFS_1G_BLOCKS	(PUD_SIZE >> GMPOOL_BLOCK_SHIFT)
@@ -63,16 +64,25 @@ enum gmfs_map {
  * @freeze_work: freezes a super block that is mounted while @frozen is set
  * @delayed_iputs: inodes whose last reference was passed to gmfs_delayed_iput()
  * @delayed_iput_work: drops those references while @sb is not frozen
- * @pin_lock: guards @pins, @pinned_blocks, and the pins in struct gmfs_inode
+ * @pin_lock: guards @pins, @pinned_blocks, the pins in struct gmfs_inode, @clients and
+ *	@nr_clients
  * @pins: list of struct guestmem_pin: first those of the previous kernel, then those of
  *	this one, in the order of their creation
  * @pinned_blocks: sum of gmfs_inode.file.pinned
  * @pins_thawed: for pins that wait for gmfs_pins_thaw()
  * @preserved_pinned: inodes of @preserved whose records say that they are pinned;
  *	guarded by gmfs_image.lock
- * @exchange_lock: held shared while blocks move from one file to another, and
+ * @exchange_lock: held shared while blocks move, in a file or from one to another, and
  *	exclusive to look for a block in one file after the other; within the fill_lock
  *	of files, around their invalidate_lock
+ * @clients: list of struct guestmem_client, in the order in which they attached files
+ * @nr_clients: number of entries of @clients
+ * @compact: compaction, see compact.c
+ * @compact.run: one at a time
+ * @compact.lock: guards the result of the last one, as far as it has come
+ * @compact.gained: number of 1 GiB ranges that became free
+ * @compact.moved: number of blocks that moved
+ * @compact.obstacles: blocks that could not move
  *
  * Made at boot, and never freed, not even if the pool has failed.
  */
@@ -98,12 +108,21 @@ struct gmfs_fs {
 	struct work_struct freeze_work;
 	struct llist_head delayed_iputs;
 	struct delayed_work delayed_iput_work;
-	spinlock_t pin_lock;	/* guards pins, pinned_blocks, pins of files */
+	spinlock_t pin_lock;	/* guards pins and clients */
 	struct list_head pins;
 	u64 pinned_blocks;
 	wait_queue_head_t pins_thawed;
 	u64 preserved_pinned;
 	struct rw_semaphore exchange_lock;	/* keeps blocks in their files */
+	struct list_head clients;
+	u64 nr_clients;
+	struct {
+		struct mutex run;	/* one compaction at a time */
+		spinlock_t lock;	/* guards the result */
+		u64 gained;
+		u64 moved;
+		struct gmfs_obstacles obstacles;
+	} compact;
 };
 
 /**
@@ -191,6 +210,12 @@ static inline void gmfs_update_blocks(struct inode *inode)
 			  (GMPOOL_BLOCK_SHIFT - 9);
 }
 
+/* May no process map the file, and no device access it? Constant with the invalidate_lock. */
+static inline bool gmfs_is_private(struct inode *inode)
+{
+	return READ_ONCE(GMFS_I(inode)->ci->rec->flags) & GMFS_INODE_PRIVATE;
+}
+
 /* In iattr.c */
 void gmfs_set_vfs_flags(struct inode *inode, u32 flags);
 void gmfs_inherit_flags(struct inode *inode, struct inode *dir);
@@ -244,6 +269,22 @@ int gmfs_fiemap(struct inode *inode, struct fiemap_extent_info *info,
 /* In ioctl.c */
 long gmfs_ioctl(struct file *file, unsigned int cmd, unsigned long arg);
 
+/* In leaf.c */
+int gmfs_leaf_pfn(struct inode *inode, pgoff_t pgoff, unsigned int order,
+		  unsigned long *pfn);
+vm_fault_t gmfs_pfn_of(struct inode *inode, pgoff_t pgoff, unsigned int order,
+		       unsigned long *pfn);
+vm_fault_t gmfs_insert_pfn(struct vm_fault *vmf, unsigned int order,
+			   unsigned long pfn);
+bool gmfs_maps_pud(void);
+bool gmfs_order_fits(struct vm_area_struct *vma, unsigned long addr,
+		     unsigned int order);
+
+/* In userfault.c */
+extern const struct vm_uffd_ops gmfs_uffd_ops;
+
+vm_fault_t gmfs_minor_fault(struct vm_fault *vmf, unsigned int order);
+
 /* In mmap.c */
 int gmfs_mmap_prepare(struct vm_area_desc *desc);
 unsigned long gmfs_get_unmapped_area(struct file *file, unsigned long addr,
@@ -255,13 +296,22 @@ bool gmfs_pin_insert(struct gmfs_fs *fs, struct guestmem_pin *pin);
 void gmfs_pin_remove(struct gmfs_fs *fs, struct guestmem_pin *pin);
 bool gmfs_pins_cover(struct gmfs_fs *fs, struct gmfs_inode *ci, u64 first, u64 end);
 bool gmfs_is_pinned(struct inode *inode, u64 first, u64 end);
-bool gmfs_pins_forbid(struct inode *inode, loff_t size);
 u64 gmfs_pinned_blocks(struct gmfs_fs *fs);
 bool gmfs_has_pins(struct gmfs_fs *fs);
 bool gmfs_pins_freeze(struct gmfs_fs *fs, struct gmfs_inode *ci);
 void gmfs_pins_thaw(struct gmfs_fs *fs, struct gmfs_inode *ci);
 void gmfs_pins_inherit(struct gmfs_fs *fs);
 void gmfs_pins_disinherit(struct gmfs_fs *fs, struct gmfs_inode *ci);
+
+/* In client.c */
+bool gmfs_client_forbids(struct inode *inode, loff_t size);
+bool gmfs_has_client(struct inode *inode);
+bool gmfs_size_forbidden(struct inode *inode, loff_t size);
+void gmfs_unmap_start(struct inode *inode, u64 first, u64 end);
+void gmfs_unmap_end(struct inode *inode, u64 first, u64 end);
+void gmfs_sync_private(struct gmfs_fs *fs);
+void gmfs_end_private(struct inode *inode);
+u64 gmfs_count_clients(struct gmfs_fs *fs);
 
 /* In xattr.c */
 extern const struct xattr_handler * const gmfs_xattr_handlers[];

@@ -73,7 +73,8 @@ void gmfs_inode_write(struct inode *inode)
 	struct timespec64 ts;
 
 	spin_lock(&inode->i_lock);
-	rec->mode = inode->i_mode;
+	/* Names of the inode can change at the same time, see gmfs_is_dir(). */
+	WRITE_ONCE(rec->mode, inode->i_mode);
 	rec->uid = i_uid_read(inode);
 	rec->gid = i_gid_read(inode);
 	if (S_ISREG(inode->i_mode) || S_ISLNK(inode->i_mode))
@@ -202,7 +203,8 @@ int gmfs_fileattr_set(struct mnt_idmap *idmap, struct dentry *dentry,
 		return -EOPNOTSUPP;
 
 	op = gmpool_op_begin(fs->pool);
-	/* Readers hold no lock. */
+	/* Readers hold no lock. chattr does not change GMFS_INODE_PRIVATE. */
+	flags |= GMFS_I(inode)->ci->rec->flags & GMFS_INODE_PRIVATE;
 	WRITE_ONCE(GMFS_I(inode)->ci->rec->flags, flags);
 	gmfs_set_vfs_flags(inode, flags);
 	inode_set_ctime_current(inode);

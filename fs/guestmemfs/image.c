@@ -256,7 +256,7 @@ int gmfs_image_bad(struct gmfs_image *img, const char *fmt, ...)
  * gmfs_image_init - initialize an image without records
  * @img: the image
  * @meta: metadata blocks; blocks of other types are not changed
- * @total_blocks: size of the pool
+ * @total_blocks: end of the block numbers of the pool
  * @contiguous: checks that pool blocks are physically contiguous
  * @priv: private data of @contiguous
  */

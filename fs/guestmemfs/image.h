@@ -62,6 +62,7 @@
 #define GMFS_WHY_SIZE		128
 
 struct gmfs_image;
+struct guestmem_client;
 
 /**
  * typedef gmfs_contiguous_t - check that pool blocks are physically contiguous
@@ -106,13 +107,14 @@ struct gmfs_space {
  * struct gmfs_image - the file system of one pool
  * @meta: metadata blocks, which contain the records
  * @super: root of the records
- * @total_blocks: size of the pool
+ * @total_blocks: end of the block numbers of the pool
  * @contiguous: checks that pool blocks are physically contiguous
  * @priv: private data of @contiguous
- * @lock: guards @rblocks, the spaces, @nr_inodes, @max_inodes, and
+ * @lock: guards @rblocks, the spaces, @nr_inodes, @nr_private, @max_inodes, and
  *	@super->next_cookie
  * @inodes: maps an inode number to struct gmfs_inode
  * @nr_inodes: number of inodes
+ * @nr_private: number of files that are GMFS_INODE_PRIVATE
  * @max_inodes: limit of @nr_inodes, 0 for none
  * @rblocks: maps a metadata block number to struct gmfs_rblock
  * @itable: blocks of inodes
@@ -132,6 +134,7 @@ struct gmfs_image {
 	struct mutex lock;	/* guards slots, cookies, number of inodes */
 	struct xarray inodes;
 	u64 nr_inodes;
+	u64 nr_private;
 	u64 max_inodes;
 	struct xarray rblocks;
 	struct gmfs_space itable;
@@ -169,6 +172,7 @@ struct gmfs_image {
  *	blocks of the file count as pinned
  * @file.pins_frozen: number of open files that LUO has frozen for a kexec; while it is
  *	not 0, new pins wait
+ * @file.client: the user of its memory by pfn, or NULL; see client.c
  */
 struct gmfs_inode {
 	u64 ino;
@@ -192,6 +196,7 @@ struct gmfs_inode {
 			u64 pinned;
 			u32 inherited;
 			u32 pins_frozen;
+			struct guestmem_client *client;
 		} file;
 	};
 };
@@ -274,6 +279,9 @@ void gmfs_inode_publish(struct gmfs_image *img, struct gmfs_inode *ci,
 			umode_t mode);
 void gmfs_inode_unpublish(struct gmfs_image *img, struct gmfs_inode *ci);
 void gmfs_inode_free(struct gmfs_image *img, struct gmfs_inode *ci);
+void gmfs_ino_set_private(struct gmfs_image *img, struct gmfs_inode *ci,
+			  bool private);
+u64 gmfs_count_private(struct gmfs_image *img);
 int gmfs_limit_inodes(struct gmfs_image *img, u64 max);
 u64 gmfs_count_inodes(struct gmfs_image *img, u64 *max);
 u64 gmfs_count_inode_slots(struct gmfs_image *img);
@@ -338,6 +346,15 @@ int gmfs_attr_load(struct gmfs_image *img, void *slot, unsigned int room,
 int gmfs_attr_check(struct gmfs_image *img, struct gmfs_inode *ci);
 void gmfs_attr_forget(struct gmfs_inode *ci);
 
+/*
+ * Is it a directory? The type of an inode is constant, but gmfs_inode_write() may store the
+ * mode, with the same type, while a name of the inode changes.
+ */
+static inline bool gmfs_is_dir(const struct gmfs_inode *ci)
+{
+	return S_ISDIR(READ_ONCE(ci->rec->mode));
+}
+
 static inline const char *gmfs_attr_name(const struct gmfs_attr *attr)
 {
 	return (const char *)attr->fragments[0]->data;
@@ -347,6 +364,24 @@ static inline const char *gmfs_attr_name(const struct gmfs_attr *attr)
 static inline size_t gmfs_attr_value_size(const struct gmfs_attr *attr)
 {
 	return attr->size - attr->name_len;
+}
+
+/**
+ * gmfs_extent_any - check whether a file has a pool block in a range
+ * @ci: file
+ * @first: first block of the range, in blocks of the file
+ * @end: first block after the range; above @first
+ *
+ * Context: any; the caller keeps the extents of @ci from changing.
+ *
+ * Return: true if it has one, false if the range is a hole.
+ */
+static inline bool gmfs_extent_any(const struct gmfs_inode *ci, u64 first,
+				   u64 end)
+{
+	struct gmpool_range range;
+
+	return gmfs_extent_find(ci, first, &range) || range.count < end - first;
 }
 
 #endif /* _GUESTMEMFS_IMAGE_H */

@@ -243,7 +243,7 @@ struct inode *gmfs_new_inode(struct mnt_idmap *idmap, struct inode *dir,
 		}
 	}
 
-	/* iget_locked() of this number waits until the inode is published. */
+	/* iget_locked() of this number returns NULL until d_instantiate_new(). */
 	err = insert_inode_locked(inode);
 	if (err) {
 		iput(inode);
@@ -273,6 +273,7 @@ void gmfs_release(struct gmfs_fs *fs, struct gmfs_inode *ci)
 			gmpool_free(fs->pool, &range);
 	}
 	gmfs_inode_free(&fs->image, ci);
+	gmfs_sync_private(fs);
 	gmpool_op_end(fs->pool, flags);
 }
 
@@ -416,7 +417,8 @@ int gmfs_setattr(struct mnt_idmap *idmap, struct dentry *dentry,
 	 * setattr_prepare() removes file capabilities. Refuse before it, so that a
 	 * truncation that fails does not remove them.
 	 */
-	if (attr->ia_valid & ATTR_SIZE && gmfs_pins_forbid(inode, attr->ia_size))
+	if (attr->ia_valid & ATTR_SIZE &&
+	    gmfs_size_forbidden(inode, attr->ia_size))
 		return -EBUSY;
 	err = setattr_prepare(idmap, dentry, attr);
 	if (err)

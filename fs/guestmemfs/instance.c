@@ -38,17 +38,13 @@ struct gmfs_fs *gmfs_find(const struct gmpool *pool)
 
 static bool gmfs_contiguous(const struct gmfs_image *img, u64 start, u64 count)
 {
-	const struct gmpool *pool = img->priv;
-
-	/* Extents of a pool are numbered by rising address. */
-	return gmpool_pfn(pool, start + count - 1) - gmpool_pfn(pool, start) ==
-	       (count - 1) * GMFS_BLOCK_PAGES;
+	return gmpool_contiguous(img->priv, start, count);
 }
 
 static void gmfs_init_image(struct gmfs_fs *fs, struct gmfs_image *img)
 {
 	gmfs_image_init(img, gmpool_metadata(fs->pool),
-			gmpool_total_blocks(fs->pool), gmfs_contiguous, fs->pool);
+			gmpool_end_block(fs->pool), gmfs_contiguous, fs->pool);
 }
 
 static int gmfs_format(struct gmfs_fs *fs)
@@ -59,7 +55,7 @@ static int gmfs_format(struct gmfs_fs *fs)
 	int err;
 
 	/* The pool may have been handed over: do not discard its contents. */
-	if (block < gmpool_total_blocks(fs->pool)) {
+	if (block < gmpool_end_block(fs->pool)) {
 		gmpool_fail(fs->pool, "block %llu is used, but there is no file system",
 			    block);
 		return -EUCLEAN;
@@ -68,6 +64,8 @@ static int gmfs_format(struct gmfs_fs *fs)
 	ktime_get_coarse_real_ts64(&now);
 	flags = gmpool_op_begin(fs->pool);
 	err = gmfs_image_format(&fs->image, &now);
+	if (!err)
+		gmfs_sync_private(fs);
 	if (!err)
 		err = gmpool_set_root(fs->pool, GMPOOL_OWNER_GUESTMEMFS,
 				      fs->image.super->hdr.mbn);
@@ -87,7 +85,7 @@ static int gmfs_format(struct gmfs_fs *fs)
 static char *gmfs_load_image(struct gmfs_fs *fs, struct gmfs_image *img,
 			     u32 root)
 {
-	u64 total = gmpool_total_blocks(fs->pool);
+	u64 total = gmpool_end_block(fs->pool);
 	unsigned long *used;
 	char *why = NULL;
 	u64 block;
@@ -136,6 +134,7 @@ static void __init gmfs_free_orphans(struct gmfs_fs *fs)
 	flags = gmpool_op_begin(fs->pool);
 	gmfs_image_await(&fs->image, liveupdate_enabled());
 	gmpool_set_pinned(fs->pool, false);
+	gmfs_sync_private(fs);
 	gmpool_op_end(fs->pool, flags);
 	gmfs_pins_inherit(fs);
 	for (nr = 0; (ci = gmfs_image_orphan(&fs->image)); nr++)
@@ -273,6 +272,20 @@ static char *gmfs_check(struct gmpool_client *client)
 	return why;
 }
 
+/* Called while no operation can run, so no extents change. */
+static u64 gmfs_owner(struct gmpool_client *client, u64 block)
+{
+	struct gmfs_fs *fs = gmfs_of_client(client);
+	struct gmfs_inode *ci;
+	unsigned long ino;
+	u64 file_block;
+
+	xa_for_each(&fs->image.inodes, ino, ci)
+		if (S_ISREG(ci->rec->mode) && gmfs_extent_of(ci, block, &file_block))
+			return ino;
+	return 0;
+}
+
 /**
  * gmfs_start - load the file system of a pool, or make one
  * @pool: the pool, which may have failed
@@ -306,14 +319,18 @@ struct gmfs_fs *__init gmfs_start(struct gmpool *pool)
 	spin_lock_init(&fs->pin_lock);
 	INIT_LIST_HEAD(&fs->pins);
 	init_waitqueue_head(&fs->pins_thawed);
+	INIT_LIST_HEAD(&fs->clients);
 	INIT_WORK(&fs->freeze_work, gmfs_freeze_mounted);
 	gmfs_delayed_iput_init(fs);
+	mutex_init(&fs->compact.run);
+	spin_lock_init(&fs->compact.lock);
 	fs->client.get_mapping = gmfs_get_failed;
 	fs->client.put_mapping = gmfs_put_failed;
 	fs->client.freeze = gmfs_pool_freeze;
 	fs->client.detach = gmfs_detach;
 	fs->client.attach = gmfs_attach;
 	fs->client.check = gmfs_check;
+	fs->client.owner = gmfs_owner;
 	gmfs_init_image(fs, &fs->image);
 	list_add_tail(&fs->list, &gmfs_list);
 	gmpool_set_client(pool, &fs->client);

@@ -7,7 +7,8 @@
  * memory with a hole moves the memory. So a part of a running VM's memory becomes the
  * memory of another VM without a copy, and without free blocks. The semantics are
  * those of XFS_IOC_EXCHANGE_RANGE, with the block size of 2 MiB; GROW is an addition,
- * because a hole at the end of a file cannot be made without allocating it first.
+ * because a hole at the end of a file cannot be made without allocating it first, and
+ * so is INTO_HOLE, because a process can fill a hole after the caller has seen it.
  *
  * The blocks stay in use throughout, so the pool does not take part. A failed page
  * is known by its place in the pool, and moves with its block. The charge of each
@@ -19,13 +20,16 @@
  * fill_lock excludes a task that has claimed blocks for a hole, and expects to find the
  * hole. exchange_lock excludes the search for the file of a failed block (failure.c),
  * which locks one file after the other and must not miss a block that moves from a
- * file it has not looked at to one that it has.
+ * file it has not looked at to one that it has. The search holds it until
+ * memory_failure() knows the processes that map the block.
  *
  * With both invalidate_locks held for write, no fault and no pin (pin.c) can begin.
  * Then a pinned block in one of the ranges makes the exchange fail, with nothing
- * changed. Else both ranges are unmapped, from processes and, by MMU notifiers, from
- * KVM, before the first extent changes. A fault that waited sees both files after the
- * exchange. A VM that reads both ranges never sees a block in both files.
+ * changed. So does a file that has a client or is private (client.c), regardless of the
+ * ranges: private contents must not move to a file that processes map. Else both ranges
+ * are unmapped, from processes and, by MMU notifiers, from KVM, before the first extent
+ * changes. A fault that waited sees both files after the exchange. A VM that reads both
+ * ranges never sees a block in both files.
  *
  * All records change in one operation of the pool. A kexec waits for the end of an
  * operation, so the next kernel finds all of the exchange or nothing. The operation
@@ -52,6 +56,7 @@
 				 GUESTMEMFS_EXCHANGE_RANGE_DSYNC |	\
 				 GUESTMEMFS_EXCHANGE_RANGE_DRY_RUN |	\
 				 GUESTMEMFS_EXCHANGE_RANGE_FILE1_WRITTEN |	\
+				 GUESTMEMFS_EXCHANGE_RANGE_INTO_HOLE |	\
 				 GUESTMEMFS_EXCHANGE_RANGE_GROW)
 
 /**
@@ -246,14 +251,20 @@ static void gmfs_exchange_unlock_faults(const struct gmfs_exchange *x)
 	up_read(&GMFS_FS(x->s[0].inode->i_sb)->exchange_lock);
 }
 
-static bool gmfs_exchange_is_pinned(const struct gmfs_exchange *x)
+/* What the blocks decide, with the locks of gmfs_exchange_lock_faults(). */
+static int gmfs_exchange_check_blocks(const struct gmfs_exchange *x)
 {
+	const struct gmfs_side *s2 = &x->s[1];
 	const struct gmfs_side *side;
 
+	if (x->flags & GUESTMEMFS_EXCHANGE_RANGE_INTO_HOLE &&
+	    gmfs_extent_any(GMFS_I(s2->inode)->ci, s2->first, s2->first + x->blocks))
+		return -EEXIST;
 	for (side = x->s; side < x->s + 2; side++)
-		if (gmfs_is_pinned(side->inode, side->first, side->first + x->blocks))
-			return true;
-	return false;
+		if (gmfs_is_pinned(side->inode, side->first, side->first + x->blocks) ||
+		    gmfs_has_client(side->inode) || gmfs_is_private(side->inode))
+			return -EBUSY;
+	return 0;
 }
 
 /* Set-user-ID bits and file capabilities go, as with every change of contents. */
@@ -315,23 +326,24 @@ static int gmfs_exchange_commit(const struct gmfs_exchange *x,
 	return err;
 }
 
-static int gmfs_exchange_ask_pins(const struct gmfs_exchange *x)
+static int gmfs_exchange_ask_blocks(const struct gmfs_exchange *x)
 {
-	bool pinned;
+	int err;
 
 	gmfs_exchange_lock_faults(x);
-	pinned = gmfs_exchange_is_pinned(x);
+	err = gmfs_exchange_check_blocks(x);
 	gmfs_exchange_unlock_faults(x);
-	return pinned ? -EBUSY : 0;
+	return err;
 }
 
 static int gmfs_exchange_filled(const struct gmfs_exchange *x,
 				struct gmfs_charge **spare)
 {
-	int err = -EBUSY;
+	int err;
 
 	gmfs_exchange_lock_faults(x);
-	if (!gmfs_exchange_is_pinned(x)) {
+	err = gmfs_exchange_check_blocks(x);
+	if (!err) {
 		gmfs_exchange_unmap(x);
 		err = gmfs_exchange_commit(x, spare);
 	}
@@ -346,10 +358,11 @@ static int gmfs_exchange_checked(const struct gmfs_exchange *x)
 	int err;
 
 	/*
-	 * The removal of privileges takes locks of its own. If a pin is made after this
-	 * question, the files lose their privileges, and the exchange fails.
+	 * The removal of privileges takes locks of its own. If a pin is made, a client
+	 * attaches a file, or a hole is filled after this question, the files lose their
+	 * privileges, and the exchange fails.
 	 */
-	err = gmfs_exchange_ask_pins(x);
+	err = gmfs_exchange_ask_blocks(x);
 	if (err || x->flags & GUESTMEMFS_EXCHANGE_RANGE_DRY_RUN)
 		return err;
 	err = gmfs_charge_reserve(&spare);

@@ -36,6 +36,7 @@ static void gmfs_inode_init(struct gmfs_inode *ci)
 		ci->file.pinned = 0;
 		ci->file.inherited = 0;
 		ci->file.pins_frozen = 0;
+		ci->file.client = NULL;
 	}
 }
 
@@ -164,6 +165,51 @@ void gmfs_inode_unpublish(struct gmfs_image *img, struct gmfs_inode *ci)
 }
 
 /**
+ * gmfs_ino_set_private - set or clear the flag of a private file
+ * @img: the image
+ * @ci: a regular file
+ * @private: set the flag
+ *
+ * Sets the feature with the first private file, and clears it with the last.
+ *
+ * Context: process context, may sleep, within an operation; takes @img->lock.
+ */
+void gmfs_ino_set_private(struct gmfs_image *img, struct gmfs_inode *ci,
+			  bool private)
+{
+	u32 flags = ci->rec->flags;
+
+	guard(mutex)(&img->lock);
+
+	if (!(flags & GMFS_INODE_PRIVATE) == !private)
+		return;
+	img->nr_private += private ? 1 : -1;
+	/* Readers hold no lock. */
+	WRITE_ONCE(ci->rec->flags, flags ^ GMFS_INODE_PRIVATE);
+	gmfs_dirty(img, ci->rec);
+	if (img->nr_private)
+		img->super->feature_incompat |= GMFS_FEATURE_INCOMPAT_PRIVATE;
+	else
+		img->super->feature_incompat &= ~GMFS_FEATURE_INCOMPAT_PRIVATE;
+	gmfs_dirty(img, img->super);
+}
+
+/**
+ * gmfs_count_private - count the private files
+ * @img: the image
+ *
+ * Context: process context, may sleep; takes @img->lock.
+ *
+ * Return: number of files.
+ */
+u64 gmfs_count_private(struct gmfs_image *img)
+{
+	guard(mutex)(&img->lock);
+
+	return img->nr_private;
+}
+
+/**
  * gmfs_inode_free - free an inode, its number, record and attributes
  * @img: the image
  * @ci: inode without a name, entries and extents, published or not
@@ -173,6 +219,8 @@ void gmfs_inode_unpublish(struct gmfs_image *img, struct gmfs_inode *ci)
 void gmfs_inode_free(struct gmfs_image *img, struct gmfs_inode *ci)
 {
 	gmfs_free_attrs(img, ci);
+	if (S_ISREG(ci->rec->mode))
+		gmfs_ino_set_private(img, ci, false);
 	xa_erase(&img->inodes, ci->ino);
 	gmfs_slot_free(img, &img->itable, ci->rec, 1);
 	kfree(ci);
@@ -291,6 +339,12 @@ static int gmfs_inode_check(struct gmfs_image *img,
 			     GMFS_FEATURE_RO_COMPAT_PINNED))
 		return gmfs_image_bad(img, "inode %llu: pinned, without the feature",
 				      ino);
+	if (rec->flags & GMFS_INODE_PRIVATE &&
+	    (!S_ISREG(rec->mode) || !(img->super->feature_incompat &
+				      GMFS_FEATURE_INCOMPAT_PRIVATE)))
+		return gmfs_image_bad(img, "inode %llu: private, but %s", ino,
+				      S_ISREG(rec->mode) ? "without the feature" :
+							   "no file");
 	if (!gmfs_rdev_ok(rec))
 		return gmfs_image_bad(img, "inode %llu: device number %#llx",
 				      ino, rec->rdev);
@@ -350,5 +404,7 @@ int gmfs_inode_load(struct gmfs_image *img, void *slot, unsigned int room,
 		return err;
 	}
 	img->nr_inodes++;
+	if (rec->flags & GMFS_INODE_PRIVATE)
+		img->nr_private++;
 	return 1;
 }

@@ -32,6 +32,7 @@
 #include <linux/mman.h>
 #include <linux/pagemap.h>
 #include <linux/sched.h>
+#include <linux/userfaultfd_k.h>
 
 #include <trace/events/guestmemfs.h>
 
@@ -48,63 +49,6 @@ static void gmfs_note_unaligned(const struct gmfs_fs *fs,
 	pr_notice_once("node %d: %s[%d] maps a file at an address that does not match its offset by 2 MiB: it gets pages of 4 KiB, which is slow; QEMU's memory-backend-file needs align=2M or align=1G\n",
 		       gmpool_nid(fs->pool), current->comm,
 		       task_pid_nr(current));
-}
-
-/*
- * Find the first pfn of the leaf of @order that maps @pgoff. The memory of the leaf must
- * be contiguous and aligned. Returns 0; VM_FAULT_FALLBACK if only a smaller leaf fits;
- * VM_FAULT_SIGBUS behind the end of the file; VM_FAULT_HWPOISON for a failed page;
- * or VM_FAULT_RETRY for a hole.
- */
-static vm_fault_t gmfs_pfn_of(struct inode *inode, pgoff_t pgoff,
-			      unsigned int order, unsigned long *pfn)
-{
-	u64 first = round_down(pgoff, BIT_ULL(order)) / GMFS_BLOCK_PAGES;
-	u64 count = DIV_ROUND_UP_ULL(BIT_ULL(order), GMFS_BLOCK_PAGES);
-	u64 end = gmfs_blocks_up(i_size_read(inode));
-	struct gmpool *pool = GMFS_FS(inode->i_sb)->pool;
-	struct gmpool_range range;
-	u64 page;
-
-	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
-
-	if (pgoff / GMFS_BLOCK_PAGES >= end)
-		return VM_FAULT_SIGBUS;
-	if (!gmfs_extent_find(GMFS_I(inode)->ci, first, &range))
-		return count > 1 ? VM_FAULT_FALLBACK : VM_FAULT_RETRY;
-	*pfn = gmpool_pfn(pool, range.start);
-	if (range.count < count || first + count > end ||
-	    (count > 1 && !IS_ALIGNED(*pfn, BIT(order))))
-		return VM_FAULT_FALLBACK;
-	page = range.start * GMFS_BLOCK_PAGES;
-	if (order)
-		return gmpool_has_poison(pool, page, BIT(order)) ?
-			       VM_FAULT_FALLBACK : 0;
-	return gmpool_has_poison(pool, page + pgoff % GMFS_BLOCK_PAGES, 1) ?
-		       VM_FAULT_HWPOISON : 0;
-}
-
-/*
- * vmf_insert_pfn_pmd() and vmf_insert_pfn_pud() use their write flag only to make an
- * existing leaf writable: a new leaf is writable if the VMA is. With the flag, they warn
- * if another fault has installed a table since, so it is set only for a leaf.
- */
-static vm_fault_t gmfs_insert_pfn(struct vm_fault *vmf, unsigned int order,
-				  unsigned long pfn)
-{
-	bool write = vmf->flags & FAULT_FLAG_WRITE;
-
-	switch (order) {
-	case PUD_ORDER:
-		return vmf_insert_pfn_pud(vmf, pfn, write &&
-					  pud_leaf(READ_ONCE(*vmf->pud)));
-	case PMD_ORDER:
-		return vmf_insert_pfn_pmd(vmf, pfn, write &&
-					  pmd_leaf(READ_ONCE(*vmf->pmd)));
-	default:
-		return vmf_insert_pfn(vmf->vma, vmf->address,
-				      pfn + vmf->pgoff % GMFS_BLOCK_PAGES);
-	}
 }
 
 static vm_fault_t gmfs_map_pfn(struct vm_fault *vmf, struct inode *inode,
@@ -127,30 +71,6 @@ static vm_fault_t gmfs_map_pfn(struct vm_fault *vmf, struct inode *inode,
 	return ret;
 }
 
-/* has_transparent_pud_hugepage() is true also on x86-64 processors without 1 GiB pages. */
-static bool gmfs_maps_pud(void)
-{
-	return has_transparent_pud_hugepage() && gmpool_maps_1g();
-}
-
-/* Can a leaf of @order around @addr lie within the VMA? */
-static bool gmfs_order_fits(struct vm_area_struct *vma, unsigned long addr,
-			    unsigned int order)
-{
-	switch (order) {
-	case 0:
-		return true;
-	case PUD_ORDER:
-		if (!gmfs_maps_pud())
-			return false;
-		fallthrough;
-	case PMD_ORDER:
-		return thp_vma_suitable_order(vma, addr, order);
-	default:
-		return false;
-	}
-}
-
 static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 {
 	struct inode *inode = file_inode(vmf->vma->vm_file);
@@ -162,6 +82,8 @@ static vm_fault_t gmfs_huge_fault(struct vm_fault *vmf, unsigned int order)
 
 	if (!gmfs_order_fits(vmf->vma, vmf->address, order))
 		return VM_FAULT_FALLBACK;
+	if (userfaultfd_minor(vmf->vma))
+		return gmfs_minor_fault(vmf, order);
 	if (!order)
 		gmfs_note_unaligned(GMFS_FS(inode->i_sb), vmf->vma);
 
@@ -332,6 +254,9 @@ static const struct vm_operations_struct gmfs_vm_ops = {
 	.huge_fault	= gmfs_huge_fault,
 	.set_policy	= gmfs_set_policy,
 	.get_policy	= gmfs_get_policy,
+#ifdef UFFD_HAS_CONTINUE_RANGE	/* patches/0021 */
+	.uffd_ops	= &gmfs_uffd_ops,
+#endif
 };
 
 /**
@@ -340,8 +265,8 @@ static const struct vm_operations_struct gmfs_vm_ops = {
  *
  * Context: process context, may sleep; mmap_lock is held for write.
  *
- * Return: 0; -EINVAL for a private mapping; -ENOSPC, -EDQUOT, -EROFS, -ENOMEM or
- * -EINTR if a hole in the range cannot be filled.
+ * Return: 0; -EINVAL for a private mapping; -ENODEV for a private file; -ENOSPC, -EDQUOT,
+ * -EROFS, -ENOMEM or -EINTR if a hole in the range cannot be filled.
  */
 int gmfs_mmap_prepare(struct vm_area_desc *desc)
 {
@@ -355,6 +280,9 @@ int gmfs_mmap_prepare(struct vm_area_desc *desc)
 	/* A shared mapping of a file that is open for reading lacks VMA_SHARED. */
 	if (!vma_desc_test(desc, VMA_MAYSHARE_BIT))
 		return -EINVAL;
+	/* As guest_memfd does. A fault checks again, with the invalidate_lock held. */
+	if (gmfs_is_private(inode))
+		return -ENODEV;
 
 	/*
 	 * Fill holes now: mmap() can return an error, while a fault can only raise

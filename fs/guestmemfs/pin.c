@@ -113,14 +113,6 @@ void gmfs_pin_remove(struct gmfs_fs *fs, struct guestmem_pin *pin)
 	fs->pinned_blocks -= less;
 }
 
-/* Does a file have blocks in a range? */
-static bool gmfs_has_blocks(const struct gmfs_inode *ci, u64 first, u64 end)
-{
-	struct gmpool_range range;
-
-	return gmfs_extent_find(ci, first, &range) || range.count < end - first;
-}
-
 /**
  * gmfs_pins_cover - check whether a block of a range of a file is pinned
  * @fs: file system
@@ -138,7 +130,7 @@ bool gmfs_pins_cover(struct gmfs_fs *fs, struct gmfs_inode *ci, u64 first, u64 e
 		return false;
 	guard(spinlock)(&fs->pin_lock);
 	return interval_tree_iter_first(&ci->file.pins, first, end - 1) ||
-	       (ci->file.inherited && gmfs_has_blocks(ci, first, end));
+	       (ci->file.inherited && gmfs_extent_any(ci, first, end));
 }
 
 /**
@@ -158,28 +150,6 @@ bool gmfs_is_pinned(struct inode *inode, u64 first, u64 end)
 	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
 
 	return gmfs_pins_cover(GMFS_FS(inode->i_sb), GMFS_I(inode)->ci, first, end);
-}
-
-/**
- * gmfs_pins_forbid - check early whether pins forbid to truncate a file
- * @inode: a regular file
- * @size: new size in bytes
- *
- * For checks before gmfs_resize(), which checks again: a pin can be made or end after
- * the answer.
- *
- * Context: process context, may sleep; takes the invalidate_lock shared.
- *
- * Return: true if a block behind @size is pinned.
- */
-bool gmfs_pins_forbid(struct inode *inode, loff_t size)
-{
-	bool pinned;
-
-	filemap_invalidate_lock_shared(inode->i_mapping);
-	pinned = gmfs_is_pinned(inode, gmfs_blocks_up(size), GMFS_MAX_BLOCKS);
-	filemap_invalidate_unlock_shared(inode->i_mapping);
-	return pinned;
 }
 
 /**

@@ -8,12 +8,14 @@
 
 #include <linux/capability.h>
 #include <linux/fs.h>
+#include <linux/guestmem_client.h>
 #include <linux/kobject.h>
 #include <linux/seq_file.h>
 #include <linux/sprintf.h>
 #include <linux/string.h>
 #include <linux/string_helpers.h>
 #include <linux/sysfs.h>
+#include <linux/userfaultfd_k.h>
 
 #include "guestmemfs.h"
 #include "numa/sysfs.h"
@@ -61,6 +63,8 @@ GMFS_NUMBER(max_inodes, gmfs_get_max_inodes(fs));
 GMFS_NUMBER(mounts, gmfs_get_mounts(fs));
 GMFS_NUMBER(preserved_files, atomic_read(&fs->preserved));
 GMFS_NUMBER(pinned_blocks, gmfs_pinned_blocks(fs));
+GMFS_NUMBER(attached_files, gmfs_count_clients(fs));
+GMFS_NUMBER(private_files, gmfs_count_private(&fs->image));
 GMFS_NUMBER(faults_pte, atomic64_read(&fs->faults[GMFS_MAP_PTE]));
 GMFS_NUMBER(faults_pmd, atomic64_read(&fs->faults[GMFS_MAP_PMD]));
 GMFS_NUMBER(faults_pud, atomic64_read(&fs->faults[GMFS_MAP_PUD]));
@@ -72,27 +76,69 @@ static struct attribute *gmfs_attrs[] = {
 	&mounts_attr.attr,
 	&preserved_files_attr.attr,
 	&pinned_blocks_attr.attr,
+	&attached_files_attr.attr,
+	&private_files_attr.attr,
 	&faults_pte_attr.attr,
 	&faults_pmd_attr.attr,
 	&faults_pud_attr.attr,
 	NULL
 };
 
-/* Bytes of the line of a pin, with all columns at their maximum width. */
+/* Bytes of the line of a pin or a client, with all columns at their maximum width. */
 #define GMFS_PIN_LINE	128
+
+static void gmfs_format_range(char *line, u64 ino, u64 start, u64 len,
+			      const char *how, pid_t pid, const char *name)
+{
+	char comm[4 * TASK_COMM_LEN];
+	int chars;
+
+	chars = string_escape_mem(name, strlen(name), comm, sizeof(comm) - 1,
+				  ESCAPE_OCTAL | ESCAPE_NAP | ESCAPE_APPEND,
+				  " \\");
+	comm[chars] = '\0';
+	scnprintf(line, GMFS_PIN_LINE + 1, "%-11llu %-19llu %-19llu %-2s %-10d %-61s\n",
+		  ino, start, len, how, pid, chars ? comm : "-");
+}
 
 static void gmfs_format_pin(const struct guestmem_pin *pin, char *line)
 {
-	char comm[4 * TASK_COMM_LEN];
-	int len;
+	gmfs_format_range(line, pin->ci->ino, pin->start, pin->len,
+			  pin->write ? "rw" : "r", pin->pid, pin->comm);
+}
 
-	len = string_escape_mem(pin->comm, strlen(pin->comm), comm,
-				sizeof(comm) - 1,
-				ESCAPE_OCTAL | ESCAPE_NAP | ESCAPE_APPEND, " \\");
-	comm[len] = '\0';
-	scnprintf(line, GMFS_PIN_LINE + 1, "%-11llu %-19llu %-19llu %-2s %-10d %-61s\n",
-		  pin->ci->ino, pin->start, pin->len,
-		  pin->write ? "rw" : "r", pin->pid, len ? comm : "-");
+static void gmfs_format_client(const struct guestmem_client *client, char *line)
+{
+	gmfs_format_range(line, file_inode(client->file)->i_ino, 0, client->len,
+			  client->private ? "p" : "s", client->pid, client->comm);
+}
+
+/* What of a file of such lines a reader gets. */
+struct gmfs_lines {
+	char *buf;
+	size_t count;
+	size_t done;
+	u64 skip;
+	size_t from;
+};
+
+static struct gmfs_lines gmfs_lines_from(char *buf, loff_t off, size_t count)
+{
+	return (struct gmfs_lines){
+		.buf	= buf,
+		.count	= count,
+		.skip	= off / GMFS_PIN_LINE,
+		.from	= off % GMFS_PIN_LINE,
+	};
+}
+
+static void gmfs_add_line(struct gmfs_lines *to, const char *line)
+{
+	size_t len = min(GMFS_PIN_LINE - to->from, to->count - to->done);
+
+	memcpy(to->buf + to->done, line + to->from, len);
+	to->done += len;
+	to->from = 0;
 }
 
 /*
@@ -104,11 +150,9 @@ static ssize_t gmfs_pins_read(struct file *file, struct kobject *kobj,
 			      loff_t off, size_t count)
 {
 	struct gmfs_fs *fs = gmfs_find(gmpool_of_kobj(kobj));
-	u64 skip = off / GMFS_PIN_LINE;
-	size_t from = off % GMFS_PIN_LINE;
+	struct gmfs_lines to = gmfs_lines_from(buf, off, count);
 	char line[GMFS_PIN_LINE + 1];
 	struct guestmem_pin *pin;
-	size_t done = 0, len;
 
 	if (!capable(CAP_SYS_ADMIN))
 		return 0;
@@ -116,26 +160,53 @@ static ssize_t gmfs_pins_read(struct file *file, struct kobject *kobj,
 	guard(spinlock)(&fs->pin_lock);
 
 	list_for_each_entry(pin, &fs->pins, list) {
-		if (skip) {
-			skip--;
+		if (to.skip) {
+			to.skip--;
 			continue;
 		}
-		if (done == count)
+		if (to.done == count)
 			break;
 		gmfs_format_pin(pin, line);
-		len = min(GMFS_PIN_LINE - from, count - done);
-		memcpy(buf + done, line + from, len);
-		done += len;
-		from = 0;
+		gmfs_add_line(&to, line);
 	}
-	return done;
+	return to.done;
+}
+
+static ssize_t gmfs_attached_read(struct file *file, struct kobject *kobj,
+				  const struct bin_attribute *attr, char *buf,
+				  loff_t off, size_t count)
+{
+	struct gmfs_fs *fs = gmfs_find(gmpool_of_kobj(kobj));
+	struct gmfs_lines to = gmfs_lines_from(buf, off, count);
+	char line[GMFS_PIN_LINE + 1];
+	struct guestmem_client *client;
+
+	if (!capable(CAP_SYS_ADMIN))
+		return 0;
+
+	guard(spinlock)(&fs->pin_lock);
+
+	list_for_each_entry(client, &fs->clients, list) {
+		if (to.skip) {
+			to.skip--;
+			continue;
+		}
+		if (to.done == count)
+			break;
+		gmfs_format_client(client, line);
+		gmfs_add_line(&to, line);
+	}
+	return to.done;
 }
 
 static const struct bin_attribute pins_attr =
 	__BIN_ATTR(pins, 0400, gmfs_pins_read, NULL, 0);
+static const struct bin_attribute attached_attr =
+	__BIN_ATTR(attached, 0400, gmfs_attached_read, NULL, 0);
 
 static const struct bin_attribute *const gmfs_bin_attrs[] = {
 	&pins_attr,
+	&attached_attr,
 	NULL
 };
 
@@ -190,22 +261,34 @@ int gmfs_show_stats(struct seq_file *seq, struct dentry *root)
 }
 
 GMPOOL_FEATURE(acl);
+#ifdef CONFIG_KVM_GUEST_MEMFD_BACKING
+GMPOOL_FEATURE(guest_memfd);
+#endif
 #ifdef CONFIG_CGROUP_DMEM
 GMPOOL_FEATURE(dmem);
 #endif
 GMPOOL_FEATURE(leaf_pmd);
 GMPOOL_FEATURE(leaf_pud);
 GMPOOL_FEATURE(pin);
+#ifdef UFFD_HAS_CONTINUE_RANGE	/* patches/0021 */
+GMPOOL_FEATURE(userfaultfd);
+#endif
 GMPOOL_FEATURE(xattr);
 
 static struct attribute *gmfs_features[] = {
 	&feature_acl.attr,
+#ifdef CONFIG_KVM_GUEST_MEMFD_BACKING
+	&feature_guest_memfd.attr,
+#endif
 #ifdef CONFIG_CGROUP_DMEM
 	&feature_dmem.attr,
 #endif
 	&feature_leaf_pmd.attr,
 	&feature_leaf_pud.attr,
 	&feature_pin.attr,
+#ifdef UFFD_HAS_CONTINUE_RANGE
+	&feature_userfaultfd.attr,
+#endif
 	&feature_xattr.attr,
 	NULL
 };

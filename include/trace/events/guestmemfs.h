@@ -63,6 +63,35 @@ TRACE_EVENT(guestmemfs_free,
 		  __entry->start, __entry->count, __entry->used)
 );
 
+TRACE_EVENT(guestmemfs_move,
+
+	TP_PROTO(int nid, u64 ino, u64 file_block, u64 from, u64 to, int err),
+
+	TP_ARGS(nid, ino, file_block, from, to, err),
+
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u64, ino)
+		__field(u64, file_block)
+		__field(u64, from)
+		__field(u64, to)
+		__field(int, err)
+	),
+
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->ino = ino;
+		__entry->file_block = file_block;
+		__entry->from = from;
+		__entry->to = to;
+		__entry->err = err;
+	),
+
+	TP_printk("node=%d ino=%llu file_block=%llu from=%llu to=%llu err=%d",
+		  __entry->nid, __entry->ino, __entry->file_block,
+		  __entry->from, __entry->to, __entry->err)
+);
+
 TRACE_EVENT(guestmemfs_scrub,
 
 	TP_PROTO(int nid, u64 block, bool background),

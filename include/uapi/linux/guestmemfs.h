@@ -54,6 +54,12 @@ struct guestmemfs_exchange_range {
  */
 #define GUESTMEMFS_EXCHANGE_RANGE_GROW		(1ULL << 63)
 
+/*
+ * The range of file2 has to be a hole, also at the instant of the exchange: EEXIST. So
+ * memory that another process allocates there is not lost. XFS does not have this flag.
+ */
+#define GUESTMEMFS_EXCHANGE_RANGE_INTO_HOLE	(1ULL << 62)
+
 /* The number of XFS_IOC_EXCHANGE_RANGE. */
 #define GUESTMEMFS_IOC_EXCHANGE_RANGE \
 	_IOW('X', 129, struct guestmemfs_exchange_range)

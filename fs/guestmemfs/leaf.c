@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Leaves of page tables that map files: which memory they map, and which orders fit.
+ */
+
+#include <linux/mm.h>
+#include <linux/pagemap.h>
+
+#include "guestmemfs.h"
+
+/**
+ * gmfs_leaf_pfn - find the memory of a leaf
+ * @inode: the file
+ * @pgoff: a page that the leaf maps
+ * @order: order of the leaf
+ * @pfn: set to the first pfn of the leaf if @order is that of a PMD or more, else to
+ *	that of the page's block
+ *
+ * Context: the invalidate_lock is held.
+ *
+ * Return: 0 if the memory of the leaf is contiguous and aligned; -E2BIG if only a smaller
+ * leaf fits; -EFAULT behind the end of the file; -EHWPOISON for a failed page; -ENODATA
+ * for a hole.
+ */
+int gmfs_leaf_pfn(struct inode *inode, pgoff_t pgoff, unsigned int order,
+		  unsigned long *pfn)
+{
+	u64 first = round_down(pgoff, BIT_ULL(order)) / GMFS_BLOCK_PAGES;
+	u64 count = DIV_ROUND_UP_ULL(BIT_ULL(order), GMFS_BLOCK_PAGES);
+	u64 end = gmfs_blocks_up(i_size_read(inode));
+	struct gmpool *pool = GMFS_FS(inode->i_sb)->pool;
+	struct gmpool_range range;
+	u64 page;
+
+	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
+
+	if (pgoff / GMFS_BLOCK_PAGES >= end)
+		return -EFAULT;
+	if (!gmfs_extent_find(GMFS_I(inode)->ci, first, &range))
+		return count > 1 ? -E2BIG : -ENODATA;
+	*pfn = gmpool_pfn(pool, range.start);
+	if (range.count < count || first + count > end ||
+	    (count > 1 && !IS_ALIGNED(*pfn, BIT(order))))
+		return -E2BIG;
+	page = range.start * GMFS_BLOCK_PAGES;
+	if (order)
+		return gmpool_has_poison(pool, page, BIT(order)) ? -E2BIG : 0;
+	return gmpool_has_poison(pool, page + pgoff % GMFS_BLOCK_PAGES, 1) ?
+		       -EHWPOISON : 0;
+}
+
+/**
+ * gmfs_pfn_of - find the memory of a leaf that maps a file for a process
+ * @inode: the file
+ * @pgoff: a page that the leaf maps
+ * @order: order of the leaf
+ * @pfn: set as by gmfs_leaf_pfn()
+ *
+ * Context: process context; the invalidate_lock is held.
+ *
+ * Return: 0; VM_FAULT_FALLBACK if only a smaller leaf fits; VM_FAULT_SIGBUS behind the
+ * end of the file and for a private file; VM_FAULT_HWPOISON for a failed page;
+ * VM_FAULT_RETRY for a hole.
+ */
+vm_fault_t gmfs_pfn_of(struct inode *inode, pgoff_t pgoff, unsigned int order,
+		       unsigned long *pfn)
+{
+	if (gmfs_is_private(inode))
+		return VM_FAULT_SIGBUS;
+	switch (gmfs_leaf_pfn(inode, pgoff, order, pfn)) {
+	case 0:
+		return 0;
+	case -E2BIG:
+		return VM_FAULT_FALLBACK;
+	case -EHWPOISON:
+		return VM_FAULT_HWPOISON;
+	case -ENODATA:
+		return VM_FAULT_RETRY;
+	default:
+		return VM_FAULT_SIGBUS;
+	}
+}
+
+/**
+ * gmfs_insert_pfn - map the memory of a leaf
+ * @vmf: the fault
+ * @order: order of the leaf
+ * @pfn: from gmfs_pfn_of()
+ *
+ * Context: process context, may sleep; the VMA is locked, and the invalidate_lock is held
+ * since gmfs_pfn_of().
+ *
+ * Return: VM_FAULT_NOPAGE, also if there is an entry already; VM_FAULT_OOM;
+ * VM_FAULT_SIGBUS.
+ */
+vm_fault_t gmfs_insert_pfn(struct vm_fault *vmf, unsigned int order,
+			   unsigned long pfn)
+{
+	/*
+	 * vmf_insert_pfn_pmd() and vmf_insert_pfn_pud() use their write flag only to
+	 * make an existing leaf writable: a new leaf is writable if the VMA is. With the
+	 * flag, they warn if another fault has installed a table since, so it is set
+	 * only for a leaf.
+	 */
+	bool write = vmf->flags & FAULT_FLAG_WRITE;
+
+	switch (order) {
+	case PUD_ORDER:
+		return vmf_insert_pfn_pud(vmf, pfn, write &&
+					  pud_leaf(READ_ONCE(*vmf->pud)));
+	case PMD_ORDER:
+		return vmf_insert_pfn_pmd(vmf, pfn, write &&
+					  pmd_leaf(READ_ONCE(*vmf->pmd)));
+	default:
+		return vmf_insert_pfn(vmf->vma, vmf->address,
+				      pfn + vmf->pgoff % GMFS_BLOCK_PAGES);
+	}
+}
+
+/**
+ * gmfs_maps_pud - does the processor have leaves of 1 GiB?
+ *
+ * has_transparent_pud_hugepage() is true also on x86-64 processors without.
+ *
+ * Context: any.
+ *
+ * Return: true if it does.
+ */
+bool gmfs_maps_pud(void)
+{
+	return has_transparent_pud_hugepage() && gmpool_maps_1g();
+}
+
+/**
+ * gmfs_order_fits - can a leaf of an order lie within a VMA?
+ * @vma: the VMA, locked
+ * @addr: an address that the leaf would map
+ * @order: order of the leaf
+ *
+ * Context: any.
+ *
+ * Return: true if it can, and the processor has such leaves.
+ */
+bool gmfs_order_fits(struct vm_area_struct *vma, unsigned long addr,
+		     unsigned int order)
+{
+	switch (order) {
+	case 0:
+		return true;
+	case PUD_ORDER:
+		if (!gmfs_maps_pud())
+			return false;
+		fallthrough;
+	case PMD_ORDER:
+		return thp_vma_suitable_order(vma, addr, order);
+	default:
+		return false;
+	}
+}
