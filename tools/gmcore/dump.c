@@ -159,7 +159,7 @@ static char *find_bitmaps(struct check *c, u16 type, struct gmpool_bitmap_ser **
 static char *check_pool(struct check *c, struct gmcore_dump *about)
 {
 	/* Any number of blocks passes the checks so far: that of bitmaps bounds it. */
-	u64 nr = DIV_ROUND_UP_ULL(c->super->total_blocks, GMPOOL_BITMAP_BITS), i;
+	u64 nr = DIV_ROUND_UP_ULL(gmpool_super_end(c->super), GMPOOL_BITMAP_BITS), i;
 	struct gmpool_meta_ser *hdr = NULL;
 	const char *error;
 	char *why;
@@ -176,13 +176,15 @@ static char *check_pool(struct check *c, struct gmcore_dump *about)
 		why = find_bitmaps(c, GMPOOL_META_DIRTY, c->dirty, nr);
 	if (why)
 		return why;
-	error = gmpool_bitmaps_check(c->used, c->dirty, c->super->total_blocks);
+	error = gmpool_bitmaps_check(c->used, c->dirty, gmpool_super_end(c->super));
+	if (!error)
+		error = gmpool_bitmaps_check_numbers(c->used, c->dirty, c->super);
 	if (error)
 		return because("%s", error);
 	while ((hdr = gmpool_meta_next(&c->meta, GMPOOL_META_POISON, hdr))) {
 		struct gmpool_poison_ser *list = container_of(hdr, struct gmpool_poison_ser, hdr);
 
-		error = gmpool_poison_check(list, c->super, c->super->total_blocks);
+		error = gmpool_poison_check(list, c->super);
 		if (error)
 			return because("%s", error);
 		for (i = 0; i < list->nr; i++) {
@@ -207,10 +209,11 @@ static char *check_pool(struct check *c, struct gmcore_dump *about)
 static bool contiguous(const struct gmfs_image *img, u64 start, u64 count)
 {
 	const struct gmpool_super_ser *super = img->priv;
-	u64 first = 0, blocks;
+	u64 first, blocks;
 	u32 i;
 
-	for (i = 0; i < super->nr_extents; i++, first += blocks) {
+	for (i = 0; i < super->nr_extents; i++) {
+		first = gmpool_super_first(super, i);
 		blocks = super->extents[i].size >> GMPOOL_BLOCK_SHIFT;
 		if (start >= first && start - first < blocks) {
 			if (count <= blocks - (start - first))
@@ -218,7 +221,8 @@ static bool contiguous(const struct gmfs_image *img, u64 start, u64 count)
 			/* Two extents may lie next to each other. */
 			if (i + 1 == super->nr_extents ||
 			    super->extents[i].base + super->extents[i].size !=
-			    super->extents[i + 1].base)
+			    super->extents[i + 1].base ||
+			    gmpool_super_first(super, i + 1) != first + blocks)
 				return false;
 			count -= blocks - (start - first);
 			start = first + blocks;
@@ -229,7 +233,7 @@ static bool contiguous(const struct gmfs_image *img, u64 start, u64 count)
 
 static char *check_files(struct check *c, u32 root)
 {
-	u64 total = c->super->total_blocks, block;
+	u64 total = gmpool_super_end(c->super), block;
 	const struct gmpool_bitmap_ser *map;
 	unsigned long differ, bits;
 
@@ -315,7 +319,8 @@ char *gmcore_check_dump(void *dump, size_t size, struct gmcore_dump *about)
 	c->newer = gmpool_super_newer(c->super);
 	gmpool_meta_init(&c->meta, c->super->uuid, no_growth);
 	xa_init(&c->poisoned);
-	gmfs_image_init(&c->image, &c->meta, c->super->total_blocks, contiguous, (void *)c->super);
+	gmfs_image_init(&c->image, &c->meta, gmpool_super_end(c->super), contiguous,
+			(void *)c->super);
 	why = check_blocks(c, (u8 *)dump + GMPOOL_META_SIZE, about->live);
 	if (!why)
 		why = check_pool(c, about);

@@ -66,7 +66,7 @@ static char *boot_read(const char *name)
 
 	if (!data && errno != ENOENT && errno != ENOTDIR)
 		fatal(EX_FAILED, "%s%s: %s: its contents are not known, so no file is changed",
-		      sysroot, name, strerror(errno));
+		      sysroot, name, read_error());
 	if (!data)
 		return NULL;
 	text = xasprintf("%.*s", (int)size, data);
@@ -213,7 +213,10 @@ static bool systemd_boot_is_there(void)
 	       any_file("/etc/kernel/cmdline.d", ".conf");
 }
 
-/* By what the running kernel was told: a boot loader's word in its line. */
+/*
+ * By what the running kernel was told: a boot loader's word in its line. If that leads to
+ * none, @why can say so. Firmware and rEFInd give a kernel an initrd as systemd-boot does.
+ */
 static enum boot_loader loader_by_cmdline(const char **why)
 {
 	enum boot_loader loader = LOADER_ANY;
@@ -223,6 +226,12 @@ static enum boot_loader loader_by_cmdline(const char **why)
 
 	while (loader == LOADER_ANY && kcmdline_next_word(&at, &word) && !word.ends_line) {
 		if (!strncmp(word.start, "initrd=\\", 8)) {
+			if (!systemd_boot_is_there() && !exists("/usr/lib/kernel/cmdline") &&
+			    !exists("/etc/kernel/proxmox-boot-uuids")) {
+				*why = "/proc/cmdline has initrd=\\, and "
+				       "no files of systemd-boot are found";
+				break;
+			}
 			loader = LOADER_SYSTEMD;
 			*why = "/proc/cmdline has initrd=\\";
 		} else if (!strncmp(word.start, "BOOT_IMAGE=", 11) && grub_is_there()) {
@@ -266,12 +275,12 @@ static enum boot_loader find_loader(enum boot_loader loader, char **found)
 				   loader == LOADER_ANY ? ", which is not supported" : "");
 	} else {
 		loader = loader_by_cmdline(&why);
-		if (loader == LOADER_ANY)
+		if (!why)
 			loader = loader_by_files(&why);
-		if (loader == LOADER_ANY && grub_is_there())
+		if (!why && grub_is_there())
 			why = "files of both GRUB and systemd-boot are there: "
 			      "say --grub or --systemd-boot";
-		else if (loader == LOADER_ANY)
+		else if (!why)
 			why = "neither GRUB nor systemd-boot is found";
 		*found = xstrdup(why);
 	}

@@ -63,10 +63,14 @@ static void check_node(const struct node *node)
 {
 	char *name = xasprintf("node%d", node->nid), *detail, *used;
 
-	used = format_size((node->total_blocks - node->free_blocks) * node->block_size);
+	used = format_size(node_bytes(node, known_difference(node->total_blocks,
+							     node->free_blocks)));
 	if (!strcmp(node->state, "failed")) {
 		detail = xasprintf("it is handed over as it is, unused: %s", node->error);
 		handover_result(name, WARN, detail);
+	} else if (!is_known(node->poisoned_blocks) || !*node->state) {
+		detail = xstrdup("its state or poisoned_blocks cannot be read");
+		handover_result(name, UNKNOWN, detail);
 	} else if (node->poisoned_blocks) {
 		detail = xasprintf("%s in use, %ju blocks with hardware errors stay out of use",
 				   used, (uintmax_t)node->poisoned_blocks);

@@ -13,7 +13,7 @@
 
 enum {
 	C_NODE, C_FILE, C_SIZE, C_ALLOCATED, C_EXTENTS, C_1G, C_OWNER, C_VMM, C_SINCE, C_USERS,
-	C_PINNED, C_PINNED_BY,
+	C_PINNED, C_PINNED_BY, C_PRIVATE, C_ATTACHED_BY,
 	C_MODE, C_UID,
 };
 
@@ -30,6 +30,9 @@ static const struct column columns[] = {
 	[C_USERS] = { "USERS", "processes that have it mapped", COL_TEXT, true },
 	[C_PINNED] = { "PINNED", "memory that is pinned for devices; root only", COL_SIZE, true },
 	[C_PINNED_BY] = { "PINNED-BY", "processes that pinned it; root only", COL_TEXT, false },
+	[C_PRIVATE] = { "PRIVATE", "whether no process can map it", COL_TEXT, false },
+	[C_ATTACHED_BY] = { "ATTACHED-BY", "process with a guest_memfd of it; root only", COL_TEXT,
+			    false },
 	[C_MODE] = { "MODE", "permissions", COL_TEXT, false },
 	[C_UID] = { "UID", "owner of the file", COL_NUMBER, false },
 };
@@ -48,7 +51,7 @@ static void show_extents(struct table *table, const struct file *file)
 	int fd = file_read(file->place);
 	struct extent *extents = NULL;
 	uint64_t gib = 0;
-	bool known = true;
+	bool known = true, private = false;
 	ssize_t nr, i;
 
 	nr = fd < 0 ? fd : file_extents(fd, &extents);
@@ -60,9 +63,11 @@ static void show_extents(struct table *table, const struct file *file)
 	for (i = 0; i < nr; i++) {
 		gib += extent_1g_bytes(&extents[i]);
 		known &= extents[i].known;
+		private |= extents[i].private;
 	}
 	free(extents);
 	table_number(table, C_EXTENTS, nr);
+	table_bool(table, C_PRIVATE, private);
 	if (known)
 		table_size(table, C_1G, gib);
 }
@@ -126,6 +131,30 @@ static void show_pins(struct table *table, const struct file *file)
 	free(objects);
 }
 
+/* The process that made guest_memfd; another can have the descriptor since. */
+static void show_attached(struct table *table, const struct file *file)
+{
+	const struct pins *attached = attached_of_node(file->nid);
+	const struct pin *pin;
+	char *one, *command;
+	size_t nr;
+
+	if (!attached->known)
+		return;
+	pin = pins_of_file(attached, file->st->st_ino, &nr);
+	if (!pin)
+		return;
+	one = pins_tasks(pin, 1);
+	table_text(table, C_ATTACHED_BY, one);
+	free(one);
+	command = json_string(pin->command);
+	one = xasprintf("{\"pid\": %d, \"command\": %s, \"size\": %ju, \"private\": %s}", pin->pid,
+			command, (uintmax_t)pin->size, pin->private ? "true" : "false");
+	table_json(table, C_ATTACHED_BY, one);
+	free(one);
+	free(command);
+}
+
 static void show_file(const struct file *file, void *arg)
 {
 	const struct stat *st = file->st;
@@ -146,6 +175,7 @@ static void show_file(const struct file *file, void *arg)
 	table_text(table, C_SINCE, tags.since);
 	show_users(listing, st);
 	show_pins(table, file);
+	show_attached(table, file);
 	table_text(table, C_MODE, mode);
 	table_number(table, C_UID, st->st_uid);
 	tags_free(&tags);

@@ -13,7 +13,7 @@
 
 #include "gmfs-numa.h"
 
-/* By weight: what a cell shows that has blocks of several. */
+/* By weight: what a cell shows that has blocks of several. STATES is a number of no block. */
 enum state { FREE, DIRTY, USED, POISONED, STATES };
 
 static const struct look {
@@ -29,12 +29,21 @@ static const struct look {
 	[POISONED] = { "poisoned", "\u2573", 'X', "\033[31m", "p" },
 };
 
+/* Contiguous blocks of a pool. */
+struct part {
+	uint64_t first;
+	uint64_t count;
+	uint64_t base;		/* physical address */
+};
+
 struct map {
 	const struct node *node;
-	unsigned char *state;		/* of each block */
+	unsigned char *state;		/* of each block number */
+	uint64_t end;			/* of the block numbers */
 	uint64_t count[STATES];
-	struct range *extents;
-	ssize_t nr_extents;		/* below 0: we may not know them */
+	struct part *parts;		/* by ascending address */
+	size_t nr_parts;
+	bool has_base;			/* we may know the addresses */
 };
 
 #define GIB	(1ULL << 30)
@@ -44,14 +53,66 @@ static bool bit(const unsigned char *map, size_t size, uint64_t block)
 	return block / 8 < size && map[block / 8] >> block % 8 & 1;
 }
 
+/* Numbers of a pool whose extents the kernel does not count through are in a file. */
+static void read_parts(struct map *map)
+{
+	char *text = read_text(SYSFS "/node%d/extent_blocks", map->node->nid);
+	char *line, *rest = text;
+	struct range *extents;
+	ssize_t nr, i;
+
+	while ((line = strsep(&rest, "\n"))) {
+		struct part part = { };
+
+		if (sscanf(line, "%ju %ju", &part.first, &part.count) != 2)
+			continue;
+		map->parts = xrealloc(map->parts, (map->nr_parts + 1) * sizeof(part));
+		map->parts[map->nr_parts++] = part;
+	}
+	free(text);
+	nr = node_extents(map->node->nid, &extents);
+	map->has_base = nr > 0 && (!map->nr_parts || (size_t)nr == map->nr_parts);
+	if (!map->nr_parts) {
+		map->nr_parts = map->has_base ? nr : 1;
+		map->parts = xcalloc(map->nr_parts, sizeof(*map->parts));
+		map->parts[0].count = map->node->total_blocks;
+		for (i = 0; map->has_base && i < nr; i++) {
+			map->parts[i].first = map->end;
+			map->parts[i].count = extents[i].size / map->node->block_size;
+			map->end += map->parts[i].count;
+		}
+	}
+	for (i = 0; map->has_base && i < nr; i++)
+		map->parts[i].base = extents[i].base;
+	free(extents);
+	map->end = 0;
+	for (i = 0; i < (ssize_t)map->nr_parts; i++)
+		if (map->parts[i].first + map->parts[i].count > map->end)
+			map->end = map->parts[i].first + map->parts[i].count;
+}
+
+/* The part that has a block, or NULL. */
+static const struct part *part_of(const struct map *map, uint64_t block)
+{
+	size_t i;
+
+	for (i = 0; i < map->nr_parts; i++)
+		if (block >= map->parts[i].first &&
+		    block - map->parts[i].first < map->parts[i].count)
+			return &map->parts[i];
+	return NULL;
+}
+
 /* False if there is none, of which a message says why. */
 static bool read_map(struct map *map, const struct node *node)
 {
-	size_t used_size, dirty_size = 0, poison_size = 0;
+	size_t used_size, dirty_size = 0, poison_size = 0, i;
 	unsigned char *used, *dirty, *poison;
 	int nid = node->nid;
-	uint64_t i;
+	uint64_t block;
 
+	if (!is_known(node->total_blocks) || !is_known(node->block_size))
+		fatal(EX_FAILED, "node %d: total_blocks or block_size cannot be read", nid);
 	used = read_binary(&used_size, "/sys/fs/guestmemfs/node%d/bitmap", nid);
 	if (!used && errno == EACCES)
 		fatal(EX_FAILED, "node %d: bitmap: %s: only root may see the map",
@@ -71,39 +132,50 @@ static bool read_map(struct map *map, const struct node *node)
 		return false;
 	}
 	map->node = node;
-	map->state = xmalloc(node->total_blocks);
-	for (i = 0; i < node->total_blocks; i++) {
-		if (poison && bit(poison, poison_size, i))
-			map->state[i] = POISONED;
-		else if (bit(used, used_size, i))
-			map->state[i] = USED;
-		else if (dirty && bit(dirty, dirty_size, i))
-			map->state[i] = DIRTY;
-		else
-			map->state[i] = FREE;
-		map->count[map->state[i]]++;
+	read_parts(map);
+	if (used_size * 8 < map->end)
+		fatal(EX_FAILED, "node %d: its size changes at this moment: try again", nid);
+	map->state = xmalloc(map->end);
+	memset(map->state, STATES, map->end);
+	for (i = 0; i < map->nr_parts; i++) {
+		const struct part *part = &map->parts[i];
+
+		for (block = part->first; block < part->first + part->count; block++) {
+			if (poison && bit(poison, poison_size, block))
+				map->state[block] = POISONED;
+			else if (bit(used, used_size, block))
+				map->state[block] = USED;
+			else if (dirty && bit(dirty, dirty_size, block))
+				map->state[block] = DIRTY;
+			else
+				map->state[block] = FREE;
+			map->count[map->state[block]]++;
+		}
 	}
 	free(used);
 	free(dirty);
 	free(poison);
-	map->nr_extents = node_extents(nid, &map->extents);
 	return true;
 }
 
-/* Does a gibibyte of physical memory start with this block, as far as we know? */
-static bool starts_gib(const struct map *map, uint64_t block)
+/* The first block from @block on; map->end if there is none. */
+static uint64_t first_block(const struct map *map, uint64_t block)
 {
-	uint64_t at = block * map->node->block_size;
-	ssize_t i;
+	while (block < map->end && map->state[block] == STATES)
+		block++;
+	return block;
+}
 
-	if (map->nr_extents < 0)
-		return at % GIB == 0;
-	for (i = 0; i < map->nr_extents; i++) {
-		if (at < map->extents[i].size)
-			return !at || (map->extents[i].base + at) % GIB == 0;
-		at -= map->extents[i].size;
-	}
-	return false;
+/*
+ * Does a line end before this number? Lines are gibibytes of physical memory, as far as
+ * we know.
+ */
+static bool ends_line(const struct map *map, uint64_t block)
+{
+	const struct part *part = part_of(map, block);
+
+	return !part || block == part->first ||
+	       (part->base + (block - part->first) * map->node->block_size) % GIB == 0;
 }
 
 static enum state cell_state(const struct map *map, uint64_t block, uint64_t count)
@@ -111,7 +183,7 @@ static enum state cell_state(const struct map *map, uint64_t block, uint64_t cou
 	enum state state = FREE;
 	uint64_t i;
 
-	for (i = block; i < block + count && i < map->node->total_blocks; i++)
+	for (i = block; i < block + count && i < map->end; i++)
 		if (map->state[i] > state)
 			state = map->state[i];
 	return state;
@@ -159,7 +231,7 @@ static void print_legend(const struct map *map, uint64_t per_cell, bool utf8, bo
 		printf(" %s %s%s", looks[i].name, bytes, i + 1 < STATES ? "," : "\n");
 		free(bytes);
 	}
-	if (map->nr_extents < 0)
+	if (!map->has_base)
 		puts("A line starts at each gibibyte of the pool; only root is shown those of physical memory");
 	else
 		puts("A line starts at each gibibyte of physical memory");
@@ -169,7 +241,7 @@ static void print_legend(const struct map *map, uint64_t per_cell, bool utf8, bo
 
 static void print_map(const struct map *map)
 {
-	uint64_t total = map->node->total_blocks, block, next, end, per_gib, per_cell = 1;
+	uint64_t block, next, end, per_gib, per_cell = 1;
 	bool utf8 = !strcmp(nl_langinfo(CODESET), "UTF-8");
 	bool color = isatty(STDOUT_FILENO) && !getenv("NO_COLOR");
 	unsigned int width = terminal_width() - 10;
@@ -179,8 +251,8 @@ static void print_map(const struct map *map)
 	while (per_gib / per_cell > width)
 		per_cell *= 2;
 	print_legend(map, per_cell, utf8, color);
-	for (block = 0; block < total; block = end) {
-		for (end = block + 1; end < total && !starts_gib(map, end); end++)
+	for (block = first_block(map, 0); block < map->end; block = first_block(map, end)) {
+		for (end = block + 1; end < map->end && !ends_line(map, end); end++)
 			;
 		printf("%8ju  ", (uintmax_t)block);
 		for (; block < end; block = next) {
@@ -193,16 +265,18 @@ static void print_map(const struct map *map)
 
 static void print_json(const struct map *map, bool last)
 {
-	uint64_t total = map->node->total_blocks, block, end;
+	const char *separator = "";
+	uint64_t block, end;
 
 	printf("      {\n         \"node\": %d,\n         \"block_size\": %ju,\n         \"runs\": [",
 	       map->node->nid, (uintmax_t)map->node->block_size);
-	for (block = 0; block < total; block = end) {
-		for (end = block; end < total && map->state[end] == map->state[block]; end++)
+	for (block = first_block(map, 0); block < map->end; block = first_block(map, end)) {
+		for (end = block; end < map->end && map->state[end] == map->state[block]; end++)
 			;
 		printf("%s\n            {\"start\": %ju, \"count\": %ju, \"state\": \"%s\"}",
-		       block ? "," : "", (uintmax_t)block, (uintmax_t)(end - block),
+		       separator, (uintmax_t)block, (uintmax_t)(end - block),
 		       looks[map->state[block]].name);
+		separator = ",";
 	}
 	printf("\n         ]\n      }%s\n", last ? "" : ",");
 }
@@ -213,7 +287,7 @@ static void print_json(const struct map *map, bool last)
 
 static void print_svg(FILE *out, const struct map *map, unsigned int *y)
 {
-	uint64_t total = map->node->total_blocks, block, next, end;
+	uint64_t block, next, end;
 	uint64_t per_cell = GIB / map->node->block_size / CELLS;
 	char *size = format_size(map->node->size);
 	unsigned int x;
@@ -233,8 +307,8 @@ static void print_svg(FILE *out, const struct map *map, unsigned int *y)
 		free(bytes);
 	}
 	*y += 24;
-	for (block = 0; block < total; block = end) {
-		for (end = block + 1; end < total && !starts_gib(map, end); end++)
+	for (block = first_block(map, 0); block < map->end; block = first_block(map, end)) {
+		for (end = block + 1; end < map->end && !ends_line(map, end); end++)
 			;
 		fprintf(out, "<text class=\"n\" x=\"68\" y=\"%u\">%ju</text>\n", *y + 9,
 			(uintmax_t)block);
@@ -335,7 +409,7 @@ int cmd_map(int argc, char **argv)
 		write_svg(args.svg, maps, nr);
 	for (i = 0; i < nr; i++) {
 		free(maps[i].state);
-		free(maps[i].extents);
+		free(maps[i].parts);
 	}
 	free(maps);
 	nodes_free(nodes);

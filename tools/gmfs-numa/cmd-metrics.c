@@ -38,6 +38,8 @@ static const struct metric {
 	       "Longest free run."),
 	METRIC("pool_free_1g_bytes", "gauge", free_1g, GIBIBYTES,
 	       "Free memory that 1 GiB mappings can cover."),
+	METRIC("pool_growth_reserve_bytes", "gauge", growth_reserve, PLAIN,
+	       "Memory of the kernel that the pool can grow into."),
 	METRIC("metadata_bytes", "gauge", metadata_bytes, PLAIN,
 	       "Ordinary memory for metadata."),
 	METRIC("mounts", "gauge", mounts, PLAIN, "Mounts of the node."),
@@ -55,10 +57,14 @@ static void head(FILE *out, const char *name, const char *type, const char *help
 	fprintf(out, "# HELP guestmemfs_%s %s\n# TYPE guestmemfs_%s %s\n", name, help, name, type);
 }
 
-/* A kernel without pins has no sample of them. */
-static bool has_metric(const struct node *node, const struct metric *m)
+/* The value of a sample, or NUMBER_UNKNOWN: a kernel without pins has none of them. */
+static uint64_t metric_value(const struct node *node, const struct metric *m)
 {
-	return m->offset != offsetof(struct node, pinned_blocks) || node->has_pins;
+	uint64_t value = *(const uint64_t *)((const char *)node + m->offset);
+
+	if (m->unit == BLOCKS)
+		return node_bytes(node, value);
+	return is_known(value) && m->unit == GIBIBYTES ? value << 30 : value;
 }
 
 static bool any_has_metric(const struct nodes *nodes, const struct metric *m)
@@ -66,7 +72,7 @@ static bool any_has_metric(const struct nodes *nodes, const struct metric *m)
 	size_t i;
 
 	for (i = 0; i < nodes->nr; i++)
-		if (has_metric(&nodes->node[i], m))
+		if (is_known(metric_value(&nodes->node[i], m)))
 			return true;
 	return !nodes->nr;
 }
@@ -82,16 +88,11 @@ static void print_metric(FILE *out, const struct nodes *nodes, const struct metr
 		head(out, family, m->type, m->help);
 	for (i = 0; i < nodes->nr; i++) {
 		const struct node *node = &nodes->node[i];
-		uint64_t value = *(const uint64_t *)((const char *)node + m->offset);
+		uint64_t value = metric_value(node, m);
 
-		if (!has_metric(node, m))
-			continue;
-		if (m->unit == BLOCKS)
-			value *= node->block_size;
-		else if (m->unit == GIBIBYTES)
-			value <<= 30;
-		fprintf(out, "guestmemfs_%s%s{node=\"%d\"} %ju\n", m->name, suffix, node->nid,
-			(uintmax_t)value);
+		if (is_known(value))
+			fprintf(out, "guestmemfs_%s%s{node=\"%d\"} %ju\n", m->name, suffix,
+				node->nid, (uintmax_t)value);
 	}
 	free(family);
 }
@@ -133,9 +134,12 @@ static void print_all(FILE *out, const struct nodes *nodes, bool prometheus)
 		const struct node *node = &nodes->node[i];
 		const uint64_t faults[] = { node->faults_pte, node->faults_pmd, node->faults_pud };
 
-		for (j = 0; j < 3; j++)
+		for (j = 0; j < 3; j++) {
+			if (!is_known(faults[j]))
+				continue;
 			fprintf(out, "guestmemfs_faults_total{node=\"%d\",leaf=\"%s\"} %ju\n",
 				node->nid, sizes[j], (uintmax_t)faults[j]);
+		}
 	}
 
 	print_states(out, nodes);

@@ -38,6 +38,7 @@ struct place {
 	uint64_t most;		/* largest pool */
 	uint64_t asked;
 	uint64_t pool;
+	size_t nr_vms;
 	char *vms;
 };
 
@@ -46,6 +47,7 @@ struct arguments {
 	const char *reserve;
 	const char *nodes;
 	uint64_t keep;
+	uint64_t grow;
 	struct wish *wishes;
 	size_t nr_wishes;
 	bool apply;
@@ -103,6 +105,11 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'k':
 		if (!parse_size(arg, &args->keep))
 			argp_error(state, "'%s' is no size, such as 8G", arg);
+		return 0;
+	case 'G':
+		if (!parse_size(arg, &args->grow) || !args->grow || args->grow > UINT64_MAX - GIB)
+			argp_error(state, "'%s' is no size, such as 8G", arg);
+		args->grow = (args->grow + GIB - 1) / GIB * GIB;
 		return 0;
 	case 'N':
 		args->nodes = arg;
@@ -184,7 +191,11 @@ static size_t read_places(struct place **places)
 		place.nid = nid;
 		pool = nodes_find(pools, nid);
 		place.now = pool ? pool->size : 0;
-		place.total = node_meminfo(nid, "MemTotal:") + place.now;
+		place.total = node_meminfo(nid, "MemTotal:");
+		if (!is_known(place.now) || !is_known(place.total))
+			fatal(EX_FAILED, "node %ju: how much memory it has is not known: its meminfo, or the size of its pool, cannot be read",
+			      (uintmax_t)nid);
+		place.total += place.now;
 		if (!place.total)
 			continue;
 		place.cpus = count_cpus(read_text("/sys/devices/system/node/node%d/cpulist",
@@ -269,6 +280,23 @@ static void limit_places(struct place *places, size_t nr, uint64_t keep,
 	}
 }
 
+/*
+ * Room for a growth reserve on each node: the kernel keeps that memory, and needs as much
+ * for its memory map as for other memory, with KHO's scratch area for it.
+ */
+static void limit_growth(struct place *places, size_t nr, uint64_t grow)
+{
+	uint64_t need = grow + grow / 64 * 3;
+	size_t i;
+
+	for (i = 0; grow && i < nr; i++)
+		places[i].most = places[i].most > need ?
+				 (places[i].most - need) / SECTION * SECTION : 0;
+	if (grow && root_exists(SYSFS "/features") &&
+	    !root_exists(SYSFS "/features/growth_reserve"))
+		warning("the running kernel does not know growth reserves: one that does not know them makes no pool for such a parameter");
+}
+
 static struct place *find_place(struct place *places, size_t nr, int nid)
 {
 	size_t i;
@@ -304,6 +332,10 @@ static void reserve_share(struct place *p, const char *text)
 			bytes = p->most;
 	} else if (!parse_size(text, &bytes) || !bytes) {
 		fatal(EX_USAGE, "--reserve %s: a percentage from 1%% to 100%%, or a size", text);
+	} else if (bytes < SECTION) {
+		/* Such as 80 without its sign. */
+		fatal(EX_USAGE, "--reserve %s: no pool is smaller than 128M; a percentage has its sign, such as 80%%",
+		      text);
 	}
 	p->asked = bytes;
 	p->pool = bytes / GIB * GIB;
@@ -313,10 +345,16 @@ static void reserve_share(struct place *p, const char *text)
 		too_much(p, text);
 }
 
+/* Memory for the states of so many machines over a kexec, a block each, see store. */
+static uint64_t room_for_states(size_t nr_vms)
+{
+	return (nr_vms * 2 * MIB + SECTION - 1) / SECTION * SECTION;
+}
+
 static bool place_vm(struct place *places, size_t nr, const struct wish *wish)
 {
+	uint64_t room, states, best_room = 0;
 	struct place *best = NULL;
-	uint64_t room, best_room = 0;
 	size_t i;
 	char *one;
 
@@ -325,7 +363,8 @@ static bool place_vm(struct place *places, size_t nr, const struct wish *wish)
 
 		if (wish->nid >= 0 && p->nid != wish->nid)
 			continue;
-		room = p->most / GIB * GIB;
+		states = room_for_states(p->nr_vms + 1);
+		room = p->most > states ? (p->most - states) / GIB * GIB : 0;
 		room = room > p->asked ? room - p->asked : 0;
 		if (room < in_gibibytes(wish->size))
 			continue;
@@ -340,7 +379,8 @@ static bool place_vm(struct place *places, size_t nr, const struct wish *wish)
 		return false;
 	/* In whole gibibytes, so that 1 GiB mappings can cover all of it. */
 	best->asked += in_gibibytes(wish->size);
-	best->pool = best->asked;
+	best->nr_vms++;
+	best->pool = best->asked + room_for_states(best->nr_vms);
 	one = format_size(wish->size);
 	best->vms = join(best->vms, ",", one);
 	free(one);
@@ -374,7 +414,7 @@ static void place_vms(struct place *places, size_t nr, struct arguments *args)
 				      args->wishes[i].text, n, args->wishes[i].count);
 }
 
-static char *make_parameter(const struct place *places, size_t nr)
+static char *make_parameter(const struct place *places, size_t nr, uint64_t grow)
 {
 	char *list = NULL, *one, *parameter;
 	size_t i;
@@ -386,6 +426,11 @@ static char *make_parameter(const struct place *places, size_t nr)
 		      xasprintf("%d:%juM", places[i].nid, (uintmax_t)(places[i].pool / MIB)) :
 		      xasprintf("%d:%juG", places[i].nid, (uintmax_t)(places[i].pool / GIB));
 		list = join(list, ",", one);
+		free(one);
+		if (!grow)
+			continue;
+		one = xasprintf("%juG", (uintmax_t)(grow / GIB));
+		list = join(list, "+", one);
 		free(one);
 	}
 	if (!list)
@@ -400,6 +445,7 @@ static const struct column columns[] = {
 	{ "MEMORY", "memory of the node", COL_SIZE, true },
 	{ "POOL", "size of its pool", COL_SIZE, true },
 	{ "KERNEL", "memory that the kernel keeps", COL_SIZE, true },
+	{ "GROWTH", "of that, what the pool can grow into", COL_SIZE, true },
 	{ "ROUNDING", "memory that was asked for and is not in the pool", COL_SIZE, true },
 	{ "LARGEST", "largest pool that is possible, by estimate", COL_SIZE, true },
 	{ "VMS", "virtual machines that fit, of those asked for", COL_TEXT, true },
@@ -409,7 +455,7 @@ static const struct column columns[] = {
 #define NR_COLUMNS ARRAY_SIZE(columns)
 
 static void show(const struct place *places, size_t nr, const char *parameter,
-		 const struct table_options *options)
+		 uint64_t grow, const struct table_options *options)
 {
 	struct table *table = table_new("plan", columns, NR_COLUMNS, options);
 	size_t i;
@@ -422,10 +468,11 @@ static void show(const struct place *places, size_t nr, const char *parameter,
 		table_size(table, 1, p->total);
 		table_size(table, 2, p->pool);
 		table_size(table, 3, p->total - p->pool);
-		table_size(table, 4, p->asked > p->pool ? p->asked - p->pool : 0);
-		table_size(table, 5, p->most);
-		table_text(table, 6, p->vms);
-		table_text(table, 7, parameter);
+		table_size(table, 4, p->pool ? grow : 0);
+		table_size(table, 5, p->asked > p->pool ? p->asked - p->pool : 0);
+		table_size(table, 6, p->most);
+		table_text(table, 7, p->vms);
+		table_text(table, 8, parameter);
 	}
 	table_print(table);
 	if (!options->json)
@@ -452,6 +499,8 @@ int cmd_plan(int argc, char **argv)
 		{ "vm", 'v', "COUNTxSIZE[@NODE]", 0,
 		  "room for virtual machines, such as 2x64G", 0 },
 		{ "keep", 'k', "SIZE", 0, "leave at least so much of each node to the kernel", 0 },
+		{ "grow", 'G', "SIZE", 0,
+		  "a growth reserve of SIZE next to each pool, in whole gibibytes", 0 },
 		{ "nodes", 'N', "LIST", 0, "pools on these nodes alone", 0 },
 		{ "apply", 'a', NULL, 0,
 		  "write the parameters for the boot loader, after a backup", 0 },
@@ -483,6 +532,7 @@ int cmd_plan(int argc, char **argv)
 	others = others_read(line ? line : now);
 	others_now = others_read(now);
 	limit_places(places, nr, args.keep, others, others_now);
+	limit_growth(places, nr, args.grow);
 	if (args.nodes) {
 		n = parse_nodes(args.nodes, &nids);
 		for (i = 0; i < n; i++) {
@@ -501,8 +551,8 @@ int cmd_plan(int argc, char **argv)
 		for (i = 0; i < nr; i++)
 			reserve_share(&places[i], args.reserve);
 	place_vms(places, nr, &args);
-	parameter = make_parameter(places, nr);
-	show(places, nr, parameter, &args.table);
+	parameter = make_parameter(places, nr, args.grow);
+	show(places, nr, parameter, args.grow, &args.table);
 	if (line || now)
 		kcmdline_all(line ? line : now, name_other_users, (void *)
 			     (line ? "the command line of the next boot" : "/proc/cmdline"));

@@ -123,11 +123,12 @@ static bool may_use_reserve(void)
 static uint64_t free_bytes(const struct node *node)
 {
 	uint64_t blocks = node->free_blocks;
+	uint64_t bytes;
 
-	/* One is read after the other, and what is free changes. */
 	if (!may_use_reserve())
-		blocks -= node->reserved_blocks < blocks ? node->reserved_blocks : blocks;
-	return blocks * node->block_size;
+		blocks = known_difference(blocks, node->reserved_blocks);
+	bytes = node_bytes(node, blocks);
+	return is_known(bytes) ? bytes : 0;
 }
 
 /* Nearest first; then what has CPUs, for the guest's run there; then what has most room. */
@@ -210,6 +211,9 @@ static void bind_to(const struct node *node)
 	if (cpus != node->nid)
 		warning("node %d has no CPUs: those of node %d are the nearest", node->nid, cpus);
 	run_on_cpus_of(cpus);
+	if (!is_known(node->kernel_total))
+		fatal(EX_FAILED, "node %d: its meminfo cannot be read, so memory outside its pool is unknown",
+		      node->nid);
 	if (node->kernel_total) {
 		take_memory_of(node->nid, MPOL_BIND);
 		return;
@@ -276,7 +280,7 @@ static void allocate(const struct guest_file *file, const struct arguments *args
 	} while (err == EINTR);
 	if (!err)
 		return;
-	largest = format_size(node->largest_free_run * node->block_size);
+	largest = format_size(node_bytes(node, node->largest_free_run));
 	fatal(EX_FAILED, "%s: %s: %s (longest free run of node %d: %s)", file->path, args->size,
 	      strerror(err), node->nid, largest);
 }
@@ -633,7 +637,9 @@ int cmd_run(int argc, char **argv)
 		if (args.near)
 			fatal(EX_USAGE, "--near is for --node auto");
 	}
-	if (!node->block_size || args.bytes % node->block_size)
+	if (!node->block_size || !is_known(node->block_size))
+		fatal(EX_FAILED, "node %d: its block_size cannot be read", node->nid);
+	if (args.bytes % node->block_size)
 		fatal(EX_USAGE, "--size %s: it has to be a multiple of 2M", args.size);
 	status = run(&args, node, argv + first);
 	nodes_free(nodes);

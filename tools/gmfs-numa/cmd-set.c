@@ -35,11 +35,12 @@ static const struct setting {
 
 /* Files that can only be read. */
 static const char * const readable[] = {
-	"alloc_failures", "block_size", "dirty_blocks", "error", "faults_pmd", "faults_pte",
-	"faults_pud", "format", "free_1g", "free_blocks", "free_inodes", "generation",
-	"handed_over_from", "largest_free_run", "max_inodes", "metadata_bytes", "mounts",
-	"pinned_blocks", "poisoned_blocks", "preserved_files", "reserved_blocks",
-	"scrubbed_blocks", "size", "state", "total_blocks", "total_inodes", "uuid",
+	"alloc_failures", "attached_files", "block_size", "dirty_blocks", "error",
+	"faults_pmd", "faults_pte", "faults_pud", "format", "free_1g", "free_blocks",
+	"free_inodes", "generation", "growth_reserve", "handed_over_from", "largest_free_run", "max_inodes",
+	"metadata_bytes", "mounts", "pinned_blocks", "poisoned_blocks", "preserved_files",
+	"private_files", "reserved_blocks", "scrubbed_blocks", "size", "state",
+	"total_blocks", "total_inodes", "uuid",
 };
 
 #define NR_READABLE ARRAY_SIZE(readable)
@@ -70,10 +71,12 @@ static bool parse_blocks(const struct node *node, const char *text, uint64_t *bl
 	if (parse_number(text, blocks))
 		return *blocks <= node->total_blocks;
 	if (parse_percent(text, blocks)) {
+		if (!is_known(node->total_blocks))
+			return false;
 		*blocks = (node->total_blocks * *blocks + 99) / 100;
 		return true;
 	}
-	if (!parse_size(text, blocks) || !node->block_size)
+	if (!parse_size(text, blocks) || !node->block_size || !is_known(node->block_size))
 		return false;
 	*blocks = *blocks / node->block_size + !!(*blocks % node->block_size);
 	return *blocks <= node->total_blocks;

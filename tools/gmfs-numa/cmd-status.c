@@ -15,8 +15,9 @@
 
 enum {
 	C_NODE, C_CPUS, C_NEAR, C_DISTANCES, C_KERNEL, C_KERNEL_FREE, C_SIZE, C_USED, C_FREE,
-	C_LARGEST,
-	C_FREE_1G, C_SCRUBBED, C_DIRTY, C_POISONED, C_PINNED, C_RESERVED, C_STATE, C_MOUNTS,
+	C_LARGEST, C_FREE_1G, C_GROWTH,
+	C_SCRUBBED, C_DIRTY, C_POISONED, C_PINNED, C_ATTACHED, C_PRIVATE, C_RESERVED,
+	C_STATE, C_MOUNTS,
 	C_INODES, C_METADATA, C_GENERATION, C_FAILURES, C_FROM, C_UUID, C_ERROR,
 };
 
@@ -32,10 +33,13 @@ static const struct column columns[] = {
 	[C_FREE] = { "FREE", "free", COL_SIZE, true },
 	[C_LARGEST] = { "LARGEST", "longest free run", COL_SIZE, true },
 	[C_FREE_1G] = { "FREE-1G", "free, aligned gibibytes", COL_NUMBER, false },
+	[C_GROWTH] = { "GROWTH", "kernel memory that the pool can grow into", COL_SIZE, false },
 	[C_SCRUBBED] = { "SCRUBBED", "free and zero", COL_SIZE, true },
 	[C_DIRTY] = { "DIRTY", "free, to be zeroed first", COL_SIZE, false },
 	[C_POISONED] = { "POISONED", "with hardware errors", COL_SIZE, true },
 	[C_PINNED] = { "PINNED", "used, and pinned for devices", COL_SIZE, true },
+	[C_ATTACHED] = { "ATTACHED", "files that are memory of guest_memfd", COL_NUMBER, false },
+	[C_PRIVATE] = { "PRIVATE", "files that no process can map", COL_NUMBER, false },
 	[C_RESERVED] = { "RESERVED", "free for CAP_SYS_RESOURCE alone", COL_SIZE, false },
 	[C_STATE] = { "STATE", "active, frozen, read-only or failed", COL_TEXT, true },
 	[C_MOUNTS] = { "MOUNTS", "mounts of the node", COL_NUMBER, true },
@@ -88,7 +92,6 @@ static char *nearest(const struct node *node, const char *online)
 
 static void show_node(struct table *table, const struct node *node, const char *online)
 {
-	uint64_t block = node->block_size;
 	char *near = nearest(node, online);
 
 	table_row(table);
@@ -99,22 +102,22 @@ static void show_node(struct table *table, const struct node *node, const char *
 	table_size(table, C_KERNEL, node->kernel_total);
 	table_size(table, C_KERNEL_FREE, node->kernel_free);
 	table_size(table, C_SIZE, node->size);
-	/* One is read after the other. */
-	table_size(table, C_USED, node->free_blocks < node->total_blocks ?
-		   (node->total_blocks - node->free_blocks) * block : 0);
-	table_size(table, C_FREE, node->free_blocks * block);
-	table_size(table, C_LARGEST, node->largest_free_run * block);
+	table_size(table, C_USED,
+		   node_bytes(node, known_difference(node->total_blocks, node->free_blocks)));
+	table_size(table, C_FREE, node_bytes(node, node->free_blocks));
+	table_size(table, C_LARGEST, node_bytes(node, node->largest_free_run));
 	table_number(table, C_FREE_1G, node->free_1g);
-	table_size(table, C_SCRUBBED, node->scrubbed_blocks * block);
-	table_size(table, C_DIRTY, node->dirty_blocks * block);
-	table_size(table, C_POISONED, node->poisoned_blocks * block);
-	if (node->has_pins)
-		table_size(table, C_PINNED, node->pinned_blocks * block);
-	table_size(table, C_RESERVED, node->reserved_blocks * block);
+	table_size(table, C_GROWTH, node->growth_reserve);
+	table_size(table, C_SCRUBBED, node_bytes(node, node->scrubbed_blocks));
+	table_size(table, C_DIRTY, node_bytes(node, node->dirty_blocks));
+	table_size(table, C_POISONED, node_bytes(node, node->poisoned_blocks));
+	table_size(table, C_PINNED, node_bytes(node, node->pinned_blocks));
+	table_number(table, C_ATTACHED, node->attached_files);
+	table_number(table, C_PRIVATE, node->private_files);
+	table_size(table, C_RESERVED, node_bytes(node, node->reserved_blocks));
 	table_text(table, C_STATE, node->state);
 	table_number(table, C_MOUNTS, node->mounts);
-	table_number(table, C_INODES, node->free_inodes < node->total_inodes ?
-		     node->total_inodes - node->free_inodes : 0);
+	table_number(table, C_INODES, known_difference(node->total_inodes, node->free_inodes));
 	table_size(table, C_METADATA, node->metadata_bytes);
 	table_number(table, C_GENERATION, node->generation);
 	table_number(table, C_FAILURES, node->alloc_failures);
@@ -156,7 +159,7 @@ static void wait_for_change(uint64_t seconds)
 	for (i = 0; i < nodes->nr; i++) {
 		char *path = xasprintf(SYSFS "/node%d/state", nodes->node[i].nid);
 
-		fds[i].fd = root_open(path, O_RDONLY);
+		fds[i].fd = root_open_regular(path, O_RDONLY);
 		fds[i].events = POLLPRI;
 		free(path);
 		/* What has been read is what the next event is compared with. */

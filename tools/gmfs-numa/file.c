@@ -52,6 +52,7 @@ ssize_t file_extents(int fd, struct extent **extents)
 				.phys = extent->fe_physical,
 				.size = extent->fe_length,
 				.known = !(extent->fe_flags & FIEMAP_EXTENT_UNKNOWN),
+				.private = extent->fe_flags & FIEMAP_EXTENT_DATA_ENCRYPTED,
 			};
 			start = extent->fe_logical + extent->fe_length;
 			last = extent->fe_flags & FIEMAP_EXTENT_LAST;
@@ -162,6 +163,11 @@ int file_read(int place)
 	return fd == -EPERM ? open_again(place, O_RDONLY) : fd;
 }
 
+int file_write(int place)
+{
+	return open_again(place, O_RDWR);
+}
+
 /*
  * A tenant can put a link to another file in place of his own. The links of proc are
  * the kernel's: run hands a file over as /proc/self/fd/N.
@@ -229,6 +235,11 @@ int file_lease(int fd)
 	return fcntl(fd, F_SETLEASE, F_WRLCK) ? -errno : 0;
 }
 
+bool file_lease_is_held(int fd)
+{
+	return fcntl(fd, F_GETLEASE) == F_WRLCK;
+}
+
 const char *file_lease_error(int err)
 {
 	char *enabled = err == -EINVAL ? read_text("/proc/sys/fs/leases-enable") : NULL;
@@ -247,7 +258,7 @@ int file_remove(int dir, const char *name, int fd)
 	if (st.st_dev != named.st_dev || st.st_ino != named.st_ino)
 		return -ESTALE;
 	/* A process that opens the file waits for the lease, and will use it. */
-	if (fcntl(fd, F_GETLEASE) != F_WRLCK)
+	if (!file_lease_is_held(fd))
 		return -EAGAIN;
 	return unlinkat(dir, name, 0) ? -errno : 0;
 }

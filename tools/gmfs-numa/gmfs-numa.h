@@ -43,9 +43,17 @@ struct range {
 	uint64_t size;		/* bytes */
 };
 
+/* A number that cannot be read, or that this kernel does not have. */
+#define NUMBER_UNKNOWN UINT64_MAX
+
+static inline bool is_known(uint64_t number)
+{
+	return number != NUMBER_UNKNOWN;
+}
+
 /*
  * Contents of /sys/fs/guestmemfs/nodeN. A field that cannot be read, or that this
- * kernel does not have, is 0 or empty.
+ * kernel does not have, is NUMBER_UNKNOWN or empty.
  */
 struct libmnt_table;
 struct libmnt_iter;
@@ -66,9 +74,11 @@ struct node {
 	uint64_t poisoned_blocks;
 	uint64_t reserved_blocks;
 	uint64_t pinned_blocks;
-	bool has_pins;		/* this kernel says pinned_blocks */
+	uint64_t attached_files;
+	uint64_t private_files;
 	uint64_t largest_free_run;
 	uint64_t free_1g;
+	uint64_t growth_reserve;	/* bytes */
 	uint64_t total_inodes;
 	uint64_t free_inodes;
 	uint64_t max_inodes;
@@ -95,6 +105,8 @@ struct nodes {
 
 /* Root of all paths that are read: "" or what --sysroot says. */
 extern const char *sysroot;
+/* Exits if there is no such directory, or no name of one. */
+void set_sysroot(const char *path);
 /* Exits with EX_USAGE if there is one: @what acts on this machine. */
 void refuse_sysroot(const char *what);
 
@@ -123,20 +135,38 @@ int fs_node(struct libmnt_fs *fs);
  * symbolic links of that tree lead to, as they are those of the other machine.
  */
 int root_open(const char *path, int flags);
-/* The same for directories, text files, and existence. NULL or false, with errno set. */
+/*
+ * The same, of a regular file only: open() of a FIFO would wait for its other end, and
+ * that of a device can do anything. Else -1 with ENOTSUP, or EISDIR.
+ */
+int root_open_regular(const char *path, int flags);
+/* root_open_regular() of a file on this machine, for reading. */
+int open_regular(const char *path);
+/* root_open() for directories, text files, and existence. NULL or false, with errno set. */
 DIR *root_opendir(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 FILE *root_fopen(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 bool root_exists(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+/* The text of errno after these; as strerror(), but of ENOTSUP as they use it. */
+const char *read_error(void);
+/* Contents of a file that the user has named on this machine, or of a pipe; NULL with errno set. */
+char *read_named(const char *path);
 /* An absolute path below --sysroot without symbolic links, or NULL. Freed by the caller. */
 char *root_realpath(const char *path);
-/* Contents of a file below sysroot without its last newline, or NULL with errno set. */
+/*
+ * Contents of a regular file below sysroot without its last newline, or NULL with errno set;
+ * ENOTSUP if it is a FIFO, a socket or a device.
+ */
 char *read_text(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void *read_binary(size_t *size, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
-/* Bytes that the kernel says of a node, such as "MemTotal:"; 0 if it does not. */
+/* @total less @part, or NUMBER_UNKNOWN; 0 if @part has grown since @total was read. */
+uint64_t known_difference(uint64_t total, uint64_t part);
+/* Bytes of that many blocks of a node, or NUMBER_UNKNOWN. */
+uint64_t node_bytes(const struct node *node, uint64_t blocks);
+/* Bytes of a node's memory in a field such as "MemTotal:", or NUMBER_UNKNOWN. */
 uint64_t node_meminfo(int nid, const char *field);
-/* Inodes that a node has now, with those that have no name any more; 0 if it does not say. */
+/* Inodes that a node has now, with those that have no name any more, or NUMBER_UNKNOWN. */
 uint64_t node_used_inodes(int nid);
-/* Files of a node that sessions of LUO preserve; 0 if the kernel does not say. */
+/* Files of a node that sessions of LUO preserve, or NUMBER_UNKNOWN. */
 uint64_t node_preserved_files(int nid);
 /* Writes to /sys/fs/guestmemfs/node<nid>/<name>: 0, or -errno. */
 int node_write(int nid, const char *name, const char *value);
@@ -182,6 +212,23 @@ struct use {
  */
 size_t uses_read(bool open_too, struct use **uses, bool *complete);
 void uses_free(struct use *uses, size_t nr);
+
+/* A process maps a range of a file. */
+struct mapped {
+	pid_t pid;
+	char *command;
+	uint64_t start;		/* bytes */
+	uint64_t end;
+};
+
+/*
+ * The ranges of a file that processes map. *nr_users is how many have the file mapped or
+ * open; *complete is that of uses_read(). A mapping through a stacked file system is not
+ * one of this file.
+ */
+size_t uses_mapped(const struct stat *st, struct mapped **mapped, size_t *nr_users,
+		   bool *complete);
+void mapped_free(struct mapped *mapped, size_t nr);
 /* Has uses_read() look for files of a device, also if no mount of it is seen. */
 void pool_device_add(dev_t dev, int nid);
 /* Node that is mounted from a device in any mount namespace, or -1. */
@@ -210,6 +257,7 @@ struct extent {
 	uint64_t phys;
 	uint64_t size;
 	bool known;		/* phys is told to root alone */
+	bool private;		/* no process can map it */
 };
 
 struct tags {
@@ -240,8 +288,9 @@ int files_walk_mount(int fd, const char *path, int nid,
  * it is not opened. -1 with errno if not, of which file_open_error() tells.
  */
 int file_find(const char *path, int *nid);
-/* Opens what file_find() has found for reading: a descriptor, or -errno. */
+/* Opens what file_find() has found for reading, or also for writing: a descriptor, or -errno. */
 int file_read(int place);
+int file_write(int place);
 /*
  * Opens such a file for reading, and nothing else: a FIFO waits, and devices can act,
  * when they are opened. -1 with errno if not.
@@ -254,6 +303,8 @@ const char *file_open_error(void);
  * that is not known. Until the descriptor is closed, open() of the file blocks.
  */
 int file_lease(int fd);
+/* False if a process waits in open() of the file, or the kernel has ended the lease since. */
+bool file_lease_is_held(int fd);
 /* Why it is not given, except for -EAGAIN. */
 const char *file_lease_error(int err);
 /* Removes the name if it is that of the file, which has such a lease still. 0 or -errno. */
@@ -282,6 +333,7 @@ struct pin {
 	uint64_t start;		/* bytes */
 	uint64_t size;		/* bytes */
 	bool writes;
+	bool private;		/* of attached_of_node(): no process can map the file */
 	pid_t pid;		/* process that made it, which can have ended */
 	char *command;		/* its name then */
 };
@@ -295,6 +347,8 @@ struct pins {
 
 /* Pins of a node. They are read once. */
 const struct pins *pins_of_node(int nid);
+/* Files that are memory of guest_memfd, as pins of what guest_memfd has of them. */
+const struct pins *attached_of_node(int nid);
 /* The first pin of a file, and how many follow with it; NULL if there is none. */
 const struct pin *pins_of_file(const struct pins *pins, ino_t ino, size_t *nr);
 /* Bytes of a file that one of its pins covers, or several. */
@@ -380,6 +434,8 @@ bool kcmdline_next_word(const char **at, struct kcmdline_word *word);
 char *kcmdline_pools(const char *line);
 /* Does guestmemfs= discard the pools that are handed over? */
 bool kcmdline_says_fresh(const char *line);
+/* Does guestmemfs= of it ask for a growth reserve on a node? */
+bool kcmdline_has_growth(const char *line, int nid);
 /* Does a kernel with this command line hand over: 1, 0, or -1 if it does not say. */
 int kcmdline_says_kho(const char *line);
 /* Does liveupdate= switch LUO on? It is off by default. */
@@ -443,6 +499,8 @@ extern const char *program;
 void parse_args(const struct argp *argp, int argc, char **argv, int *first, void *input);
 /* For atexit(): a failed write to stdout is an error. */
 void close_stdout(void);
+/* Before any file is opened: none gets the number of a standard stream that is closed. */
+void occupy_standard_streams(void);
 extern bool opt_bytes;		/* --bytes: sizes as numbers of bytes */
 
 void *xmalloc(size_t size);
@@ -559,6 +617,10 @@ int cmd_verify(int argc, char **argv);
 int cmd_run(int argc, char **argv);
 int cmd_tag(int argc, char **argv);
 int cmd_reap(int argc, char **argv);
+int cmd_resize(int argc, char **argv);
+int cmd_carve(int argc, char **argv);
+int cmd_uncarve(int argc, char **argv);
+int cmd_compact(int argc, char **argv);
 int cmd_store(int argc, char **argv);		/* and "load": both execute gmfs-state */
 
 #endif /* GMFS_NUMA_H */

@@ -54,6 +54,41 @@ static void take_memtest(const char *value, void *data)
 		*patterns = number;
 }
 
+/* What cma= says, as in kernel/dma/contiguous.c; bytes. */
+struct cma {
+	uint64_t size;
+	uint64_t base;
+	uint64_t limit;
+};
+
+/* early_cma(): a later cma= without an address leaves that of the one before. */
+static void take_cma(const char *value, void *data)
+{
+	struct cma *cma = data;
+	const char *rest;
+
+	if (!value)
+		return;
+	cma->size = kcmdline_size(value, &rest);
+	if (*rest != '@')
+		return;
+	cma->base = kcmdline_size(rest + 1, &rest);
+	cma->limit = *rest == '-' ? kcmdline_size(rest + 1, &rest) : cma->base + cma->size;
+}
+
+/* Is it exactly there? If not, an area is looked for: dma_contiguous_reserve(). */
+static bool cma_is_fixed(const struct cma *cma)
+{
+	return cma->size && cma->limit && cma->base + cma->size == cma->limit;
+}
+
+/* Does the next kernel reserve memory for it that this one does not? */
+static bool cma_takes_more(const struct cma *next, const struct cma *running)
+{
+	return cma_is_fixed(next) && (!cma_is_fixed(running) || next->base < running->base ||
+				      next->limit > running->limit);
+}
+
 /* Any value makes a kdump kernel: setup_elfcorehdr() of kernel/elfcorehdr.c. */
 static void take_elfcorehdr(const char *value, void *data)
 {
@@ -61,14 +96,14 @@ static void take_elfcorehdr(const char *value, void *data)
 		*(bool *)data = true;
 }
 
-/* The items of all memmap=, as parse_memmap_opt() separates them. */
-struct memmap {
+/* What all occurrences of a word say, separated at commas. */
+struct items {
 	char **item;		/* of text */
 	size_t nr;
 	char *text;
 };
 
-static void take_memmap(const char *value, void *data)
+static void take_items(const char *value, void *data)
 {
 	char **text = data;
 
@@ -81,37 +116,73 @@ static bool is_exactmap(const char *item)
 	return !strncmp(item, "exactmap", strlen("exactmap"));
 }
 
-static void read_memmap(struct memmap *map, const char *line)
+static void read_items(struct items *items, const char *line, const char *word)
 {
 	char *rest, *item;
 
-	*map = (struct memmap){ };
-	kcmdline_each(line, "memmap", take_memmap, &map->text);
-	if (!map->text)
+	*items = (struct items){ };
+	kcmdline_each(line, word, take_items, &items->text);
+	if (!items->text)
 		return;
-	map->item = xcalloc(strlen(map->text) + 1, sizeof(*map->item));
-	rest = map->text;
-	while ((item = strsep(&rest, ","))) {
-		if (is_exactmap(item))
-			map->nr = 0;
-		map->item[map->nr++] = item;
-	}
+	items->item = xcalloc(strlen(items->text) + 1, sizeof(*items->item));
+	rest = items->text;
+	while ((item = strsep(&rest, ",")))
+		items->item[items->nr++] = item;
 }
 
-static void free_memmap(struct memmap *map)
+static void free_items(struct items *items)
 {
-	free(map->item);
-	free(map->text);
+	free(items->item);
+	free(items->text);
 }
 
-static bool memmap_has(const struct memmap *map, const char *item)
+static bool has_item(const struct items *items, const char *item)
 {
 	size_t i;
 
-	for (i = 0; i < map->nr; i++)
-		if (!strcmp(map->item[i], item))
+	for (i = 0; i < items->nr; i++)
+		if (!strcmp(items->item[i], item))
 			return true;
 	return false;
+}
+
+/* parse_memmap_opt() of x86 separates at commas. What is before exactmap has no effect. */
+static void read_memmap(struct items *map, const char *line)
+{
+	size_t i;
+
+	read_items(map, line, "memmap");
+	for (i = map->nr; i-- > 1;) {
+		if (!is_exactmap(map->item[i]))
+			continue;
+		map->nr -= i;
+		memmove(map->item, map->item + i, map->nr * sizeof(*map->item));
+		return;
+	}
+}
+
+static bool has_all_items(const struct items *items, const struct items *of)
+{
+	size_t i;
+
+	for (i = 0; i < of->nr; i++)
+		if (!has_item(items, of->item[i]))
+			return false;
+	return true;
+}
+
+/* Do both lines say the same of a word? Words of CONFIG_CMDLINE can be there twice. */
+static bool says_the_same(const char *word, const char *line, const char *running)
+{
+	struct items next, now;
+	bool same;
+
+	read_items(&next, line, word);
+	read_items(&now, running, word);
+	same = has_all_items(&next, &now) && has_all_items(&now, &next);
+	free_items(&next);
+	free_items(&now);
+	return same;
 }
 
 /*
@@ -119,18 +190,17 @@ static bool memmap_has(const struct memmap *map, const char *item)
  * items of this kernel that can add memory are there. A line that is used again has those
  * of CONFIG_CMDLINE twice: /proc/cmdline has them too.
  */
-static bool memmap_keeps_memory(const struct memmap *next, const struct memmap *running)
+static bool memmap_keeps_memory(const struct items *next, const struct items *running)
 {
 	bool exact = next->nr && is_exactmap(next->item[0]);
 	size_t i;
 
-	for (i = 0; i < next->nr; i++)
-		if (!memmap_has(running, next->item[i]))
-			return false;
+	if (!has_all_items(running, next))
+		return false;
 	for (i = 0; i < running->nr; i++)
 		if ((exact || strpbrk(running->item[i], "@%")) &&
 		    !(!exact && is_exactmap(running->item[0])) &&
-		    !memmap_has(next, running->item[i]))
+		    !has_item(next, running->item[i]))
 			return false;
 	return true;
 }
@@ -155,13 +225,16 @@ static bool bootconfig_has_memory_words(void)
 static bool check_memory_words(const char *line, const char *running)
 {
 	uint64_t next_end = UINT64_MAX, end = UINT64_MAX;
-	struct memmap next_map, map;
+	struct cma next_cma = { }, cma = { };
+	struct items next_map, map;
 	unsigned int patterns = 0;
 	bool good = false;
 
 	kcmdline_each(line, "memtest", take_memtest, &patterns);
 	kcmdline_each(line, "mem", take_mem, &next_end);
 	kcmdline_each(running, "mem", take_mem, &end);
+	kcmdline_each(line, "cma", take_cma, &next_cma);
+	kcmdline_each(running, "cma", take_cma, &cma);
 	read_memmap(&next_map, line);
 	read_memmap(&map, running);
 	if (patterns)
@@ -173,13 +246,19 @@ static bool check_memory_words(const char *line, const char *running)
 	else if (!memmap_keeps_memory(&next_map, &map))
 		handover_result("command-line", UNKNOWN,
 				"memmap= is not that of this kernel: the next one can lack memory of a pool or of KHO");
+	else if (cma_takes_more(&next_cma, &cma))
+		handover_result("command-line", UNKNOWN,
+				"cma= reserves memory at an address where this kernel does not: the next one loses a pool or pages of KHO that lie there: leave out the address");
+	else if (!says_the_same("numa", line, running) || !says_the_same("acpi", line, running))
+		handover_result("command-line", UNKNOWN,
+				"numa= or acpi= is not that of this kernel: the next one can find other nodes, and keeps a second pool on a node unused");
 	else if ((next_end != UINT64_MAX || next_map.nr) && bootconfig_has_memory_words())
 		handover_result("command-line", UNKNOWN,
 				"the boot configuration of this kernel has mem= or memmap=, which had no effect if it is in the initrd: the next kernel can lack memory of a pool or of KHO");
 	else
 		good = true;
-	free_memmap(&next_map);
-	free_memmap(&map);
+	free_items(&next_map);
+	free_items(&map);
 	return good;
 }
 
@@ -220,5 +299,36 @@ void handover_check_command_line(const char *given, const char *config, const ch
 				"it does not say kho=on, and whether that is the default is not known");
 	else if (check_memory_words(line, running))
 		handover_result("command-line", OK, "the next kernel takes the pools over");
+	free(line);
+}
+
+/* Without it, the kernel's memory next to a pool does not stay movable. */
+void handover_check_growth(const struct nodes *nodes, const char *given, const char *config)
+{
+	char *line = whole_command_line(given, config), *list = NULL, *one, *detail;
+	bool any = false;
+	size_t i;
+
+	for (i = 0; i < nodes->nr; i++) {
+		const struct node *node = &nodes->node[i];
+
+		if (!is_known(node->growth_reserve) || !node->growth_reserve)
+			continue;
+		any = true;
+		if (kcmdline_has_growth(line, node->nid))
+			continue;
+		one = xasprintf("%d", node->nid);
+		list = join(list, ",", one);
+		free(one);
+	}
+	if (list) {
+		detail = xasprintf("guestmemfs= has no growth reserve (+SIZE) for node %s: its pool may not be able to grow in the next kernel",
+				   list);
+		handover_result("growth-reserve", WARN, detail);
+		free(detail);
+	} else if (any) {
+		handover_result("growth-reserve", OK, "the next kernel has one as well");
+	}
+	free(list);
 	free(line);
 }

@@ -12,22 +12,44 @@
 #include "gmfs-numa.h"
 #include "handover.h"
 
-/* The release that a bzImage says it is, see Documentation/arch/x86/boot.rst. */
-static char *kernel_release(const char *path)
+/*
+ * Is it a program for UEFI, with a kernel in its section .linux? head is @len bytes of the
+ * file; see the UAPI group's specification of unified kernel images.
+ */
+static bool is_unified(const unsigned char *head, size_t len)
 {
-	unsigned char head[0x210];
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	return len > 2 && !memcmp(head, "MZ", 2) && memmem(head, len, ".linux\0", 8);
+}
+
+/*
+ * The release that a bzImage says it is, see Documentation/arch/x86/boot.rst. Else NULL, and
+ * what the file is.
+ */
+static char *kernel_release(const char *path, const char **what)
+{
+	unsigned char head[4096];
+	int fd = open_regular(path);
 	char *text = NULL;
 	unsigned int at;
 	ssize_t len;
 
 	if (fd < 0)
-		fatal(EX_FAILED, "%s: %s", path, strerror(errno));
-	if (read(fd, head, sizeof(head)) == sizeof(head) && !memcmp(head + 0x202, "HdrS", 4)) {
+		fatal(EX_FAILED, "%s: %s", path, read_error());
+	len = read(fd, head, sizeof(head));
+	if (len >= 0x210 && !memcmp(head + 0x202, "HdrS", 4)) {
 		at = (head[0x20e] | head[0x20f] << 8) + 0x200;
 		text = xcalloc(1, 129);
 		len = pread(fd, text, 128, at);
 		text[len > 0 ? strcspn(text, " ") : 0] = '\0';
+		if (!*text) {
+			free(text);
+			text = NULL;
+			*what = "is cut short";
+		}
+	} else if (len > 0 && is_unified(head, len)) {
+		*what = "is a unified kernel image: name the kernel that it is made of";
+	} else {
+		*what = "is no kernel for x86";
 	}
 	close(fd);
 	return text;
@@ -39,15 +61,11 @@ static char *read_config(const struct handover_arguments *args, const char *rele
 	static const char * const places[] = {
 		"/boot/config-%s", "/lib/modules/%s/config", "/usr/lib/modules/%s/config",
 	};
-	const char *root = sysroot;
 	char *config = NULL;
 	size_t i;
 
 	if (args->config) {
-		/* It is named as it is here. */
-		sysroot = "";
-		config = read_text("%s", args->config);
-		sysroot = root;
+		config = read_named(args->config);
 		if (!config)
 			fatal(EX_FAILED, "%s: %s", args->config, strerror(errno));
 	}
@@ -119,6 +137,7 @@ char *handover_check_kernel(const struct handover_arguments *args, const struct 
 	const char *path = args->exec ? args->exec : args->kernel;
 	char *loaded = read_text("/sys/kernel/kexec_loaded");
 	char *release, *config, *detail;
+	const char *what;
 
 	if (!path) {
 		if (loaded && !strcmp(loaded, "1"))
@@ -131,9 +150,9 @@ char *handover_check_kernel(const struct handover_arguments *args, const struct 
 		return NULL;
 	}
 	free(loaded);
-	release = kernel_release(path);
+	release = kernel_release(path, &what);
 	if (!release) {
-		detail = xasprintf("%s is no kernel for x86", path);
+		detail = xasprintf("%s %s", path, what);
 		handover_result("kernel", FAIL, detail);
 		free(detail);
 		return NULL;
@@ -146,6 +165,7 @@ char *handover_check_kernel(const struct handover_arguments *args, const struct 
 		handover_result("format", UNKNOWN,
 				"its configuration is not in /boot nor with its modules: name it with --config");
 	handover_check_command_line(args->append ? args->append : cmdline, config, cmdline);
+	handover_check_growth(nodes, args->append ? args->append : cmdline, config);
 	free(release);
 	return config;
 }

@@ -83,6 +83,11 @@ static bool walk_for_users(struct users *users, int nid, int fd, struct node_use
 		not_known(users, nid, "not all of its files could be looked at");
 	free(name);
 	after = node_used_inodes(nid);
+	if (!is_known(before) || !is_known(after)) {
+		not_known(users, nid, "total_inodes or free_inodes cannot be read");
+		*nr_nameless = 0;
+		return true;
+	}
 	*nr_nameless = after > named ? after - named : 0;
 	return before == after && after >= named;
 }
@@ -106,6 +111,10 @@ static void find_users_of_node(struct users *users, const struct node *node, int
 	if (found.err)
 		not_known(users, node->nid, file_lease_error(found.err));
 	preserved = node_preserved_files(node->nid);
+	if (!is_known(preserved)) {
+		not_known(users, node->nid, "preserved_files cannot be read");
+		preserved = 0;
+	}
 	users->luo_has_all &= found.nr_used + nr_nameless <= preserved;
 	users->nr_preserved += preserved;
 	users->nr_used += found.nr_used;

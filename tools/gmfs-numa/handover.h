@@ -48,6 +48,9 @@ char *handover_check_kernel(const struct handover_arguments *args, const struct 
 /* Row "command-line". @config: of the next kernel, or NULL. @running: this kernel's line. */
 void handover_check_command_line(const char *given, const char *config, const char *running);
 
+/* Row "growth-reserve", if a node has one. @config: of the next kernel, or NULL. */
+void handover_check_growth(const struct nodes *nodes, const char *given, const char *config);
+
 /* Does the next kernel take over what LUO preserves? @config: of it. */
 bool handover_has_luo(const char *given, const char *config);
 

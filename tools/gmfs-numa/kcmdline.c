@@ -184,6 +184,26 @@ bool kcmdline_says_fresh(const char *line)
 	return fresh;
 }
 
+/* The first part that names a node counts, or that for all nodes. */
+bool kcmdline_has_growth(const char *line, int nid)
+{
+	char *copy = kcmdline_pools(line), *rest = copy, *word, *colon, *end;
+	bool has = false, found = false;
+
+	while (!found && (word = strsep(&rest, ","))) {
+		if (!strcmp(word, "fresh"))
+			continue;
+		colon = strchr(word, ':');
+		/* As the kernel reads a number: octal or hexadecimal by its prefix. */
+		if (colon && (strtol(word, &end, 0) != nid || end != colon))
+			continue;
+		found = true;
+		has = strchr(word, '+');
+	}
+	free(copy);
+	return has;
+}
+
 /* As kstrtobool() in the kernel; what is neither changes nothing. */
 static void take_bool(const char *value, void *data)
 {

@@ -28,6 +28,9 @@ static const struct command {
 	{ "verify", cmd_verify, "prove that files and processes are on one node" },
 	{ "tag", cmd_tag, "show or set the owner of a file" },
 	{ "reap", cmd_reap, "list or remove files whose owner is gone" },
+	{ "carve", cmd_carve, "move memory of a file to a new file" },
+	{ "uncarve", cmd_uncarve, "move it back" },
+	{ "compact", cmd_compact, "make whole gibibytes of free memory" },
 	{ "store", cmd_store, "store a state from stdin that survives kexec" },
 	{ "load", cmd_store, "write a stored state to stdout" },
 	{ "get", cmd_get, "show the sysfs files of nodes" },
@@ -36,6 +39,7 @@ static const struct command {
 	{ "thaw", cmd_thaw, "end a freeze of nodes" },
 	{ "discard", cmd_discard, "discard the contents of a node" },
 	{ "check", cmd_check, "check all metadata of nodes" },
+	{ "resize", cmd_resize, "grow or shrink the pool of a node" },
 	{ "handover", cmd_handover, "check whether the machine is ready to kexec; start it" },
 	{ "metrics", cmd_metrics, "OpenMetrics text for monitoring" },
 };
@@ -114,6 +118,7 @@ int main(int argc, char **argv)
 {
 	static char *status[] = { NULL, NULL };
 
+	occupy_standard_streams();
 	setlocale(LC_CTYPE, "");
 	atexit(close_stdout);
 	while (argc > 1 && argv[1][0] == '-') {
@@ -124,7 +129,7 @@ int main(int argc, char **argv)
 		if (!strcmp(argv[1], "--sysroot")) {
 			if (argc < 3)
 				fatal(EX_USAGE, "--sysroot needs a directory");
-			sysroot = argv[2];
+			set_sysroot(argv[2]);
 			argc -= 2;
 			argv += 2;
 			continue;

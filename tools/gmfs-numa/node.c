@@ -17,12 +17,26 @@
 static uint64_t node_number(int nid, const char *name)
 {
 	char *text = read_text(SYSFS "/node%d/%s", nid, name);
-	uint64_t number = 0;
+	uint64_t number;
 
-	if (text && !parse_number(text, &number))
-		number = 0;
+	if (!text || !parse_number(text, &number))
+		number = NUMBER_UNKNOWN;
 	free(text);
 	return number;
+}
+
+uint64_t known_difference(uint64_t total, uint64_t part)
+{
+	if (!is_known(total) || !is_known(part))
+		return NUMBER_UNKNOWN;
+	return total > part ? total - part : 0;
+}
+
+uint64_t node_bytes(const struct node *node, uint64_t blocks)
+{
+	if (!is_known(blocks) || !is_known(node->block_size))
+		return NUMBER_UNKNOWN;
+	return blocks * node->block_size;
 }
 
 uint64_t node_used_inodes(int nid)
@@ -34,7 +48,7 @@ uint64_t node_used_inodes(int nid)
 		total = node_number(nid, "total_inodes");
 		available = node_number(nid, "free_inodes");
 	} while (total != node_number(nid, "total_inodes"));
-	return total > available ? total - available : 0;
+	return known_difference(total, available);
 }
 
 uint64_t node_preserved_files(int nid)
@@ -52,7 +66,7 @@ static char *node_text(int nid, const char *name)
 int node_write(int nid, const char *name, const char *value)
 {
 	char *path = xasprintf(SYSFS "/node%d/%s", nid, name);
-	int fd = root_open(path, O_WRONLY);
+	int fd = root_open_regular(path, O_WRONLY);
 	int err = 0;
 
 	free(path);
@@ -67,14 +81,13 @@ int node_write(int nid, const char *name, const char *value)
 uint64_t node_meminfo(int nid, const char *field)
 {
 	char *text = read_text("/sys/devices/system/node/node%d/meminfo", nid);
-	uint64_t kib = 0;
-	char *at;
+	char *at = text ? strstr(text, field) : NULL;
+	bool known;
+	uint64_t kib;
 
-	at = text ? strstr(text, field) : NULL;
-	if (at)
-		sscanf(at + strlen(field), "%ju", &kib);
+	known = at && sscanf(at + strlen(field), "%ju", &kib) == 1;
 	free(text);
-	return kib << 10;
+	return known ? kib << 10 : NUMBER_UNKNOWN;
 }
 
 static void read_node(struct node *node, int nid)
@@ -97,9 +110,11 @@ static void read_node(struct node *node, int nid)
 	node->poisoned_blocks = node_number(nid, "poisoned_blocks");
 	node->reserved_blocks = node_number(nid, "reserved_blocks");
 	node->pinned_blocks = node_number(nid, "pinned_blocks");
-	node->has_pins = root_exists(SYSFS "/node%d/pinned_blocks", nid);
+	node->attached_files = node_number(nid, "attached_files");
+	node->private_files = node_number(nid, "private_files");
 	node->largest_free_run = node_number(nid, "largest_free_run");
 	node->free_1g = node_number(nid, "free_1g");
+	node->growth_reserve = node_number(nid, "growth_reserve");
 	node->total_inodes = node_number(nid, "total_inodes");
 	node->free_inodes = node_number(nid, "free_inodes");
 	node->max_inodes = node_number(nid, "max_inodes");
@@ -129,8 +144,12 @@ struct nodes *nodes_read_any(void)
 	struct dirent *entry;
 	uint64_t nid;
 
+	/* Not to be seen is not the same as not to be there. */
+	if (!dir && errno != ENOENT)
+		fatal(EX_FAILED, SYSFS ": %s", strerror(errno));
 	while (dir && (entry = readdir(dir))) {
-		if (strncmp(entry->d_name, "node", 4) || !parse_number(entry->d_name + 4, &nid))
+		if (strncmp(entry->d_name, "node", 4) || !parse_number(entry->d_name + 4, &nid) ||
+		    nid >= MAX_NODES)
 			continue;
 		nodes->node = xrealloc(nodes->node, (nodes->nr + 1) * sizeof(*nodes->node));
 		read_node(&nodes->node[nodes->nr++], nid);

@@ -49,6 +49,7 @@ static void add_pin(struct pins *pins, const char *line)
 		return;
 	pin.ino = ino;
 	pin.writes = !strcmp(access, "rw");
+	pin.private = !strcmp(access, "p");
 	pin.command = plain_name(name);
 	pins->pin = xrealloc(pins->pin, (pins->nr + 1) * sizeof(*pins->pin));
 	pins->pin[pins->nr++] = pin;
@@ -85,11 +86,12 @@ static void read_pins(struct pins *pins, int fd)
 		qsort(pins->pin, pins->nr, sizeof(*pins->pin), by_file);
 }
 
-static struct pins *new_pins(int nid)
+/* @count is the file that tells how many there are, or of how many blocks. */
+static struct pins *new_pins(int nid, const char *list, const char *count)
 {
-	char *path = xasprintf(SYSFS "/node%d/pins", nid), *blocks;
+	char *path = xasprintf(SYSFS "/node%d/%s", nid, list), *total;
 	struct pins *pins = xcalloc(1, sizeof(*pins));
-	int fd = root_open(path, O_RDONLY);
+	int fd = root_open_regular(path, O_RDONLY);
 	uint64_t number = 0;
 
 	free(path);
@@ -99,25 +101,44 @@ static struct pins *new_pins(int nid)
 	read_pins(pins, fd);
 	close(fd);
 	/* It is empty for a caller without CAP_SYS_ADMIN. */
-	blocks = read_text(SYSFS "/node%d/pinned_blocks", nid);
-	if (!pins->nr && (!blocks || !parse_number(blocks, &number) || number))
+	total = read_text(SYSFS "/node%d/%s", nid, count);
+	if (!pins->nr && (!total || !parse_number(total, &number) || number))
 		pins->known = false;
-	free(blocks);
+	free(total);
 	return pins;
+}
+
+/* What was read of nodes. */
+struct known {
+	struct pins **all;
+	size_t nr;
+};
+
+static const struct pins *read_once(struct known *known, int nid, const char *list,
+				    const char *count)
+{
+	size_t i;
+
+	for (i = 0; i < known->nr; i++)
+		if (known->all[i]->nid == nid)
+			return known->all[i];
+	known->all = xrealloc(known->all, (known->nr + 1) * sizeof(*known->all));
+	known->all[known->nr] = new_pins(nid, list, count);
+	return known->all[known->nr++];
 }
 
 const struct pins *pins_of_node(int nid)
 {
-	static struct pins **all;
-	static size_t nr;
-	size_t i;
+	static struct known pins;
 
-	for (i = 0; i < nr; i++)
-		if (all[i]->nid == nid)
-			return all[i];
-	all = xrealloc(all, (nr + 1) * sizeof(*all));
-	all[nr] = new_pins(nid);
-	return all[nr++];
+	return read_once(&pins, nid, "pins", "pinned_blocks");
+}
+
+const struct pins *attached_of_node(int nid)
+{
+	static struct known attached;
+
+	return read_once(&attached, nid, "attached", "attached_files");
 }
 
 const struct pin *pins_of_file(const struct pins *pins, ino_t ino, size_t *nr)

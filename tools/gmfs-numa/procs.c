@@ -31,6 +31,9 @@ struct search {
 	size_t nr_mounts;
 	struct use *uses;
 	size_t nr;
+	const struct stat *of;	/* of this file also the ranges that are mapped, or NULL */
+	struct mapped *mapped;
+	size_t nr_mapped;
 	bool complete;		/* all processes that are there could be looked at */
 };
 
@@ -155,6 +158,16 @@ static void add_use(struct search *search, pid_t pid, dev_t dev, ino_t ino, bool
 		use->command = xstrdup("?");
 }
 
+static void add_mapped(struct search *search, pid_t pid, uint64_t offset, uint64_t size)
+{
+	search->mapped = xrealloc(search->mapped,
+				  (search->nr_mapped + 1) * sizeof(*search->mapped));
+	search->mapped[search->nr_mapped++] = (struct mapped){
+		.pid = pid, .command = xstrdup(search->uses[search->nr - 1].command),
+		.start = offset, .end = offset + size,
+	};
+}
+
 /* A process that has ended has no files. The files of one that cannot be read are unknown. */
 static void not_seen(struct search *search)
 {
@@ -170,8 +183,9 @@ static bool search_maps(struct search *search, pid_t pid, const char *task)
 	unsigned int major_nr, minor_nr;
 	size_t room = 0;
 	bool any = false;
-	uint64_t ino;
+	uint64_t from, to, offset, ino;
 	ssize_t len;
+	dev_t dev;
 
 	if (!maps) {
 		not_seen(search);
@@ -181,9 +195,15 @@ static bool search_maps(struct search *search, pid_t pid, const char *task)
 		any = true;
 		if (line[len - 1] == '\n')
 			line[len - 1] = '\0';
-		if (sscanf(line, "%*s %*s %*s %x:%x %ju", &major_nr, &minor_nr, &ino) == 3 &&
-		    ino && is_ours(search, makedev(major_nr, minor_nr)))
-			add_use(search, pid, makedev(major_nr, minor_nr), ino, is_deleted(line));
+		if (sscanf(line, "%jx-%jx %*s %jx %x:%x %ju", &from, &to, &offset, &major_nr,
+			   &minor_nr, &ino) != 6)
+			continue;
+		dev = makedev(major_nr, minor_nr);
+		if (!ino || !is_ours(search, dev))
+			continue;
+		add_use(search, pid, dev, ino, is_deleted(line));
+		if (search->of && search->of->st_dev == dev && search->of->st_ino == ino)
+			add_mapped(search, pid, offset, to - from);
 	}
 	if (ferror(maps))
 		not_seen(search);
@@ -277,32 +297,62 @@ static bool sees_all_processes(void)
 	return !stat("/proc/self/ns/pid", &st) && st.st_ino == INITIAL_PID_NAMESPACE;
 }
 
-size_t uses_read(bool open_too, struct use **uses, bool *complete)
+static void search_all(struct search *search, bool open_too)
 {
-	/* /proc can be mounted so that it has no processes of others. */
-	struct search search = { .complete = !geteuid() && sees_all_processes() };
 	struct dirent *entry;
 	DIR *dir = NULL;
 	uint64_t pid;
-
 	size_t i;
 
-	find_mounts(&search);
+	/* /proc can be mounted so that it has no processes of others. */
+	search->complete = !geteuid() && sees_all_processes();
+	find_mounts(search);
 	for (i = 0; i < known.nr_mounts; i++)
-		add_mount(&search, known.mounts[i].id, known.mounts[i].dev, known.mounts[i].nid);
-	if (search.nr_mounts)
+		add_mount(search, known.mounts[i].id, known.mounts[i].dev, known.mounts[i].nid);
+	if (search->nr_mounts)
 		dir = root_opendir("/proc");
-	if (search.nr_mounts && !dir)
-		search.complete = false;
+	if (search->nr_mounts && !dir)
+		search->complete = false;
 	while (dir && (entry = readdir(dir)))
 		if (parse_number(entry->d_name, &pid) && (*sysroot || (pid_t)pid != getpid()))
-			search_process(&search, pid, open_too);
+			search_process(search, pid, open_too);
 	if (dir)
 		closedir(dir);
-	free(search.mounts);
+	free(search->mounts);
+}
+
+size_t uses_read(bool open_too, struct use **uses, bool *complete)
+{
+	struct search search = { };
+
+	search_all(&search, open_too);
 	*uses = search.uses;
 	*complete = search.complete;
 	return search.nr;
+}
+
+size_t uses_mapped(const struct stat *st, struct mapped **mapped, size_t *nr_users, bool *complete)
+{
+	struct search search = { .of = st };
+	size_t i;
+
+	search_all(&search, true);
+	*nr_users = 0;
+	for (i = 0; i < search.nr; i++)
+		*nr_users += use_is_of(&search.uses[i], st);
+	uses_free(search.uses, search.nr);
+	*mapped = search.mapped;
+	*complete = search.complete;
+	return search.nr_mapped;
+}
+
+void mapped_free(struct mapped *mapped, size_t nr)
+{
+	size_t i;
+
+	for (i = 0; i < nr; i++)
+		free(mapped[i].command);
+	free(mapped);
 }
 
 void uses_free(struct use *uses, size_t nr)

@@ -23,6 +23,8 @@
 
 /* How much of the file is given memory, and mapped, at a time: a block. */
 #define WINDOW	(2ULL << 20)
+/* As much as a pipe holds by default. */
+#define PIECE	(64ULL << 10)
 
 /* What is behind the name of a file that store --force has replaced. */
 #define REPLACED	".replaced"
@@ -99,58 +101,64 @@ static void check_place(const struct place *place, bool force)
 	free(old);
 }
 
-/* Up to a window full: less only at the end. -errno if it cannot be read. */
-static ssize_t fill(char *window)
+/* Up to @size bytes of standard input; 0 at its end, or -errno. */
+static ssize_t read_some(void *data, size_t size)
 {
-	size_t have = 0;
 	ssize_t got;
 
-	while (have < WINDOW) {
-		got = read(STDIN_FILENO, window + have, WINDOW - have);
-		if (!got)
-			break;
-		if (got > 0)
-			have += got;
-		else if (errno != EINTR)
-			return -errno;
-	}
-	return have;
+	do {
+		got = read(STDIN_FILENO, data, size);
+	} while (got < 0 && errno == EINTR);
+	return got < 0 ? -errno : got;
 }
 
-/* Gives the file a window more. Returns 0 or -errno. */
-static int append(int fd, uint64_t at, const void *data, size_t size)
+/* Gives the file @room bytes a window more, and maps it in place of *@window. 0 or -errno. */
+static int add_window(int fd, uint64_t *room, char **window)
 {
-	int err = posix_fallocate(fd, at, WINDOW);
-	void *window;
+	int err = posix_fallocate(fd, *room, WINDOW);
+	char *map;
 
 	if (err)
 		return -err;
-	window = mmap(NULL, WINDOW, PROT_READ | PROT_WRITE, MAP_SHARED, fd, at);
-	if (window == MAP_FAILED)
+	map = mmap(*window, WINDOW, PROT_READ | PROT_WRITE,
+		   MAP_SHARED | (*window ? MAP_FIXED : 0), fd, *room);
+	if (map == MAP_FAILED)
 		return -errno;
-	memcpy(window, data, size);
-	munmap(window, WINDOW);
+	*window = map;
+	*room += WINDOW;
 	return 0;
 }
 
-/* What is read is allocated then, and no more. Returns 0 or -errno; @size is what it has. */
+/*
+ * Returns 0 or -errno; @size is what was read. QEMU does not look at the status of the
+ * command, but at whether it can write: so there is room for the first window before
+ * anything is read, and for each other one before more than a piece of it is.
+ */
 static int store(int fd, uint64_t *size)
 {
-	char *data = xmalloc(WINDOW);
-	ssize_t got;
-	int err = 0;
+	char *data = xmalloc(PIECE), *window = NULL;
+	uint64_t room = 0, left;
+	ssize_t got = 0;
+	int err;
 
 	*size = 0;
-	do {
-		got = fill(data);
-		if (got > 0)
-			err = append(fd, *size, data, got);
-		if (got < 0)
-			err = got;
-		else
-			*size += got;
-	} while (!err && got == WINDOW);
+	err = add_window(fd, &room, &window);
+	while (!err) {
+		left = room - *size;
+		got = read_some(data, left && left < PIECE ? left : PIECE);
+		if (got <= 0)
+			break;
+		if (!left)
+			err = add_window(fd, &room, &window);
+		if (!err)
+			memcpy(window + (*size + WINDOW - room), data, got);
+		*size += got;
+	}
+	if (window)
+		munmap(window, WINDOW);
 	free(data);
+	if (!err && got < 0)
+		err = got;
 	if (!err && ftruncate(fd, *size))
 		err = -errno;
 	return err;
@@ -400,6 +408,7 @@ int main(int argc, char **argv)
 	const char *command = argc > 1 ? argv[1] : "";
 	bool stores = !strcmp(command, "store");
 
+	occupy_standard_streams();
 	program = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
 	setlocale(LC_CTYPE, "");
 	atexit(close_stdout);

@@ -30,6 +30,20 @@ void refuse_sysroot(const char *what)
 		      what);
 }
 
+void set_sysroot(const char *path)
+{
+	int fd;
+
+	/* As of "$UNSET": it would be this machine. */
+	if (!*path)
+		fatal(EX_USAGE, "--sysroot needs a directory");
+	fd = open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+	if (fd < 0)
+		fatal(EX_FAILED, "--sysroot %s: %s", path, strerror(errno));
+	close(fd);
+	sysroot = path;
+}
+
 int root_open(const char *path, int flags)
 {
 	struct open_how how = { .flags = flags | O_CLOEXEC, .resolve = RESOLVE_IN_ROOT };
@@ -50,14 +64,61 @@ int root_open(const char *path, int flags)
 	return fd;
 }
 
-static int open_below(int flags, const char *fmt, va_list args)
+/* The descriptor if it is one of a regular file; errno says what is wrong, see read_error(). */
+static int only_regular(int fd)
+{
+	struct stat st;
+	int err = 0;
+
+	if (fd < 0)
+		/* A socket, or a device that no driver has. */
+		errno = errno == ENXIO || errno == ENODEV ? ENOTSUP : errno;
+	else if (fstat(fd, &st))
+		err = errno;
+	else if (S_ISDIR(st.st_mode))
+		err = EISDIR;
+	else if (!S_ISREG(st.st_mode))
+		err = ENOTSUP;
+	if (!err)
+		return fd;
+	close(fd);
+	errno = err;
+	return -1;
+}
+
+int root_open_regular(const char *path, int flags)
+{
+	return only_regular(root_open(path, flags | O_NONBLOCK | O_NOCTTY));
+}
+
+int open_regular(const char *path)
+{
+	return only_regular(open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+}
+
+static char *below(const char *fmt, va_list args)
 {
 	char *path;
-	int fd;
 
 	if (vasprintf(&path, fmt, args) < 0)
 		fatal(EX_FAILED, "out of memory");
-	fd = root_open(path, flags);
+	return path;
+}
+
+static int open_below(int flags, const char *fmt, va_list args)
+{
+	char *path = below(fmt, args);
+	int fd = root_open(path, flags);
+
+	free(path);
+	return fd;
+}
+
+static int open_regular_below(const char *fmt, va_list args)
+{
+	char *path = below(fmt, args);
+	int fd = root_open_regular(path, O_RDONLY);
+
 	free(path);
 	return fd;
 }
@@ -84,7 +145,7 @@ FILE *root_fopen(const char *fmt, ...)
 	int fd;
 
 	va_start(args, fmt);
-	fd = open_below(O_RDONLY, fmt, args);
+	fd = open_regular_below(fmt, args);
 	va_end(args);
 	file = fd < 0 ? NULL : fdopen(fd, "r");
 	if (fd >= 0 && !file)
@@ -164,12 +225,25 @@ char *read_text(const char *fmt, ...)
 	int fd;
 
 	va_start(args, fmt);
-	fd = open_below(O_RDONLY, fmt, args);
+	fd = open_regular_below(fmt, args);
 	va_end(args);
 	text = fd < 0 ? NULL : read_all(fd, &size);
 	if (text && size && text[size - 1] == '\n')
 		text[size - 1] = '\0';
 	return text;
+}
+
+char *read_named(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_NOCTTY | O_CLOEXEC);
+	size_t size;
+
+	return fd < 0 ? NULL : read_all(fd, &size);
+}
+
+const char *read_error(void)
+{
+	return errno == ENOTSUP ? "this is no regular file" : strerror(errno);
 }
 
 void *read_binary(size_t *size, const char *fmt, ...)
@@ -178,7 +252,7 @@ void *read_binary(size_t *size, const char *fmt, ...)
 	int fd;
 
 	va_start(args, fmt);
-	fd = open_below(O_RDONLY, fmt, args);
+	fd = open_regular_below(fmt, args);
 	va_end(args);
 	return fd < 0 ? NULL : read_all(fd, size);
 }

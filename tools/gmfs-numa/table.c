@@ -179,8 +179,11 @@ void table_text(struct table *table, size_t column, const char *text)
 
 void table_number(struct table *table, size_t column, uint64_t number)
 {
-	char *text = xasprintf("%ju", (uintmax_t)number);
+	char *text;
 
+	if (!is_known(number))
+		return;
+	text = xasprintf("%ju", (uintmax_t)number);
 	if (table->json)
 		table_json(table, column, text);
 	else
@@ -192,7 +195,7 @@ void table_size(struct table *table, size_t column, uint64_t bytes)
 {
 	char *text;
 
-	if (table->json) {
+	if (table->json || !is_known(bytes)) {
 		table_number(table, column, bytes);
 		return;
 	}

@@ -238,6 +238,8 @@ char *format_size(uint64_t bytes)
 	uint64_t whole = bytes;
 	unsigned int tenth = 0;
 
+	if (!is_known(bytes))
+		return xstrdup("unknown");
 	if (opt_bytes)
 		return xasprintf("%ju", (uintmax_t)bytes);
 	while (whole >= 1024 && units[unit + 1]) {
@@ -381,6 +383,22 @@ void parse_args(const struct argp *argp, int argc, char **argv, int *first, void
 	/* Each command has options of its own behind its arguments as well. */
 	if (argp_parse(argp, argc, argv, 0, first, input))
 		exit(EX_USAGE);
+}
+
+void occupy_standard_streams(void)
+{
+	int fd;
+
+	/* Opened for what the stream is not: its use stays an error. */
+	do {
+		fd = open("/dev/null", O_RDONLY);
+		if (!fd) {
+			close(fd);
+			fd = open("/dev/null", O_WRONLY);
+		}
+	} while (fd >= 0 && fd <= STDERR_FILENO);
+	if (fd >= 0)
+		close(fd);
 }
 
 /* What could not be written is an error, also on a disk that is full. */
