@@ -139,6 +139,12 @@ kunit: kernel
 	@scripts/deps vm
 	@scripts/kunit
 
+## make kunit-uml   the KUnit tests that need no machine, in User Mode Linux
+.PHONY: kunit-uml
+kunit-uml:
+	@scripts/deps kernel
+	@scripts/kunit-uml
+
 ## make bench       compare with hugetlbfs, memfd, tmpfs: build/bench/report.html
 .PHONY: bench
 bench: kernel

@@ -24,6 +24,10 @@ REPORT_START = re.compile(r"---\[ cut here \]---")
 REPORT_END = re.compile(r"---\[ end (trace|Kernel panic)")
 REPORT_LINES = 60
 
+# The line of a task in what the kernel prints at a panic, and the flag of kernel threads.
+TASK = re.compile(r"\] task:(\S+) +state:(\S) .* task_flags:0x([0-9a-f]+)")
+PF_KTHREAD = 0x00200000
+
 
 class Tail:
     """Follows a file that QEMU appends to."""
@@ -91,4 +95,16 @@ class Log:
             reported = end
             boot = sum(KERNEL_START.search(l) is not None for l in self.lines[:i])
             found.append((boot, self.lines[max(i - 1, 0):end]))
+        return found
+
+    def tasks(self, first):
+        """Where processes, and kernel threads that do not just sleep, are, from a line on."""
+        found, wanted = [], False
+        for line in self.lines[first:]:
+            if m := TASK.search(line):
+                wanted = m[2] in "RD" or not int(m[3], 16) & PF_KTHREAD
+            elif "Kernel panic" in line or re.search(r"\] \S", line):
+                wanted = wanted and "Call Trace" in line
+            if wanted:
+                found.append(line)
         return found

@@ -19,6 +19,8 @@ from .qemu import die_with_parent, escape, kvm_works, qemu_base
 
 # Maximal length of the name of a socket, see unix(7).
 SUN_PATH = 108
+# How long the kernel may take to print all tasks, after which the machine ends.
+PANIC_TIMEOUT = 60
 
 
 class Machine:
@@ -35,6 +37,7 @@ class Machine:
         self.status = None
         self.failure = None
         self.hung = []
+        self.tasks = []
         self.unended = set()
         self.leaks = []
         self.ctl_rest = b""
@@ -54,7 +57,9 @@ class Machine:
 
     def base_cmdline(self):
         words = ["console=ttyS0", "earlyprintk=ttyS0,115200", "ignore_loglevel",
-                 "panic=-1", "oops=panic", f"vm.ctl={self.dir}"]
+                 "panic=-1", "oops=panic", f"vm.ctl={self.dir}",
+                 # For Machine.find_tasks().
+                 "unknown_nmi_panic", "panic_sys_info=tasks"]
         if self.accel == "tcg":
             # On a busy host, ticks are late. The kernel must not conclude that the timer or the
             # TSC, which is the host's, does not work.
@@ -222,6 +227,7 @@ class Machine:
             if not args.interactive and time.monotonic() > deadline:
                 hang = True
                 self.hung = self.monitor.processors()
+                self.find_tasks(log)
                 break
             if not busy:
                 time.sleep(0.02)
@@ -262,6 +268,19 @@ class Machine:
                 self.failure = "its kernel did not write all of its log to the console"
                 break
 
+    def find_tasks(self, log):
+        """Have the kernel print where its tasks are. That is not part of its log."""
+        log.poll()
+        first = len(log.lines)
+        deadline = time.monotonic() + PANIC_TIMEOUT
+        self.monitor.interrupt()
+        while self.qemu.poll() is None and time.monotonic() < deadline:
+            if not log.poll():
+                time.sleep(0.1)
+        log.finish()
+        self.tasks = log.tasks(first)
+        del log.lines[first:]
+
     def stop(self):
         if self.qemu and self.qemu.poll() is None:
             self.qemu.kill()
@@ -274,7 +293,7 @@ class Machine:
                              for cpu, vector in sorted(self.unended))
             note(f"failed: QEMU lost the end of an interrupt: {what}; start the machine again")
             return EXIT_EMULATOR
-        for line in self.hung:
+        for line in self.hung + self.tasks:
             print(f"vm| {line}", file=sys.stderr)
         reports = log.reports()
         for boot, lines in reports[:3]:

@@ -38,9 +38,9 @@ class Monitor:
         self.path = path
         self.ncpus = ncpus
 
-    def ask(self):
-        """QEMU's dump of registers and interrupt controllers of its processors, as lines."""
-        def ask(monitor, command, **arguments):
+    def execute(self, *commands):
+        """The answers of QEMU to commands, each of which is a name and its arguments."""
+        def ask(monitor, command, arguments):
             monitor.write(json.dumps({"execute": command, "arguments": arguments}) + "\n")
             monitor.flush()
             while True:
@@ -49,16 +49,20 @@ class Monitor:
                 if "return" in answer or "error" in answer:
                     return answer.get("return") or ""
 
-        commands = ["info registers -a", *(f"info lapic {cpu}" for cpu in range(self.ncpus))]
         with socket.socket(socket.AF_UNIX) as sock:
             sock.settimeout(10)
             sock.connect(self.path)
             with sock.makefile("rw", encoding="utf-8") as monitor:
                 monitor.readline()
-                ask(monitor, "qmp_capabilities")
-                said = "\n".join(ask(monitor, "human-monitor-command", **{"command-line": command})
-                                 for command in commands)
-        return [line.rstrip() for line in said.splitlines()]
+                ask(monitor, "qmp_capabilities", {})
+                return [ask(monitor, *command) for command in commands]
+
+    def ask(self):
+        """QEMU's dump of registers and interrupt controllers of its processors, as lines."""
+        commands = ["info registers -a", *(f"info lapic {cpu}" for cpu in range(self.ncpus))]
+        said = self.execute(*(("human-monitor-command", {"command-line": command})
+                              for command in commands))
+        return [line.rstrip() for line in "\n".join(said).splitlines()]
 
     def processors(self):
         """Registers and interrupts of the processors of a machine that hangs: lines of QEMU."""
@@ -67,6 +71,13 @@ class Monitor:
         except (OSError, ValueError) as e:
             return [f"QEMU does not say what its processors do: {e}"]
         return [line for line in lines if re.match(r"CPU#|RIP=|dumping|LVTT\s|Timer|ISR|IRR", line)]
+
+    def interrupt(self):
+        """Let the kernel panic by an NMI, which it gets even if it disables interrupts."""
+        try:
+            self.execute(("inject-nmi", {}))
+        except (OSError, ValueError):
+            pass
 
     def never_ended(self):
         """(processor, interrupt) of each interrupt that is in service while its processor sleeps.
