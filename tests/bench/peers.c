@@ -2,29 +2,11 @@
 #define _GNU_SOURCE
 #include <sys/ioctl.h>
 
-#include <linux/const.h>
 #include <linux/kvm.h>
 #include <linux/memfd.h>
 
 #include "bench.h"
 #include "peers.h"
-
-/* Of Linux 6.18; libc's headers are older. */
-#ifndef GUEST_MEMFD_FLAG_MMAP
-#define GUEST_MEMFD_FLAG_MMAP		_BITULL(0)
-#endif
-#ifndef GUEST_MEMFD_FLAG_INIT_SHARED
-#define GUEST_MEMFD_FLAG_INIT_SHARED	_BITULL(1)
-#endif
-#ifndef KVM_CREATE_GUEST_MEMFD
-struct kvm_create_guest_memfd {
-	__u64 size;
-	__u64 flags;
-	__u64 reserved[6];
-};
-
-#define KVM_CREATE_GUEST_MEMFD	_IOWR(KVMIO, 0xd4, struct kvm_create_guest_memfd)
-#endif
 
 static const struct peer peers[] = {
 	{ "guestmemfs", GUESTMEMFS, 0, GIB, 0, 0, 0 },
@@ -36,6 +18,7 @@ static const struct peer peers[] = {
 	{ "memfd-4k", MEMFD, 0, PAGE, 0, 0, 0 },
 	{ "tmpfs-huge", TMPFS, 0, BLOCK, 0, 0, 0 },
 	{ "guest_memfd", GUEST_MEMFD, 0, PAGE, 0, 0, 0 },
+	{ "guestmemfs-guest_memfd", GUEST_MEMFD_FILE, 0, GIB, 0, 0, 0 },
 };
 
 const struct peer *peer_find(const char *name)
@@ -48,21 +31,35 @@ const struct peer *peer_find(const char *name)
 	errx(2, "no peer '%s'", name);
 }
 
-static int guest_memfd(size_t size, int vm)
+int peer_is_guest_memfd(const struct peer *peer)
 {
-	struct kvm_create_guest_memfd arg = {
-		.size = size,
-		.flags = GUEST_MEMFD_FLAG_MMAP | GUEST_MEMFD_FLAG_INIT_SHARED,
-	};
+	return peer->source == GUEST_MEMFD || peer->source == GUEST_MEMFD_FILE;
+}
+
+/* With all that the kind of @vm allows, and with @file as its memory unless that is -1. */
+static int make_guest_memfd(size_t size, int vm, int file)
+{
+	struct kvm_create_guest_memfd arg = { .size = size };
+
+	arg.flags = ioctl(vm, KVM_CHECK_EXTENSION, KVM_CAP_GUEST_MEMFD_FLAGS);
+	if (file >= 0) {
+		arg.flags |= GUEST_MEMFD_FLAG_BACKING;
+		arg.backing_fd = file;
+	}
+	return ioctl(vm, KVM_CREATE_GUEST_MEMFD, &arg);
+}
+
+static int guest_memfd(size_t size, int vm, int file)
+{
 	int kvm, fd;
 
 	if (vm >= 0)
-		return ioctl(vm, KVM_CREATE_GUEST_MEMFD, &arg);
+		return make_guest_memfd(size, vm, file);
 	kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
 	vm = kvm < 0 ? -1 : ioctl(kvm, KVM_CREATE_VM, 0);
 	if (vm < 0)
 		err(2, "/dev/kvm");
-	fd = ioctl(vm, KVM_CREATE_GUEST_MEMFD, &arg);
+	fd = make_guest_memfd(size, vm, file);
 	/* This descriptor holds the machine. */
 	close(vm);
 	close(kvm);
@@ -71,11 +68,18 @@ static int guest_memfd(size_t size, int vm)
 
 int peer_create(const struct peer *peer, size_t size, int vm)
 {
-	int fd;
+	int fd, file;
 
 	switch (peer->source) {
 	case GUEST_MEMFD:
-		fd = guest_memfd(size, vm);
+		fd = guest_memfd(size, vm, -1);
+		break;
+	case GUEST_MEMFD_FILE:
+		file = open("file", O_RDWR | O_CREAT | O_EXCL, 0600);
+		if (file < 0 || ftruncate(file, size))
+			err(2, "%s: file", peer->name);
+		fd = guest_memfd(size, vm, file);
+		close(file);
 		break;
 	case MEMFD:
 		fd = memfd_create("bench", peer->flags);
@@ -85,7 +89,7 @@ int peer_create(const struct peer *peer, size_t size, int vm)
 	}
 	if (fd < 0)
 		err(2, "%s", peer->name);
-	if (peer->source != GUEST_MEMFD && ftruncate(fd, size))
+	if (!peer_is_guest_memfd(peer) && ftruncate(fd, size))
 		err(2, "%s: ftruncate", peer->name);
 	return fd;
 }
@@ -93,7 +97,7 @@ int peer_create(const struct peer *peer, size_t size, int vm)
 void peer_drop(const struct peer *peer, int fd)
 {
 	close(fd);
-	if (peer->source == GUESTMEMFS || peer->source == TMPFS)
+	if (peer->source == GUESTMEMFS || peer->source == TMPFS || peer->source == GUEST_MEMFD_FILE)
 		unlink("file");
 }
 

@@ -5,7 +5,8 @@
 
 #include <stddef.h>
 
-enum source { GUESTMEMFS, TMPFS, MEMFD, GUEST_MEMFD };
+/* The last is a guest_memfd whose memory is a file of guestmemfs. */
+enum source { GUESTMEMFS, TMPFS, MEMFD, GUEST_MEMFD, GUEST_MEMFD_FILE };
 
 /**
  * struct peer - memory for guests, in one of its shapes
@@ -34,6 +35,8 @@ const struct peer *peer_find(const char *name);
  * machine @vm, or of none that runs if that is -1.
  */
 int peer_create(const struct peer *peer, size_t size, int vm);
+
+int peer_is_guest_memfd(const struct peer *peer);
 
 /* Shared, at a gigabyte's start and the peer's skew, with more @flags for mmap(). */
 char *peer_map(const struct peer *peer, int fd, size_t size, int flags);

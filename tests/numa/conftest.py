@@ -29,6 +29,7 @@ BIN = os.path.join(TOP, "build", "test", "bin")
 # What a healthy machine writes.
 ROUTINE = re.compile(
     r"guestmem_pool: node \d+: pool of \d+ MiB in \d+ extents?, from 0x[0-9a-f]+(, handed over)?$|"
+    r"guestmem_pool: node \d+: growth reserve of \d+ MiB from 0x[0-9a-f]+, for movable pages only until the pool grows$|"
     r"guestmem_pool: node \d+: \d+ blocks handed over by kernel \S+ after \d+ earlier kexecs$|"
     r"guestmem_pool: node \d+: damaging \S+$|"
     r"guestmemfs: node \d+: (new|handed-over) file system, \d+ of \d+ blocks free, \d+ of them dirty$|"

@@ -42,6 +42,7 @@
 #define TO_EOF	GUESTMEMFS_EXCHANGE_RANGE_TO_EOF
 #define DRY_RUN	GUESTMEMFS_EXCHANGE_RANGE_DRY_RUN
 #define GROW	GUESTMEMFS_EXCHANGE_RANGE_GROW
+#define INTO_HOLE	GUESTMEMFS_EXCHANGE_RANGE_INTO_HOLE
 
 /* What a page of a new file has as its first word. */
 #define MARK(file, page)	((uint64_t)(file) << 32 | ((page) + 1))
@@ -193,6 +194,30 @@ TEST_F(exchange, holes)
 	/* A touch fills the hole again, as one that was punched. */
 	EXPECT_TRUE(has(self->mem1, 0, 0, -1));
 	EXPECT_EQ(self->free + 2, free_blocks());
+}
+
+/* What file2 has in the range is not lost. */
+TEST_F(exchange, into_a_hole)
+{
+	ASSERT_EQ(0, punch(self->two, 2, 3));
+	/* The range begins or ends with a block, or has one in between. */
+	EXPECT_ERR(EEXIST, exchange(self->one, 0, self->two, BLOCK, 2 * BLOCK, INTO_HOLE));
+	EXPECT_ERR(EEXIST, exchange(self->one, 0, self->two, 4 * BLOCK, 2 * BLOCK, INTO_HOLE));
+	self->mem2[3 * BLOCK / 8] = 77;
+	EXPECT_ERR(EEXIST, exchange(self->one, 0, self->two, 2 * BLOCK, 3 * BLOCK,
+				    INTO_HOLE | DRY_RUN));
+	EXPECT_ERR(EEXIST, exchange(self->one, 0, self->two, 2 * BLOCK, 3 * BLOCK, INTO_HOLE));
+	EXPECT_EQ(77, self->mem2[3 * BLOCK / 8]);
+	EXPECT_TRUE(has(self->mem1, 0, 1, 0));
+	/* file1 may have memory or not. */
+	ASSERT_EQ(0, punch(self->one, 0, 1));
+	EXPECT_EQ(0, exchange(self->one, 0, self->two, 2 * BLOCK, BLOCK, INTO_HOLE | DRY_RUN));
+	EXPECT_EQ(0, exchange(self->one, BLOCK, self->two, 2 * BLOCK, BLOCK, INTO_HOLE));
+	EXPECT_TRUE(has(self->mem2, 2, 1, 1));
+	EXPECT_EQ(0, exchange(self->one, 0, self->two, 4 * BLOCK, BLOCK, INTO_HOLE));
+	/* Behind the end of file2 there is no memory. */
+	EXPECT_EQ(0, exchange(self->one, 2 * BLOCK, self->two, 8 * BLOCK, BLOCK,
+			      INTO_HOLE | GROW));
 }
 
 /* A file grows by blocks that the other loses; the gap reads as zeroes. */

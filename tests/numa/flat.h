@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 #include <linux/kvm.h>
 
@@ -30,10 +31,12 @@ struct machine {
 static const uint8_t code[] = {
 	0x8a, 0x06, 0xf4,	/* mov (%esi), %al; hlt */
 	0x88, 0x06, 0xf4,	/* mov %al, (%esi); hlt */
+	0x0f, 0x01, 0xd8, 0xf4,	/* vmrun; hlt */
 };
 
 #define READ	CODE
 #define WRITE	(CODE + 3)
+#define VMRUN	(CODE + 6)
 
 static inline int machine_add(int vm, int slot, unsigned long at, void *memory, size_t size)
 {
@@ -48,14 +51,14 @@ static inline int machine_add(int vm, int slot, unsigned long at, void *memory, 
 }
 
 /* All of memory, 32 bits, no paging. */
-static inline int machine_make_flat(struct machine *m)
+static inline int machine_make_flat(int cpu)
 {
 	struct kvm_segment data = {
 		.limit = ~0U, .type = 3, .present = 1, .db = 1, .s = 1, .g = 1, .selector = 16,
 	};
 	struct kvm_sregs sregs;
 
-	if (ioctl(m->cpu, KVM_GET_SREGS, &sregs))
+	if (ioctl(cpu, KVM_GET_SREGS, &sregs))
 		return -1;
 	sregs.ds = data;
 	sregs.es = data;
@@ -64,7 +67,7 @@ static inline int machine_make_flat(struct machine *m)
 	data.selector = 8;
 	sregs.cs = data;
 	sregs.cr0 |= 1;
-	return ioctl(m->cpu, KVM_SET_SREGS, &sregs);
+	return ioctl(cpu, KVM_SET_SREGS, &sregs);
 }
 
 /* A machine with @memory, until the process ends. 0, or -1. */
@@ -84,7 +87,7 @@ static inline int machine_start(struct machine *m, volatile char *memory, size_t
 	if (m->run == MAP_FAILED || machine_add(vm, 0, CODE, page, 4096) ||
 	    machine_add(vm, 1, MEMORY, m->memory, size))
 		return -1;
-	return machine_make_flat(m);
+	return machine_make_flat(m->cpu);
 }
 
 /*
@@ -105,6 +108,39 @@ static inline int machine_run(struct machine *m, unsigned long entry, volatile c
 		return -errno;
 	m->byte = regs.rax;
 	return m->run->exit_reason == KVM_EXIT_HLT ? 0 : -EPROTO;
+}
+
+/* Paging by 4 MiB with the directory at @at, and SVM. 0, or -1. */
+static inline int machine_virtualize(struct machine *m, volatile uint32_t *directory,
+				     unsigned long at, unsigned long save)
+{
+	union {
+		struct kvm_msrs head;
+		char room[sizeof(struct kvm_msrs) + sizeof(struct kvm_msr_entry)];
+	} msrs = { .head.nmsrs = 1 };
+	union {
+		struct kvm_cpuid2 head;
+		char room[sizeof(struct kvm_cpuid2) + 256 * sizeof(struct kvm_cpuid_entry2)];
+	} cpuid = { .head.nent = 256 };
+	int kvm = open("/dev/kvm", O_RDWR | O_CLOEXEC);
+	struct kvm_sregs sregs;
+	uint32_t i;
+
+	for (i = 0; i < 1024; i++)
+		directory[i] = i << 22 | 0x83;
+	if (ioctl(kvm, KVM_GET_SUPPORTED_CPUID, &cpuid) || ioctl(m->cpu, KVM_SET_CPUID2, &cpuid) ||
+	    ioctl(m->cpu, KVM_GET_SREGS, &sregs))
+		return -1;
+	close(kvm);
+	sregs.cr3 = at;
+	sregs.cr4 |= 0x10;
+	sregs.cr0 |= 0x80000000;
+	sregs.efer |= 0x1000;
+	/* MSR_VM_HSAVE_PA */
+	msrs.head.entries[0] = (struct kvm_msr_entry) { .index = 0xc0010117, .data = save };
+	if (ioctl(m->cpu, KVM_SET_SREGS, &sregs))
+		return -1;
+	return ioctl(m->cpu, KVM_SET_MSRS, &msrs) == 1 ? 0 : -1;
 }
 
 #endif /* FLAT_H */

@@ -13,19 +13,16 @@
 #include <linux/mempolicy.h>
 
 #include "kselftest_harness.h"
+#include "tables.h"
 
 #define PAGE	4096UL
 #define BLOCK	(2UL << 20)
 #define GIB	(512 * BLOCK)
 
-struct faults {
-	long pte, pmd, pud;
-};
-
 /* Faults that were served so far, by the size of the mapping that they made. */
-static struct faults faults(void)
+static struct by_size faults(void)
 {
-	struct faults f = { -1, -1, -1 };
+	struct by_size f = { -1, -1, -1 };
 	char line[512], *at;
 	FILE *stats = fopen("/proc/self/mountstats", "r");
 
@@ -43,7 +40,7 @@ static struct faults faults(void)
 /* What @do_this adds to them. */
 #define EXPECT_FAULTS(ptes, pmds, puds, do_this)		\
 	do {							\
-		struct faults before = faults(), after;		\
+		struct by_size before = faults(), after;		\
 		do_this;					\
 		after = faults();				\
 		ASSERT_NE(-1, before.pud);			\
@@ -52,40 +49,9 @@ static struct faults faults(void)
 		EXPECT_EQ(puds, after.pud - before.pud);	\
 	} while (0)
 
-/* Bytes of a mapping by the entry of the page table that maps them. */
-static struct faults tables(volatile void *start, unsigned long len)
-{
-	unsigned long from, to, first = (unsigned long)start, end = first + len;
-	struct faults f = {};
-	char line[256], level[8], *at;
-	FILE *dump = fopen("/sys/kernel/debug/page_tables/current_kernel", "r");
-
-	if (!dump)
-		f.pte = -1;
-	while (dump && fgets(line, sizeof(line), dump)) {
-		at = strrchr(line, ' ');
-		if (!strstr(line, " USR ") || !at || sscanf(at, "%7s", level) != 1 ||
-		    sscanf(line, "0x%lx-0x%lx", &from, &to) != 2)
-			continue;
-		from = from > first ? from : first;
-		to = to < end ? to : end;
-		if (from >= to)
-			continue;
-		if (!strcmp(level, "pud"))
-			f.pud += to - from;
-		else if (!strcmp(level, "pmd"))
-			f.pmd += to - from;
-		else
-			f.pte += to - from;
-	}
-	if (dump)
-		fclose(dump);
-	return f;
-}
-
 #define EXPECT_TABLES(p, pte_bytes, pmd_bytes, pud_bytes)	\
 	do {							\
-		struct faults t = tables(p, GIB);		\
+		struct by_size t = tables(p, GIB);		\
 		EXPECT_EQ(pte_bytes, t.pte);			\
 		EXPECT_EQ(pmd_bytes, t.pmd);			\
 		EXPECT_EQ(pud_bytes, t.pud);			\

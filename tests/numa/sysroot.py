@@ -13,8 +13,8 @@ GIB = 1 << 30
 UUID = "4db933bb-697d-48e4-8592-f4e60343720c"
 
 # What a kernel has beside each node.
-FEATURES = ("acl", "check", "discard", "dmem", "freeze", "leaf_pmd", "leaf_pud",
-            "memory_failure", "pin", "reserve", "scrub", "xattr")
+FEATURES = ("acl", "check", "discard", "dmem", "freeze", "growth_reserve", "leaf_pmd", "leaf_pud",
+            "memory_failure", "pin", "reserve", "scrub", "userfaultfd", "xattr")
 # With which value a setting starts.
 SETTINGS = {"frozen": "0", "low_watermark": "0", "policy": "best-fit", "reserve": "0",
             "scrub_rate": "0", "scrub_target": "all", "zeroing": "background"}
@@ -50,6 +50,7 @@ class Node:
     dirty: tuple = ()
     poison: tuple = ()
     pins: tuple = ()                # Pin(...)
+    attached: tuple = ()            # the same, with access "p" or "s"
     state: str = "active"
     error: str = ""
     check: str = "ok"
@@ -97,10 +98,12 @@ class Node:
             "alloc_failures": 3, "block_size": BLOCK, "dirty_blocks": dirty,
             "error": self.error, "extents": f"{self.base:#x} {self.pool:#x}",
             "faults_pmd": 20, "faults_pte": 10, "faults_pud": 30,
-            "format": "1 compat=0x0 ro_compat=0x0 incompat=0x0", "free_1g": self.gibs(),
+            "growth_reserve": 0, "format": "1 compat=0x0 ro_compat=0x0 incompat=0x0", "free_1g": self.gibs(),
             "free_blocks": free, "free_inodes": 500, "generation": 2,
             "handed_over_from": "7.3.4-before", "largest_free_run": self.largest(),
             "max_inodes": 0, "metadata_bytes": 65536, "mounts": 0,
+            "attached_files": len(self.attached),
+            "private_files": sum(p.access == "p" for p in self.attached),
             "pinned_blocks": len({(p.inode, block) for p in self.pins for block in
                                   range(p.start // BLOCK, -(-(p.start + p.size) // BLOCK))}),
             "poisoned_blocks": self.count(self.poison), "preserved_files": 0,
@@ -121,6 +124,7 @@ class Node:
                            ("bitmap_poison", self.poison)):
             files[name] = b"" if failed else self.bitmap(runs)
         files["pins"] = b"" if failed else "".join(p.line() for p in self.pins).encode()
+        files["attached"] = b"" if failed else "".join(p.line() for p in self.attached).encode()
         for name, value in self.files.items():
             if value is None:
                 del files[name]

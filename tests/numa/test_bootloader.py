@@ -344,7 +344,7 @@ def test_links_stay_below_sysroot(host, tmp_path):
         return os.listdir(outside) == ["line"] and (outside / "line").read_text() == "root=y\n"
 
     for target in "../../../outside/line", str(outside / "line"):
-        tree = host({CMDLINE: ""}, cmdline=SYSTEMD_BOOT)
+        tree = host({CMDLINE: "", "boot/loader/loader.conf": ""}, cmdline=SYSTEMD_BOOT)
         tree.link(CMDLINE, target)
         apply(tree, FAILED)
         # The directory is there in the tree as well; only the file is not.
@@ -376,6 +376,17 @@ def test_unreadable_is_not_missing(host):
     assert "its contents are not known" in done.err and os.path.isdir(tree.path(CMDLINE))
     tree = host({CMDLINE: b"root=x\0y\n"}, cmdline=SYSTEMD_BOOT)
     assert "no text" in apply(tree, FAILED).err
+
+
+@pytest.mark.parametrize("name", [GRUB, DROP_IN, CMDLINE])
+def test_fifo_is_not_waited_for(host, name):
+    tree = host({CMDLINE: "root=x\n"}, cmdline=SYSTEMD_BOOT) if name == CMDLINE else host(DEBIAN)
+    if os.path.exists(tree.path(name)):
+        os.unlink(tree.path(name))
+    os.makedirs(os.path.dirname(tree.path(name)), exist_ok=True)
+    os.mkfifo(tree.path(name))
+    assert f"{name}: this is no regular file" in apply(tree, FAILED).err
+    assert stat.S_ISFIFO(os.stat(tree.path(name)).st_mode)
 
 
 def test_uki(host):
@@ -431,6 +442,9 @@ def test_which_boot_loader(host):
     refused(host(both, cmdline="root=x"), FAILED, "--grub or --systemd-boot")
     refused(host(both, LoaderInfo="rEFInd 0.14.2"), FAILED, "rEFInd 0.14.2")
     refused(host({GRUB: ""}), FAILED, "grub-mkconfig is not found")
+    # Started by the firmware or by rEFInd, which read no file that the tool knows.
+    for files in {}, DEBIAN, {"boot/refind_linux.conf": '"Boot" "root=x"\n'}:
+        refused(host(files, cmdline=r"root=x initrd=\initrd.img"), FAILED, "no files of systemd-boot")
     for cmdline, efi, option, name in (
             ("root=x", {"LoaderInfo": "GRUB 2.12-9"}, [], DROP_IN),
             ("BOOT_IMAGE=/x", {"LoaderInfo": "systemd-boot 257"}, [], CMDLINE),

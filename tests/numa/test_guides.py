@@ -13,6 +13,8 @@ import xml.etree.ElementTree
 
 import pytest
 from conftest import TOP
+from offline import on
+from sysroot import GIB, Node
 from tool import COMMANDS, MANUAL_PAGES, call, manual_page, plain
 
 PAGES = sorted(glob.glob(os.path.join(TOP, "Documentation", "filesystems", "guestmemfs", "*.rst")))
@@ -78,6 +80,43 @@ def test_log_lines_are_those_of_the_code():
     assert len(lines) > 3
     for line in lines:
         assert any(k.fullmatch(line) for k in known), line
+
+
+# What an administrator can read: functions whose first text is a message.
+MESSAGES = {
+    "fs/guestmemfs/**/*.c": r"\b(?:pr_(?:err|warn|notice|info)\w*|errorfc|invalfc|warnfc)\(",
+    "tools/gmfs-numa/*.c": r"\b(?:fatal|warning|argp_error|handover_result)\(",
+}
+
+
+def messages():
+    """{(path from the top, text)} of all messages of the kernel and of the tool."""
+    found = set()
+    for pattern, functions in MESSAGES.items():
+        for source in glob.glob(os.path.join(TOP, pattern), recursive=True):
+            with open(source, encoding="utf-8") as f:
+                text = f.read()
+            for call_of in re.finditer(functions + r"((?:[^;\"]|\"(?:[^\"\\]|\\.)*\")*?)\);", text):
+                texts = re.findall(r'"((?:[^"\\]|\\.)*)"', re.sub(r'"\s*(?:PRI\w+|SYSFS)?\s*"', "", call_of.group(1)))
+                # Of handover_result() the first is the name of the check.
+                found |= {(os.path.relpath(source, TOP), t) for t in texts if " " in t}
+    return found
+
+
+def test_messages_as_a_set():
+    """pytest -s prints all of them, to be read in one go. Each is a line without an end."""
+    found = messages()
+    for source, text in sorted(found):
+        print(f"{source}: {text}")
+    assert len([s for s, _ in found if s.startswith("fs/")]) > 80
+    assert len([s for s, _ in found if s.startswith("tools/")]) > 150
+    for source, text in found:
+        plain_text = text.removesuffix("\\n")
+        assert "\\n" not in plain_text or source.startswith("tools/"), (source, text)
+        assert not re.search(r"[.!]$|^(?:[Ee]rror|[Ww]arning|[Ff]ailed)\b|\b[Pp]lease\b|\w'(?:t|re|ll)\b|  ",
+                             plain_text), (source, text)
+        # A sentence begins with a small letter, but for what is written so.
+        assert re.match(r"(?:[^A-Z]|KHO|LUO|OSTree|GRUB|QEMU|CPUs|[A-Z][A-Z]|%)", plain_text), (source, text)
 
 
 def test_comments_that_are_included_are_there():
@@ -172,17 +211,15 @@ def readme_shell():
 
 
 def lines_of_monitor():
-    """{where: ([lines that save], [lines that continue])} of README and of the quick start."""
-    text = readme_section()
-    block = textwrap.dedent(re.search(r"\n\n(    migrate_set_capability(?:.*\n)+?)\n", text).group(1)).splitlines()
-    incoming = re.sub(r"\s+", " ", re.search(r"`(migrate_incoming\s[^`]+)`", text).group(1))
-    assert "the same capability and parameter" in re.sub(r"\s+", " ", text)
-    found = {"README": ([*block, "quit"], [*block[:2], incoming, "cont"])}
+    """([lines that save], [lines that continue]) of the quick start, to which README refers."""
+    with open(README, encoding="utf-8") as f:
+        assert "/quick-start.rst#save-and-continue)" in f.read()
     with open(os.path.join(os.path.dirname(PAGES[0]), "quick-start.rst"), encoding="utf-8") as f:
-        blocks = re.findall(r"^\t\(qemu\) (.*)$", f.read(), re.MULTILINE)
-    end = blocks.index("quit") + 1
-    found["quick-start"] = (blocks[:end], blocks[end:])
-    return found
+        text = f.read()
+    assert "\nSave and continue\n====" in text
+    lines = re.findall(r"^\t\(qemu\) (.*)$", text, re.MULTILINE)
+    end = lines.index("quit") + 1
+    return lines[:end], lines[end:]
 
 
 @pytest.fixture
@@ -199,10 +236,10 @@ def start(tmp_path):
         monitor.qemu.wait()
 
 
-@pytest.mark.parametrize("where", ["README", "quick-start"])
-def test_commands_of_the_monitor(tmp_path, start, where):
+def test_commands_of_the_monitor(tmp_path, start):
     """QEMU takes them in that order, and the machine goes on."""
-    save, go_on = lines_of_monitor()[where]
+    save, go_on = lines_of_monitor()
+    assert len(save) == 6
     assert save[-1] == "quit" and go_on[-1] == "cont"
     first = start()
     for line in save:
@@ -222,6 +259,35 @@ def test_commands_of_the_monitor(tmp_path, start, where):
         assert not said, (line, said)
     assert "running" in second.do("info status")
     assert second.do("quit") == 0
+
+
+def test_time_of_an_update(tmp_path):
+    """Both lines run in a shell, and the second prints the seconds between them."""
+    before, after = re.findall(r"^\t# (date \+%s.*|awk .*)$", text_of_pages(), re.MULTILINE)
+    lines = [line.replace("/var/tmp", str(tmp_path)) for line in (before, "sleep 1.2", after)]
+    done = subprocess.run(["sh", "-euc", "\n".join(lines)], check=True, stdout=subprocess.PIPE, text=True)
+    assert 1.2 <= float(done.stdout) < 60
+
+
+def test_example_of_sizes(make):
+    """What README and the guide say of a host of 512 GiB is what plan computes."""
+    nodes = [Node(n, pool=0, cpus=f"{n * 64}-{n * 64 + 63}", memory=256 * GIB) for n in range(2)]
+    tree = make(nodes)
+    for more, pools, kept in (([], None, 4.1), (["--keep", "16G"], 480, 32)):
+        rows = on(tree, "plan", "--reserve", "100%", "--json", *more).json()["plan"]
+        largest = sum(r["largest"] for r in rows)
+        assert round((512 * GIB - largest) / GIB, 1) == kept
+        assert pools in (None, sum(r["pool"] for r in rows) // GIB)
+    with open(README, encoding="utf-8") as f:
+        readme = re.sub(r"\s+", " ", f.read())
+    assert "512 GiB (2 nodes, 128 CPUs) has to keep 4.1 GiB; with `--keep 16G`, 480 GiB" in readme
+    guide = re.sub(r"\s+", " ", text_of_pages())
+    assert "at least 2.5 GiB and 1.6 GiB" in guide
+    assert [round(256 - r["largest"] / GIB, 1) for r in
+            on(tree, "plan", "--reserve", "100%", "--json").json()["plan"]] == [2.5, 1.6]
+    done = on(tree, "plan", "--vm", "28x16G", "--keep", "16G")
+    assert done.out.endswith("kho=on guestmemfs=0:229504M,1:229504M\n")
+    assert "``guestmemfs=0:229504M,1:229504M``" in guide
 
 
 def test_targets_of_make():

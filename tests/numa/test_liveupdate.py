@@ -54,7 +54,7 @@ def gmfs_numa():
 
 def told(run):
     """{node: [(tick, boot id, at the end)]} of all that guests have said."""
-    lines = re.findall(r"^node ([\d+]+)( at the end)?: guest: tick (\d+), up \d+ s, boot (\w+):"
+    lines = re.findall(r"^node ([\w.+]+)( at the end)?: guest: tick (\d+), up \d+ s, boot (\w+):"
                        " memory and connection", run.out, re.MULTILINE)
     return {node: [(int(tick), boot, bool(end)) for n, end, tick, boot in lines if n == node]
             for node in {n for n, _, _, _ in lines}}

@@ -28,3 +28,6 @@ def test_pools_of_many_machines():
     counts = re.search(r"^# (\d+) boots, (\d+) pools, (\d+) refused, (\d+) times the limit$",
                        run.stdout, re.MULTILINE)
     assert all(int(count) for count in counts.groups()), counts.group()
+    counts = re.search(r"^# (\d+) growth reserves, (\d+) refused, (\d+) times the limit$",
+                       run.stdout, re.MULTILINE)
+    assert all(int(count) for count in counts.groups()), counts.group()

@@ -34,10 +34,11 @@ used() {{
 }}
 """
 
-# Blocks of a file that have anything in them. What is mapped without MAP_NORESERVE is filled.
+# Blocks of a file, from an offset on, that have anything in them. What is mapped without
+# MAP_NORESERVE is filled.
 NOT_EMPTY = """
 import mmap, os, sys
-at = count = 0
+at, count = int(sys.argv[2]), 0
 with open(sys.argv[1], "rb") as f:
     memory = mmap.mmap(f.fileno(), os.fstat(f.fileno()).st_size, flags=mmap.MAP_SHARED | 0x4000,
                        prot=mmap.PROT_READ)
@@ -146,7 +147,7 @@ def test_plugged_memory_lives_through_a_kexec(vm):
         plug 64
         vmm ticks 1 2
         # The guest has what it checks there.
-        between 8 "$(/usr/bin/python3 -c '{NOT_EMPTY}' more)" 32 'blocks that the guest has filled'
+        between 8 "$(/usr/bin/python3 -c '{NOT_EMPTY}' more 0)" 32 'blocks that the guest has filled'
         # The state needs one block.
         fill 2
         vmm save 1

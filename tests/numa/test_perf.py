@@ -47,9 +47,25 @@ def documented():
     return {event: line for line, event in lines}
 
 
+def count(line, event, cause):
+    """Shell script that prints how many events the line counts while the cause runs."""
+    # perf stat counts on stderr, perf record says how many samples there are.
+    return rf"""
+    export phys
+    {line} sh -c {shlex.quote(cause)} > out 2>&1 || true
+    if grep -q 'Performance counter stats' out; then
+        n=$(sed -n 's/^ *\([0-9]*\) *guestmemfs:.*/\1/p' out)
+    else
+        n=$(perf script 2> /dev/null | grep -c 'guestmemfs:guestmemfs_{event}:' || true)
+    fi
+    [ "${{n:-0}}" -gt 0 ] || die "{event}: $(cat out)"
+    echo "{event}=$n"
+    """
+
+
 def test_lines_of_the_documentation(vm):
     lines = documented()
-    assert set(lines) == set(CAUSES)
+    assert set(lines) == {*CAUSES, "move"}
     script = rf"""
     cd /tmp
     echo '{BY_PAGES}' > by_pages
@@ -61,23 +77,26 @@ def test_lines_of_the_documentation(vm):
     # All that is free is dirty, and nobody else zeroes it.
     fallocate -l $(($(free_blocks /mnt/node0) * 2))M /mnt/node0/all
     rm /mnt/node0/all
-    phys=0x$(pool_ranges 0 | cut -d' ' -f1)
+    phys=0x$(pool_ranges 0 | head -1 | cut -d' ' -f1)
     """
-    for event, line in lines.items():
-        cause = shlex.quote(CAUSES[event][0])
-        # perf stat counts on stderr, perf record says how many samples there are.
-        script += rf"""
-    export phys
-    {line} sh -c {cause} > out 2>&1 || true
-    if grep -q 'Performance counter stats' out; then
-        n=$(sed -n 's/^ *\([0-9]*\) *guestmemfs:.*/\1/p' out)
-    else
-        n=$(perf script 2> /dev/null | grep -c 'guestmemfs:guestmemfs_{event}:' || true)
-    fi
-    [ "${{n:-0}}" -gt 0 ] || die "{event}: $(cat out)"
-    echo "{event}=$n"
-    """
+    for event, (cause, _) in CAUSES.items():
+        script += count(lines[event], event, cause)
     run = vm(script, nodes=1, mem="2G", append="guestmemfs=0:512M",
              expect=[r"guestmem_pool: node 0: hardware error at 0x"])
-    counted = {event: int(run.value(event)) for event in lines}
+    counted = {event: int(run.value(event)) for event in CAUSES}
     assert counted == {event: n for event, (_, n) in CAUSES.items()}
+
+
+def test_line_of_moves(vm):
+    """One block in a gibibyte, two in another: the one moves."""
+    run = vm(r"""
+    cd /tmp
+    phys=
+    mount_node 1
+    fallocate -l 1022M /mnt/node1/most
+    fallocate -l 4M /mnt/node1/two
+    fallocate -l 2M /mnt/node1/one
+    rm /mnt/node1/most
+    """ + count(documented()["move"], "move", "echo all > /sys/fs/guestmemfs/node1/compact"),
+             nodes=2, mem="4G", append="guestmemfs=1:2G nokaslr")
+    assert run.value("move") == "1"

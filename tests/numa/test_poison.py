@@ -121,6 +121,47 @@ def test_failure_while_unmounted(vm):
     assert run.value("resets") == "30"
 
 
+def test_failure_during_freezing(vm):
+    """Freezing a node waits for the end of a fallocate(). Readers of sysfs do not wait for the freezing,
+    and neither does the failure of a page, which holds up all other failures of the machine."""
+    vm(r"""
+    mount_node 1
+    cd /mnt/node1
+    memfile fill kept 2M 1
+    kept=$(memfile where kept | sed -n 's/.* blocks at \(0x[0-9a-f]*\)-.*/\1/p;q')
+    pause_scrub 1 Y
+    memfile fill dirty 800M 2
+    rm dirty
+    # The task that zeroes blocks for its file gets little time of its processor.
+    taskset -c 1 timeout 300 sh -c 'while :; do :; done' &
+    hog=$!
+    taskset -c 1 chrt -i 0 truncate -s 800M slow &
+    slow=$!
+    while [ $(cat /sys/fs/guestmemfs/node1/free_blocks) -gt 200 ]; do
+        kill -0 $slow
+    done
+    echo 1 > /sys/fs/guestmemfs/node1/frozen &
+    freezing=$!
+    sleep 0.5
+    start=$(cut -d. -f1 /proc/uptime)
+    echo $((kept + 4096)) > /sys/devices/system/memory/hard_offline_page
+    cd /sys/fs/guestmemfs/node1
+    equal "$(cat state error frozen reserve zeroing policy scrub_target)" "$(printf '%s\n' active '' 0 0 \
+        background best-fit all)" 'what sysfs says'
+    cat uuid generation format handed_over_from > /dev/null
+    took=$(($(cut -d. -f1 /proc/uptime) - start))
+    [ $took -lt 5 ] || die "it took $took s"
+    kill -0 $slow $freezing
+    kill $hog
+    wait $slow
+    wait $freezing
+    equal "$(cat /sys/fs/guestmemfs/node1/state)" frozen state
+    equal "$(mount_stat 1 poisoned_pages)" 1 'pages'
+    echo 0 > /sys/fs/guestmemfs/node1/frozen
+    equal "$(cat /sys/fs/guestmemfs/node1/check)" ok check
+    """, cpus=2, boots=1, **MACHINE)
+
+
 def test_poison_survives_kexec(vm):
     """The next kernel gives the blocks to nobody, and keeps a file from its bad page alone."""
     vm(r"""

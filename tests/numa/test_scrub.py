@@ -46,6 +46,61 @@ def test_where_it_runs(vm):
        append="guestmemfs=0:128M,1:128M,2:128M", boots=1)
 
 
+def test_claims_on_busy_processors(vm):
+    """A task that claims the block of the thread does not wait for the idle time of its CPU."""
+    run = vm(r"""
+    cpus=$(cat /sys/devices/system/node/node1/cpulist)
+    pid=$(pgrep -x gmpool_scrub/1)
+    mount_node 1
+    wait_clean 1
+    blocks=$(free_blocks /mnt/node1)
+    for _ in $(seq 32); do
+        taskset -c "$cpus" sh -c 'while :; do :; done' &
+    done
+
+    # claim: ms for all blocks, half of which are dirty
+    claim() {
+        local start
+        start=$(date +%s%N)
+        nice -n -10 taskset -c 0 fallocate -l "$((blocks * 2))M" /mnt/node1/all
+        echo $((($(date +%s%N) - start) / 1000000))
+        rm /mnt/node1/all
+    }
+
+    base=0
+    worst=0
+    for _ in $(seq 6); do
+        pause_scrub 1 Y
+        sleep 1
+        took=$(claim)
+        [ "$took" -le "$base" ] || base=$took
+        # The thread has work and hardly a CPU, so it is in the middle of a block.
+        pause_scrub 1 N
+        taskset -c 0 fallocate -l "${blocks}M" /mnt/node1/half
+        rm /mnt/node1/half
+        sleep 0.5
+        took=$(claim)
+        [ "$took" -le "$worst" ] || worst=$took
+    done
+    echo "base=$base"
+    echo "worst=$worst"
+    # The thread gets its own value back, also one that an administrator gave it.
+    for _ in $(seq 50); do
+        [ "$(ps -o ni= -p "$pid" | tr -d ' ')" != 19 ] || break
+        sleep 0.1
+    done
+    equal "$(ps -o ni= -p "$pid" | tr -d ' ')" 19 'nice afterwards'
+    renice -n 10 -p "$pid"
+    claim
+    sleep 1
+    equal "$(ps -o ni= -p "$pid" | tr -d ' ')" 10 'nice of the administrator'
+    kill $(jobs -p)
+    wait || true
+    """, topology="node=0,cpus=0,mem=1G;node=1,cpus=1,mem=1G", append="guestmemfs=1:256M", boots=1)
+    base, worst = int(run.value("base")), int(run.value("worst"))
+    assert worst < 3 * base + 2000, run.out
+
+
 def test_claimers_scrub(vm):
     """Without the thread nothing is different, but for the time that it takes."""
     vm(r"""

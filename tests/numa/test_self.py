@@ -110,10 +110,11 @@ def test_machine_says_no(vm, script, append, expect, why):
 
 
 def test_machine_that_hangs_says_where(vm):
-    """What its processors do, and whether they have interrupts."""
+    """What its processors do, whether they have interrupts, and what each process waits for."""
     with pytest.raises(pytest.fail.Exception, match=r"(?s)status 124:.*\bCPU#1\n.*RIP=.*\bAPIC state for CPU 1\n"
-                                                    r".*LVTT.*ISR.*IRR.*not finished 10.0 s after"):
-        vm("sleep 1000", nodes=1, mem="1G", options=["--timeout=10"])
+                                                    r".*LVTT.*ISR.*IRR.*task:sleep .*nanosleep"
+                                                    r".*not finished 40.0 s after"):
+        vm("sleep 1000", nodes=1, mem="1G", options=["--timeout=40"])
 
 
 def test_lost_end_of_an_interrupt(vm, capsys):

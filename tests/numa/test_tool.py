@@ -498,6 +498,122 @@ EOF
     """, **TWO)
 
 
+def test_carve(run):
+    """Memory of a file becomes that of another and goes back, and no block is lost or shown."""
+    _, found = run(r"""
+    cat > /tmp/mem.py <<'END'
+import mmap, os, sys
+# fill FILE TEXT | show FILE: a letter a block: of its first byte, "0" for zeroes, "_" for a hole.
+B = 2 << 20
+fd = os.open(sys.argv[2], os.O_RDWR)
+size = os.fstat(fd).st_size
+if sys.argv[1] == "fill":
+    with mmap.mmap(fd, size) as m:
+        for i, c in enumerate(sys.argv[3].encode()):
+            m[i * B:(i + 1) * B] = bytes([c]) * B
+else:
+    holes = [os.lseek(fd, i, os.SEEK_HOLE) == i for i in range(0, size, B)]
+    with mmap.mmap(fd, size, mmap.MAP_SHARED | 0x4000) as m:    # MAP_NORESERVE
+        for i, hole in enumerate(holes):
+            block = b"_" * B if hole else m[i * B:(i + 1) * B]
+            print(chr(block[0] or 48) if block == block[:1] * B else "?", end="")
+    print()
+END
+    mem() { python3 /tmp/mem.py "$@"; }
+    t 0 mount
+    cd $at/node1
+    truncate -s 16M parent
+    chmod 640 parent
+    chown 65534:0 parent
+    mem fill parent abcdefgh
+    free=$(cat /sys/fs/guestmemfs/node1/free_blocks)
+
+    j carve carve --dry-run --size 4M parent child
+    equal "$(ls) $(mem show parent)" 'parent abcdefgh' 'a dry run'
+    t 0 carve --size 4M parent child
+    equal "$(mem show parent) $(mem show child)" 'abcdef__ 00' 'what is zeroed'
+    equal "$(stat -c '%a %u %g' child)" '640 65534 0' 'owner and mode'
+    t 0 carve --keep --size 2M --offset 2M parent kept
+    equal "$(mem show parent) $(mem show kept)" 'a_cdef__ b' 'what is kept'
+    t 2 carve --size 2M parent child
+    has "$err" 'File exists' 'a child that is there'
+    t 2 carve --size 2M --offset 2M parent other
+    has "$err" 'is a hole' 'a hole'
+    t 2 carve --size 2M parent $at/node0/child
+    has "$err" 'has to be on node 1' 'another node'
+    t 2 uncarve child kept
+    has "$err" 'carved out of another file' 'another parent'
+
+    mem fill child xy
+    hold child
+    t 2 uncarve child parent
+    has "$err" 'it is in use' 'a child with a user'
+    kill $held
+    wait $held || true
+    t 2 uncarve --offset 2M child parent
+    has "$err" 'has other memory at 4M' 'a hole that is too short'
+    t 0 uncarve --offset 12M --dry-run child parent
+    j uncarve uncarve child parent
+    t 0 uncarve --keep kept parent
+    equal "$(ls) $(mem show parent)" 'parent abcdef00' 'what came back'
+    mem fill parent abcdefgh
+
+    # A machine that runs keeps what it maps.
+    hold parent
+    t 2 carve --size 2M parent child
+    has "$err" "mapped by $held.python3" 'a mapping'
+    kill $held
+    wait $held || true
+    # Nobody in /proc has it: a descriptor in a socket.
+    python3 -c 'import os, socket, sys, time
+a, b = socket.socketpair()
+fd = os.open("parent", os.O_RDWR)
+socket.send_fds(a, [b"x"], [fd])
+os.close(fd)
+print("ready", flush=True)
+time.sleep(1000)' > /tmp/socket &
+    held=$!
+    wait_for /tmp/socket ready
+    t 2 carve --size 2M parent child
+    has "$err" 'by no process that has it mapped or open' 'a descriptor in a socket'
+    kill $held
+    wait $held || true
+
+    # Its hole is filled by a touch: the memory of the child is not wanted there any more.
+    t 0 carve --size 4M parent child
+    mem fill parent abcdefgh
+    t 2 uncarve child parent
+    has "$err" 'has other memory at 12M' 'a hole that was filled'
+    rm child
+
+    # Killed at any instant: each block is in one file, and what was not to be taken is there.
+    for i in $(seq 10); do
+        gmfs-numa carve --size 4M parent child > /dev/null &
+        sleep 0.$((RANDOM % 10))$((RANDOM % 10))
+        kill -9 $! 2> /dev/null || true
+        wait $! || true
+        case "$(mem show parent)" in
+        abcdefgh|abcdef[0g][0h]) [ ! -s child ] || { echo "child: $(ls -l)"; exit 1; } ;;
+        abcdef__) equal "$(mem show child)" 00 'the child of a killed one' ;;
+        *) echo "parent: $(mem show parent)"; exit 1 ;;
+        esac
+        [ ! -s child ] || t 0 uncarve child parent
+        rm -f child
+        equal "$(cat /sys/fs/guestmemfs/node1/free_blocks)" "$free" 'free blocks'
+        mem fill parent abcdefgh
+    done
+
+    t 0 freeze 1
+    t 2 carve --size 2M parent child
+    has "$err" 'node 1 is frozen' 'a frozen node'
+    t 0 thaw 1
+    equal "$(cat /sys/fs/guestmemfs/node1/check)" ok check
+    """, **TWO)
+    carved, = found["carve"]["moved"]
+    assert (carved["offset"], carved["size"], carved["zeroed"]) == (12 << 20, 4 << 20, True)
+    assert found["uncarve"]["moved"] == [carved]
+
+
 def test_store(run):
     """store and load: what goes in comes out, or nothing is left."""
     run(r"""

@@ -9,7 +9,7 @@ import socket
 
 import pytest
 from offline import config, has_inodes, kernel, on
-from sysroot import MACHINES, Node
+from sysroot import GIB, MACHINES, Node
 from tool import DIFFERS, FAILED, OK, USAGE
 
 pytestmark = [pytest.mark.quick, pytest.mark.offline]
@@ -171,6 +171,14 @@ def test_handover_command_line(make, tmp_path, line, default, result):
     ("memmap=1G@0x0,exactmap,4G@0", "", "ok"), ("memmap=exactmap,4G@0", "memmap=exactmap", "unknown"),
     ("memmap=exactmap,4G@0", "memmap=exactmap,4G@0 memmap=exactmap memmap=4G@0", "ok"),
     ("memmap=exactmap,4G@0", "memmap=4G@0", "ok"), ("memmap", "memmap", "ok"),
+    # An area of CMA at an address can be where a pool is, but not if this kernel has it too.
+    ("quiet", "cma=64M@0x50000000", "unknown"), ("quiet", "cma=64M", "ok"),
+    ("quiet", "cma=64M@1G-1088M", "unknown"), ("quiet", "cma=64M@1G-2G", "ok"),
+    ("cma=64M@1G", "cma=64M@1G", "ok"), ("cma=64M@1G", "cma=32M@1024M", "ok"),
+    ("cma=64M@1G", "cma=128M@1G", "unknown"), ("cma=64M@1G", "cma=64M@2G", "unknown"),
+    # One without an address keeps that of the one before.
+    ("quiet", "cma=64M@1G cma=64M", "unknown"), ("quiet", "cma=64M@1G cma=32M", "ok"),
+    ("quiet", "cma=64M cma=64M@1G", "unknown"), ("quiet", "cma", "ok"), ("quiet", "cma=", "ok"),
     # A kdump kernel takes no pools over.
     ("quiet", "elfcorehdr=0x1000", "fail"), ("quiet", "elfcorehdr=1K@2M quiet", "fail"),
     ("quiet", "elfcorehdr", "ok"), ("quiet", "-- elfcorehdr=0x1000", "ok"),
@@ -182,6 +190,23 @@ def test_handover_memory_of_the_next_kernel(make, tmp_path, running, line, resul
     results = judged(tree, "--kernel", kernel(tmp_path / "bzImage"), "--command-line",
                      f"kho=on {line}", status=OK if result == "ok" else DIFFERS)
     assert results["command-line"] == result
+
+
+@pytest.mark.parametrize("line,result", [
+    ("guestmemfs=1:4G+1G", "ok"), ("guestmemfs=0x1:4G+10%", "ok"), ("guestmemfs=4G+1G", "ok"),
+    ("guestmemfs=0:1G guestmemfs=1:4G+1G", "ok"), ("guestmemfs=1:4G", "warn"), ("", "warn"),
+    ("guestmemfs=0:4G+1G", "warn"), ("guestmemfs=1:4G,1:4G+1G", "warn"), ("guestmemfs=4G", "warn"),
+])
+def test_handover_growth_reserve(make, tmp_path, line, result):
+    """A node that has a growth reserve is to have one in the next kernel."""
+    nodes = MACHINES["2"]()
+    nodes[1].files["growth_reserve"] = f"{GIB}\n"
+    tree = make(nodes, cmdline=f"kho=on {line}")
+    tree.put("boot/config-7.3.4-next", config())
+    image = kernel(tmp_path / "bzImage")
+    assert judged(tree, "--kernel", image, status=OK)["growth-reserve"] == result
+    tree.put("sys/fs/guestmemfs/node1/growth_reserve", "0\n")
+    assert "growth-reserve" not in judged(tree, "--kernel", image, status=OK)
 
 
 def test_handover_same_line_twice(make, tmp_path):
@@ -249,7 +274,39 @@ def test_handover_kernel(make, tmp_path):
             f.truncate(max(size, 0))
         done = on(tree, "handover", "--kernel", image, status=None)
         assert done.status in (OK, DIFFERS), done
+        # A release of no characters is none.
+        assert ("is cut short" in done.out) == (0x210 <= size <= 0x300), done
         kernel(tmp_path / "bzImage")
+
+
+def test_handover_kernel_of_another_kind(make, tmp_path):
+    """A unified kernel image is named as such, and a FIFO is not waited for."""
+    tree = make(MACHINES["1"]())
+    unified = tmp_path / "linux.efi"
+    unified.write_bytes(b"MZ".ljust(0x1a0, b"\0") + b".osrel\0\0".ljust(40, b"\0") +
+                        b".linux\0\0".ljust(0x2000, b"\0"))
+    assert "is a unified kernel image" in on(tree, "handover", "--kernel", str(unified),
+                                             status=DIFFERS).out
+    other = tmp_path / "other.efi"
+    other.write_bytes(b"MZ".ljust(0x3000, b"\0"))
+    assert "is no kernel for x86" in on(tree, "handover", "--kernel", str(other), status=DIFFERS).out
+    os.mkfifo(tmp_path / "fifo")
+    for path, said in ((tmp_path / "fifo", "this is no regular file"), (tmp_path, "Is a directory"),
+                       ("/dev/null", "this is no regular file")):
+        assert said in on(tree, "handover", "--kernel", str(path), status=FAILED, timeout=60).err
+
+
+@pytest.mark.parametrize("running, line, result", [
+    ("", "numa=off", "unknown"), ("numa=off", "numa=off", "ok"), ("numa=off", "", "unknown"),
+    ("numa=fake=4", "numa=fake=2", "unknown"), ("numa=off numa=off", "numa=off", "ok"),
+    ("", "acpi=off", "unknown"), ("", "nonuma=off -- numa=off", "ok"),
+])
+def test_handover_nodes_of_the_next_kernel(make, tmp_path, running, line, result):
+    """Other nodes: pools are kept, but files of a node that is gone cannot be reached."""
+    tree = make(MACHINES["2"](), cmdline=f"kho=on {running}")
+    tree.put("boot/config-7.3.4-next", config())
+    assert judged(tree, "--kernel", kernel(tmp_path / "bzImage"), "--command-line",
+                  f"kho=on {line}", status=OK if result == "ok" else DIFFERS)["command-line"] == result
 
 
 def test_handover_exec(make, tmp_path):
@@ -313,6 +370,10 @@ def test_handover_users(node_dir, tmp_path):
     tree.put("proc/5000000/maps", f"7f00-7fff rw-s 00000000 {os.major(device):02x}:"
              f"{os.minor(device):02x} {os.stat(where / 'vm').st_ino}  /x\n")
     assert users(seen)[0] == "fail"
+    mounts = tree.get("sys/fs/guestmemfs/node1/mounts")
+    os.unlink(tree.path("sys/fs/guestmemfs/node1/mounts"))
+    assert users(seen)[0] == "fail"
+    tree.put("sys/fs/guestmemfs/node1/mounts", mounts)
     # Also if no namespace shows where it is mounted.
     mountinfo = tree.get("proc/self/mountinfo")
     tree.put("proc/self/mountinfo", "")
@@ -326,7 +387,13 @@ def test_handover_users(node_dir, tmp_path):
                            "guest[5000000]")
     shutil.rmtree(tree.path("proc/5000000"))
     tree.put("proc/self/mountinfo", mountinfo)
-    os.unlink(tree.path("sys/fs/guestmemfs/node1/preserved_files"))
+    # What cannot be read is not known to be 0.
+    for name in "preserved_files", "free_inodes", "total_inodes":
+        text = tree.get(f"sys/fs/guestmemfs/node1/{name}")
+        os.unlink(tree.path(f"sys/fs/guestmemfs/node1/{name}"))
+        assert users(seen)[0] == "unknown", name
+        tree.put(f"sys/fs/guestmemfs/node1/{name}", text)
+    tree.put("sys/fs/guestmemfs/node1/preserved_files", "0\n")
     one.close()
     two.close()
     # More inodes than names: who has the others is not known.

@@ -99,3 +99,23 @@ def test_map_says_what_is_wrong(make, tmp_path):
     for name in ("bitmap_dirty", "bitmap_poison"):
         os.unlink(tree.path(f"sys/fs/guestmemfs/node5/{name}"))
     assert on(tree, "map", "5").out
+
+
+def test_numbers_with_a_gap(make, tmp_path):
+    """Extents of a pool that has grown and shrunk, by address: the numbers between them are no blocks."""
+    node = Node(0, pool=2 * GIB, base=4 * GIB)
+    node.files = {"extents": f"{4 * GIB:#x} {GIB:#x}\n{8 * GIB:#x} {GIB:#x}\n",
+                  "extent_blocks": "1024 512\n0 512\n",
+                  "bitmap": bytes([1]) + bytes(127) + bytes([3]) + bytes(63)}
+    tree = make([node])
+    runs = on(tree, "map", "--json").json()["maps"][0]["runs"]
+    assert [(r["start"], r["count"], r["state"]) for r in runs] == [
+        (0, 1, "used"), (1, 511, "free"), (1024, 2, "used"), (1026, 510, "free")]
+    lines = [l for l in on(tree, "map").out.splitlines() if re.match(r" *\d+  ", l)]
+    assert [int(l.split()[0]) for l in lines] == [0, 1024]
+    svg = tmp_path / "map.svg"
+    on(tree, "map", "--svg", str(svg))
+    assert ">1024</text>" in svg.read_text() and ">512</text>" not in svg.read_text()
+    # Who may not know the addresses sees the same blocks.
+    node.files["extents"] = ""
+    assert on(make([node]), "map", "--json").json()["maps"][0]["runs"] == runs

@@ -152,6 +152,7 @@ def test_completion_of_odd_names(tmp_path):
 # A package of its own, for hosts with libvirt.
 LIBVIRT = (
     "usr/sbin/gmfs-libvirt", "usr/share/man/man8/gmfs-libvirt.8", "usr/lib/systemd/system/gmfs-libvirt.service",
+    "usr/lib/systemd/system/kexec.target.d/gmfs-libvirt.conf",
     "usr/share/bash-completion/completions/gmfs-libvirt", "etc/libvirt/hooks/qemu.d/gmfs-libvirt",
     "etc/apparmor.d/abstractions/libvirt-qemu.d/guestmemfs",
 )
@@ -263,6 +264,8 @@ def check_libvirt(root):
         unit = f.read()
     after = re.search("^After=(.*)$", unit, re.MULTILINE).group(1).split()
     assert {"guestmemfs.target", "libvirtd.service", "libvirt-guests.service"} <= set(after)
+    with open(os.path.join(root, "usr/lib/systemd/system/kexec.target.d/gmfs-libvirt.conf"), encoding="utf-8") as f:
+        assert "\n[Unit]\nJobTimeoutSec=infinity\n" in f.read()
     assert "\nTimeoutStartSec=infinity\n" in unit and "\nTimeoutStopSec=infinity\n" in unit
     for line in re.findall(r"^Exec\w+=(.*)$", unit, re.MULTILINE):
         command = line.split()

@@ -202,3 +202,26 @@ def test_no_pins(make, machine):
     """Machines without a device show 0."""
     rows = on(make(MACHINES[machine]()), "status", "--json").json()["nodes"]
     assert {r["pinned"] for r in rows} == {0}
+
+
+def test_guest_memfd(pinned, make):
+    """Files that are memory of guest_memfd, and whose; nothing from a kernel without it."""
+    tree = make([Node(0), Node(3, attached=(Pin(5, size=GIB, access="p"), Pin(6, access="s")))])
+    rows = on(tree, "status", "--json").json()["nodes"]
+    assert [(r["attached"], r["private"]) for r in rows] == [(0, 0), (2, 1)]
+    assert on(tree, "status", "-rn", "-o", "node,attached,private", "3").out == "3 2 1\n"
+
+    where, tree, tool = pinned(vm=[], other=[])
+    line = Pin((where / "vm").stat().st_ino, size=GIB, access="p", command="my\\040vmm").line()
+    for count, lines in (("1\n", line), ("0\n", "")):
+        tree.put("sys/fs/guestmemfs/node1/attached_files", count)
+        tree.put("sys/fs/guestmemfs/node1/attached", lines)
+        files = {os.path.basename(f["file"]): f for f in tool("ls", "--json").json()["files"]}
+        assert files["other"]["attached_by"] is None
+        assert files["vm"]["attached_by"] == ({"pid": 77, "command": "my vmm", "size": GIB, "private": True}
+                                              if lines else None)
+    for name in "attached", "attached_files", "private_files":
+        os.unlink(tree.path(f"sys/fs/guestmemfs/node1/{name}"))
+    assert [(r["attached"], r["private"]) for r in on(tree, "status", "--json").json()["nodes"]] == \
+        [(0, 0), (None, None)]
+    assert tool("ls", "--json").json()["files"][0]["attached_by"] is None

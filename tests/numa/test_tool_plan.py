@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0
 """gmfs-numa plan, without changes to a boot loader (test_bootloader.py)."""
 
+import os
+
 import pytest
 from offline import big, files_of, on
-from sysroot import GIB, Node
+from sysroot import BLOCK, GIB, Node
 from tool import DIFFERS, FAILED, OK, USAGE
+
+SECTION = 128 << 20
 
 pytestmark = [pytest.mark.quick, pytest.mark.offline]
 
@@ -19,6 +23,8 @@ def planned(tree, *args, status=OK):
     for part in rows[0]["parameter"].partition("=")[2].split(","):
         nid, _, size = part.partition(":")
         assert int(nid) not in pools
+        size, plus, growth = size.partition("+")
+        assert growth == (f"{rows[0]['growth'] // GIB}G" if plus else "")
         pools[int(nid)] = int(size[:-1]) << {"M": 20, "G": 30}[size[-1]]
     assert pools == {r["node"]: r["pool"] for r in rows if r["pool"]}
     for row in rows:
@@ -56,17 +62,44 @@ def test_plan_reserve(make):
     assert (pools, rows[0]["memory"]) == ({0: 60 * GIB}, 64 * GIB)
 
 
+def pool_for(gib, vms=1):
+    """Memory of machines, and a block for the state of each, in sections of 128 MiB."""
+    return gib * GIB + -(-vms * BLOCK // SECTION) * SECTION
+
+
+def test_plan_growth(make):
+    tree = make(big())
+    pools, rows = planned(tree, "--reserve", "16G", "--grow", "8G")
+    assert pools == {0: 16 * GIB, 1: 16 * GIB}
+    assert rows[0]["parameter"] == "guestmemfs=0:16G+8G,1:16G+8G"
+    assert [r["growth"] for r in rows] == [8 * GIB, 8 * GIB]
+    assert all(r["growth"] == 0 for r in planned(tree, "--reserve", "16G")[1])
+    # It is memory of the kernel, and needs a memory map.
+    least = [planned(tree, "--reserve", "100%", *grow)[1][0]["largest"]
+             for grow in ([], ["--grow", "8G"])]
+    assert 8 * GIB < least[0] - least[1] < 9 * GIB
+    assert planned(tree, "--vm", "2x8G", "-G", "1.5G")[1][0]["parameter"].endswith("+2G")
+    done = on(tree, "plan", "--reserve", "50G", "--grow", "16G", status=DIFFERS)
+    assert "too much" in done.err
+    for wrong in "0", "x", "10%", "":
+        assert "no size" in on(tree, "plan", "--reserve", "1G", "--grow", wrong, status=USAGE).err
+    # A kernel that does not know it takes the whole part for a mistake.
+    os.unlink(tree.path("sys/fs/guestmemfs/features/growth_reserve"))
+    assert "does not know growth reserves" in on(tree, "plan", "--reserve", "1G", "-G", "1G").err
+    assert not on(tree, "plan", "--reserve", "1G").err
+
+
 def test_plan_vms(make):
     tree = make(big())
     pools, rows = planned(tree, "--vm", "2x20G")
-    assert pools == {0: 20 * GIB, 1: 20 * GIB} and [r["vms"] for r in rows] == ["20G", "20G"]
-    assert planned(tree, "--vm", "4G@1", "--vm", "2x8G@1")[0] == {1: 20 * GIB}
+    assert pools == {0: pool_for(20), 1: pool_for(20)} and [r["vms"] for r in rows] == ["20G", "20G"]
+    assert planned(tree, "--vm", "4G@1", "--vm", "2x8G@1")[0] == {1: pool_for(20)}
     # Those that may not choose come first.
     pools, rows = planned(tree, "--vm", "1x40G", "--vm", "1x50G@0")
-    assert pools == {0: 50 * GIB, 1: 40 * GIB}
+    assert pools == {0: pool_for(50), 1: pool_for(40)}
     # In whole gibibytes.
-    assert planned(tree, "--vm", "1x1500M@0")[0] == {0: 2 * GIB}
-    assert planned(tree, "--vm", "1x1G", "--nodes", "1")[0] == {1: GIB}
+    assert planned(tree, "--vm", "1x1500M@0")[0] == {0: pool_for(2)}
+    assert planned(tree, "--vm", "1x1G", "--nodes", "1")[0] == {1: pool_for(1)}
     for args, word in ((["1x64G"], "0 of 1"), (["3x40G"], "2 of 3"), (["100000x1G"], "of 100000")):
         done = on(tree, "plan", "--vm", *args, status=DIFFERS)
         assert word in done.err and not done.out, done
@@ -75,7 +108,19 @@ def test_plan_vms(make):
     # Machines of different sizes where each fits only in one way.
     nodes = [Node(0, pool=0, memory=24 * GIB), Node(1, pool=0, memory=12 * GIB)]
     pools, rows = planned(make(nodes), "--vm", "2x8G", "--vm", "1x10G")
-    assert sum(pools.values()) == 26 * GIB
+    assert sum(pools.values()) == pool_for(16, 2) + pool_for(10)
+
+
+def test_plan_has_room_for_states(make):
+    """A pool that machines fill to the last block could not keep their states over a kexec."""
+    for nr in 1, 64, 65, 200:
+        pools, _ = planned(make(big(1, 256 * GIB)), "--vm", f"{nr}x1G")
+        assert pools == {0: pool_for(nr, nr)} and pools[0] - nr * GIB >= nr * BLOCK
+    # The largest pool has room for eight machines, and not for the states.
+    tree = make(big(1))
+    done = on(tree, "plan", "--vm", "8x1G", "--keep", "56G", status=DIFFERS)
+    assert "room for 7 of 8" in done.err
+    assert planned(tree, "--vm", "8x1G", "--keep", str((56 * GIB) - SECTION))[0] == {0: pool_for(8)}
 
 
 def test_plan_prefers_cpus(make):
@@ -84,7 +129,7 @@ def test_plan_prefers_cpus(make):
              for n in range(4)]
     tree = make(nodes)
     pools, _ = planned(tree, "--vm", "2x64G")
-    assert pools == {0: 64 * GIB, 1: 64 * GIB}
+    assert pools == {0: pool_for(64), 1: pool_for(64)}
     assert planned(tree, "--vm", "4x64G")[0].keys() == {0, 1, 2, 3}
     tree.put("sys/devices/system/node/has_normal_memory", "0-1\n")
     pools, rows = planned(tree, "--reserve", "50%")
@@ -96,7 +141,8 @@ def test_plan_prefers_cpus(make):
 @pytest.mark.parametrize("args", [
     ["--vm", "1x18446744073709551615"], ["--vm", "1x15.9999999999E"],
     [], ["--reserve", "1G", "--vm", "1x1G"], ["--reserve", ""], ["--reserve", "0"],
-    ["--reserve", "0%"], ["--reserve", "101%"], ["--reserve", "-1G"], ["--reserve", "x%"],
+    ["--reserve", "0%"], ["--reserve", "101%"], ["--reserve", "80"], ["--reserve", "127M"],
+    ["--reserve", "-1G"], ["--reserve", "x%"],
     ["--vm", "0x1G"], ["--vm", "x1G"], ["--vm", "1x"], ["--vm", "1x0"], ["--vm", "1x1G@"],
     ["--vm", "1x1G@x"], ["--vm", "1x1G@9999"], ["--vm", "1x1G@7"], ["--vm", "-1x1G"],
     ["--vm", "9999999999999999999999x1G"], ["--vm", "1G@-1"], ["--vm", ""], ["--vm", "1x2x3G"],

@@ -167,6 +167,19 @@ def test_run_handle(nodes_here, shim):
     assert sorted(os.listdir(node)) == ["vm", "x"]
 
 
+@pytest.mark.parametrize("streams", [(0,), (1,), (2,), (0, 1, 2)], ids=str)
+def test_run_without_streams(nodes_here, shim, tmp_path, streams):
+    """The memory is none of the standard streams, which the command writes to."""
+    out = tmp_path / "out"
+
+    def close():
+        for stream in streams:
+            os.close(stream)
+
+    run_on(shim, nodes_here, "--", "sh", "-c", f"echo {{}} > {out}", preexec_fn=close)
+    assert int(out.read_text().rpartition("/")[2]) > 2
+
+
 def test_run_replaces_once(nodes_here, shim):
     done = run_on(shim, nodes_here, "--name", "a{size}{}", "--", "printf", "%s\n", "{}", "{size}",
                   "{}{size}{", "{{}}", "{si}", "$")

@@ -22,7 +22,8 @@ def test_get(make):
         assert (row["value"] or "") == node[row["name"]].decode().rstrip("\n")
     # All that is text, but for what is work to read.
     assert {r["name"] for r in values} == \
-        set(node) - {"bitmap", "bitmap_dirty", "bitmap_poison", "extents", "check", "discard", "pins", "metadata"}
+        set(node) - {"bitmap", "bitmap_dirty", "bitmap_poison", "extents", "check", "discard", "pins", "attached",
+                     "metadata"}
     for name in ("nonsense", "discard", "../version", "/etc/passwd", ".", ""):
         on(tree, "get", "1", name, status=USAGE)
     on(tree, "get", "nonsense", status=USAGE)

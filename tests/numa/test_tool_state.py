@@ -3,7 +3,9 @@
 
 import os
 import re
+import resource
 import shutil
+import signal
 import subprocess
 import tempfile
 import threading
@@ -96,6 +98,59 @@ def test_valgrind_of_states(node_dir):
         tool("load", str(where / "state"), prefix=prefix, env=env, status=FAILED)
 
 
+@pytest.mark.parametrize("room, size", [(0, 300 << 10), (BLOCK, BLOCK + (300 << 10))])
+def test_store_on_a_full_node(node_dir, room, size):
+    """QEMU ignores the status of the command, so what it writes has to fail."""
+    where, tool, _ = node_dir
+
+    def is_full():
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, room))
+
+    reader, writer = os.pipe()
+    failed = []
+
+    def send():
+        with open(writer, "wb", buffering=0) as f:
+            sent = 0
+            try:
+                while sent < size:
+                    sent += f.write(b"x" * min(32768, size - sent))
+            except BrokenPipeError:
+                failed.append(sent)
+
+    sender = threading.Thread(target=send)
+    sender.start()
+    done = tool("store", str(where / "state"), stdin=reader, preexec_fn=is_full, status=FAILED)
+    os.close(reader)
+    sender.join()
+    assert failed and "no state is stored" in done.err and not os.listdir(where)
+
+
+def test_store_by_pieces(node_dir):
+    """Reads that end anywhere, also at the end of a block."""
+    where, tool, _ = node_dir
+    data = os.urandom(2 * BLOCK + 5)
+    for pieces in ([1] * 3, [BLOCK - 1, 1, 1], [BLOCK, BLOCK], [65535, 65537, BLOCK]):
+        reader, writer = os.pipe()
+
+        def send(writer=writer, pieces=pieces):
+            with open(writer, "wb", buffering=0) as f:
+                at = 0
+                for piece in pieces:
+                    part = data[at:at + piece]
+                    while part:
+                        part = part[f.write(part):]
+                    at += piece
+
+        sender = threading.Thread(target=send)
+        sender.start()
+        tool("store", "--force", str(where / "state"), stdin=reader)
+        os.close(reader)
+        sender.join()
+        assert (where / "state").read_bytes() == data[:sum(pieces)]
+
+
 def test_store_long_name(node_dir):
     where, tool, _ = node_dir
     for data in b"1", b"2":
@@ -153,5 +208,7 @@ def test_load_offline(node_dir, tmp_path):
         done = tool("load", str(where / name), status=FAILED)
         assert "this is a symbolic link: name the file itself" in done.err
     (where / "state.replaced").write_text("")
-    assert tool("load", "--remove", str(where / "state")).out == "xxx"
+    # Without standard input as well, as in a service.
+    assert tool("load", "--remove", str(where / "state"),
+                preexec_fn=lambda: os.close(0)).out == "xxx"
     assert sorted(os.listdir(where)) == ["elsewhere", "fifo", "link"]

@@ -165,6 +165,7 @@ ODD = {
     "huge": b"18446744073709551615\n", "larger": b"18446744073709551616\n", "negative": b"-1\n",
     "long": b"9" * 100000, "quotes": b"\"\\\t{}\x01\x7f<&>\n", "missing": None,
     "directory": "/", "loop": "loop", "unreadable": "/proc/self/mem",
+    "fifo": None, "device": "/dev/tty",
 }
 
 
@@ -182,6 +183,9 @@ def test_odd_files(make, odd):
             tree.put(path, ODD[odd])
         elif odd == "missing":
             os.unlink(tree.path(path))
+        elif odd == "fifo":
+            os.unlink(tree.path(path))
+            os.mkfifo(tree.path(path))
         elif odd == "loop":
             tree.link(path, os.path.basename(path))
         else:
@@ -232,28 +236,53 @@ def test_text_of_others(make, locale):
 
 
 def test_older_kernel(make):
-    """A file that is not there is as if it were 0, but where it is asked for."""
+    """What a file that is not there would say is unknown, and not 0."""
+    columns = {
+        "alloc_failures": ["failures"], "dirty_blocks": ["dirty"], "free_1g": ["free_1g"],
+        "growth_reserve": ["growth"],
+        "free_blocks": ["used", "free"], "free_inodes": ["inodes"], "generation": ["generation"],
+        "largest_free_run": ["largest"], "metadata_bytes": ["metadata"], "mounts": ["mounts"],
+        "pinned_blocks": ["pinned"], "poisoned_blocks": ["poisoned"],
+        "attached": [], "attached_files": ["attached"], "private_files": ["private"],
+        "reserved_blocks": ["reserved"], "scrubbed_blocks": ["scrubbed"], "size": ["size"],
+        "total_blocks": ["used"], "total_inodes": ["inodes"], "handed_over_from": ["from"],
+        "block_size": ["used", "free", "largest", "scrubbed", "dirty", "poisoned", "pinned",
+                       "reserved"],
+    }
+    samples = {
+        "alloc_failures": "alloc_failures", "dirty_blocks": "pool_dirty_bytes",
+        "free_1g": "pool_free_1g_bytes",
+        "growth_reserve": "pool_growth_reserve_bytes", "free_blocks": "pool_free_bytes",
+        "pinned_blocks": "pool_pinned_bytes", "size": "pool_size_bytes", "mounts": "mounts",
+    }
     for name in MACHINES["1"]()[0].sysfs():
         if name == "bitmap":
             continue
         node = Node(0, cpus="0", files={name: None})
         tree = make([node])
-        on(tree, "status", "--json").json()
-        parse_metrics(on(tree, "metrics").out)
+        row, = on(tree, "status", "--json").json()["nodes"]
+        unknown = {c for c in row if row[c] is None} - {"error", "near"}
+        assert unknown == set(columns.get(name, [name] if name in row and name != "error" else [])), name
+        families = parse_metrics(on(tree, "metrics").out)
+        if name in samples:
+            assert f"guestmemfs_{samples[name]}" not in families
         names = [r["name"] for r in on(tree, "get", "--json").json()["values"]]
         assert name not in names
         # Not files for get: they are binary, or reading them is work.
-        if name not in ("bitmap_dirty", "bitmap_poison", "extents", "check", "discard", "pins"):
+        if name not in ("bitmap_dirty", "bitmap_poison", "extents", "check", "discard", "pins",
+                        "attached"):
             assert name in on(tree, "get", "0", name, status=FAILED).err
-            assert len(names) == 33
+            assert len(names) == 36
         if name != "block_size" and name != "total_blocks":
             assert on(tree, "map").out.startswith("node 0: ")
+        else:
+            assert f"{name}" in on(tree, "map", status=FAILED).err
 
 
 def test_unknown_file_and_directories(make):
     """A newer kernel has more files and features, and perhaps other directories."""
     tree = make([Node(0, cpus="0", files={"of_tomorrow": "1\n"})])
-    for name in ("nodes", "node", "node1x", "node-1", "other0"):
+    for name in ("nodes", "node", "node1x", "node-1", "other0", "node1024", "node4294967297"):
         tree.put(f"sys/fs/guestmemfs/{name}/size", "1\n")
     tree.put("sys/fs/guestmemfs/features/of_tomorrow", "supported\n")
     assert [r[0] for r in on(tree, "status", "-rn", "-o", "node").rows()] == ["0"]
@@ -281,7 +310,7 @@ SIZES = {
     0: "0B", 1: "1B", 1023: "1023B", 1024: "1K", 1536: "1.5K", 1 << 20: "1M", (1 << 20) - 1: "1M",
     BLOCK: "2M", 100 * BLOCK: "200M", (1 << 30) - 1: "1G", 1 << 30: "1G", 3 << 29: "1.5G",
     (3 << 30) + (1 << 27): "3.1G", 1 << 40: "1T", 1 << 50: "1P", 1 << 60: "1E",
-    (1 << 64) - 1: "16E",
+    (1 << 64) - 2: "16E",
 }
 
 

@@ -67,7 +67,12 @@ def test_command_line(make, tmp_path):
     call([""], status=USAGE)
     call(["--sysroot"], status=USAGE)
     call(["--nonsense"], status=USAGE)
-    call(["--sysroot", str(tmp_path / "none"), "status"], status=NO_POOL)
+    call(["--sysroot", str(tmp_path), "status"], status=NO_POOL)
+    # A name that is wrong is no machine without a pool, and none is not this machine.
+    for root, said in ((tmp_path / "none", "No such file"), ("/etc/passwd", "Not a directory")):
+        assert said in call(["--sysroot", str(root), "status"], status=FAILED).err
+    for args in ["status"], ["discard", "0", "--yes"]:
+        assert "needs a directory" in call(["--sysroot", "", *args], status=USAGE).err
     # Options of status without its name, also behind arguments.
     assert on(tree, "-rn", "-o", "node").out == on(tree, "status", "-rn", "-o", "node").out
     assert on(tree, "status", "1", "-rn", "-o", "node").out == "1\n"
@@ -96,6 +101,15 @@ def test_reader_goes(make):
     done = subprocess.run(["bash", "-c", line], check=False, stdout=subprocess.PIPE,
                           stderr=subprocess.PIPE, text=True)
     assert done.stdout.startswith("NODE") and not done.stderr
+
+
+def test_no_descriptors(make):
+    """Nodes that cannot be looked at are not reported as missing."""
+    tree = make(MACHINES["2"]())
+    line = f"ulimit -n 4; {build()} --sysroot {tree.root} status"
+    done = subprocess.run(["bash", "-c", line], check=False, stdout=subprocess.PIPE,
+                          stderr=subprocess.PIPE, text=True)
+    assert done.returncode == FAILED and "/sys/fs/guestmemfs: Too many open files" in done.stderr
 
 
 def test_mount_usage(make):

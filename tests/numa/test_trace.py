@@ -14,7 +14,7 @@ mount_node 1
 if [ "$VM_BOOT" = 1 ]; then
     wait_clean 1
     cd /sys/kernel/tracing
-    equal "$(ls -d events/guestmemfs/*/ | wc -l)" 10 'events'
+    equal "$(ls -d events/guestmemfs/*/ | wc -l)" 11 'events'
     events() {
         for name in allocate free scrub fault poison; do
             echo $1 > events/guestmemfs/guestmemfs_$name/enable

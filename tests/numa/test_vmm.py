@@ -235,6 +235,18 @@ def test_started_by_gmfs_numa(vm):
     assert run.lines("byname: .* all on node 1") and run.lines("^process .* all on node 1")
 
 
+def test_gigabyte_mappings(vm):
+    """With align=1G, KVM maps a whole GiB of the guest by one entry. The first has the holes of a PC."""
+    vm(SETUP + rf"""
+    make_initrd 'while :; do :; done'
+    VMM_ALIGN=1G /usr/bin/python3 -B {HERE}/vmm.py start 1 2G {KERNEL} /tmp/initrd
+    wait_for 150 'guest is up'
+    equal "$(cat /sys/kernel/debug/kvm/pages_1g)" 1 'mappings of 1 GiB'
+    between 1 "$(cat /sys/kernel/debug/kvm/pages_2m)" 511 'mappings of 2 MiB'
+    equal "$(cat /tmp/vm1.log)" '' 'what QEMU complains of'
+    """, **{**HOST, "mem": "6G", "append": "guestmemfs=1:2G"})
+
+
 def test_memory_is_discarded_and_comes_back(vm):
     """virtio-mem, balloon and free page reporting: QEMU gives memory back, and takes it again."""
     vm(SETUP + rf"""

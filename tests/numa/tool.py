@@ -21,7 +21,8 @@ OK, DIFFERS, FAILED, USAGE, NO_POOL = 0, 1, 2, 64, 69
 with open(os.path.join(SOURCE, "main.c"), encoding="utf-8") as main:
     COMMANDS = tuple(re.findall(r'^\t\{ "(\w+)", cmd_\w+, ', main.read(), re.MULTILINE))
 # Those that print JSON, each with a schema of its name; the tests say if one is missing.
-WITH_JSON = ("status", "map", "ls", "plan", "reap", "get", "check", "handover")
+WITH_JSON = ("status", "map", "ls", "plan", "reap", "carve", "uncarve", "compact", "get", "check", "resize",
+             "handover")
 # A status that nothing else has, for what sanitizers and valgrind find.
 COMPLAINT = 99
 SANITIZER_OPTIONS = {"ASAN_OPTIONS": f"exitcode={COMPLAINT}",

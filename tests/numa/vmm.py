@@ -18,10 +18,11 @@ usage: vmm.py start NODE SIZE KERNEL INITRD    start a virtual machine on a node
        vmm.py do NODE COMMAND [JSON]           a command of QMP, with its arguments; prints what it returns
 
 NODE is also 0+1, for a virtual machine with a virtual node on each, of SIZE, and its state on
-the first. Each has its console in /tmp/vm<NODE>.console, and a monitor in /tmp/vm<NODE>.qmp.
+the first; and 1.NAME, for another virtual machine on node 1. Each has its console in /tmp/vm<NODE>.console, and a monitor in /tmp/vm<NODE>.qmp.
 In the environment, VMM_USER is who runs QEMU, a name, and VMM_ARGS more arguments for it.
 VMM_FOLDER is another place for files with memory and states than the nodes. With VMM_MOVE=1,
-memory does not stay, but goes with the state. VMM_MEMORY is "file" or "memfd"; if memory does
+memory does not stay, but goes with the state. VMM_ALIGN is the alignment of its addresses, 2M
+unless told otherwise. VMM_MEMORY is "file" or "memfd"; if memory does
 not stay, it is in a memfd unless told otherwise.
 """
 
@@ -39,6 +40,7 @@ BASE = "/run/guestmemfs"
 LIMIT = 150
 FOLDER = os.environ.get("VMM_FOLDER")
 MOVE = os.environ.get("VMM_MOVE") == "1"
+ALIGN = os.environ.get("VMM_ALIGN", "2M")
 MEMORY = os.environ.get("VMM_MEMORY", "memfd" if MOVE else "file")
 
 
@@ -115,17 +117,22 @@ class Monitor:
         fail(f"node {self.node}: the migration does not end")
 
 
+def numbers(node):
+    """Of the nodes that have its memory."""
+    return node.split(".")[0].split("+")
+
+
 def folder(nid):
     return FOLDER or f"{BASE}/node{nid}"
 
 
 def memory(node, size):
     """Arguments for the memory, whose files stay."""
-    nodes = node.split("+")
+    nodes = numbers(node)
     total = f"{int(size[:-1]) * len(nodes)}{size[-1]}"
     args = ["-m", total]
     for i, n in enumerate(nodes):
-        backend = f"memory-backend-file,align=2M,mem-path={folder(n)}/vm{node}.ram"
+        backend = f"memory-backend-file,align={ALIGN},mem-path={folder(n)}/vm{node}.ram"
         args += ["-object", f"{'memory-backend-memfd' if MEMORY == 'memfd' else backend},id=ram{i},size={size},"
                  "share=on"]
     if len(nodes) == 1:
@@ -136,12 +143,12 @@ def memory(node, size):
 
 
 def state(node):
-    return f"{folder(node.split('+')[0])}/vm{node}.state"
+    return f"{folder(numbers(node)[0])}/vm{node}.state"
 
 
 def start(node, size, kernel, initrd, *more):
     user = os.environ.get("VMM_USER")
-    nodes = node.split("+")
+    nodes = numbers(node)
     with_cpus = [n for n in nodes if read(f"/sys/devices/system/node/node{n}/cpulist").strip()]
     command = [
         *(["setpriv", f"--reuid={user}", "--clear-groups"] if user else []),

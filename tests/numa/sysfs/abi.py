@@ -52,6 +52,8 @@ NUMBER = r"\d+\n"
 # What is no number.
 FORMS = {
     "extents": r"(0x[0-9a-f]+ 0x[0-9a-f]+\n)+",
+    "extent_blocks": r"(\d+ \d+\n)+",
+    "resize_error": r"\n",
     "handed_over_from": r"([\w.+~-]+)?\n",
     "uuid": r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}\n",
     "format": r"1 compat=0x[0-9a-f]+ ro_compat=0x[0-9a-f]+ incompat=0x[0-9a-f]+\n",
@@ -63,6 +65,8 @@ FORMS = {
     "zeroing": r"(background|on-alloc)\n",
     "policy": r"(best-fit|first-fit)\n",
     "pins": r"",
+    "attached": r"",
+    "compact": r"(gained \d+\nmoved \d+\n(\w+ \d+ \d+\n)*)?",
 }
 
 
@@ -152,7 +156,7 @@ def unprivileged():
     """Nobody but root can write, nor see where memory is."""
     def as_nobody():
         opened = [open(n.path(name), "rb", buffering=0)
-                  for n in nodes() for name in ("extents", "pins", *BITMAPS)]
+                  for n in nodes() for name in ("extents", "pins", "attached", "compact", *BITMAPS)]
         checks = [open(n.path(name), "rb", buffering=0) for n in nodes()
                   for name in ("check", "metadata")]
         become_nobody()

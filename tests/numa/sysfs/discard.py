@@ -11,7 +11,7 @@ from events import Events, Poll
 from values import bad_values, consistent, good_values
 
 # Of a node that has failed: what the ABI has more than numbers that are 0 and empty texts.
-KNOWN = ("size", "block_size", "total_blocks", "extents", "state", "error", "check", *TUNABLES)
+KNOWN = ("size", "target", "block_size", "total_blocks", "extents", "extent_blocks", "state", "error", "check", *TUNABLES)
 
 
 @check

@@ -1,0 +1,394 @@
+# SPDX-License-Identifier: GPL-2.0
+"""Pools grow and shrink while the machine runs."""
+
+import os
+
+import pytest
+
+import ssdt
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+
+LINE = r"guestmem_pool: "
+# Room for a pool of three gibibytes on node 1, and for what the kernel keeps there.
+MACHINE = dict(topology="node=0,cpus=0-1,mem=2G;node=1,mem=6G", append="guestmemfs=1:1G")
+CHANGED = LINE + r"node 1: pool of \d+ MiB has \d+ MiB now$"
+KEPT = LINE + r"node 1: keeps its handed-over pool of \d+ MiB, guestmemfs= asks for 1024 MiB$"
+STOPPED = LINE + r"node 1: stopped after step \d$"
+
+LIB = rf"""
+dir=/sys/fs/guestmemfs/node1
+GIB=$((1 << 30))
+
+# refused ERRNO-TEXT TARGET WORDS: a write to target fails, and nothing changes
+refused() {{
+    before=$(cat $dir/size $dir/extents)
+    fails bash -c "echo '$2' > $dir/target" 2> /tmp/said
+    has "$(cat /tmp/said)" "$1" "target $2"
+    has "$(cat $dir/resize_error)" "$3" "why target $2 fails"
+    equal "$(cat $dir/size $dir/extents)" "$before" 'the pool'
+}}
+
+# What KHO and programs have of the pool agrees with itself.
+sound() {{
+    equal "$(cat $dir/size)" "$1" size
+    equal "$(cat $dir/target)" "$1" target
+    equal "$(pool_bytes 1)" "$1" 'size in /proc/iomem'
+    equal $(($(cat $dir/total_blocks) << 21)) "$1" total_blocks
+    equal $(($(total_blocks /mnt/node1) << 21)) "$1" statfs
+    equal "$(cat $dir/check)" ok check
+    fails grep present /sys/kernel/debug/guestmem_pool/node1/reach
+    pool_ranges 1 | while read -r start end; do
+        for at in 0x$start $((0x$end - 4095)); do
+            fails dd if=/dev/mem bs=4096 count=1 iflag=skip_bytes skip=$((at)) of=/dev/null 2> /tmp/said
+            has "$(cat /tmp/said)" 'not permitted' "/dev/mem at $at"
+        done
+    done
+    fails grep -B1 'System RAM$' <(grep -A1 '^[^ ].*guestmemfs node1' /proc/iomem | grep '^ ')
+}}
+
+# All memory of the machine, in bytes: what the kernel manages or has for struct pages, and
+# the pool. Those of memory that was added are counted in both.
+everything() {{
+    echo $(($(awk '/^MemTotal/ {{ print $2 }}' /proc/meminfo) * 1024 +
+            $(awk '/^nr_memmap_boot_pages/ {{ print $2 }}' /proc/vmstat) * 4096 + $(cat $dir/size)))
+}}
+
+boot_memmap() {{
+    awk '/^nr_memmap_boot_pages/ {{ print $2 }}' /proc/vmstat
+}}
+
+# stop_after STEP TARGET: a write to target, in the background, which waits there
+stop_after() {{
+    echo "$1" > /sys/kernel/debug/guestmem_pool/node1/stop_resize
+    echo "$2" > $dir/target &
+    for _ in $(seq 600); do
+        dmesg | grep -q "stopped after step $1\$" && return
+        sleep 0.1
+    done
+    die "it does not come to step $1: $(cat $dir/resize_error)"
+}}
+
+go_on() {{
+    echo 0 > /sys/kernel/debug/guestmem_pool/node1/stop_resize
+}}
+
+wait_for_file() {{
+    for _ in $(seq 1200); do
+        [ ! -e "$1" ] || return 0
+        sleep 0.1
+    done
+    die "$1 does not come"
+}}
+
+# In the background only.
+pinned() {{
+    exec /usr/bin/python3 -B {HERE}/pinned.py "$@"
+}}
+"""
+
+
+def test_grow_and_shrink(vm):
+    """From 1 to 3 GiB and back, with a kexec after each change, and files in use all the time."""
+    vm(LIB + r"""
+    check_kho
+    mount_node 1
+    all=$(everything)
+    maps=$(boot_memmap)
+
+    # Reads a file and looks at it all the time.
+    reader() {
+        while [ ! -e /tmp/stop ]; do
+            memfile check /mnt/node1/file 1 || touch /tmp/bad
+        done
+    }
+    # As a program that shows the size: it waits for changes.
+    cat > /tmp/poll.py <<-'END'
+	import select, sys
+	f = open("/sys/fs/guestmemfs/node1/size")
+	seen = [int(f.read()) >> 30]
+	poll = select.poll()
+	poll.register(f, select.POLLPRI | select.POLLERR)
+	print("ready", flush=True)
+	while seen[-1] != int(sys.argv[1]):
+	    assert poll.poll(60000), seen
+	    f.seek(0)
+	    seen.append(int(f.read()) >> 30)
+	print("sizes", *seen)
+	END
+    watch() {
+        /usr/bin/python3 -B /tmp/poll.py "$1" > /tmp/polled & polling=$!
+        wait_for /tmp/polled ready
+    }
+    watched() {
+        wait $polling
+        equal "$(sed -n 's/sizes //p' /tmp/polled)" "$1" 'sizes that were polled'
+    }
+
+    case $VM_BOOT in
+    1)
+        memfile fill /mnt/node1/file 300M 1
+        memfile where /mnt/node1/file > $VM_SCRATCH/where
+        reader & reading=$!
+        watch 3
+        echo 3G > $dir/target
+        watched '1 2 3'
+        touch /tmp/stop; wait $reading
+        [ ! -e /tmp/bad ] || die 'the file was not readable all the time'
+        equal "$(cat $dir/resize_error)" '' resize_error
+        sound $((3 * GIB))
+        # The struct pages have gone, 16 MiB of them per gibibyte.
+        equal $((maps - $(boot_memmap))) $((2 * 4096)) 'pages of struct pages'
+        equal "$(everything)" "$all" 'all memory'
+        wait_clean 1
+        memfile fill /mnt/node1/more 1400M 2
+        cat $dir/extents $dir/extent_blocks > $VM_SCRATCH/extents
+        ;;
+    2)
+        # Numbers and places are as they were.
+        sound $((3 * GIB))
+        cat $dir/extents $dir/extent_blocks | diff $VM_SCRATCH/extents -
+        memfile check /mnt/node1/more 2
+        # A unit that is used cannot go.
+        echo -1G > $dir/target 2> /dev/null || true
+        has "$(cat $dir/resize_error)" 'blocks are used, block [0-9]+ by inode' resize_error
+        ino=$(sed -n 's/.* by inode //p' $dir/resize_error)
+        has "$(stat -c %i /mnt/node1/file /mnt/node1/more)" "^$ino\$" 'the inode'
+        rm /mnt/node1/more
+        reader & reading=$!
+        watch 2
+        echo -1G > $dir/target
+        watched '3 2'
+        touch /tmp/stop; wait $reading
+        [ ! -e /tmp/bad ] || die 'the file was not readable all the time'
+        sound $((2 * GIB))
+        ;;
+    3)
+        sound $((2 * GIB))
+        # What left the pool was ordinary memory at boot.
+        fails grep 'System RAM (guestmemfs)' /proc/iomem
+        echo 1G > $dir/target
+        sound $GIB
+        equal "$(grep -c 'System RAM (guestmemfs)' /proc/iomem)" 1 'memory that was given back'
+        equal "$(cut -d' ' -f4 $dir/format)" incompat=0x0 'features'
+        # And it can be had again.
+        echo +1G > $dir/target
+        sound $((2 * GIB))
+        echo -1G > $dir/target
+        ;;
+    4)
+        sound $GIB
+        equal "$(cat $dir/extent_blocks)" '0 512' extent_blocks
+        ;;
+    esac
+    memfile check /mnt/node1/file 1
+    memfile where /mnt/node1/file | diff $VM_SCRATCH/where -
+    [ "$VM_BOOT" = 4 ] || vm-kexec
+    """, boots=4, expect=[CHANGED, KEPT], **MACHINE)
+
+
+# What the next kernel has, in GiB, by step: see enum gmpool_step.
+STEPS = {"hidden": (1, "+1G", 1, 1), "entered": (2, "+1G", 1, 2),
+         "claimed": (3, "-1G", 2, 2), "withdrawn": (4, "-1G", 2, 1)}
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_kexec_in_between(vm, step):
+    """A kexec at each step finds the memory in the pool, or in the next kernel."""
+    number, target, before, after = STEPS[step]
+    vm(LIB + rf"""
+    check_kho
+    mount_node 1
+    if [ "$VM_BOOT" = 1 ]; then
+        everything > $VM_SCRATCH/all
+        [ {before} = 1 ] || echo {before}G > $dir/target
+        memfile fill /mnt/node1/file 300M 1
+        stop_after {number} {target}
+        vm-kexec
+    fi
+    sound $(({after} * GIB))
+    memfile check /mnt/node1/file 1
+    # None of it is lost, and none is there twice.
+    between $(($(cat $VM_SCRATCH/all) - (8 << 20))) "$(everything)" $(($(cat $VM_SCRATCH/all) + (8 << 20))) 'all memory'
+    # No block is claimed for ever.
+    equal "$(free_blocks /mnt/node1)" $(({after} * 512 - 150)) 'free blocks'
+    echo 3G > $dir/target
+    sound $((3 * GIB))
+    """, boots=2, expect=[CHANGED, STOPPED] + ([KEPT] if after != 1 else []), **MACHINE)
+
+
+def test_refusals(vm):
+    """What cannot be is refused, by name, and leaves all as it was."""
+    vm(LIB + r"""
+    if [ "$VM_BOOT" = 2 ]; then
+        equal "$(cat $dir/state)" failed state
+        refused 'Read-only' +1G 'not active'
+        exit
+    fi
+    mount_node 1
+    for target in x -x 1X 50% '1G 2G' 0 ' 1G'; do
+        fails bash -c "printf '%s' '$target' 2> /dev/null > $dir/target"
+    done
+    refused 'Invalid argument' +128M 'multiples of 1024 MiB'
+    refused 'Invalid argument' 1100M 'multiples of 1024 MiB'
+    refused 'out of range' -1G 'cannot have that size'
+    refused 'out of range' -2G 'cannot have that size'
+    refused 'out of range' -15E 'cannot have that size'
+    equal "$(stat -c %a $dir/target $dir/resize_error | paste -sd' ')" '600 400' modes
+    echo 1G > $dir/target
+    echo +1G > $dir/target
+
+    # A failed page stays in the pool, which gives up no memory with it.
+    memfile fill /mnt/node1/file 1100M 1
+    refused 'busy' -1G 'blocks are used'
+    rm /mnt/node1/file
+    wait_clean 1
+    cut -d' ' -f1 $dir/extents | while read -r base; do
+        echo $((base + 0x5000)) > /sys/devices/system/memory/hard_offline_page
+    done
+    refused 'busy' -1G 'failed page'
+
+    echo 1 > $dir/frozen
+    refused 'busy' +1G frozen
+    echo 0 > $dir/frozen
+
+    # The kernel keeps a part of the node. What is pinned elsewhere cannot move.
+    pinned 1 3700 /tmp/pinned & pinning=$!
+    wait_for_file /tmp/pinned
+    refused 'busy|No space' +1G 'cannot be moved, or are pinned|needs the rest'
+    has "$(cat $dir/resize_error)" 'cannot be moved, or are pinned' 'what is pinned'
+    kill $pinning
+    wait $pinning || true
+    # Little is left.
+    echo 9G > $dir/target 2> /tmp/said || true
+    has "$(cat /tmp/said)" 'busy|No space' 'more than there is'
+    between $((2 * GIB)) "$(cat $dir/size)" $((5 * GIB)) 'what was reached'
+    sound "$(cat $dir/size)"
+    damage 1 super 16 0xff
+    vm-kexec
+    """, boots=2, expect=[CHANGED, LINE + r"node 1: hardware error at 0x[0-9a-f]+: .*",
+                          KEPT, LINE + r"node 1: damaging \w+$",
+                          LINE + r"node 1: super block is damaged .*"], **MACHINE)
+
+
+def test_interrupted(vm):
+    """A page that stays where it is for a while keeps a write waiting, until a signal."""
+    vm(LIB + r"""
+    mount_node 1
+    echo 2G > $dir/target
+    echo 1G > $dir/target
+    # In ZONE_MOVABLE, where nothing may be pinned for long.
+    pinned 1 -100 /tmp/pinned & pinning=$!
+    wait_for_file /tmp/pinned
+    start=$(date +%s)
+    fails timeout -s TERM -k 60 5 sh -c "echo +1G > $dir/target; echo returned" > /tmp/said
+    between 4 $(($(date +%s) - start)) 40 'seconds until the write ends'
+    equal "$(cat $dir/resize_error)" 'interrupted by a signal' resize_error
+    sound $GIB
+    # All of the memory is online again.
+    fails grep -l offline /sys/devices/system/memory/memory*/state
+    # It ends as soon as the page can move.
+    echo +1G > $dir/target & growing=$!
+    sleep 2
+    kill $pinning
+    wait $growing
+    sound $((2 * GIB))
+    """, expect=[CHANGED], **MACHINE)
+
+
+def test_failures_on_the_way(vm):
+    """Memory that fails while it changes hands, and others who change memory at the time."""
+    vm(LIB + r"""
+    mount_node 1
+    memfile fill /mnt/node1/file 300M 1
+    fail() { echo "$1" > /sys/devices/system/memory/hard_offline_page; }
+
+    # Others bring memory online, as udev may.
+    while [ ! -e /tmp/stop ]; do
+        for state in /sys/devices/system/memory/memory*/state; do
+            echo online 2> /dev/null > "$state" || true
+        done
+    done & onlining=$!
+
+    # A page of the unit fails before the pool has it: the pool keeps it from guests.
+    stop_after 1 +1G
+    unit=$(pool_ranges 1 | sed -n 's/ .*//p' | while read -r start; do
+        grep -q "^$(printf '0x%x ' 0x$start)" $dir/extents || echo $((0x$start)); done)
+    fail $((unit + 0x7000))
+    equal "$(cat $dir/poisoned_blocks)" 0 'failed blocks of the pool'
+    # Failures elsewhere do not wait for the change.
+    start=$(date +%s%N)
+    fail $(($(cut -d' ' -f1 $dir/extents) + 5 * (2 << 20)))
+    between 0 $((($(date +%s%N) - start) / 1000000)) 3000 'milliseconds of a failure'
+    go_on
+    wait %2
+    touch /tmp/stop
+    wait $onlining
+    sound $((2 * GIB))
+    equal "$(cat $dir/poisoned_blocks)" 2 'failed blocks of the pool'
+    refused 'busy' -1G 'failed page|are used'
+
+    # One more, which leaves the pool again: then the kernel has to know.
+    echo +1G > $dir/target
+    before=$(awk '/HardwareCorrupted/ { print $2 }' /proc/meminfo)
+    pool_ranges 1 > /tmp/with
+    stop_after 4 -1G
+    sed 's/^/0x/; s/ .*//' /tmp/with | while read -r start; do
+        grep -q "^$start " $dir/extents || fail $((start + 0x9000))
+    done
+    go_on
+    wait %?target 2> /dev/null || wait
+    sound $((2 * GIB))
+    equal "$(awk '/HardwareCorrupted/ { print $2 }' /proc/meminfo)" $((before + 4)) 'HardwareCorrupted'
+    equal "$(cat $dir/poisoned_blocks)" 2 'failed blocks of the pool'
+    if [ "$VM_BOOT" = 1 ]; then
+        memfile check /mnt/node1/file 1
+    fi
+    """, expect=[CHANGED, STOPPED, LINE + r"node 1: hardware error at 0x[0-9a-f]+: .*"], **MACHINE)
+
+
+def test_hot_added(vm):
+    """Memory that was added since boot is unknown to the next kernel: it is not taken."""
+    vm(LIB + r"""
+    mount_node 1
+    first=$((0x4000000000 >> 27))
+    for block in $(seq $first $((first + 15))); do
+        [ "$(cat /sys/devices/system/memory/memory$block/state)" = online ] ||
+            echo online_movable > /sys/devices/system/memory/memory$block/state
+    done
+    echo 9G > $dir/target 2> /tmp/said || true
+    has "$(cat /tmp/said)" 'busy|No space' 'more than there is'
+    pool_ranges 1
+    fails grep '^40' <(pool_ranges 1)
+    sound "$(cat $dir/size)"
+    """, expect=[CHANGED], options=[
+        "--qemu-args=-m 8G,slots=1,maxmem=300G -object memory-backend-ram,id=more,size=2G,reserve=off "
+        "-device pc-dimm,id=dimm,memdev=more,node=1,addr=0x4000000000"], **MACHINE)
+
+
+def test_memory_device(vm, tmp_path):
+    """Firmware describes memory that a pool gets as a device: it cannot be removed any more."""
+    table = tmp_path / "ssdt.aml"
+    # Below the pool, which is in the upper half of the node.
+    table.write_bytes(ssdt.table([(5 << 30, 3 << 30, 1)]))
+    vm(LIB + r"""
+    mount_node 1
+    pool_ranges 1
+    equal "$(ls /sys/bus/guestmem_pool/devices)" '' 'devices that are held'
+    echo +1G > $dir/target
+    ls /sys/bus/guestmem_pool/devices
+    has "$(ls /sys/bus/guestmem_pool/devices)" '^node1:PNP0C80:00$' 'devices that are held'
+    memfile fill /mnt/node1/file 1100M 1
+    echo 1 > /sys/bus/acpi/devices/PNP0C80:00/eject
+    for _ in $(seq 100); do
+        ! dmesg | grep -q 'Offline failed' || break
+        sleep 0.1
+    done
+    has "$(dmesg)" 'guestmem_pool node1:PNP0C80:00.*Offline failed' 'what refuses'
+    memfile check /mnt/node1/file 1
+    # Once is enough.
+    echo +1G > $dir/target
+    sound $((3 * GIB))
+    """, options=[f"--qemu-args=-acpitable file={table}"],
+       expect=[CHANGED, LINE + r"node 1: memory device PNP0C80:\d\d holds memory of the pool, "
+               "its removal is refused"], **MACHINE)
