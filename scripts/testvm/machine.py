@@ -14,7 +14,7 @@ import time
 from .common import EXIT_EMULATOR, EXIT_HANG, EXIT_KERNEL, EXIT_VM, TOP, is_debug, note
 from .initramfs import build_initramfs
 from .log import COMMAND_END_TIMEOUT, Tail
-from .monitor import LOOK_EVERY, Monitor
+from .monitor import LOOK_EVERY, Events, Monitor
 from .qemu import die_with_parent, escape, kvm_works, qemu_base
 
 # Maximal length of the name of a socket, see unix(7).
@@ -42,6 +42,8 @@ class Machine:
         self.leaks = []
         self.ctl_rest = b""
         self.monitor = Monitor(self.path("qmp"), topo.ncpus())
+        self.events = Events(self.path("events"))
+        self.reset = []
         self.same_output = self._same_output()
 
     @staticmethod
@@ -143,9 +145,12 @@ class Machine:
             return ["-chardev", f"file,id={name},path={escape(path)},append=on"]
 
         cmd += to_file("log", args.log) + ["-serial", "chardev:log"]
-        # With a long TMPDIR, QEMU would not start; run without this socket then.
-        if len(self.path("qmp")) < SUN_PATH:
-            cmd += ["-qmp", f"unix:{escape(self.path('qmp'))},server=on,wait=off"]
+        # With a long TMPDIR, QEMU would not start; run without these sockets then.
+        if len(self.path("events")) < SUN_PATH:
+            for name in ("qmp", "events"):
+                cmd += ["-qmp", f"unix:{escape(self.path(name))},server=on,wait=off"]
+            # A triple fault leaves nothing in the log: the processors show where it was.
+            cmd += ["-action", "shutdown=pause"]
         # Without ioeventfd, a notification is served before the write in the guest returns:
         # nothing is pending when the machine ends or executes a kernel.
         cmd += ["-device", "virtio-serial-pci,ioeventfd=off,max_ports=8"]
@@ -211,13 +216,15 @@ class Machine:
         look = time.monotonic() + LOOK_EVERY
         hang = False
         while True:
-            ended = self.qemu.poll() is not None
+            ended = self.ended()
             busy, booted = self.poll(outputs, ctl, log)
             if booted:
                 deadline = time.monotonic() + timeout
             if self.status is not None or self.failure is not None:
                 break
             if ended and not busy:
+                if self.qemu.poll() is None:
+                    self.reset = self.monitor.registers()
                 break
             if self.accel == "tcg" and args.parallel and time.monotonic() > look:
                 self.unended = self.monitor.never_ended()
@@ -261,7 +268,7 @@ class Machine:
     def wait_for_log(self, log):
         """Lets the machine write the rest of its log; at power-off it writes all."""
         deadline = time.monotonic() + COMMAND_END_TIMEOUT
-        while not log.ended() and self.qemu.poll() is None:
+        while not log.ended() and not self.ended():
             if not log.poll():
                 time.sleep(0.01)
             if time.monotonic() > deadline:
@@ -274,12 +281,16 @@ class Machine:
         first = len(log.lines)
         deadline = time.monotonic() + PANIC_TIMEOUT
         self.monitor.interrupt()
-        while self.qemu.poll() is None and time.monotonic() < deadline:
+        while not self.ended() and time.monotonic() < deadline:
             if not log.poll():
                 time.sleep(0.1)
         log.finish()
         self.tasks = log.tasks(first)
         del log.lines[first:]
+
+    def ended(self):
+        """Whether the machine does no more: QEMU ended, or keeps the state of a reset."""
+        return self.qemu.poll() is not None or self.events.stopped()
 
     def stop(self):
         if self.qemu and self.qemu.poll() is None:
@@ -324,9 +335,11 @@ class Machine:
             return EXIT_HANG
         with open(self.path("qemu.err"), encoding="utf-8", errors="replace") as f:
             err = f.read().strip()
-        if self.boot == 0 and (self.qemu.returncode or not log.lines):
+        if not self.reset and (self.qemu.returncode or not log.lines):
             note(f"failed: {self.args.qemu} ended with status {self.qemu.returncode}: {err}")
-            return EXIT_VM
+            return EXIT_EMULATOR if self.boot else EXIT_VM
+        for line in self.reset:
+            print(f"vm| {line}", file=sys.stderr)
         note("failed: the kernel died: the machine was reset or switched off before the command "
              "was done; above is the end of its log")
         return EXIT_KERNEL

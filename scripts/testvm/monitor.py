@@ -64,13 +64,20 @@ class Monitor:
                               for command in commands))
         return [line.rstrip() for line in "\n".join(said).splitlines()]
 
-    def processors(self):
-        """Registers and interrupts of the processors of a machine that hangs: lines of QEMU."""
+    def matching(self, regex):
+        """Those lines of ask() that match."""
         try:
-            lines = self.ask()
+            return [line for line in self.ask() if re.match(regex, line)]
         except (OSError, ValueError) as e:
             return [f"QEMU does not say what its processors do: {e}"]
-        return [line for line in lines if re.match(r"CPU#|RIP=|dumping|LVTT\s|Timer|ISR|IRR", line)]
+
+    def processors(self):
+        """Registers and interrupts of the processors of a machine that hangs."""
+        return self.matching(r"CPU#|RIP=|dumping|LVTT\s|Timer|ISR|IRR")
+
+    def registers(self):
+        """Registers of the processors of a machine that was reset."""
+        return self.matching(r"CPU#|[ER](AX|SI|IP)=|R8 |R12|CS =|GDT|IDT|CR0")
 
     def interrupt(self):
         """Let the kernel panic by an NMI, which it gets even if it disables interrupts."""
@@ -99,3 +106,27 @@ class Monitor:
                 break
             time.sleep(0.05)
         return found
+
+
+class Events:
+    """What QEMU tells without being asked, by the path of a socket of its own."""
+
+    def __init__(self, path):
+        self.path = path
+        self.sock = None
+        self.text = b""
+
+    def stopped(self):
+        """True once the machine was reset or switched off; QEMU keeps its state then."""
+        try:
+            if not self.sock:
+                sock = socket.socket(socket.AF_UNIX)
+                sock.connect(self.path)
+                sock.sendall(b'{"execute": "qmp_capabilities"}\n')
+                sock.setblocking(False)
+                self.sock = sock
+            self.text += self.sock.recv(1 << 16)
+        except OSError:
+            # There is no event, or no QEMU.
+            pass
+        return b'"SHUTDOWN"' in self.text

@@ -53,8 +53,8 @@ exit status
   that of the command, 128+N if signal N killed it (126, 127: it could not be
   started), or
   %(kernel)d  the kernel reported a bug or a warning, or died (part of its log follows)
-  %(emulator)d  QEMU lost the end of an interrupt: neither the kernel nor the command has
-       failed; start the machine again
+  %(emulator)d  QEMU lost the end of an interrupt, or died: neither the kernel nor the
+       command has failed; start the machine again
   %(hang)d  the machine did not finish in time
   %(vm)d  the machine could not be run: usage, no kernel, QEMU failed
   In the last four cases, a line on stderr that begins with "vm: " is the reason.

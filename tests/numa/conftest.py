@@ -137,8 +137,8 @@ def check_log(run, expect):
 def run_machine(cmd, clear=lambda: None):
     """What came of cmd; and of cmd once more, after clear(), if its machine was none.
 
-    That is if QEMU lost the end of an interrupt, see never_ended() in scripts/testvm: rare
-    enough that it is not seen more often than that.
+    That is if QEMU lost the end of an interrupt, see never_ended() in scripts/testvm, or
+    died itself: rare enough that it is not seen more often than that.
     """
     for tries_left in reversed(range(TRIES)):
         done = subprocess.run(cmd, cwd=TOP, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,

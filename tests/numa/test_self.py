@@ -125,6 +125,30 @@ def test_lost_end_of_an_interrupt(vm, capsys):
     assert len(re.findall(once, capsys.readouterr().out)) == TRIES - 1
 
 
+def test_machine_that_resets_says_where(vm):
+    """The registers of each processor at the reset: a triple fault leaves nothing in the kernel's log."""
+    with pytest.raises(pytest.fail.Exception, match=r"(?s)status 120:.*CPU#0\n.*RIP=.*CR3=.*CPU#1\n.*RIP="
+                                                    r".*CR3=.*the kernel died"):
+        vm("echo b > /proc/sysrq-trigger", nodes=1, mem="1G")
+
+
+def test_emulator_that_dies(vm, tmp_path, capsys):
+    """The kernel is not blamed for that, and the fixture starts the machine again."""
+    qemu = tmp_path / "qemu"
+    qemu.write_text(f"""#!/bin/bash
+                    qemu-system-x86_64 "$@" &
+                    until [ -e {tmp_path}/scratch/booted ]; do sleep 0.1; done
+                    rm {tmp_path}/scratch/booted
+                    kill -SEGV $!
+                    wait $!
+                    """.lstrip())
+    qemu.chmod(0o755)
+    once = r"vm: failed: \S+/qemu ended with status 139: "
+    with pytest.raises(pytest.fail.Exception, match=rf"(?s)status {EMULATOR}:.*{once}"):
+        vm("touch $VM_SCRATCH/booted; sleep 1000", nodes=1, mem="1G", options=["--qemu", str(qemu)])
+    assert len(re.findall(once, capsys.readouterr().out)) == TRIES - 1
+
+
 def columns(name):
     """Lines of a table of scripts/."""
     with open(os.path.join(TOP, "scripts", name), encoding="utf-8") as f:
