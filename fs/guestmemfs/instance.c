@@ -342,7 +342,7 @@ struct gmfs_fs *__init gmfs_start(struct gmpool *pool)
 	if (root) {
 		err = gmfs_load(fs, root);
 	} else if (gmpool_read_only(pool)) {
-		gmpool_fail(pool, "is read-only, and has no file system");
+		gmpool_fail(pool, "this kernel can only read it, and it has no file system");
 		err = -EROFS;
 	} else {
 		err = gmfs_format(fs);

@@ -212,7 +212,7 @@ static void start(struct gmpool *pool, bool await)
 	if (root) {
 		err = load(fs, root);
 	} else if (gmpool_read_only(pool)) {
-		gmpool_fail(pool, "is read-only, and has no file system");
+		gmpool_fail(pool, "this kernel can only read it, and it has no file system");
 		err = -EROFS;
 	} else {
 		err = format(fs);

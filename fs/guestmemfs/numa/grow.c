@@ -78,13 +78,15 @@ static int gmpool_online_memory_block(struct memory_block *mem, void *arg)
 {
 	struct unit *unit = arg;
 	enum mmop type = unit->types[unit->nr++];
+	int err;
 
 	if (type == MMOP_OFFLINE)
 		return 0;
 	mem->online_type = type;
-	if (device_online(&mem->dev))
-		pr_warn("node %d: memory block at %#llx cannot be brought online again\n",
-			unit->pool->nid, unit->base);
+	err = device_online(&mem->dev);
+	if (err < 0)
+		pr_warn("node %d: %s stays offline after a failed resize (%pe): see its state in /sys/devices/system/memory\n",
+			unit->pool->nid, dev_name(&mem->dev), ERR_PTR(err));
 	return 0;
 }
 
@@ -187,8 +189,7 @@ static int gmpool_take_unit(struct gmpool *pool, u64 base)
 	if (__add_memory_driver_managed(pool->nid, base, unit.size,
 					"System RAM (guestmemfs)", MHP_NONE,
 					MMOP_ONLINE_MOVABLE))
-		pr_err("node %d: memory at %#llx is not used before the next kernel\n",
-		       pool->nid, base);
+		gmpool_unit_lost(pool, base);
 	return -ENOMEM;
 }
 
@@ -227,8 +228,7 @@ static int gmpool_grow_unit(struct gmpool *pool, u64 base)
 		if (!err)
 			err = gmpool_enter_unit(pool, change, &unit);
 		if (err && gmpool_give_unit(pool, base))
-			pr_err("node %d: memory at %#llx is not used before the next kernel\n",
-			       pool->nid, base);
+			gmpool_unit_lost(pool, base);
 	}
 	gmpool_change_free(change);
 	return err;

@@ -324,7 +324,7 @@ int gmpool_retrieve_metadata(struct gmpool *pool)
 
 err_keep:
 	/* Without super block, the pool is neither changed nor sealed. */
-	gmpool_fail(pool, "error %d while it was taken over", err);
+	gmpool_fail(pool, "cannot be taken over (%pe)", ERR_PTR(err));
 	pool->handover.super = NULL;
 	return err;
 }
@@ -332,7 +332,8 @@ err_keep:
 static void gmpool_preserve_pages(u64 phys, u64 size)
 {
 	if (kho_preserve_pages(pfn_to_page(PHYS_PFN(phys)), PHYS_PFN(size)))
-		pr_err("metadata at %#llx cannot be handed over\n", phys);
+		pr_err("metadata at %#llx cannot be handed over: the next kernel will not use its pool\n",
+		       phys);
 }
 
 /*

@@ -263,7 +263,8 @@ int gmpool_unhide_unit(struct gmpool *pool, u64 base, u64 size)
 						  MMOP_ONLINE_MOVABLE);
 	if (err && (request_resource(&unit->outer, &unit->busy) ||
 		    gmpool_arch_unmap(base, size) || !gmpool_arch_cached(base, size)))
-		pr_err("node %d: memory at %#llx cannot be hidden again\n", pool->nid, base);
+		pr_err("node %d: memory at %#llx has left the pool, and cannot be hidden again: the kernel reaches it until the next boot\n",
+		       pool->nid, base);
 	if (err)
 		return err;
 

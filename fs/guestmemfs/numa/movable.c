@@ -88,7 +88,8 @@ static int __init gmpool_movable_init(void)
 	if (any && !err)
 		err = register_memory_notifier(&gmpool_movable_nb);
 	if (err)
-		pr_warn("sizes of growth reserves are not known (%pe)\n", ERR_PTR(err));
+		pr_warn("sizes of growth reserves are not counted (%pe): growth_reserve in sysfs can be wrong\n",
+			ERR_PTR(err));
 	return err;
 }
 

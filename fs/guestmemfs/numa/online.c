@@ -54,7 +54,7 @@ static int __init gmpool_online_init(void)
 		return 0;
 	err = register_memory_notifier(&gmpool_memory_nb);
 	if (err)
-		pr_warn("memory that is added can be set online where the next kernel does not have it (%pe)\n",
+		pr_warn("memory that is added is not checked (%pe): set it online as online_movable only, or the next kernel may not boot\n",
 			ERR_PTR(err));
 	return err;
 }

@@ -96,12 +96,13 @@ static void gmpool_poison_page(struct gmpool_part *part, u64 page, unsigned long
 	err = gmpool_add_poison(pool, page);
 	if (err == -EBUSY)
 		return;
-	pr_err("node %d: hardware error at %#llx: the page is not used any more, and block %llu is not allocated again\n",
-	       pool->nid, PFN_PHYS(pfn), block.start);
 	if (err) {
-		pr_err("node %d: out of memory: the failed page is not recorded\n", pool->nid);
+		pr_err("node %d: hardware error at %#llx: out of memory, the page is not recorded, and block %llu can be allocated again\n",
+		       pool->nid, PFN_PHYS(pfn), block.start);
 		return;
 	}
+	pr_err("node %d: hardware error at %#llx: the page is not used any more, and block %llu is not allocated again\n",
+	       pool->nid, PFN_PHYS(pfn), block.start);
 	scoped_guard(spinlock, &pool->space.lock)
 		gmpool_retire(pool, &block);
 	gmpool_update_low(pool);
@@ -109,8 +110,8 @@ static void gmpool_poison_page(struct gmpool_part *part, u64 page, unsigned long
 	gmpool_notify_poison(pool);
 	err = gmpool_remember_page(pool, page);
 	if (err)
-		pr_err("node %d: the failed page is not handed over (%pe)\n",
-		       pool->nid, ERR_PTR(err));
+		pr_err("node %d: the failed page at %#llx is not handed over (%pe): the next kernel uses it\n",
+		       pool->nid, PFN_PHYS(pfn), ERR_PTR(err));
 }
 
 static void gmpool_get_mapping(struct pfn_address_space *pfn_space,
@@ -269,7 +270,7 @@ static int __init gmpool_poison_init(void)
 		for (i = 0; i < pool->numbers.nr && !err; i++)
 			err = gmpool_watch_extent(pool, &pool->numbers.extent[i]);
 		if (err)
-			pr_err("node %d: hardware errors are not handled (%pe)\n",
+			pr_err("node %d: hardware errors are not handled (%pe): failed pages stay in use\n",
 			       pool->nid, ERR_PTR(err));
 	}
 	return 0;

@@ -131,7 +131,8 @@ static void __init gmpool_find_preserved(void)
 		if (node_isset(pool->handover.key, blob_preserved))
 			continue;
 		gmpool_fail(pool, "KHO has not preserved its super block");
-		pr_err("node %u: its pool cannot be handed over\n", pool->handover.key);
+		pr_err("node %u: its pool will not survive the next kexec: its super block can be overwritten\n",
+		       pool->handover.key);
 		pool->handover.blob = 0;
 	}
 }
@@ -308,7 +309,7 @@ static void __init gmpool_take_pool(struct gmpool *pool)
 	/* Keep only these extents: hide.c must not hide memory in use. */
 	gmpool_set_extents(pool, picked, taken);
 	if (!taken)
-		pr_err("node %u: this kernel keeps no memory of its pool\n",
+		pr_err("node %u: all memory of its pool is used otherwise: its files are lost\n",
 		       pool->handover.key);
 
 	if (pool->nid != pool->handover.key)

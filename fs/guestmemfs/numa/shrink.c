@@ -133,8 +133,7 @@ static int gmpool_return_unit(struct gmpool *pool, struct gmpool_change *undo,
 	if (!err)
 		return 0;
 	if (gmpool_enter_unit(pool, undo, unit))
-		pr_err("node %d: memory at %#llx is not used before the next kernel\n",
-		       pool->nid, unit->base);
+		gmpool_unit_lost(pool, unit->base);
 	gmpool_resize_err(pool, "the kernel cannot take the memory at %#llx (%pe)", unit->base,
 			  ERR_PTR(err));
 	return err;

@@ -118,8 +118,8 @@ static void gmpool_link_node(struct gmpool *pool)
 		return;
 	err = sysfs_create_link_nowarn(&node->dev.kobj, pool->events.dir, "guestmemfs");
 	if (err && err != -EEXIST)
-		pr_warn("node %d: no link to its directory in sysfs (%pe)\n",
-			pool->nid, ERR_PTR(err));
+		pr_warn("node %d: no link /sys/devices/system/node/node%d/guestmemfs (%pe)\n",
+			pool->nid, pool->nid, ERR_PTR(err));
 }
 
 /* The device of a node may be created with its first memory. */
@@ -183,7 +183,7 @@ static int __init gmpool_sysfs_init(void)
 			continue;
 		err = gmpool_add_dir(pool);
 		if (err)
-			pr_warn("node %d: no directory in sysfs (%pe)\n",
+			pr_warn("node %d: no directory in /sys/fs/guestmemfs (%pe): gmfs-numa does not find the pool\n",
 				pool->nid, ERR_PTR(err));
 	}
 	hotplug_node_notifier(gmpool_node_added, DEFAULT_CALLBACK_PRI);

@@ -30,6 +30,19 @@ void gmpool_resize_err(struct gmpool *pool, const char *fmt, ...)
 }
 
 /**
+ * gmpool_unit_lost - log that neither the pool nor the kernel could take a unit
+ * @pool: the pool
+ * @base: physical address of the unit
+ *
+ * Context: process context.
+ */
+void gmpool_unit_lost(const struct gmpool *pool, u64 base)
+{
+	pr_err("node %d: %llu MiB of memory at %#llx are in neither the pool nor the kernel: they are unused until the next boot or kexec\n",
+	       pool->nid, gmpool_unit() >> 20, base);
+}
+
+/**
  * gmpool_give_unit - give a unit that is hidden and not in the pool to the kernel
  * @pool: pool that it was or would have been in
  * @base: physical address
