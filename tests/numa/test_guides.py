@@ -135,8 +135,8 @@ def commands():
     with open(README, encoding="utf-8") as f:
         readme = f.read()
     literals = re.findall(r"(?<!`)`(gmfs-numa\s[^`]+)`", readme) + re.findall(r"``(gmfs-numa\s[^`]+)``", text_of_pages())
-    manual = "\n".join(plain(manual_page(p)) for p in MANUAL_PAGES).replace("\\\n", "")
-    text = readme + text_of_pages() + manual
+    manual = "\n".join(plain(manual_page(p)) for p in MANUAL_PAGES)
+    text = re.sub(r"\\\n\s*", "", readme + text_of_pages() + manual)
     lines = re.findall(r"^(?:    |\t+)(?:# )?(gmfs-numa .*)$", text, re.MULTILINE)
     within = re.findall(r'"exec:(gmfs-numa\s[^"]*)"', text)
     # What runs behind -- has options of its own.
