@@ -412,7 +412,7 @@ def test_machine(vm):
         run = vm(f"tool={build()}\nconfig={config}\n. {path}" + r"""
         equal "$(cat /sys/fs/guestmemfs/node1/generation)" 1 generation
         gmfs-numa check
-        """, nodes=2, mem="3G", cpus=4, boots=2, append="guestmemfs=0:256M,1:512M+1G nokaslr",
+        """, nodes=2, mem="4G", cpus=4, boots=2, append="guestmemfs=0:256M,1:512M+1G nokaslr",
                  options=["--nested", "--timeout=1500"],
                  expect=[r"guestmem_pool: node 1: pool of \d+ (?:MiB has \d+ MiB now|blocks discarded)$"])
     finally:
