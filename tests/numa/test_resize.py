@@ -347,6 +347,28 @@ def test_failures_on_the_way(vm):
     """, expect=[CHANGED, STOPPED, LINE + r"node 1: hardware error at 0x[0-9a-f]+: .*"], **MACHINE)
 
 
+def test_failed_before(vm):
+    """A failed page keeps its unit with the kernel, which goes on using the rest of it."""
+    vm(LIB + r"""
+    mount_node 1
+    echo 2G > $dir/target
+    pool_ranges 1 > /tmp/with
+    echo 1G > $dir/target
+    unit=$(sed 's/^/0x/; s/ .*//' /tmp/with | while read -r start; do
+        grep -q "^$start " $dir/extents || echo $((start)); done)
+    block=$((unit / 0x$(cat /sys/devices/system/memory/block_size_bytes)))
+    # Here nothing is tested before memory is taken offline.
+    has "$(cat /sys/devices/system/memory/memory$block/valid_zones)" '^Movable$' 'the zone'
+    echo $((unit + 0x7000)) > /sys/devices/system/memory/hard_offline_page
+    echo +1G > $dir/target
+    # Another one was taken, and all memory blocks are in use.
+    fails grep "^$(printf '0x%x ' $unit)" $dir/extents
+    fails grep -l offline /sys/devices/system/memory/memory*/state
+    equal "$(cat $dir/poisoned_blocks)" 0 'failed blocks of the pool'
+    sound $((2 * GIB))
+    """, expect=[CHANGED], **MACHINE)
+
+
 def test_hot_added(vm):
     """Memory that was added since boot is unknown to the next kernel: it is not taken."""
     vm(LIB + r"""

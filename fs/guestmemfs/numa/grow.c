@@ -149,13 +149,16 @@ static int gmpool_offline_unit(struct unit *unit)
 	/* Without all of its memory blocks, the unit has not all of its struct pages. */
 	if (err || unit->nr != unit->size / memory_block_size_bytes())
 		return -EBUSY;
+	/* A memory block with a failed page goes offline, but does not come online again. */
+	if (gmpool_unit_failed(unit))
+		return -EHWPOISON;
 	err = gmpool_test_unit(unit);
 	if (err)
 		return gmpool_unit_failed(unit) ? -EHWPOISON : err;
 
 	unit->nr = 0;
 	err = walk_memory_blocks(unit->base, unit->size, unit, gmpool_offline_memory_block);
-	/* The kernel leaves pages that have failed behind. No guest is to get them. */
+	/* The kernel leaves pages that fail now behind. No guest is to get them. */
 	if (!err && gmpool_unit_failed(unit))
 		err = -EHWPOISON;
 	if (err) {
