@@ -369,6 +369,22 @@ def test_failed_before(vm):
     """, expect=[CHANGED], **MACHINE)
 
 
+def test_gigantic_pages(vm):
+    """Pages of hugetlb of 1 GiB cannot be moved: the pool grows by other memory."""
+    vm(LIB + r"""
+    mount_node 1
+    echo 1 > /sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages
+    equal "$(cat /sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages)" 1 'gigantic pages'
+    # More than there is: all units are tried.
+    echo 9G > $dir/target 2> /tmp/said || true
+    has "$(cat /tmp/said)" 'busy|No space' 'more than there is'
+    fails grep ENOMEM $dir/resize_error
+    between $((2 * GIB)) "$(cat $dir/size)" $((5 * GIB)) 'what was reached'
+    equal "$(cat /sys/devices/system/node/node1/hugepages/hugepages-1048576kB/nr_hugepages)" 1 'gigantic pages'
+    sound "$(cat $dir/size)"
+    """, expect=[CHANGED], **MACHINE)
+
+
 def test_hot_added(vm):
     """Memory that was added since boot is unknown to the next kernel: it is not taken."""
     vm(LIB + r"""

@@ -141,6 +141,18 @@ static int gmpool_test_unit(const struct unit *unit)
 	return err;
 }
 
+/*
+ * The error of a unit that cannot be taken: -EHWPOISON, -EINTR, or -EBUSY for all else, which
+ * is about this unit only. alloc_contig_range() returns -ENOMEM for a gigantic page of
+ * hugetlb, and offlining -EINVAL for a hole.
+ */
+static int gmpool_unit_error(const struct unit *unit, int err)
+{
+	if (gmpool_unit_failed(unit))
+		return -EHWPOISON;
+	return err == -EINTR ? err : -EBUSY;
+}
+
 static int gmpool_offline_unit(struct unit *unit)
 {
 	int err;
@@ -154,18 +166,16 @@ static int gmpool_offline_unit(struct unit *unit)
 		return -EHWPOISON;
 	err = gmpool_test_unit(unit);
 	if (err)
-		return gmpool_unit_failed(unit) ? -EHWPOISON : err;
+		return gmpool_unit_error(unit, err);
 
 	unit->nr = 0;
 	err = walk_memory_blocks(unit->base, unit->size, unit, gmpool_offline_memory_block);
 	/* The kernel leaves pages that fail now behind. No guest is to get them. */
-	if (!err && gmpool_unit_failed(unit))
-		err = -EHWPOISON;
-	if (err) {
-		unit->nr = 0;
-		walk_memory_blocks(unit->base, unit->size, unit,
-				   gmpool_online_memory_block);
-	}
+	if (!err && !gmpool_unit_failed(unit))
+		return 0;
+	err = gmpool_unit_error(unit, err);
+	unit->nr = 0;
+	walk_memory_blocks(unit->base, unit->size, unit, gmpool_online_memory_block);
 	return err;
 }
 
@@ -297,8 +307,8 @@ static enum rank gmpool_rank_unit(const struct gmpool *pool, u64 base)
  * @lowest: address of the first unit of the node
  * @nr: number of units from there to the end of the node
  * @tried: bit set = the unit cannot be taken, or is not to be tried again
- * @busy: address of a unit that cannot be taken, or 0
- * @err: error of that
+ * @busy: address of a unit that cannot be taken
+ * @err: error of that, or 0
  */
 struct search {
 	u64 lowest;
@@ -307,6 +317,16 @@ struct search {
 	u64 busy;
 	int err;
 };
+
+/* Record a unit that cannot be taken. An error says most about what would help. */
+static void gmpool_skip_unit(struct search *search, u64 i, u64 base, int err)
+{
+	__set_bit(i, search->tried);
+	if (search->err == -E2BIG || (search->err == -EBUSY && err != -E2BIG))
+		return;
+	search->busy = base;
+	search->err = err;
+}
 
 /* Grow by the best unit that can be taken. */
 static int gmpool_grow_best(struct gmpool *pool, struct search *search)
@@ -324,17 +344,14 @@ static int gmpool_grow_best(struct gmpool *pool, struct search *search)
 			if (signal_pending(current))
 				return -EINTR;
 			err = gmpool_grow_unit(pool, base);
-			if (err != -EBUSY && err != -EAGAIN && err != -EHWPOISON)
+			/* Of too many pieces, another unit can become a part. */
+			if (err != -EBUSY && err != -EHWPOISON && err != -E2BIG)
 				return err;
-			__set_bit(i, search->tried);
-			if (!search->busy || search->err != -EBUSY) {
-				search->busy = base;
-				search->err = err == -EHWPOISON ? err : -EBUSY;
-			}
+			gmpool_skip_unit(search, i, base, err);
 			cond_resched();
 		}
 	}
-	return search->busy ? search->err : -ENOSPC;
+	return search->err ?: -ENOSPC;
 }
 
 /* The words for an error of growing. */
@@ -342,6 +359,9 @@ static void gmpool_explain_growth(struct gmpool *pool, const struct search *sear
 {
 	u64 unit = MIB(gmpool_unit());
 
+	/* Said where it has happened. */
+	if (*pool->resize.error)
+		return;
 	switch (err) {
 	case -EBUSY:
 		gmpool_resize_err(pool, "no %llu MiB of the node can be taken: there are pages that cannot be moved, or are pinned, e.g. at %#llx",
@@ -363,8 +383,7 @@ static void gmpool_explain_growth(struct gmpool *pool, const struct search *sear
 		gmpool_resize_err(pool, "interrupted by a signal");
 		break;
 	default:
-		if (!*pool->resize.error)
-			gmpool_resize_err(pool, "error %pe", ERR_PTR(err));
+		gmpool_resize_err(pool, "error %pe", ERR_PTR(err));
 	}
 }
 
