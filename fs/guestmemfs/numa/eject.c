@@ -170,8 +170,8 @@ static int gmpool_check_device(struct device *dev, void *data)
  *
  * A device stays protected if the memory leaves the pool.
  *
- * Context: process context, may sleep; takes the lock of ACPI scans, and so none of
- * memory hotplug is held.
+ * Context: process context, may sleep; device hotplug is locked, as when ACPI ejects a
+ * device; takes the lock of ACPI scans.
  *
  * Return: 0 or a negative errno: the memory must not become guest memory then.
  */

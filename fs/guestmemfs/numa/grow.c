@@ -179,6 +179,13 @@ static int gmpool_offline_unit(struct unit *unit)
 	return err;
 }
 
+/* Give a unit back that is hidden and that the pool does not get. */
+static void gmpool_abandon_unit(struct gmpool *pool, u64 base)
+{
+	if (gmpool_give_unit(pool, base))
+		gmpool_unit_lost(pool, base);
+}
+
 /* Take a unit away from the kernel, and hide it. */
 static int gmpool_take_unit(struct gmpool *pool, u64 base)
 {
@@ -195,9 +202,14 @@ static int gmpool_take_unit(struct gmpool *pool, u64 base)
 	}
 	__remove_memory(base, unit.size);
 	error = gmpool_hide_unit(pool, base, unit.size);
-	unlock_device_hotplug();
+	/* Nothing refuses an eject now. ACPI ejects with the lock held. */
 	if (!error)
-		return 0;
+		err = gmpool_hold_devices(pool, base, unit.size);
+	unlock_device_hotplug();
+	if (err)
+		gmpool_abandon_unit(pool, base);
+	if (!error)
+		return err;
 	gmpool_resize_err(pool, "memory at %#llx %s", base, error);
 	if (__add_memory_driver_managed(pool->nid, base, unit.size,
 					"System RAM (guestmemfs)", MHP_NONE,
@@ -237,11 +249,9 @@ static int gmpool_grow_unit(struct gmpool *pool, u64 base)
 		return PTR_ERR(change);
 	err = gmpool_take_unit(pool, base);
 	if (!err) {
-		err = gmpool_hold_devices(pool, base, unit.size);
-		if (!err)
-			err = gmpool_enter_unit(pool, change, &unit);
-		if (err && gmpool_give_unit(pool, base))
-			gmpool_unit_lost(pool, base);
+		err = gmpool_enter_unit(pool, change, &unit);
+		if (err)
+			gmpool_abandon_unit(pool, base);
 	}
 	gmpool_change_free(change);
 	return err;
