@@ -286,8 +286,8 @@ enum rank {
 	RANK_NONE,
 };
 
-/* How well is a unit suited, as far as this can be seen without a lock? */
-static enum rank gmpool_rank_unit(const struct gmpool *pool, u64 base)
+/* Memory hotplug is locked, or struct pages could go. */
+static enum rank gmpool_rank_online_unit(const struct gmpool *pool, u64 base)
 {
 	u64 at, end = base + gmpool_unit();
 	struct page *page = NULL;
@@ -310,6 +310,17 @@ static enum rank gmpool_rank_unit(const struct gmpool *pool, u64 base)
 		    pool->numbers.extent[i].base + pool->numbers.extent[i].size == base)
 			return movable ? RANK_MOVABLE_ADJACENT : RANK_ADJACENT;
 	return movable ? RANK_MOVABLE : RANK_NORMAL;
+}
+
+/* How well is a unit suited? That can change as soon as the function returns. */
+static enum rank gmpool_rank_unit(const struct gmpool *pool, u64 base)
+{
+	enum rank rank;
+
+	get_online_mems();
+	rank = gmpool_rank_online_unit(pool, base);
+	put_online_mems();
+	return rank;
 }
 
 /**
