@@ -369,6 +369,41 @@ def test_failed_before(vm):
     """, expect=[CHANGED], **MACHINE)
 
 
+def test_no_struct_pages(vm):
+    """Without memory for all struct pages of a unit, the pool keeps it, as it was."""
+    vm(LIB + r"""
+    mount_node 1
+    echo 2G > $dir/target
+    wait_clean 1
+    pool_ranges 1 | sort > /tmp/before
+    all=$(everything)
+    # The first sections of the unit get theirs: 512 pages each.
+    cd /sys/kernel/debug/fail_page_alloc
+    echo N > ignore-gfp-wait
+    echo N > ignore-gfp-highmem
+    echo 0 > min-order
+    echo 0 > verbose
+    echo 1600 > space
+    echo -1 > times
+    echo Y > task-filter
+    echo 100 > probability
+    fails bash -c "echo 1 > /proc/self/make-it-fail; echo -1G > $dir/target" 2> /tmp/said
+    echo 0 > probability
+    has "$(cat /tmp/said)" 'Cannot allocate memory' 'what the shell says'
+    has "$(cat $dir/resize_error)" 'the kernel cannot take the memory' resize_error
+    sound $((2 * GIB))
+    equal "$(everything)" "$all" 'all memory'
+    # The pool is told of failed pages in all of it.
+    while read -r start end; do
+        for at in $((0x$start + 0x3000)) $((0x$end - 0x3fff)); do
+            echo $at > /sys/devices/system/memory/hard_offline_page
+        done
+    done < /tmp/before
+    equal "$(cat $dir/poisoned_blocks)" $((2 * $(wc -l < /tmp/before))) 'failed blocks of the pool'
+    """, options=["--allow-warn=at add_pages"],
+       expect=[CHANGED, LINE + r"node 1: hardware error at 0x[0-9a-f]+: .*"], **MACHINE)
+
+
 def test_gigantic_pages(vm):
     """Pages of hugetlb of 1 GiB cannot be moved: the pool grows by other memory."""
     vm(LIB + r"""

@@ -230,6 +230,24 @@ const char *gmpool_hide_unit(struct gmpool *pool, u64 base, u64 size)
 	return error;
 }
 
+/*
+ * Remove the struct pages that a failed attempt to add a unit leaves: __add_pages() keeps
+ * those of the sections before the one that failed. With them, a later attempt would fail,
+ * and memory_failure() would not tell the pool of a failed page.
+ */
+static void gmpool_remove_remains(u64 base, u64 size)
+{
+	u64 at;
+
+	lock_device_hotplug();
+	mem_hotplug_begin();
+	for (at = base; at < base + size; at += GMPOOL_GRANULARITY)
+		if (pfn_valid(PHYS_PFN(at)))
+			__remove_pages(PHYS_PFN(at), PAGES_PER_SECTION, NULL, NULL);
+	mem_hotplug_done();
+	unlock_device_hotplug();
+}
+
 /**
  * gmpool_unhide_unit - give memory of a pool to the kernel
  * @pool: the pool, which does not use the memory any more
@@ -257,10 +275,13 @@ int gmpool_unhide_unit(struct gmpool *pool, u64 base, u64 size)
 
 	gmpool_arch_uncached(base, size);
 	err = gmpool_arch_map(base, size);
-	if (!err)
+	if (!err) {
 		err = __add_memory_driver_managed(pool->nid, base, size,
 						  "System RAM (guestmemfs)", MHP_NONE,
 						  MMOP_ONLINE_MOVABLE);
+		if (err)
+			gmpool_remove_remains(base, size);
+	}
 	if (err && (request_resource(&unit->outer, &unit->busy) ||
 		    gmpool_arch_unmap(base, size) || !gmpool_arch_cached(base, size)))
 		pr_err("node %d: memory at %#llx has left the pool, and cannot be hidden again: the kernel reaches it until the next boot\n",
