@@ -261,12 +261,13 @@ static int __init gmpool_watch_extent(struct gmpool *pool,
 static int __init gmpool_poison_init(void)
 {
 	struct gmpool *pool;
-	int err = 0;
+	int err;
 	u32 i;
 
 	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
 		return 0;
 	list_for_each_entry(pool, &gmpool_list, list) {
+		err = 0;
 		for (i = 0; i < pool->numbers.nr && !err; i++)
 			err = gmpool_watch_extent(pool, &pool->numbers.extent[i]);
 		if (err)
