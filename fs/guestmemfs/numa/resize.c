@@ -48,6 +48,20 @@ static int gmpool_check_target(struct gmpool *pool, u64 have, u64 size, int sign
 	return 0;
 }
 
+/*
+ * Does the kernel update the list of memory of a loaded kdump kernel? It does when memory
+ * goes offline, and that is before the memory leaves the resources of which it makes the
+ * list: a unit that the pool has got stays in the list.
+ */
+static bool gmpool_kdump_follows(bool grown)
+{
+#ifdef CONFIG_CRASH_HOTPLUG
+	return !grown && crash_check_hotplug_support();
+#else
+	return false;
+#endif
+}
+
 /**
  * gmpool_resize - change the size of a pool
  * @pool: the pool
@@ -97,9 +111,9 @@ int gmpool_resize(struct gmpool *pool, u64 size, int sign)
 	if (now == have)
 		goto out;
 	pr_info("node %d: pool of %llu MiB has %llu MiB now\n", pool->nid, MIB(have), MIB(now));
-	if (!IS_ENABLED(CONFIG_CRASH_HOTPLUG) && kexec_crash_loaded())
-		pr_warn("node %d: the kdump kernel's list of memory is out of date: load it again\n",
-			pool->nid);
+	if (kexec_crash_loaded() && !gmpool_kdump_follows(now > have))
+		pr_warn("node %d: the kdump kernel's list of memory is out of date%s: load it again\n",
+			pool->nid, now > have ? ", and has memory of the pool" : "");
 out:
 	mutex_unlock(&pool->resize.lock);
 	return err;
