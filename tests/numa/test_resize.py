@@ -369,6 +369,27 @@ def test_failed_before(vm):
     """, expect=[CHANGED], **MACHINE)
 
 
+@pytest.mark.parametrize("step", ["hidden", "claimed"])
+def test_frozen_in_between(vm, step):
+    """When a write to frozen has returned, the size changes no more."""
+    number, target, before, _ = STEPS[step]
+    vm(LIB + rf"""
+    mount_node 1
+    [ {before} = 1 ] || echo {before}G > $dir/target
+    all=$(everything)
+    stop_after {number} {target}
+    changing=$!
+    echo 1 > $dir/frozen
+    go_on
+    fails wait $changing
+    equal "$(cat $dir/resize_error)" 'the pool is frozen' resize_error
+    echo 0 > $dir/frozen
+    sound $(({before} * GIB))
+    equal "$(everything)" "$all" 'all memory'
+    echo {target} > $dir/target
+    """, expect=[CHANGED, STOPPED], **MACHINE)
+
+
 def test_no_struct_pages(vm):
     """Without memory for all struct pages of a unit, the pool keeps it, as it was."""
     vm(LIB + r"""

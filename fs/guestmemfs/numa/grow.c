@@ -249,7 +249,7 @@ static int gmpool_grow_unit(struct gmpool *pool, u64 base)
 		return PTR_ERR(change);
 	err = gmpool_take_unit(pool, base);
 	if (!err) {
-		err = gmpool_enter_unit(pool, change, &unit);
+		err = gmpool_enter_unit(pool, change, &unit, false);
 		if (err)
 			gmpool_abandon_unit(pool, base);
 	}
@@ -364,6 +364,8 @@ static int gmpool_grow_best(struct gmpool *pool, struct search *search)
 				continue;
 			if (signal_pending(current))
 				return -EINTR;
+			if (READ_ONCE(pool->tune.frozen))
+				return -EAGAIN;
 			err = gmpool_grow_unit(pool, base);
 			/* Of too many pieces, another unit can become a part. */
 			if (err != -EBUSY && err != -EHWPOISON && err != -E2BIG)
@@ -400,6 +402,8 @@ static void gmpool_explain_growth(struct gmpool *pool, const struct search *sear
 		gmpool_resize_err(pool, "the pool is in %u pieces, which are as many as there can be",
 				  pool->numbers.nr);
 		break;
+	case -EAGAIN:
+		break;
 	case -EINTR:
 		gmpool_resize_err(pool, "interrupted by a signal");
 		break;
@@ -415,7 +419,8 @@ static void gmpool_explain_growth(struct gmpool *pool, const struct search *sear
  *
  * Context: process context, sleeps; gmpool.resize.lock is held.
  *
- * Return: 0, or a negative errno of gmpool_resize(); the units before stay.
+ * Return: 0, -EAGAIN if the pool has been frozen since, or a negative errno of
+ * gmpool_resize(); the units before stay.
  */
 int gmpool_grow(struct gmpool *pool, u64 units)
 {

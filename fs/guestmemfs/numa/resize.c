@@ -92,19 +92,22 @@ int gmpool_resize(struct gmpool *pool, u64 size, int sign)
 	if (!err && READ_ONCE(pool->state) != GMPOOL_ACTIVE) {
 		gmpool_resize_err(pool, "the pool is not active");
 		err = -EROFS;
-	} else if (!err && READ_ONCE(pool->tune.frozen)) {
-		gmpool_resize_err(pool, "the pool is frozen");
-		err = -EBUSY;
 	}
 	if (err)
 		goto out;
 
 	scoped_guard(spinlock, &pool->space.lock)
 		pool->resize.target = target;
-	if (target > have)
+	if (READ_ONCE(pool->tune.frozen))
+		err = -EAGAIN;
+	else if (target > have)
 		err = gmpool_grow(pool, div64_u64(target - have, gmpool_unit()));
 	else
 		err = gmpool_shrink(pool, div64_u64(have - target, gmpool_unit()));
+	if (err == -EAGAIN) {
+		gmpool_resize_err(pool, "the pool is frozen");
+		err = -EBUSY;
+	}
 	now = pool->total_blocks << GMPOOL_BLOCK_SHIFT;
 	scoped_guard(spinlock, &pool->space.lock)
 		pool->resize.target = 0;

@@ -57,7 +57,7 @@ unsigned long gmpool_unwatch(struct gmpool *pool, u64 base);
 /* In unit.c */
 __printf(2, 3) void gmpool_resize_err(struct gmpool *pool, const char *fmt, ...);
 int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
-		      const struct gmpool_extent *unit);
+		      const struct gmpool_extent *unit, bool back);
 void gmpool_unit_lost(const struct gmpool *pool, u64 base);
 int gmpool_give_unit(struct gmpool *pool, u64 base);
 

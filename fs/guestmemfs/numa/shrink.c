@@ -113,6 +113,8 @@ static int gmpool_withdraw_unit(struct gmpool *pool, struct gmpool_change *chang
 
 	if (pool->state != GMPOOL_ACTIVE)
 		return -EROFS;
+	if (pool->tune.frozen)
+		return -EAGAIN;
 	/* Pages that have failed stay in the pool, which keeps them from all users. */
 	if (gmpool_find_poison(pool, range, &block)) {
 		gmpool_resize_err(pool, "block %llu has a failed page", block);
@@ -132,7 +134,7 @@ static int gmpool_return_unit(struct gmpool *pool, struct gmpool_change *undo,
 
 	if (!err)
 		return 0;
-	if (gmpool_enter_unit(pool, undo, unit))
+	if (gmpool_enter_unit(pool, undo, unit, true))
 		gmpool_unit_lost(pool, unit->base);
 	gmpool_resize_err(pool, "the kernel cannot take the memory at %#llx (%pe)", unit->base,
 			  ERR_PTR(err));
@@ -204,7 +206,8 @@ out:
  *
  * Context: process context, sleeps; gmpool.resize.lock is held.
  *
- * Return: 0, or a negative errno of gmpool_resize(); the units before stay away.
+ * Return: 0, -EAGAIN if the pool has been frozen since, or a negative errno of
+ * gmpool_resize(); the units before stay away.
  */
 int gmpool_shrink(struct gmpool *pool, u64 units)
 {
@@ -214,7 +217,7 @@ int gmpool_shrink(struct gmpool *pool, u64 units)
 		err = signal_pending(current) ? -EINTR : gmpool_shrink_unit(pool);
 		if (err == -EINTR)
 			gmpool_resize_err(pool, "interrupted by a signal");
-		else if (err && !*pool->resize.error)
+		else if (err && err != -EAGAIN && !*pool->resize.error)
 			gmpool_resize_err(pool, "error %pe", ERR_PTR(err));
 		else if (!err)
 			gmpool_notify_size(pool);

@@ -67,14 +67,15 @@ int gmpool_give_unit(struct gmpool *pool, u64 base)
  * @pool: the pool
  * @change: from gmpool_change_prepare(), adds the unit
  * @unit: the unit
+ * @back: it has just left the pool: it enters also if the pool has been frozen since
  *
  * Context: process context, may sleep; gmpool.resize.lock is held.
  *
  * Return: 0, the blocks are free and dirty then; or a negative errno, the unit is to be
- * given to the kernel then.
+ * given to the kernel then: -EAGAIN if the pool is frozen.
  */
 int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
-		      const struct gmpool_extent *unit)
+		      const struct gmpool_extent *unit, bool back)
 {
 	struct gmpool_range range = {
 		.start = unit->first,
@@ -94,10 +95,14 @@ int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
 	mutex_lock(&pool->manage);
 	mutex_lock(&pool->reset);
 	err = pool->state == GMPOOL_ACTIVE ? 0 : -EROFS;
+	if (!err && pool->tune.frozen && !back)
+		err = -EAGAIN;
 	if (!err)
 		err = gmpool_change_commit(pool, change, &range);
 	mutex_unlock(&pool->reset);
 	mutex_unlock(&pool->manage);
+	if (err == -EAGAIN)
+		return err;
 	if (err) {
 		gmpool_resize_err(pool, "memory at %#llx cannot be recorded (%pe)", unit->base,
 				  ERR_PTR(err));
