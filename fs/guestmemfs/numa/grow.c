@@ -13,6 +13,7 @@
 #include <linux/device.h>
 #include <linux/err.h>
 #include <linux/gfp.h>
+#include <linux/kexec_handover.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
@@ -257,11 +258,34 @@ static int gmpool_grow_unit(struct gmpool *pool, u64 base)
 	return err;
 }
 
+/*
+ * Pages of KHO's scratch areas on a node that the kernel manages, as far as zone_cma_pages()
+ * does not have them: it has them only in a kernel that was not started with KHO.
+ */
+static unsigned long gmpool_count_scratch(int nid)
+{
+	unsigned long step = MAX_ORDER_NR_PAGES, end = node_end_pfn(nid), nr = 0;
+	unsigned long pfn, at;
+
+	if (!is_kho_boot())
+		return 0;
+	for (pfn = round_down(node_start_pfn(nid), step); pfn < end; pfn += step) {
+		if (!kho_scratch_overlap(PFN_PHYS(pfn), step << PAGE_SHIFT) ||
+		    pfn_to_nid(pfn) != nid)
+			continue;
+		/* Early allocations of this kernel are there too. */
+		for (at = pfn; at < pfn + step; at++)
+			nr += !PageReserved(pfn_to_page(at));
+		cond_resched();
+	}
+	return nr;
+}
+
 /* Has the node, and the machine, enough memory to give up a unit? */
-static bool gmpool_may_grow(const struct gmpool *pool)
+static bool gmpool_may_grow(const struct gmpool *pool, unsigned long scratch)
 {
 	unsigned long unit = PHYS_PFN(gmpool_unit());
-	unsigned long keep = PHYS_PFN(KEEP_NODE), managed = 0;
+	unsigned long keep = PHYS_PFN(KEEP_NODE) + scratch, managed = 0;
 	struct pglist_data *pgdat = NODE_DATA(pool->nid);
 	int i;
 
@@ -424,6 +448,7 @@ static void gmpool_explain_growth(struct gmpool *pool, const struct search *sear
  */
 int gmpool_grow(struct gmpool *pool, u64 units)
 {
+	unsigned long scratch = gmpool_count_scratch(pool->nid);
 	u64 unit = gmpool_unit();
 	struct search search = {
 		.lowest = round_down(PFN_PHYS(node_start_pfn(pool->nid)), unit),
@@ -435,7 +460,7 @@ int gmpool_grow(struct gmpool *pool, u64 units)
 	if (!search.tried)
 		return -ENOMEM;
 	for (; units && !err; units--) {
-		if (!gmpool_may_grow(pool)) {
+		if (!gmpool_may_grow(pool, scratch)) {
 			gmpool_resize_err(pool, "the kernel needs the rest of its memory");
 			err = -ENOSPC;
 			break;
