@@ -417,6 +417,49 @@ def test_handover_users(node_dir, tmp_path):
     assert users()[0] == "ok"
 
 
+def test_handover_deleted_names(node_dir, tmp_path):
+    """A name that ends as /proc has those of deleted files is a name; so is a second one."""
+    where, tool, tree = node_dir
+    image = kernel(tmp_path / "bzImage")
+    tree.put("boot/config-7.3.4-next", config())
+    tree.put("sys/fs/guestmemfs/node1/mounts", "1\n")
+    (where / "x (deleted)").write_bytes(b"x")
+    has_inodes(tree, 2)
+    device = os.stat(where).st_dev
+    tree.put("proc/5000000/comm", "guest\n")
+
+    def lost(name, target, task=""):
+        inode = os.stat(target).st_ino
+        line = f"7f00-7fff rw-s 00000000 {os.major(device):02x}:{os.minor(device):02x} {inode}  /{name}\n"
+        tree.put("proc/5000000/maps", "" if task else line)
+        if task:
+            tree.put(f"proc/5000000/task/{task}/maps", line)
+        os.makedirs(tree.path(f"proc/{task or 5000000}/map_files"), exist_ok=True)
+        tree.link(f"proc/{task or 5000000}/map_files/7f00-7fff", target)
+        rows = tool("handover", "--kernel", image, "--json", status=DIFFERS,
+                    env={"SHIM_MOUNT": str(where)}).json()["handover"]
+        assert "fail" == {r["check"]: r["result"] for r in rows}["users"]
+        return [r["detail"] for r in rows if r["check"] == "files"]
+
+    gone = "1 that are in use have no name any more: they are lost"
+    assert not lost("x (deleted)", where / "x (deleted)")
+    # Of a thread, after the first one has ended.
+    assert not lost("x (deleted)", where / "x (deleted)", task="5000001")
+    shutil.rmtree(tree.path("proc/5000000/task"))
+    (where / "gone").write_bytes(b"x")
+    os.link(where / "gone", where / "other")
+    with open(where / "gone", "rb") as held:
+        handle = f"/proc/{os.getpid()}/fd/{held.fileno()}"
+        os.unlink(where / "gone")
+        assert not lost("gone (deleted)", handle)
+        os.unlink(where / "other")
+        assert lost("gone (deleted)", handle) == [gone]
+    # What is not to be seen is not known to have a name.
+    os.unlink(tree.path("proc/5000000/map_files/7f00-7fff"))
+    assert gone in tool("handover", "--kernel", image, status=DIFFERS,
+                        env={"SHIM_MOUNT": str(where)}).out
+
+
 def test_handover_of_memory_that_is_discarded(node_dir, tmp_path):
     """A QEMU that frees its memory when it quits is named; so is a file that has none."""
     where, tool, tree = node_dir

@@ -134,11 +134,29 @@ bool pool_mounts_hidden(void)
 	return hidden;
 }
 
-static bool is_deleted(const char *path)
+/*
+ * Has the file of a mapping, a line of a task's maps, no name any more? The line's end says
+ * so, but a file can be called like that, and one whose name is gone can have another.
+ */
+static bool is_deleted(const char *line, const char *task, uint64_t from, uint64_t to)
 {
-	size_t len = strlen(path), end = strlen(DELETED);
+	size_t len = strlen(line), end = strlen(DELETED);
+	struct stat st;
+	bool deleted;
+	char *path;
+	int fd;
 
-	return len >= end && !strcmp(path + len - end, DELETED);
+	if (len < end || strcmp(line + len - end, DELETED))
+		return false;
+	/* A thread has this directory below its own number alone. */
+	path = xasprintf("/proc%s/map_files/%jx-%jx", strrchr(task, '/'), (uintmax_t)from,
+			 (uintmax_t)to);
+	fd = root_open(path, O_PATH);
+	free(path);
+	deleted = fd < 0 || fstat(fd, &st) || !st.st_nlink;
+	if (fd >= 0)
+		close(fd);
+	return deleted;
 }
 
 /* A process that has a file in several ways, or mapped in parts, has it once. */
@@ -201,7 +219,7 @@ static bool search_maps(struct search *search, pid_t pid, const char *task)
 		dev = makedev(major_nr, minor_nr);
 		if (!ino || !is_ours(search, dev))
 			continue;
-		add_use(search, pid, dev, ino, is_deleted(line));
+		add_use(search, pid, dev, ino, is_deleted(line, task, from, to));
 		if (search->of && search->of->st_dev == dev && search->of->st_ino == ino)
 			add_mapped(search, pid, offset, to - from);
 	}
