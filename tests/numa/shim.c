@@ -11,6 +11,7 @@
  * SHIM_POLICY   errno of set_mempolicy(), which does nothing
  * SHIM_AFFINITY errno of sched_setaffinity(), which does nothing
  * SHIM_LOG      if set, these two say what they were called with
+ * SHIM_OPENS    if set, open() says which path it was given
  * SHIM_LEASE    errno of fcntl(F_SETLEASE), which does nothing
  * SHIM_SLOW     if set, fallocate() says so and waits for a signal
  * SHIM_OPENAT2  if set, openat2() is openat() of the path without its first slash, for
@@ -74,6 +75,8 @@ int open(const char *path, int flags, ...)
 	va_start(args, flags);
 	mode = flags & (O_CREAT | __O_TMPFILE) ? va_arg(args, int) : 0;
 	va_end(args);
+	if (getenv("SHIM_OPENS"))
+		dprintf(2, "open %s\n", path);
 	return real(moved(path, buf), flags, mode);
 }
 

@@ -170,6 +170,34 @@ def test_reap_descriptor_of_a_file_that_waits(node_dir):
     assert os.listdir(where) == ["last"]
 
 
+def test_many_files_and_mappings(node_dir):
+    """Who has many files, mappings or mounts makes the commands neither slow nor large."""
+    where, tool, tree = node_dir
+    for number in range(300):
+        (where / f"{number:03}").write_text("")
+    tree.put("proc/5000000/maps", "")
+    done = tool("reap", "--no-owner", "--json", env={"SHIM_OPENS": "1"})
+    assert len(done.json()["files"]) == 300
+    # A search for each batch of files, and not for each file.
+    assert 1 <= done.err.splitlines().count("open /proc/5000000/maps") <= 100
+    device = os.stat(where).st_dev
+    long = "x" * 4000
+    tree.put("proc/5000000/comm", "tenant\n")
+    tree.put("proc/5000000/maps", "".join(
+        f"{0x7f0000000000 + 4096 * n:x}-{0x7f0000001000 + 4096 * n:x} rw-s 00000000 "
+        f"{os.major(device):02x}:{os.minor(device):02x} {os.stat(where / '007').st_ino}    /{long}\n"
+        for n in range(20000)))
+    tree.put("proc/5000000/mountinfo", "".join(
+        f"{n} 1 0:{n} / /{long} rw - tmpfs none rw\n" for n in range(100, 20000)))
+    small = ["prlimit", f"--as={64 << 20}", build()]
+    for command in "ls", "reap":
+        files = tool(command, "--json", *(["--no-owner"] if command == "reap" else []),
+                     prefix=small).json()["files"]
+        assert len(files) == (300 if command == "ls" else 299)
+    assert [u["pid"] for u in tool("ls", "--json", str(where / "007"), prefix=small
+                                   ).json()["files"][0]["users"]] == [5000000]
+
+
 def test_lease_of_a_tenant(node_dir):
     """It hides nothing of the file but where its memory is."""
     where, tool, _ = node_dir

@@ -266,15 +266,18 @@ bool node_is_frozen(int nid)
 	return frozen;
 }
 
+/* A line at a time: a namespace of somebody else can have very many. */
 void mounts_each(const char *process,
 		 void (*fn)(const struct node_mount *mount, void *data), void *data)
 {
-	char *text = read_text("/proc/%s/mountinfo", process), *line, *rest = text;
+	FILE *mounts = root_fopen("/proc/%s/mountinfo", process);
 	unsigned int major_nr, minor_nr;
 	const char *options, *nid;
 	struct node_mount mount;
+	char *line = NULL;
+	size_t room = 0;
 
-	while ((line = strsep(&rest, "\n"))) {
+	while (mounts && getline(&line, &room, mounts) > 0) {
 		options = strstr(line, " - guestmemfs ");
 		if (!options ||
 		    sscanf(line, "%d %*d %u:%u ", &mount.id, &major_nr, &minor_nr) != 3)
@@ -284,7 +287,9 @@ void mounts_each(const char *process,
 		mount.nid = nid ? atoi(nid + strlen(",node=")) : -1;
 		fn(&mount, data);
 	}
-	free(text);
+	free(line);
+	if (mounts)
+		fclose(mounts);
 }
 
 struct device {
