@@ -6,7 +6,7 @@ import re
 import subprocess
 
 import pytest
-from offline import ON_ONE, config, help_of, kernel, on, options_of, process, with_grub
+from offline import ON_ONE, config, help_of, kernel, on, options_of, process, shimmed, with_grub
 from sysroot import GIB, MACHINES, Node
 from tool import (COMMANDS, DIFFERS, FAILED, MANUAL_PAGES, NO_POOL, OK, SOURCE, USAGE, VALGRIND,
                   build, call, manual_page, plain)
@@ -122,6 +122,15 @@ def test_mount_usage(make):
         on(tree, "tag", *args, status=status)
     for age in ("", "1", "x", "1w", "-1d", "1.5h", "99999999999999999999d"):
         on(tree, "reap", f"--older-than={age}", status=USAGE)
+
+
+def test_failed_mount_leaves_no_directory(make, shim, tmp_path):
+    """QEMU would make its file there, on another file system, without a word."""
+    tree = make([Node(1022, cpus="0"), Node(1023)])
+    (tmp_path / "node1022").mkdir()
+    done = shimmed(shim, tree, "mount", "--base", str(tmp_path), status=FAILED)
+    assert "node 1022: " in done.err and "node 1023: " in done.err
+    assert (tmp_path / "node1022").is_dir() and not (tmp_path / "node1023").exists()
 
 
 def test_valgrind(make, tmp_path, shim):
