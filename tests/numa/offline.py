@@ -16,6 +16,9 @@ from conftest import TOP
 from sysroot import GIB, Node, Tree
 from tool import SANITIZER_OPTIONS, call
 
+# PROC_PID_INIT_INO of the kernel's include/linux/proc_ns.h
+INITIAL_PID_NAMESPACE = 0xeffffffc
+
 # Those that look at nodes, and need nothing but sysfs.
 LOOKING = (["status"], ["map"], ["check"], ["get"], ["handover"], ["ls"], ["reap"])
 NUMBERS = ("size", "free_1g", "mounts", "generation")
@@ -48,6 +51,11 @@ def help_of(command):
 
 def columns_of(command):
     return re.findall(r"^  (\S+) ", help_of(command).partition("Columns:\n")[2], re.MULTILINE)
+
+
+def sees_all_processes():
+    """Who uses a file is not known to others than root, nor in a container."""
+    return os.stat("/proc/self/ns/pid").st_ino == INITIAL_PID_NAMESPACE and not os.geteuid()
 
 
 def small_disk():
