@@ -146,7 +146,9 @@ def test_output_is_no_file(make, tmp_path, args, start):
         on(tree, *args, str(fifo))
         assert reader.stdout.read().startswith(start)
     assert stat.S_ISFIFO(fifo.lstat().st_mode)
-    assert on(tree, *args, "/dev/stdout").out.startswith(start)
+    for name in "/dev/stdout", "-":
+        assert on(tree, *args, name, cwd=tmp_path).out.startswith(start)
+        assert on(tree, *args, name, cwd=tmp_path).err == ""
     # Who owns the directory does not have root write to a disk.
     for name in "link", "dangling", "device":
         assert "is a symbolic link" in on(tree, *args, str(tmp_path / name), status=FAILED).err

@@ -48,6 +48,9 @@ def test_plan_reserve(make):
                                Node(1, pool=0, cpus=b, memory=65 * GIB)]), "--reserve", "100%")[1]
                  for a, b in (("0", "1"), ("0-127,256-383", "128-255,384-511")))
     assert [f["largest"] - m["largest"] for f, m in zip(few, many)] == [256 << 20, 896 << 20]
+    # Shares are exact.
+    assert planned(tree, "--reserve", "50%")[0] == {0: 32 * GIB, 1: 32 * GIB}
+    assert planned(tree, "--reserve", "25%")[0] == {0: 16 * GIB, 1: 16 * GIB}
     assert planned(tree, "--reserve", "1G", "--nodes", "1")[0] == {1: GIB}
     assert planned(tree, "--reserve", "1G", "--nodes", "node1,0")[0] == {0: GIB, 1: GIB}
     assert planned(tree, "--reserve", "1G", "--nodes", "1,1,1,1")[0] == {1: GIB}
@@ -81,7 +84,8 @@ def test_plan_growth(make):
     assert planned(tree, "--vm", "2x8G", "-G", "1.5G")[1][0]["parameter"].endswith("+2G")
     done = on(tree, "plan", "--reserve", "50G", "--grow", "16G", status=DIFFERS)
     assert "too much" in done.err
-    for wrong in "0", "x", "10%", "":
+    # The last with its memory map would be 2^64 and a gibibyte.
+    for wrong in "0", "x", "10%", "", "15.99999999999999999999E", "16410621311G":
         assert "no size" in on(tree, "plan", "--reserve", "1G", "--grow", wrong, status=USAGE).err
     # A kernel that does not know it takes the whole part for a mistake.
     os.unlink(tree.path("sys/fs/guestmemfs/features/growth_reserve"))
@@ -148,7 +152,9 @@ def test_plan_prefers_cpus(make):
     ["--vm", "9999999999999999999999x1G"], ["--vm", "1G@-1"], ["--vm", ""], ["--vm", "1x2x3G"],
     ["--reserve", "1G", "--nodes", "7"], ["--reserve", "1G", "--nodes", "x"],
     ["--reserve", "1G", "--nodes", ""], ["--reserve", "1G", "more"],
-    ["--reserve", "1G", "--keep", "x"], ["--reserve", "1G", "--grub", "--systemd-boot", "--apply"],
+    ["--reserve", "1G", "--keep", "x"], ["--reserve", "1G", "--keep", "15.99999999999999999999E"],
+    ["--reserve", "1G", "--keep", "1GB"], ["--reserve", "1G", "--keep", "0x40000000"],
+    ["--reserve", "1G", "--keep", "1e9"], ["--reserve", "1G", "--keep", "-1"], ["--reserve", "1G", "--grub", "--systemd-boot", "--apply"],
     ["--reserve", "1G", "--json", "--apply"], ["--reserve", "1G", "-o", "nonsense"],
 ], ids=" ".join)
 def test_plan_usage(make, args):

@@ -107,7 +107,8 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 			argp_error(state, "'%s' is no size, such as 8G", arg);
 		return 0;
 	case 'G':
-		if (!parse_size(arg, &args->grow) || !args->grow || args->grow > UINT64_MAX - GIB)
+		/* What comes on top, by limit_growth(), must not wrap either. */
+		if (!parse_size(arg, &args->grow) || !args->grow || args->grow > UINT64_MAX / 2)
 			argp_error(state, "'%s' is no size, such as 8G", arg);
 		args->grow = (args->grow + GIB - 1) / GIB * GIB;
 		return 0;
@@ -326,12 +327,13 @@ static void reserve_share(struct place *p, const char *text)
 	uint64_t bytes, percent;
 
 	if (parse_percent(text, &percent) && percent) {
-		bytes = p->total / 100 * percent;
+		bytes = percent_of(p->total, percent);
 		/* A percentage is a wish that may be met in part. */
 		if (bytes > p->most)
 			bytes = p->most;
 	} else if (!parse_size(text, &bytes) || !bytes) {
-		fatal(EX_USAGE, "--reserve %s: a percentage from 1%% to 100%%, or a size", text);
+		fatal(EX_USAGE, "--reserve %s: a percentage from 1%% to 100%%, or a size such as 64G",
+		      text);
 	} else if (bytes < SECTION) {
 		/* Such as 80 without its sign. */
 		fatal(EX_USAGE, "--reserve %s: no pool is smaller than 128M; a percentage has its sign, such as 80%%",

@@ -524,6 +524,8 @@ char *plain_command(const char *command);
 bool parse_number(const char *text, uint64_t *number);
 /* "80%": from 0 to 100. */
 bool parse_percent(const char *text, uint64_t *percent);
+/* That much of a number of bytes, rounded down to a byte; @percent is 100 at most. */
+uint64_t percent_of(uint64_t bytes, uint64_t percent);
 /*
  * A file that is replaced as a whole, or not at all: what is printed to out is there
  * after replace_end(), which exits with EX_FAILED if that cannot be. What is no file,

@@ -182,6 +182,7 @@ struct nodes *nodes_read(void)
 	struct nodes *nodes = nodes_read_any();
 
 	if (!nodes->nr) {
+		nodes_free(nodes);
 		no_pool();
 		exit(EX_NO_POOL);
 	}

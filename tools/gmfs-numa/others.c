@@ -212,7 +212,7 @@ static bool has_cma(const struct others *o)
 static uint64_t cma_bytes(const struct huge_cma *cma, uint64_t left)
 {
 	if (cma->percent)
-		return left / 100 * cma->percent / GIB * GIB;
+		return percent_of(left, cma->percent) / GIB * GIB;
 	return cma->bytes % GIB ? 0 : at_most(cma->bytes);
 }
 

@@ -197,13 +197,18 @@ bool parse_percent(const char *text, uint64_t *percent)
 	return good;
 }
 
+uint64_t percent_of(uint64_t bytes, uint64_t percent)
+{
+	return bytes / 100 * percent + bytes % 100 * percent / 100;
+}
+
 bool parse_size(const char *text, uint64_t *bytes)
 {
 	static const char units[] = "KMGTPE";
 	double fraction = 0, digit = 1;
 	unsigned int shift = 0;
+	uint64_t whole, part;
 	const char *unit;
-	uint64_t whole;
 	char *end;
 
 	if (*text < '0' || *text > '9')
@@ -227,8 +232,10 @@ bool parse_size(const char *text, uint64_t *bytes)
 	/* A part of a byte is no size, nor is what has no place in 64 bits. */
 	if (*end || (digit < 1 && !shift) || whole > UINT64_MAX >> shift)
 		return false;
-	*bytes = (whole << shift) + (uint64_t)(fraction * (1ULL << shift));
-	return true;
+	/* Many nines are rounded to a whole. */
+	part = fraction * (1ULL << shift);
+	*bytes = (whole << shift) + part;
+	return *bytes >= part;
 }
 
 char *format_size(uint64_t bytes)
@@ -332,6 +339,8 @@ void replace_begin(struct replacement *r, const char *path, const char *shown)
 	struct stat st;
 	int fd;
 
+	if (!strcmp(path, "-"))
+		path = "/dev/stdout";
 	r->path = path;
 	r->shown = shown;
 	r->like = NULL;
