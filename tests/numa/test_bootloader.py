@@ -182,6 +182,15 @@ def test_ostree(host):
             assert "OSTree" in done.out and files_of(tree) == before
 
 
+def test_nixos(host):
+    """Its boot loader's files are of one configuration, and made anew at each change."""
+    for files in ({"boot/loader/loader.conf": "", "boot/loader/entries/nixos-generation-1.conf": ""},
+                  DEBIAN):
+        done = refused(host({**files, "etc/NIXOS": ""}, cmdline=SYSTEMD_BOOT,
+                            LoaderInfo="systemd-boot 257"), FAILED, "boot.kernelParams")
+        assert "nixos-rebuild boot" in done.err
+
+
 @pytest.mark.parametrize("text", [
     ". /etc/more\n", "if true; then GRUB_CMDLINE_LINUX=x; fi\n",
     "if true\nthen\n\tGRUB_CMDLINE_LINUX=x\nfi\n", "GRUB_CMDLINE_LINUX=$(cat /etc/more)\n",
@@ -226,6 +235,9 @@ def test_fedora(host):
              GRUB: "GRUB_CMDLINE_LINUX=\"rhgb quiet\"\nGRUB_ENABLE_BLSCFG=true\n",
              "boot/loader/entries/4db9-7.3.conf": "options root=x\n"}
     refused(host(files), FAILED, "GRUB", "grubby --update-kernel=ALL --args=")
+    # By default too, if entries are there and the program that changes them.
+    refused(host({**files, GRUB: "GRUB_CMDLINE_LINUX=quiet\n", "usr/sbin/grubby": ""}), FAILED, "grubby")
+    refused(host({**{k: v for k, v in files.items() if k != GRUB}, "usr/bin/grubby": ""}), FAILED, "grubby")
     files[GRUB] = files[GRUB].replace("true", "false")
     tree = host(files)
     assert "grub2-mkconfig -o /boot/grub2/grub.cfg" in apply(tree).out
@@ -445,6 +457,11 @@ def test_which_boot_loader(host):
     # Started by the firmware or by rEFInd, which read no file that the tool knows.
     for files in {}, DEBIAN, {"boot/refind_linux.conf": '"Boot" "root=x"\n'}:
         refused(host(files, cmdline=r"root=x initrd=\initrd.img"), FAILED, "no files of systemd-boot")
+    # Started over the network, with what GRUB needs installed.
+    for line in ("BOOT_IMAGE=vmlinuz initrd=initrd.img root=/dev/nfs", "initrd=initrd.magic root=x",
+                 "BOOT_IMAGE=pxe/vmlinuz root=/dev/nfs BOOTIF=01-00-16-3e-00-00-01"):
+        refused(host(DEBIAN, cmdline=line), FAILED, "as PXELINUX, iPXE and SYSLINUX")
+        apply(host(DEBIAN, cmdline=line), args=["--grub"])
     for cmdline, efi, option, name in (
             ("root=x", {"LoaderInfo": "GRUB 2.12-9"}, [], DROP_IN),
             ("BOOT_IMAGE=/x", {"LoaderInfo": "systemd-boot 257"}, [], CMDLINE),

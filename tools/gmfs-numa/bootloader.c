@@ -215,7 +215,8 @@ static bool systemd_boot_is_there(void)
 
 /*
  * By what the running kernel was told: a boot loader's word in its line. If that leads to
- * none, @why can say so. Firmware and rEFInd give a kernel an initrd as systemd-boot does.
+ * none, @why can say so. Firmware and rEFInd give a kernel an initrd as systemd-boot does,
+ * and those of the network have BOOT_IMAGE= as GRUB has it.
  */
 static enum boot_loader loader_by_cmdline(const char **why)
 {
@@ -224,17 +225,24 @@ static enum boot_loader loader_by_cmdline(const char **why)
 	const char *at = line ? line : "";
 	struct kcmdline_word word;
 
-	while (loader == LOADER_ANY && kcmdline_next_word(&at, &word) && !word.ends_line) {
+	while (kcmdline_next_word(&at, &word) && !word.ends_line) {
 		if (!strncmp(word.start, "initrd=\\", 8)) {
-			if (!systemd_boot_is_there() && !exists("/usr/lib/kernel/cmdline") &&
-			    !exists("/etc/kernel/proxmox-boot-uuids")) {
-				*why = "/proc/cmdline has initrd=\\, and "
-				       "no files of systemd-boot are found";
-				break;
-			}
-			loader = LOADER_SYSTEMD;
-			*why = "/proc/cmdline has initrd=\\";
-		} else if (!strncmp(word.start, "BOOT_IMAGE=", 11) && grub_is_there()) {
+			loader = systemd_boot_is_there() || exists("/usr/lib/kernel/cmdline") ||
+				 exists("/etc/kernel/proxmox-boot-uuids") ? LOADER_SYSTEMD :
+									    LOADER_ANY;
+			*why = loader == LOADER_SYSTEMD ?
+			       "/proc/cmdline has initrd=\\" :
+			       "/proc/cmdline has initrd=\\, "
+			       "and no files of systemd-boot are found";
+			break;
+		}
+		if (!strncmp(word.start, "initrd=", 7) || !strncmp(word.start, "BOOTIF=", 7)) {
+			loader = LOADER_ANY;
+			*why = "/proc/cmdline has initrd= or BOOTIF=, "
+			       "as PXELINUX, iPXE and SYSLINUX write it";
+			break;
+		}
+		if (!strncmp(word.start, "BOOT_IMAGE=", 11) && grub_is_there()) {
 			loader = LOADER_GRUB;
 			*why = "/proc/cmdline has BOOT_IMAGE=";
 		}
@@ -346,6 +354,9 @@ static bool grub_has_entries(void)
 	const char *value = shellvars_get(vars, "GRUB_ENABLE_BLSCFG");
 	bool has = value && !strcmp(value, "true");
 
+	/* Images of Fedora and alike can be without the file, and have entries. */
+	if (value && !*value && (exists("/usr/sbin/grubby") || exists("/usr/bin/grubby")))
+		has = any_file("/boot/loader/entries", ".conf");
 	if (shellvars_unknown(vars))
 		has = exists("/boot/loader/entries");
 	shellvars_free(vars);
@@ -530,6 +541,14 @@ static void use_ostree(struct boot *boot)
 				 "  %s --append=kho=on --append=%%s", command);
 }
 
+/* It makes the files of any boot loader from its configuration, at each change of that. */
+static void use_nixos(struct boot *boot)
+{
+	boot->found = xstrdup("boot loader: NixOS makes its files");
+	boot->advice = xstrdup("add to boot.kernelParams of the configuration, each in quotes,"
+			       " and run nixos-rebuild boot: %s");
+}
+
 struct boot *boot_find(enum boot_loader loader)
 {
 	struct boot *boot = xcalloc(1, sizeof(*boot));
@@ -537,6 +556,10 @@ struct boot *boot_find(enum boot_loader loader)
 
 	if (is_ostree()) {
 		use_ostree(boot);
+		return boot;
+	}
+	if (exists("/etc/NIXOS")) {
+		use_nixos(boot);
 		return boot;
 	}
 	loader = find_loader(loader, &how);

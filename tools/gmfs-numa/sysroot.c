@@ -266,7 +266,7 @@ bool node_is_frozen(int nid)
 	return frozen;
 }
 
-/* A line at a time: a namespace of somebody else can have very many. */
+/* A line at a time: a namespace of another user can have very many. */
 void mounts_each(const char *process,
 		 void (*fn)(const struct node_mount *mount, void *data), void *data)
 {
