@@ -99,7 +99,8 @@ VALUES = {
     "status -o kernel-": ["nospace"], "status -o KERNEL-": ["nospace", "KERNEL-FREE"],
     "status -o NODE,KERNEL-": ["nospace", "NODE,KERNEL-FREE"], "-o KERNEL-": ["nospace", "KERNEL-FREE"],
     "ls --output=+VM": ["nospace", "+VMM"], "mount -o ": [], "mount --options=": [],
-    "--sysroot / sta": ["status"], "--sysroot / map --sv": ["--svg"],
+    "--sysroot / sta": ["status"], "--sysroot=/ sta": ["status"], "--sysroot=d": ["filenames", "directory"],
+    "--sysroot=/ status -o KERNEL-": ["nospace", "KERNEL-FREE"], "--sysroot / map --sv": ["--svg"],
     **{f"{words} bz": ["filenames", "bzImage"] for words in (
         "handover --kernel", "handover --exec", "handover --config", "handover -i", "map --svg",
         "metrics --file", "verify", "tag", "store", "ls", "reap", "files")},

@@ -67,7 +67,9 @@ def test_command_line(make, tmp_path):
     call([""], status=USAGE)
     call(["--sysroot"], status=USAGE)
     call(["--nonsense"], status=USAGE)
-    call(["--sysroot", str(tmp_path), "status"], status=NO_POOL)
+    for option in ["--sysroot", str(tmp_path)], [f"--sysroot={tmp_path}"]:
+        assert "this kernel has no" not in call([*option, "status"], status=NO_POOL).err
+    assert "needs a directory" in call(["--sysroot=", "status"], status=USAGE).err
     # A name that is wrong is no machine without a pool, and none is not this machine.
     for root, said in ((tmp_path / "none", "No such file"), ("/etc/passwd", "Not a directory")):
         assert said in call(["--sysroot", str(root), "status"], status=FAILED).err

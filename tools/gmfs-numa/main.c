@@ -134,6 +134,12 @@ int main(int argc, char **argv)
 			argv += 2;
 			continue;
 		}
+		if (!strncmp(argv[1], "--sysroot=", 10)) {
+			set_sysroot(argv[1] + 10);
+			argc--;
+			argv++;
+			continue;
+		}
 		/* Options of status, which goes without saying. */
 		return run(&commands[0], argc, argv);
 	}
