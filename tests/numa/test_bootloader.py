@@ -525,6 +525,10 @@ def test_other_memory_is_counted(host):
             ("crashkernel=512M,high", [6, 6]), ("crashkernel=512M,high crashkernel=0,low", [4, 4]),
             ("crashkernel=1G crashkernel=512M", [4, 4])):
         assert taken(line) == want, line
+    # More than there can be, which the kernel takes for all it can get.
+    for line in ("hugepages=18446744073709551615", "hugepages=0:18446744073709551615,1:99999999999999",
+                 "hugepagesz=1G hugepages=99999999999999999999"):
+        apply(host({CMDLINE: f"root=x {line}\n"}, cmdline=SYSTEMD_BOOT), DIFFERS, size="100%")
     # A share of what the pool leaves.
     assert taken("hugetlb_cma=0:50%")[0] > 8 and taken("hugetlb_cma=0:50%")[1] == 0
     # What is reserved now is no memory of the node any more.

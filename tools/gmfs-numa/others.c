@@ -238,9 +238,14 @@ static uint64_t cma_on(const struct others *o, int nid, size_t nr_nodes, uint64_
 	return (bytes / nr_nodes / GIB + !!(bytes % (nr_nodes * GIB))) * GIB;
 }
 
+static uint64_t huge_bytes(uint64_t nr, uint64_t page)
+{
+	return nr < KCMDLINE_MAX_BYTES / page ? nr * page : KCMDLINE_MAX_BYTES;
+}
+
 static uint64_t pages_on(const struct others *o, int nid, size_t nr_nodes)
 {
-	uint64_t bytes = 0, page, nr;
+	uint64_t bytes = 0, page, all;
 	int i;
 
 	for (i = 0; i < NR_HUGE_SIZES; i++) {
@@ -249,8 +254,8 @@ static uint64_t pages_on(const struct others *o, int nid, size_t nr_nodes)
 		/* With hugetlb_cma= gigantic pages come from there, on all nodes. */
 		if (page == GIB && has_cma(o))
 			continue;
-		nr = o->pages[i].node[nid] + (o->pages[i].all + nr_nodes - 1) / nr_nodes;
-		bytes += (nr < KCMDLINE_MAX_BYTES / page ? nr : KCMDLINE_MAX_BYTES / page) * page;
+		all = o->pages[i].all / nr_nodes + !!(o->pages[i].all % nr_nodes);
+		bytes += huge_bytes(o->pages[i].node[nid], page) + huge_bytes(all, page);
 	}
 	return bytes;
 }
