@@ -119,6 +119,9 @@ def test_mount_usage(make):
     for command in "mount", "umount":
         on(tree, command, "--base", "relative", status=USAGE)
         on(tree, command, "x", status=USAGE)
+    # Another node in a node's directory would be memory of the wrong one.
+    for options in "node=1", "noatime,node=0", "node":
+        assert "name nodes as arguments" in on(tree, "mount", "-o", options, "0", status=USAGE).err
     for args, status in (([], USAGE), (["/etc/passwd", "nonsense"], USAGE),
                          (["/etc/passwd"], FAILED)):
         on(tree, "tag", *args, status=status)

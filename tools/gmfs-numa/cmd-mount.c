@@ -87,7 +87,7 @@ static int mounted_at(const char *path)
 
 static char *mount_options(const struct arguments *args, int nid)
 {
-	char *options = xasprintf(SAFE_OPTIONS ",node=%d", nid), *one;
+	char *options = xstrdup(SAFE_OPTIONS), *one;
 	const struct {
 		const char *name;
 		const char *value;
@@ -101,7 +101,13 @@ static char *mount_options(const struct arguments *args, int nid)
 		options = join(options, ",", one);
 		free(one);
 	}
-	return args->options ? join(options, ",", args->options) : options;
+	if (args->options)
+		options = join(options, ",", args->options);
+	/* Of several the kernel takes the last. */
+	one = xasprintf("node=%d", nid);
+	options = join(options, ",", one);
+	free(one);
+	return options;
 }
 
 static int mount_node(const struct arguments *args, int nid, const char *target)
@@ -235,9 +241,14 @@ int cmd_mount(int argc, char **argv)
 		"Mount nodes, or all. A node that is mounted already stays mounted.",
 		NULL, NULL, NULL };
 	struct arguments args = { .base = MOUNT_BASE };
+	char *value;
+	size_t len;
 	int first;
 
 	parse_args(&argp, argc, argv, &first, &args);
+	if (args.options && !mnt_optstr_get_option(args.options, "node", &value, &len))
+		fatal(EX_USAGE, "--options %s: the directory of a node is for that node: name nodes as arguments",
+		      args.options);
 	/* VMMs of other users need access, with any umask of the caller. */
 	umask(022);
 	return for_nodes(&args, argc - first, argv + first, mount_node);
