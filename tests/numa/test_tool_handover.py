@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0
 """gmfs-numa handover, on made-up kernels and trees of sysfs."""
 
+import gzip
 import os
 import re
 import shutil
@@ -259,6 +260,14 @@ def test_handover_kernel(make, tmp_path):
     here = tmp_path / "config"
     here.write_text(config())
     assert judged(tree, "--kernel", image, "--config", str(here), status=OK)["format"] == "ok"
+    # What is none has nothing in it that the kernel could not have.
+    for text in gzip.compress(config().encode()), b"", b"\0\xff":
+        here.write_bytes(text)
+        assert "is no configuration" in on(tree, "handover", "--kernel", image, "--config", str(here),
+                                           status=FAILED).err
+        tree.put("boot/config-7.3.4-next", text)
+        assert judged(tree, "--kernel", image, "--command-line", "kho=on",
+                      status=DIFFERS)["format"] == "unknown"
     tree.put("lib/modules/7.3.4-next/config", config(["GUESTMEMFS_FS"]))
     assert judged(tree, "--kernel", image, status=DIFFERS)["format"] == "fail"
     on(tree, "handover", "--kernel", str(tmp_path / "none"), status=FAILED)

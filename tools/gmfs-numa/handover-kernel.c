@@ -55,6 +55,12 @@ static char *kernel_release(const char *path, const char **what)
 	return text;
 }
 
+/* Else what is not in it would be taken for what the kernel does not have. */
+static bool is_config(const char *text)
+{
+	return strstr(text, "CONFIG_") != NULL;
+}
+
 /* A kernel's configuration, where distributions put it, or NULL. */
 static char *read_config(const struct handover_arguments *args, const char *release)
 {
@@ -68,9 +74,17 @@ static char *read_config(const struct handover_arguments *args, const char *rele
 		config = read_named(args->config);
 		if (!config)
 			fatal(EX_FAILED, "%s: %s", args->config, strerror(errno));
+		if (!is_config(config))
+			fatal(EX_FAILED, "%s is no configuration of a kernel; one that is compressed has to be unpacked first, as by zcat",
+			      args->config);
 	}
-	for (i = 0; !config && i < ARRAY_SIZE(places); i++)
+	for (i = 0; !config && i < ARRAY_SIZE(places); i++) {
 		config = read_text(places[i], release);
+		if (config && !is_config(config)) {
+			free(config);
+			config = NULL;
+		}
+	}
 	return config;
 }
 
