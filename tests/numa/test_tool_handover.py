@@ -4,6 +4,7 @@
 import gzip
 import os
 import re
+import shlex
 import shutil
 import signal
 import socket
@@ -330,6 +331,14 @@ def test_handover_exec(make, tmp_path):
     assert "would run" not in done.out
     done = on(tree, "handover", "--exec", image, "--dry-run", "--command-line", "kho=off", "--force")
     assert "would run" in done.out and "not ready" in done.err
+    # To be copied into a shell; and JSON is nothing but that.
+    line = "kho=on root=/dev/x; 'a' $(b)\\"
+    for more, place in ([], "out"), (["--json"], "err"):
+        done = on(tree, "handover", "--exec", image, "--dry-run", "--command-line", line, *more)
+        commands = [shlex.split(l)[2:] for l in getattr(done, place).splitlines() if "would run" in l]
+        assert commands[0] == ["kexec", "-s", "-l", image, f"--command-line={line}"]
+        assert commands[1] == ["sync"] and len(commands) == 3
+    assert done.json()["handover"]
 
 
 @pytest.mark.parametrize("args", [

@@ -197,6 +197,7 @@ int cmd_handover(int argc, char **argv)
 
 	columns_of_help(columns, 3);
 	parse_args(&argp, argc, argv, &first, &all);
+	all.handover.json = all.table.json;
 	if (args->exec && !args->dry_run)
 		refuse_sysroot("handover --exec");
 	check_all(&all);

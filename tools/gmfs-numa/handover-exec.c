@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,20 +32,43 @@ static void set_signals(void (*handler)(int sig))
 		sigaction(signals[i], &action, NULL);
 }
 
+/* What a shell takes as it is. */
+#define PLAIN	"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789%+,-./:=@_"
+
+/* A word as a shell takes it, as the command will be copied. */
+static char *quoted(const char *word)
+{
+	char *text = xmalloc(4 * strlen(word) + 3), *to = text;
+
+	if (*word && !word[strspn(word, PLAIN)])
+		return strcpy(text, word);
+	*to++ = '\'';
+	for (; *word; word++) {
+		if (*word == '\'')
+			to = stpcpy(to, "'\\'");
+		*to++ = *word;
+	}
+	strcpy(to, "'");
+	return text;
+}
+
 /*
  * False, after a message, if it fails. A terminal sends its signals to the command as
  * well: what has to be done @to_the_end ignores them.
  */
 static bool step(const struct handover_arguments *args, char *const command[], bool to_the_end)
 {
-	char *line = NULL;
+	char *line = NULL, *word;
 	bool done = true;
 	int i, status;
 	pid_t pid;
 
-	for (i = 0; command[i]; i++)
-		line = join(line, " ", command[i]);
-	printf("%s%s\n", args->dry_run ? "would run: " : "", line);
+	for (i = 0; command[i]; i++) {
+		word = quoted(command[i]);
+		line = join(line, " ", word);
+		free(word);
+	}
+	fprintf(args->json ? stderr : stdout, "%s%s\n", args->dry_run ? "would run: " : "", line);
 	fflush(stdout);
 	if (!args->dry_run) {
 		pid = fork();
@@ -59,7 +83,7 @@ static bool step(const struct handover_arguments *args, char *const command[], b
 				pid = -1;
 		done = pid > 0 && !status && !interrupted;
 		if (!done)
-			warning("'%s' failed: nothing was executed", line);
+			warning("%s failed: nothing was executed", line);
 	}
 	free(line);
 	return done;

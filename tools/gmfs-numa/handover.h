@@ -19,6 +19,7 @@ struct handover_arguments {
 	const char *config;
 	bool dry_run;
 	bool force;
+	bool json;		/* standard output has nothing else */
 };
 
 /* --- cmd-handover.c --- */
