@@ -90,6 +90,10 @@ def test_walk_other_file_system(make, shim, tmp_path):
     for args in ["ls"], ["reap", "--no-owner", "--yes"]:
         done = shimmed(shim, tree, *args, status=FAILED)
         assert "node 1: its files are not seen" in done.err
+    # Of a node of which a directory alone is mounted, not all files are seen.
+    tree.put("proc/self/mountinfo", f"40 29 0:41 /sub {tmp_path} rw - guestmemfs none rw,node=1\n")
+    for args in ["ls"], ["reap", "--no-owner", "--yes"]:
+        assert "only a directory of it is mounted" in shimmed(shim, tree, *args, status=FAILED).err
     assert (tmp_path / "disk.img").exists()
 
 

@@ -195,6 +195,22 @@ def test_store_while_it_changes(node_dir, there):
         assert len(os.listdir(where)) == (2 if there == "other file" else 1)
 
 
+def test_state_and_terminal(node_dir):
+    """A state on a terminal would be its escape sequences, and nobody types one."""
+    where, tool, _ = node_dir
+    (where / "state").write_text("\x1b[2J")
+    leader, follower = os.openpty()
+    assert "which is a terminal" in tool("load", "--remove", str(where / "state"), stdout=follower,
+                                         status=USAGE).err
+    assert "which is a terminal" in tool("store", str(where / "new"), stdin=follower, status=USAGE).err
+    assert os.listdir(where) == ["state"]
+    os.set_blocking(leader, False)
+    with pytest.raises(BlockingIOError):
+        os.read(leader, 1)
+    os.close(leader)
+    os.close(follower)
+
+
 def test_load_offline(node_dir, tmp_path):
     """Only a file of a node is opened, and only that is removed."""
     where, tool, _ = node_dir

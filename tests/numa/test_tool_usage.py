@@ -138,6 +138,20 @@ def test_failed_mount_leaves_no_directory(make, shim, tmp_path):
     assert (tmp_path / "node1022").is_dir() and not (tmp_path / "node1023").exists()
 
 
+def test_mounted_by_another_name(make, shim, tmp_path):
+    """A base through a link, or with dots, is the same directory."""
+    tree = make([Node(1, cpus="0")])
+    (tmp_path / "base" / "node1").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("base")
+    tree.put("proc/self/mountinfo", f"40 29 0:40 / {tmp_path}/base/node1 rw - guestmemfs none rw,node=1\n")
+    for base in "base", "base/", "link", "base/.", "base/../link":
+        done = shimmed(shim, tree, "mount", "--base", f"{tmp_path}/{base}", "1")
+        assert "is mounted at" in done.out and done.out.endswith(" already\n"), done
+        # The kernel has no such mount, which is not the same as "is not mounted".
+        assert "is not mounted" not in shimmed(shim, tree, "umount", "--base", f"{tmp_path}/{base}", "1",
+                                               status=FAILED).out
+
+
 def test_valgrind(make, tmp_path, shim):
     """The tool as it is installed, which sanitizers do not change."""
     tree = make(MACHINES["4"]())
