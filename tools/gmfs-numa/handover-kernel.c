@@ -58,7 +58,7 @@ static char *kernel_release(const char *path, const char **what)
 /* Else what is not in it would be taken for what the kernel does not have. */
 static bool is_config(const char *text)
 {
-	return strstr(text, "CONFIG_") != NULL;
+	return strstr(text, "CONFIG_");
 }
 
 /* A kernel's configuration, where distributions put it, or NULL. */
