@@ -27,7 +27,7 @@ WITH_JSON = ("status", "map", "ls", "plan", "reap", "carve", "uncarve", "compact
 COMPLAINT = 99
 SANITIZER_OPTIONS = {"ASAN_OPTIONS": f"exitcode={COMPLAINT}",
                      "UBSAN_OPTIONS": f"exitcode={COMPLAINT}:print_stacktrace=1"}
-VALGRIND = ["valgrind", "-q", f"--error-exitcode={COMPLAINT}", "--leak-check=full",
+VALGRIND = ["valgrind", "-q", "--vgdb=no", f"--error-exitcode={COMPLAINT}", "--leak-check=full",
             "--errors-for-leak-kinds=definite", "--track-fds=no"]
 # TOOL_VALGRIND=1: all calls of call() are those of the tool as installed, below valgrind.
 UNDER_VALGRIND = os.environ.get("TOOL_VALGRIND", "0") not in ("", "0")
