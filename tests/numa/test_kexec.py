@@ -14,6 +14,20 @@ KEXECS = int(os.environ.get("FILES_KEXECS", "5"))
 LINE = r"guestmem_pool: "
 
 
+def test_next_kernel_is_elsewhere(vm):
+    """A processor that has reported that it stops executes the old kernel until it halts."""
+    run = vm(r"""
+    # From the first to the last byte of the image.
+    echo "image: $(grep ' : Kernel ' /proc/iomem | sort | sed -n 's/^ *\([^-]*\)-.*/\1/p;$s/.*-\(\w*\) :.*/\1/p' |
+        sed -n '1p;$p' | xargs)"
+    [ "$VM_BOOT" = 4 ] || vm-kexec
+    """, nodes=2, mem="2G", append="guestmemfs=1:1G nokaslr", boots=4)
+    images = [tuple(int(bound, 16) for bound in line.split()[1:]) for line in run.lines("^image: ")]
+    assert len(images) == 4, run.out
+    for (start, end), (next_start, next_end) in zip(images, images[1:]):
+        assert next_start > end or next_end < start, images
+
+
 @pytest.mark.quick
 def test_kexecs_in_a_row(vm):
     """Files, their contents, names and attributes, changed and checked in each boot."""
