@@ -292,3 +292,20 @@ void gmfs_charge_register(struct gmfs_fs *fs)
 			ci->file.charges->inherited = true;
 	}
 }
+
+/**
+ * gmfs_resized - tell the dmem controller the size of a pool
+ * @client: client of the pool
+ *
+ * Limits of cgroups stay as they are.
+ *
+ * Context: process context; gmpool.resize.lock is held.
+ */
+void gmfs_resized(struct gmpool_client *client)
+{
+	struct gmfs_fs *fs = container_of(client, struct gmfs_fs, client);
+
+	if (fs->region)
+		dmem_cgroup_region_set_size(fs->region, gmpool_total_blocks(fs->pool) <<
+							GMPOOL_BLOCK_SHIFT);
+}

@@ -23,6 +23,7 @@
 
 #include "guestmemfs.h"
 #include "move.h"
+#include "survey.h"
 #include "numa/compact.h"
 
 /**
@@ -37,49 +38,21 @@ struct gmfs_compact_request {
 	bool dry_run;
 };
 
-/* gmfs_each_t: set the bits of the blocks of a file that can move. */
-static int gmfs_compact_survey(struct gmfs_mover *m, struct inode *inode, void *arg)
-{
-	struct gmfs_inode *ci = GMFS_I(inode)->ci;
-	unsigned long *movable = arg;
-	struct gmpool_range range;
-	enum gmfs_obstacle what;
-	u64 block;
-
-	for (block = 0; block < GMFS_MAX_BLOCKS; block += range.count) {
-		filemap_invalidate_lock_shared(inode->i_mapping);
-		if (gmfs_extent_find(ci, block, &range)) {
-			/* One by one, as a pin or a failed page is in one block. */
-			range.count = 1;
-			what = gmfs_move_obstacle(m, inode, block);
-			if (what == GMFS_OBSTACLES)
-				__set_bit(range.start, movable);
-			else if (what != GMFS_OBSTACLE_WHOLE)
-				gmfs_move_note(m, what, inode->i_ino, 1);
-		}
-		filemap_invalidate_unlock_shared(inode->i_mapping);
-		if (signal_pending(current))
-			return -EINTR;
-		cond_resched();
-	}
-	return 0;
-}
-
 /* Returns the plan, for kvfree(), or an ERR_PTR. */
-static struct gmpool_compact *gmfs_compact_plan(struct gmfs_mover *m, u64 want)
+static struct gmpool_compact *gmfs_compact_plan(struct gmfs_mover *m,
+						struct gmfs_survey *survey, u64 want)
 {
 	struct gmpool *pool = m->fs->pool;
 	struct gmpool_compact *plan;
-	unsigned long *movable;
 	int err;
 
-	movable = kvcalloc(BITS_TO_LONGS(gmpool_end_block(pool)), sizeof(*movable),
-			   GFP_KERNEL);
-	if (!movable)
+	survey->movable = kvcalloc(BITS_TO_LONGS(gmpool_end_block(pool)),
+				   sizeof(*survey->movable), GFP_KERNEL);
+	if (!survey->movable)
 		return ERR_PTR(-ENOMEM);
-	err = gmfs_move_each(m, gmfs_compact_survey, movable);
-	plan = err ? ERR_PTR(err) : gmpool_plan(pool, movable, want);
-	kvfree(movable);
+	err = gmfs_survey(m, survey);
+	plan = err ? ERR_PTR(err) : gmpool_plan(pool, survey->movable, want);
+	kvfree(survey->movable);
 	return plan ?: ERR_PTR(-ENOMEM);
 }
 
@@ -115,20 +88,24 @@ static int gmfs_compact_run(struct gmfs_mover *m, struct gmpool_compact *plan)
 static int gmfs_compact_mounted(struct gmfs_mover *m,
 				const struct gmfs_compact_request *req)
 {
+	struct gmfs_survey survey = {};
 	struct gmpool_compact *plan;
 	int err = 0;
 
-	plan = gmfs_compact_plan(m, req->want);
-	if (IS_ERR(plan))
-		return PTR_ERR(plan);
-	if (req->dry_run) {
+	plan = gmfs_compact_plan(m, &survey, req->want);
+	if (IS_ERR(plan)) {
+		err = PTR_ERR(plan);
+	} else if (req->dry_run) {
 		m->moved = plan->nr_moves;
 		gmfs_compact_publish(m->fs, m, plan->nr_sources);
 	} else {
 		gmfs_compact_publish(m->fs, m, 0);
+		m->survey = &survey;
 		err = gmfs_compact_run(m, plan);
 	}
-	kvfree(plan);
+	if (!IS_ERR(plan))
+		kvfree(plan);
+	gmfs_survey_free(&survey);
 	return err;
 }
 
@@ -196,7 +173,8 @@ static ssize_t compact_store(struct gmpool *pool, const char *buf, size_t count)
 	return err ?: count;
 }
 
-static const char * const gmfs_obstacle_names[] = {
+/* As in sysfs. */
+const char * const gmfs_obstacle_names[] = {
 	[GMFS_OBSTACLE_MAPPED]		= "mapped",
 	[GMFS_OBSTACLE_ATTACHED]	= "attached",
 	[GMFS_OBSTACLE_USERFAULT]	= "userfault",
@@ -207,14 +185,14 @@ static const char * const gmfs_obstacle_names[] = {
 	[GMFS_OBSTACLE_BUSY]		= "busy",
 };
 
+static_assert(ARRAY_SIZE(gmfs_obstacle_names) == GMFS_OBSTACLES);
+
 static ssize_t compact_show(struct gmpool *pool, char *buf)
 {
 	struct gmfs_fs *fs = gmfs_find(pool);
 	const struct gmfs_obstacles *in_the_way = &fs->compact.obstacles;
 	unsigned int i;
 	ssize_t len;
-
-	static_assert(ARRAY_SIZE(gmfs_obstacle_names) == GMFS_OBSTACLES);
 
 	/* It names inodes. */
 	if (!capable(CAP_SYS_ADMIN) || !gmpool_usable(pool))

@@ -345,6 +345,7 @@ void gmfs_charge_exchange(struct gmfs_charge **charges1, u64 blocks1,
 			  struct gmfs_charge **spare);
 void gmfs_charge_open(struct inode *inode);
 void gmfs_charge_register(struct gmfs_fs *fs);
+void gmfs_resized(struct gmpool_client *client);
 
 /* In sysfs.c */
 int gmfs_show_stats(struct seq_file *seq, struct dentry *root);

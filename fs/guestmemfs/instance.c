@@ -14,6 +14,7 @@
 #include <linux/workqueue.h>
 
 #include "guestmemfs.h"
+#include "move.h"
 
 /* All struct gmfs_fs. The list is complete before the first mount. */
 static LIST_HEAD(gmfs_list);
@@ -272,20 +273,6 @@ static char *gmfs_check(struct gmpool_client *client)
 	return why;
 }
 
-/* Called while no operation can run, so no extents change. */
-static u64 gmfs_owner(struct gmpool_client *client, u64 block)
-{
-	struct gmfs_fs *fs = gmfs_of_client(client);
-	struct gmfs_inode *ci;
-	unsigned long ino;
-	u64 file_block;
-
-	xa_for_each(&fs->image.inodes, ino, ci)
-		if (S_ISREG(ci->rec->mode) && gmfs_extent_of(ci, block, &file_block))
-			return ino;
-	return 0;
-}
-
 /**
  * gmfs_start - load the file system of a pool, or make one
  * @pool: the pool, which may have failed
@@ -330,7 +317,11 @@ struct gmfs_fs *__init gmfs_start(struct gmpool *pool)
 	fs->client.detach = gmfs_detach;
 	fs->client.attach = gmfs_attach;
 	fs->client.check = gmfs_check;
-	fs->client.owner = gmfs_owner;
+	fs->client.resized = gmfs_resized;
+	fs->client.move_begin = gmfs_shrink_begin;
+	fs->client.move_out = gmfs_shrink_move_out;
+	fs->client.move_explain = gmfs_shrink_explain;
+	fs->client.move_end = gmfs_shrink_end;
 	gmfs_init_image(fs, &fs->image);
 	list_add_tail(&fs->list, &gmfs_list);
 	gmpool_set_client(pool, &fs->client);

@@ -26,7 +26,8 @@
  *   continued (userfault.c)
  * - those with a failed page: the contents of the page are lost, but no process has
  *   been told of it
- * - those of a whole, aligned 1 GiB of a file, which a 1 GiB leaf can map
+ * - those of a whole, aligned 1 GiB of a file, which a 1 GiB leaf can map, unless the
+ *   pool gives up that memory (shrink.c)
  *
  * A page that fails during the copy makes the copy fail, not the kernel: the file keeps
  * the block. Before an operation has changed the records, the file has the source, and
@@ -59,6 +60,7 @@
 
 #include "guestmemfs.h"
 #include "move.h"
+#include "survey.h"
 
 #ifndef mapping_rmap_tree_foreach	/* Linux 7.2 */
 #define mapping_rmap_tree_foreach(vma, mapping, first, last)	\
@@ -204,6 +206,34 @@ static void gmfs_move_iput(struct gmfs_mover *m, struct inode *inode)
 }
 
 /**
+ * gmfs_move_visit - call a function for a file, unless it is gone
+ * @m: mover
+ * @ino: inode number
+ * @each: the function, see gmfs_move_each()
+ * @arg: its argument
+ *
+ * Context: process context, may sleep.
+ *
+ * Return: as gmfs_move_each(); 0 if there is no such regular file.
+ */
+int gmfs_move_visit(struct gmfs_mover *m, unsigned long ino, gmfs_each_t each, void *arg)
+{
+	struct inode *inode;
+	int err = 0;
+
+	if (signal_pending(current))
+		return -EINTR;
+	inode = gmfs_move_iget(m, ino);
+	if (IS_ERR_OR_NULL(inode))
+		return PTR_ERR_OR_ZERO(inode);
+	if (S_ISREG(inode->i_mode))
+		err = each(m, inode, arg);
+	gmfs_move_iput(m, inode);
+	cond_resched();
+	return err;
+}
+
+/**
  * gmfs_move_each - call a function for each regular file of the node
  * @m: mover
  * @each: the function; it returns 0, or an error that ends the walk
@@ -218,23 +248,37 @@ static void gmfs_move_iput(struct gmfs_mover *m, struct inode *inode)
 int gmfs_move_each(struct gmfs_mover *m, gmfs_each_t each, void *arg)
 {
 	struct xarray *inodes = &m->fs->image.inodes;
-	struct inode *inode;
 	unsigned long ino;
 	int err = 0;
 
-	for (ino = 0; !err && xa_find(inodes, &ino, ULONG_MAX, XA_PRESENT); ino++) {
-		if (signal_pending(current))
-			return -EINTR;
-		inode = gmfs_move_iget(m, ino);
-		if (!inode)
-			continue;
-		if (IS_ERR(inode))
-			return PTR_ERR(inode);
-		if (S_ISREG(inode->i_mode))
-			err = each(m, inode, arg);
-		gmfs_move_iput(m, inode);
-		cond_resched();
+	for (ino = 0; !err && xa_find(inodes, &ino, ULONG_MAX, XA_PRESENT); ino++)
+		err = gmfs_move_visit(m, ino, each, arg);
+	return err;
+}
+
+/*
+ * Call a function for each file that has blocks in a range of the pool, by the survey, and
+ * for some other files. Otherwise as gmfs_move_each().
+ */
+static int gmfs_move_each_in(struct gmfs_mover *m, const struct gmpool_range *range,
+			     gmfs_each_t each, void *arg)
+{
+	u64 first = range->start / GMFS_PART_BLOCKS;
+	u64 last = (range->start + range->count - 1) / GMFS_PART_BLOCKS;
+	const struct gmfs_survey *survey = m->survey;
+	size_t low = 0, high = survey->nr, i;
+	int err = 0;
+
+	/* The first place of part @first or a later one. */
+	while (low < high) {
+		i = low + (high - low) / 2;
+		if (survey->places[i].part < first)
+			low = i + 1;
+		else
+			high = i;
 	}
+	for (i = low; !err && i < survey->nr && survey->places[i].part <= last; i++)
+		err = gmfs_move_visit(m, survey->places[i].ino, each, arg);
 	return err;
 }
 
@@ -290,7 +334,7 @@ enum gmfs_obstacle gmfs_move_obstacle(const struct gmfs_mover *m, struct inode *
 	rwsem_assert_held(&inode->i_mapping->invalidate_lock);
 
 	/* First, since such a block is not in the way. */
-	if (gmfs_is_whole(inode, file_block))
+	if (!m->whole && gmfs_is_whole(inode, file_block))
 		return GMFS_OBSTACLE_WHOLE;
 	if (READ_ONCE(ci->rec->preserved) || READ_ONCE(ci->awaited) ||
 	    READ_ONCE(ci->file.pins_frozen))
@@ -418,6 +462,17 @@ out_sb:
 	return ret;
 }
 
+/*
+ * Number of blocks to claim at once. Without a plan, no range spans a 1 GiB boundary of
+ * the file: so a whole 1 GiB of it gets a whole one, if there is one.
+ */
+static u64 gmfs_move_want(const struct gmfs_mover *m, u64 file_block, u64 end)
+{
+	if (!m->plan)
+		end = min(end, round_up(file_block + 1, GMFS_1G_BLOCKS));
+	return end - file_block;
+}
+
 /* Move the blocks of a file from @file_block to @end that are in @area. 0 or an error. */
 static int gmfs_move_run(struct gmfs_mover *m, const struct gmfs_area *area,
 			 struct inode *inode, u64 file_block, u64 end)
@@ -433,7 +488,8 @@ static int gmfs_move_run(struct gmfs_mover *m, const struct gmfs_area *area,
 		}
 		if (!target.count) {
 			ret = gmpool_claim_target(m->fs->pool, m->plan,
-						  end - file_block, &target);
+						  gmfs_move_want(m, file_block, end),
+						  &target);
 			if (ret)
 				break;
 		}
@@ -483,13 +539,24 @@ static int gmfs_move_file(struct gmfs_mover *m, struct inode *inode, void *arg)
 	return err;
 }
 
+/* Number of blocks that were noted since @before. */
+static u64 gmfs_move_noted(const struct gmfs_mover *m, const struct gmfs_obstacles *before)
+{
+	unsigned int i;
+	u64 nr = 0;
+
+	for (i = 0; i < GMFS_OBSTACLES; i++)
+		nr += m->obstacles.blocks[i] - before->blocks[i];
+	return nr;
+}
+
 /**
  * gmfs_move_out - move all used blocks out of a range of the pool
  * @m: mover; gmfs_mover.obstacles is set if blocks are left
  * @area: the blocks
- * @mine: bitmap with a bit for each of them, clear; on return, that of the blocks that
- *	are claimed, and dirty or zero. The caller ends the claims by gmpool_unisolate(),
- *	also after an error.
+ * @mine: bitmap with a bit for each of them, set if the caller has claimed the block; on
+ *	return, that of the blocks that are claimed, and dirty or zero. The caller ends
+ *	the claims by gmpool_unisolate(), also after an error.
  *
  * When this succeeds, all blocks of the range are claimed: no other task can get one.
  *
@@ -503,25 +570,27 @@ int gmfs_move_out(struct gmfs_mover *m, const struct gmpool_range *area,
 {
 	struct gmfs_area arg = { .blocks = area, .mine = mine };
 	struct gmfs_obstacles before = m->obstacles;
+	bool all = !m->survey;
 	u64 left, in_files, progress, failed;
-	unsigned int i;
 	int err;
 
 	/* A task may have allocated or freed a block since the walk passed its file. */
-	do {
+	for (;;) {
 		m->obstacles = before;
 		progress = m->moved;
 		progress -= gmpool_isolate(m->fs->pool, area, mine);
-		err = gmfs_move_each(m, gmfs_move_file, &arg);
+		err = all ? gmfs_move_each(m, gmfs_move_file, &arg) :
+			    gmfs_move_each_in(m, area, gmfs_move_file, &arg);
 		if (err)
 			return err;
 		left = area->count - bitmap_weight(mine, area->count);
-	} while (left && progress != m->moved);
-	if (!left)
-		return 0;
-
-	for (in_files = 0, i = 0; i < GMFS_OBSTACLES; i++)
-		in_files += m->obstacles.blocks[i] - before.blocks[i];
+		if (!left)
+			return 0;
+		in_files = gmfs_move_noted(m, &before);
+		if (progress == m->moved && (all || left <= in_files))
+			break;
+		all = true;
+	}
 	if (left > in_files)
 		gmfs_move_note(m, gmpool_find_poison(m->fs->pool, area, &failed) ?
 			       GMFS_OBSTACLE_FAILED : GMFS_OBSTACLE_BUSY, 0,

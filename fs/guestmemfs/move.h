@@ -6,6 +6,7 @@
 #include <linux/types.h>
 
 struct gmfs_fs;
+struct gmfs_survey;
 struct inode;
 struct super_block;
 struct vfsmount;
@@ -50,7 +51,9 @@ struct gmfs_obstacles {
  * @mnt: mount that keeps @sb
  * @sb: its super block
  * @plan: the compaction, or NULL
+ * @survey: where the files are, or NULL
  * @in_use: files that are mapped or attached move too
+ * @whole: whole, aligned 1 GiB of files move too
  * @moved: number of blocks that have moved
  * @obstacles: blocks that were to move and did not
  */
@@ -59,21 +62,36 @@ struct gmfs_mover {
 	struct vfsmount *mnt;
 	struct super_block *sb;
 	const struct gmpool_compact *plan;
+	const struct gmfs_survey *survey;
 	bool in_use;
+	bool whole;
 	u64 moved;
 	struct gmfs_obstacles obstacles;
 };
 
 typedef int (*gmfs_each_t)(struct gmfs_mover *m, struct inode *inode, void *arg);
 
+extern const char * const gmfs_obstacle_names[];
+
 bool gmfs_move_is_frozen(const struct gmfs_mover *m);
 int gmfs_move_start(struct gmfs_mover *m, struct gmfs_fs *fs);
 void gmfs_move_end(struct gmfs_mover *m);
+int gmfs_move_visit(struct gmfs_mover *m, unsigned long ino, gmfs_each_t each,
+		    void *arg);
 int gmfs_move_each(struct gmfs_mover *m, gmfs_each_t each, void *arg);
 enum gmfs_obstacle gmfs_move_obstacle(const struct gmfs_mover *m, struct inode *inode,
 				      u64 file_block);
 void gmfs_move_note(struct gmfs_mover *m, enum gmfs_obstacle what, u64 ino, u64 blocks);
 int gmfs_move_out(struct gmfs_mover *m, const struct gmpool_range *area,
 		  unsigned long *mine);
+
+/* In shrink.c: callbacks of the pool */
+void *gmfs_shrink_begin(struct gmpool_client *client, bool in_use,
+			unsigned long *movable);
+int gmfs_shrink_move_out(void *mover, const struct gmpool_range *range,
+			 unsigned long *mine);
+void gmfs_shrink_explain(void *mover, const struct gmpool_range *range, char *buf,
+			 size_t size);
+void gmfs_shrink_end(void *mover);
 
 #endif /* _GMFS_MOVE_H */

@@ -49,11 +49,21 @@ struct gmpool_range {
  * @check: compares all records with each other and with the pool, while no record
  *	changes. Returns NULL; or a description of the damage, to be freed by
  *	kfree(); or an ERR_PTR.
- * @owner: returns the number of the inode that has @block, or 0, while no record
- *	changes.
+ * @resized: called after the number of blocks of the pool has changed
+ * @move_begin: prepares to move used blocks. Sets the bits of those that can move in
+ *	@movable, a clear bitmap up to gmpool_end_block(); with @in_use, also of those that
+ *	processes or guests use. Returns a handle for @move_out, @move_explain and
+ *	@move_end; or an ERR_PTR: -EBUSY if the client is frozen, -EROFS, -EINTR on a
+ *	signal, -ENOMEM.
+ * @move_out: moves all used blocks out of @range. Sets the bits of those in @mine, which
+ *	has a bit for each block of @range: set if the block is claimed, see
+ *	gmpool_isolate(). Returns 0 if all of them are; -EBUSY if blocks are left, or if
+ *	the client is frozen; -ENOSPC if there is no room elsewhere; -EINTR; -ENOMEM.
+ * @move_explain: writes to @buf, of @size bytes, why used blocks of @range do not move
+ * @move_end: ends the use of the handle
  *
  * All callbacks may sleep. @freeze, @detach, @attach and @check are serialized by the
- * pool.
+ * pool, and so are @resized and the moves.
  */
 struct gmpool_client {
 	struct address_space *(*get_mapping)(struct gmpool_client *client, u64 block,
@@ -63,7 +73,14 @@ struct gmpool_client {
 	int (*detach)(struct gmpool_client *client);
 	int (*attach)(struct gmpool_client *client);
 	char *(*check)(struct gmpool_client *client);
-	u64 (*owner)(struct gmpool_client *client, u64 block);
+	void (*resized)(struct gmpool_client *client);
+	void *(*move_begin)(struct gmpool_client *client, bool in_use,
+			    unsigned long *movable);
+	int (*move_out)(void *mover, const struct gmpool_range *range,
+			unsigned long *mine);
+	void (*move_explain)(void *mover, const struct gmpool_range *range, char *buf,
+			     size_t size);
+	void (*move_end)(void *mover);
 };
 
 /**

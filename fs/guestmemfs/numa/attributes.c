@@ -84,6 +84,7 @@ GMPOOL_COUNT(dirty_blocks, pool->space.blocks.nr_free - pool->space.clean.nr_fre
 GMPOOL_COUNT(largest_free_run, gmpool_bitmap_largest(&pool->space.blocks));
 GMPOOL_COUNT(free_1g, gmpool_bitmap_free_1g(&pool->space.blocks));
 GMPOOL_COUNT(alloc_failures, pool->space.nr_failures);
+GMPOOL_COUNT(moved_blocks, pool->space.nr_moved);
 GMPOOL_COUNT(poisoned_blocks, READ_ONCE(pool->bad.nr_blocks));
 GMPOOL_NUMBER(reserved_blocks, gmpool_is_known(pool) ? gmpool_reserved_blocks(pool) : 0);
 GMPOOL_NUMBER(growth_reserve, gmpool_movable_reserve(pool));
@@ -377,6 +378,7 @@ static struct attribute *pool_attrs[] = {
 	&state_attr.attr,
 	&error_attr.attr,
 	&alloc_failures_attr.attr,
+	&moved_blocks_attr.attr,
 	&check_attr.attr,
 	&frozen_attr.attr,
 	&scrub_rate_attr.attr,

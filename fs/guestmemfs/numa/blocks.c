@@ -463,6 +463,7 @@ void gmpool_commit_move(struct gmpool *pool, u64 to, u64 from)
 	gmpool_change_bits(pool, pool->space.used, &new, true);
 	gmpool_change_bits(pool, pool->space.used, &old, false);
 	gmpool_change_bits(pool, pool->space.dirty, &old, true);
+	pool->space.nr_moved++;
 }
 
 /**

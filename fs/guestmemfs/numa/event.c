@@ -66,15 +66,17 @@ void gmpool_notify_free(struct gmpool *pool)
 }
 
 /**
- * gmpool_notify_size - notify user space of a changed size
+ * gmpool_notify_size - notify the client and user space of a changed size
  * @pool: the pool
  *
- * Context: process context, may sleep.
+ * Context: process context, may sleep; gmpool.resize.lock is held.
  */
 void gmpool_notify_size(struct gmpool *pool)
 {
 	char size[64];
 
+	if (pool->client)
+		pool->client->resized(pool->client);
 	if (!pool->events.dir)
 		return;
 	sysfs_notify_dirent(pool->events.size);

@@ -3,6 +3,7 @@
 
 #include <linux/capability.h>
 #include <linux/cleanup.h>
+#include <linux/string.h>
 #include <linux/sysfs.h>
 
 #include "cmdline.h"
@@ -54,19 +55,26 @@ static ssize_t target_show(struct gmpool *pool, char *buf)
 	return sysfs_emit(buf, "%llu\n", target);
 }
 
+/* "[in-use ][+|-]SIZE", see Documentation/ABI/testing/sysfs-fs-guestmemfs */
 static ssize_t target_store(struct gmpool *pool, const char *buf, size_t count)
 {
-	int sign = *buf == '+' ? 1 : *buf == '-' ? -1 : 0;
 	const char *end = buf + count;
 	struct gmpool_size size;
+	bool in_use;
+	size_t len;
+	int sign;
 
+	len = str_has_prefix(buf, "in-use ");
+	in_use = len;
+	buf += len;
+	sign = *buf == '+' ? 1 : *buf == '-' ? -1 : 0;
 	if (count && end[-1] == '\n')
 		end--;
 	if (sign)
 		buf++;
 	if (gmpool_cmdline_parse_size(buf, end, &size) || size.kind != GMPOOL_SIZE_BYTES)
 		return -EINVAL;
-	return gmpool_resize(pool, size.value, sign) ?: count;
+	return gmpool_resize(pool, size.value, sign, in_use) ?: count;
 }
 
 struct gmpool_attribute gmpool_target_attr = __ATTR_RW_MODE(target, 0600);

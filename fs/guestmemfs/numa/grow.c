@@ -20,6 +20,8 @@
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
+#include <trace/events/guestmemfs.h>
+
 #include "arch.h"
 #include "pool.h"
 #include "resize.h"
@@ -391,6 +393,7 @@ static int gmpool_grow_best(struct gmpool *pool, struct search *search)
 			if (READ_ONCE(pool->tune.frozen))
 				return -EAGAIN;
 			err = gmpool_grow_unit(pool, base);
+			trace_guestmemfs_grow(pool->nid, base, gmpool_unit(), err);
 			/* Of too many pieces, another unit can become a part. */
 			if (err != -EBUSY && err != -EHWPOISON && err != -E2BIG)
 				return err;

@@ -122,6 +122,7 @@ enum gmpool_state {
  *	metadata
  * @space.low: fewer blocks are free than @tune.low_watermark
  * @space.nr_failures: number of failed allocations
+ * @space.nr_moved: number of used blocks that have moved
  *
  * @scrub: zeroing in the background
  * @scrub.now: free block that the scrub thread is zeroing; guarded by @space.lock
@@ -211,6 +212,7 @@ struct gmpool {
 		struct gmpool_bitmap_ser **dirty;
 		bool low;
 		u64 nr_failures;
+		u64 nr_moved;
 	} space;
 
 	/* scrub.c */

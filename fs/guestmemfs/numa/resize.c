@@ -11,8 +11,9 @@
  * kernel, never in both. A unit enters the pool in one operation, after it was hidden:
  * before that, the next kernel has it as ordinary memory. A unit leaves the pool in one
  * operation, after all of its blocks were claimed and zeroed, and only then the kernel
- * gets it. Nothing else is handed over: the map of memory that firmware has made, and so
- * the next kernel, knows all of this memory.
+ * gets it. Blocks that have to move for this do so one by one, each in an operation.
+ * Nothing else is handed over: the map of memory that firmware has made, and so the next
+ * kernel, knows all of this memory.
  */
 
 #define pr_fmt(fmt) "guestmem_pool: " fmt
@@ -67,6 +68,7 @@ static bool gmpool_kdump_follows(bool grown)
  * @pool: the pool
  * @size: bytes
  * @sign: 0 if the pool is to have @size, 1 to add @size, -1 to take @size away
+ * @in_use: to shrink, also move blocks that processes or guests use
  *
  * What has been reached stays if a further unit fails or the task gets a signal;
  * gmpool.resize.error then says in words what is in the way.
@@ -75,10 +77,10 @@ static bool gmpool_kdump_follows(bool grown)
  *
  * Return: 0; -EINVAL if the size would not change by a multiple of gmpool_unit(),
  * -ERANGE; -EROFS if the pool is not active; -EBUSY if it is frozen, or if no unit can
- * be moved or is free; -ENOSPC if the kernel needs its memory, -EHWPOISON, -E2BIG,
- * -ENOMEM, -EINTR.
+ * be moved or emptied; -ENOSPC if the kernel needs its memory, or if the pool has no
+ * room for blocks that have to move; -EHWPOISON, -E2BIG, -ENOMEM, -EINTR.
  */
-int gmpool_resize(struct gmpool *pool, u64 size, int sign)
+int gmpool_resize(struct gmpool *pool, u64 size, int sign, bool in_use)
 {
 	u64 have, now, target;
 	int err;
@@ -103,7 +105,7 @@ int gmpool_resize(struct gmpool *pool, u64 size, int sign)
 	else if (target > have)
 		err = gmpool_grow(pool, div64_u64(target - have, gmpool_unit()));
 	else
-		err = gmpool_shrink(pool, div64_u64(have - target, gmpool_unit()));
+		err = gmpool_shrink(pool, div64_u64(have - target, gmpool_unit()), in_use);
 	if (err == -EAGAIN) {
 		gmpool_resize_err(pool, "the pool is frozen");
 		err = -EBUSY;

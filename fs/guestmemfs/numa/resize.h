@@ -20,12 +20,14 @@ static inline u64 gmpool_unit(void)
  * @GMPOOL_STEP_ENTERED: the pool has got it, all of it is claimed
  * @GMPOOL_STEP_CLAIMED: a unit that is to leave the pool is claimed
  * @GMPOOL_STEP_WITHDRAWN: it has left the pool, and is hidden
+ * @GMPOOL_STEP_ISOLATED: the free blocks of the units that are to be emptied are claimed
  */
 enum gmpool_step {
 	GMPOOL_STEP_HIDDEN	= 1,
 	GMPOOL_STEP_ENTERED	= 2,
 	GMPOOL_STEP_CLAIMED	= 3,
 	GMPOOL_STEP_WITHDRAWN	= 4,
+	GMPOOL_STEP_ISOLATED	= 5,
 };
 
 /* In change.c */
@@ -65,10 +67,13 @@ int gmpool_give_unit(struct gmpool *pool, u64 base);
 int gmpool_grow(struct gmpool *pool, u64 units);
 
 /* In shrink.c */
-int gmpool_shrink(struct gmpool *pool, u64 units);
+int gmpool_shrink_unit(struct gmpool *pool, const struct gmpool_extent *unit);
+
+/* In vacate.c */
+int gmpool_shrink(struct gmpool *pool, u64 units, bool in_use);
 
 /* In resize.c */
-int gmpool_resize(struct gmpool *pool, u64 size, int sign);
+int gmpool_resize(struct gmpool *pool, u64 size, int sign, bool in_use);
 
 /* In debugfs.c */
 #ifdef CONFIG_GUESTMEM_POOL_DEBUG

@@ -64,6 +64,7 @@ GMPOOL_FEATURE(growth_reserve);
 GMPOOL_FEATURE(memory_failure);
 GMPOOL_FEATURE(reserve);
 GMPOOL_FEATURE(resize);
+GMPOOL_FEATURE(resize_in_use);
 GMPOOL_FEATURE(scrub);
 
 static struct attribute *feature_attrs[] = {
@@ -74,6 +75,7 @@ static struct attribute *feature_attrs[] = {
 	&feature_memory_failure.attr,
 	&feature_reserve.attr,
 	&feature_resize.attr,
+	&feature_resize_in_use.attr,
 	&feature_scrub.attr,
 	NULL
 };

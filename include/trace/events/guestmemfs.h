@@ -92,6 +92,44 @@ TRACE_EVENT(guestmemfs_move,
 		  __entry->from, __entry->to, __entry->err)
 );
 
+DECLARE_EVENT_CLASS(guestmemfs_unit,
+
+	TP_PROTO(int nid, u64 base, u64 size, int err),
+
+	TP_ARGS(nid, base, size, err),
+
+	TP_STRUCT__entry(
+		__field(int, nid)
+		__field(u64, base)
+		__field(u64, size)
+		__field(int, err)
+	),
+
+	TP_fast_assign(
+		__entry->nid = nid;
+		__entry->base = base;
+		__entry->size = size;
+		__entry->err = err;
+	),
+
+	TP_printk("node=%d base=%#llx size=%#llx err=%d", __entry->nid,
+		  __entry->base, __entry->size, __entry->err)
+);
+
+DEFINE_EVENT(guestmemfs_unit, guestmemfs_grow,
+
+	TP_PROTO(int nid, u64 base, u64 size, int err),
+
+	TP_ARGS(nid, base, size, err)
+);
+
+DEFINE_EVENT(guestmemfs_unit, guestmemfs_shrink,
+
+	TP_PROTO(int nid, u64 base, u64 size, int err),
+
+	TP_ARGS(nid, base, size, err)
+);
+
 TRACE_EVENT(guestmemfs_scrub,
 
 	TP_PROTO(int nid, u64 block, bool background),
