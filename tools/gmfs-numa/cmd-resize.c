@@ -21,7 +21,7 @@
 #include "gmfs-numa.h"
 #include "resize.h"
 
-enum { C_NODE, C_FROM, C_TARGET, C_SIZE, C_UNIT, C_RESULT, C_FILES, C_WHY };
+enum { C_NODE, C_FROM, C_TARGET, C_SIZE, C_UNIT, C_RESULT, C_MOVES, C_FILES, C_WHY };
 
 static const struct column columns[] = {
 	[C_NODE] = { "NODE", "number of the node", COL_NUMBER, true },
@@ -31,6 +31,8 @@ static const struct column columns[] = {
 		     COL_SIZE, true },
 	[C_UNIT] = { "UNIT", "the size changes by multiples of it", COL_SIZE, false },
 	[C_RESULT] = { "RESULT", "all, part, nothing, or perhaps of a dry run", COL_TEXT, true },
+	[C_MOVES] = { "MOVES", "files of which memory moves, and how much, of a dry run", COL_TEXT,
+		      false },
 	[C_FILES] = { "FILES", "files in the way, and their memory there", COL_TEXT, false },
 	[C_WHY] = { "WHY", "what is in the way", COL_PROSE, true },
 };
@@ -40,6 +42,7 @@ static const struct column columns[] = {
 struct arguments {
 	struct table_options table;
 	bool dry_run;
+	bool in_use;
 	uint64_t timeout;
 };
 
@@ -48,7 +51,9 @@ struct resize {
 	uint64_t target;
 	uint64_t unit;
 	uint64_t size;		/* reached */
+	bool in_use;
 	const char *result;
+	char *moves;
 	char *files;
 	char *why;
 };
@@ -63,6 +68,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 		return 0;
 	case 'd':
 		args->dry_run = true;
+		return 0;
+	case 'i':
+		args->in_use = true;
 		return 0;
 	case 't':
 		if (!parse_number(arg, &args->timeout) || !args->timeout || args->timeout > 86400)
@@ -111,36 +119,56 @@ static void check_unit(const struct resize *r)
 	      r->node->nid, unit, now, sizes[0], sizes[1]);
 }
 
-static void dry_run(struct resize *r)
+static const char *dry_result(const struct estimate *e, uint64_t want, uint64_t sure)
+{
+	return sure == want ? "all" : e->sure + e->perhaps >= want ? "perhaps" :
+	       sure ? "part" : e->perhaps ? "perhaps" : "nothing";
+}
+
+static void dry_run_growth(struct resize *r)
 {
 	uint64_t have = r->node->size, want, sure;
-	bool grow = r->target > have, known;
 	struct estimate e;
 	char *unit;
 
-	known = grow ? resize_estimate_growth(r->node->nid, &e) :
-		       resize_estimate_shrinking(r->node, &e);
-	if (!known)
+	if (!resize_estimate_growth(r->node->nid, &e))
 		exit(EX_FAILED);
-	want = (grow ? r->target - have : have - r->target) / e.unit;
+	want = (r->target - have) / e.unit;
 	sure = e.sure < want ? e.sure : want;
-	/* A pool without memory cannot be. */
-	if (!grow && sure * e.unit == have)
-		sure--;
-	r->size = grow ? have + sure * e.unit : have - sure * e.unit;
-	r->result = sure == want ? "all" : grow && sure + e.perhaps >= want ? "perhaps" :
-		    sure ? "part" : grow && e.perhaps ? "perhaps" : "nothing";
+	r->size = have + sure * e.unit;
+	r->result = dry_result(&e, want, sure);
 	if (sure == want)
 		return;
 	unit = format_size(e.unit);
-	if (grow)
-		r->why = xasprintf("%ju units of %s can move, %ju more may hold memory of the kernel that cannot",
-				   (uintmax_t)e.sure, unit, (uintmax_t)e.perhaps);
-	else
-		r->why = xasprintf("%ju units of %s are free, %ju are in use or have hardware errors",
-				   (uintmax_t)e.sure, unit, (uintmax_t)e.in_use);
-	if (!grow)
-		r->files = resize_files(r->node, want);
+	r->why = xasprintf("%ju units of %s can move, %ju more may hold memory of the kernel that cannot",
+			   (uintmax_t)e.sure, unit, (uintmax_t)e.perhaps);
+	free(unit);
+}
+
+static void dry_run_shrinking(struct resize *r)
+{
+	uint64_t have = r->node->size, want, sure;
+	struct shrinking s;
+	char *unit;
+
+	want = r->unit ? (have - r->target) / r->unit : 0;
+	if (!resize_look(r->node, want, r->in_use, &s))
+		exit(EX_FAILED);
+	sure = s.estimate.sure < want ? s.estimate.sure : want;
+	/* A pool without memory cannot be. */
+	if (sure * s.estimate.unit == have)
+		sure--;
+	r->size = have - sure * s.estimate.unit;
+	r->result = dry_result(&s.estimate, want, sure);
+	r->moves = s.moves;
+	r->files = s.stay;
+	if (sure == want)
+		return;
+	unit = format_size(s.estimate.unit);
+	r->why = xasprintf("%ju units of %s are free, %ju more can be if files move, %ju cannot%s",
+			   (uintmax_t)s.estimate.sure, unit, (uintmax_t)s.estimate.perhaps,
+			   (uintmax_t)s.estimate.in_use,
+			   s.no_room ? ": the pool has no more room" : "");
 	free(unit);
 }
 
@@ -162,26 +190,34 @@ static void catch_signals(void)
 	sigaction(SIGCHLD, &action, NULL);
 }
 
-static uint64_t size_now(int nid)
+static uint64_t number_now(int nid, const char *name)
 {
-	char *text = read_text(SYSFS "/node%d/size", nid);
-	uint64_t size;
+	char *text = read_text(SYSFS "/node%d/%s", nid, name);
+	uint64_t number;
 
-	if (!text || !parse_number(text, &size))
-		size = NUMBER_UNKNOWN;
+	if (!text || !parse_number(text, &number))
+		number = NUMBER_UNKNOWN;
 	free(text);
-	return size;
+	return number;
 }
 
-static void show_progress(const struct resize *r, uint64_t size)
+/* @moved: blocks that had moved before */
+static void show_progress(const struct resize *r, uint64_t moved)
 {
-	char *now, *target;
+	uint64_t size = number_now(r->node->nid, "size");
+	char *now, *target, *by_now;
 
 	if (!isatty(STDERR_FILENO) || !is_known(size))
 		return;
 	now = format_size(size);
 	target = format_size(r->target);
-	fprintf(stderr, "\rnode %d: %s of %s\033[K", r->node->nid, now, target);
+	moved = known_difference(number_now(r->node->nid, "moved_blocks"), moved);
+	by_now = format_size(node_bytes(r->node, moved));
+	fprintf(stderr, "\rnode %d: %s of %s", r->node->nid, now, target);
+	if (is_known(moved) && moved)
+		fprintf(stderr, ", %s moved", by_now);
+	fputs("\033[K", stderr);
+	free(by_now);
 	free(now);
 	free(target);
 }
@@ -190,6 +226,7 @@ static void show_progress(const struct resize *r, uint64_t size)
 static int wait_for(const struct resize *r, pid_t child, uint64_t timeout)
 {
 	struct timespec start, now, second = { .tv_nsec = 200000000 };
+	uint64_t moved = number_now(r->node->nid, "moved_blocks");
 	bool stopped = false;
 	int status;
 
@@ -201,7 +238,7 @@ static int wait_for(const struct resize *r, pid_t child, uint64_t timeout)
 			break;
 		if (done < 0 && errno != EINTR)
 			return -errno;
-		show_progress(r, size_now(r->node->nid));
+		show_progress(r, moved);
 		clock_gettime(CLOCK_MONOTONIC, &now);
 		if (!stopped && (interrupted == SIGINT || interrupted == SIGTERM ||
 				 (timeout && (uint64_t)(now.tv_sec - start.tv_sec) >= timeout))) {
@@ -243,7 +280,9 @@ static void resize(struct resize *r, uint64_t timeout)
 {
 	int nid = r->node->nid, err;
 	uint64_t have = r->node->size, want;
-	char *value = xasprintf("%ju", (uintmax_t)r->target), *words;
+	char *value = xasprintf("%s%ju", r->in_use ? "in-use " : "", (uintmax_t)r->target);
+	struct shrinking s;
+	char *words;
 	pid_t child;
 
 	fflush(NULL);
@@ -256,7 +295,7 @@ static void resize(struct resize *r, uint64_t timeout)
 	err = wait_for(r, child, timeout);
 	free(value);
 
-	r->size = size_now(nid);
+	r->size = number_now(nid, "size");
 	if (!is_known(r->size))
 		fatal(EX_FAILED, "node %d: the size of the pool cannot be read any more", nid);
 	r->result = r->size == r->target ? "all" : r->size == have ? "nothing" : "part";
@@ -271,7 +310,12 @@ static void resize(struct resize *r, uint64_t timeout)
 	}
 	if (err == EBUSY && r->target < r->size && r->unit) {
 		want = (r->size - r->target) / r->unit;
-		r->files = resize_files(r->node, want);
+		if (resize_look(r->node, want, r->in_use, &s)) {
+			/* Files of which it is not known why they stay, if there are no others. */
+			r->files = s.stay ? s.stay : s.moves;
+			if (s.stay)
+				free(s.moves);
+		}
 	}
 }
 
@@ -286,6 +330,7 @@ static void show(const struct resize *r, const struct table_options *options)
 	table_size(table, C_SIZE, r->size);
 	table_size(table, C_UNIT, r->unit ? r->unit : NUMBER_UNKNOWN);
 	table_text(table, C_RESULT, r->result);
+	table_text(table, C_MOVES, r->moves);
 	table_text(table, C_FILES, r->files);
 	table_text(table, C_WHY, r->why);
 	table_print(table);
@@ -322,6 +367,9 @@ int cmd_resize(int argc, char **argv)
 	static const struct argp_option options[] = {
 		{ "dry-run", 'd', NULL, 0,
 		  "estimate what would be reached, and change nothing", 0 },
+		{ "in-use", 'i', NULL, 0,
+		  "to shrink, move files that processes or guests use, too; each block is not accessible for the time of its copy",
+		  0 },
 		{ "timeout", 't', "SECONDS", 0,
 		  "stop after SECONDS, and keep what was reached", 0 },
 		{ }
@@ -351,20 +399,27 @@ int cmd_resize(int argc, char **argv)
 	if (!root_exists(SYSFS "/node%d/target", nids[0]))
 		fatal(EX_FAILED, "node %d: this kernel cannot resize a pool: it has no %s/node%d/target. Boot with guestmemfs=fresh and another size",
 		      nids[0], SYSFS, nids[0]);
+	r.in_use = args.in_use;
+	if (r.in_use && !root_exists(SYSFS "/features/resize_in_use"))
+		fatal(EX_FAILED, "this kernel moves no files that are in use: it has no %s/features/resize_in_use",
+		      SYSFS);
 	r.unit = resize_unit();
 	r.target = parse_target(r.node, argv[first + 1]);
 	r.size = r.node->size;
 	r.result = "all";
 	check_unit(&r);
 	if (r.target != r.node->size) {
-		if (args.dry_run)
-			dry_run(&r);
-		else
+		if (!args.dry_run)
 			resize(&r, args.timeout);
+		else if (r.target > r.node->size)
+			dry_run_growth(&r);
+		else
+			dry_run_shrinking(&r);
 	}
 	show(&r, &args.table);
 	first = !strcmp(r.result, "all") ? EX_OK : !strcmp(r.result, "nothing") ? EX_FAILED :
 		EX_DIFFERS;
+	free(r.moves);
 	free(r.files);
 	free(r.why);
 	free(nids);

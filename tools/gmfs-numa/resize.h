@@ -17,21 +17,27 @@ struct node;
 struct estimate {
 	uint64_t unit;		/* bytes */
 	uint64_t sure;		/* units that nothing stands in the way of */
-	uint64_t perhaps;	/* units that hold memory of the kernel, which may move */
-	uint64_t in_use;	/* units of the pool with used or failed blocks */
+	uint64_t perhaps;	/* units that hold memory of the kernel, or files, which may move */
+	uint64_t in_use;	/* other units of the pool */
+};
+
+/* What a pool could give up. */
+struct shrinking {
+	struct estimate estimate;
+	bool no_room;		/* the free memory of the pool sets the limit */
+	char *moves;		/* "vm1.ram(2G),vm2.ram(4M)": files that would move, or NULL */
+	char *stay;		/* files that are in the way, likewise */
 };
 
 /* Bytes that a pool grows and shrinks by; 0 if the kernel does not say. */
 uint64_t resize_unit(void);
 /* Memory of a node that the kernel could give up: false, with a message, if not known. */
 bool resize_estimate_growth(int nid, struct estimate *estimate);
-/* Memory of a pool that it could give up: false, with a message, if not known. */
-bool resize_estimate_shrinking(const struct node *node, struct estimate *estimate);
 /*
- * "vm1.ram(2G), vm2.ram(4M)": files in the units that would have to be free as well to
- * give up @nr units, of those with the fewest used blocks; NULL if none is known. Freed
- * by the caller.
+ * Memory of a pool that it could give up, and the files in those of @want units that are
+ * not free: false, with a message, if not known. The caller frees both lists.
  */
-char *resize_files(const struct node *node, uint64_t nr);
+bool resize_look(const struct node *node, uint64_t want, bool in_use,
+		 struct shrinking *shrinking);
 
 #endif /* RESIZE_H */
