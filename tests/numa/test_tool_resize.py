@@ -207,11 +207,16 @@ def test_dry_run_hidden_addresses(make):
 def test_dry_run_shrinking(make):
     tree = tree_of(make, used=((0, 1), (PER_GIB * 2 + 7, 3)), poison=((PER_GIB * 3, 1),))
     result = dry(tree, "-1G")
-    assert (result["result"], result["size"]) == ("all", 3 * GIB)
+    assert (result["result"], result["size"], result["why"]) == ("all", 3 * GIB, None)
+    # What is used can move, but not what has failed.
     result = dry(tree, "-2G", DIFFERS)
-    assert (result["result"], result["size"]) == ("part", 3 * GIB)
-    assert "1 units of 1G are free, 3 are in use" in result["why"]
+    assert (result["result"], result["size"]) == ("perhaps", 3 * GIB)
+    assert result["why"] == "1 units of 1G are free, 2 more can be if files move, 1 cannot"
+    assert dry(tree, "-3G", DIFFERS)["result"] == "perhaps"
     tree = tree_of(make, used=tuple((PER_GIB * n, 1) for n in range(4)))
+    assert dry(tree, "-1G", DIFFERS)["result"] == "perhaps"
+    assert dry(tree, "-3G", DIFFERS)["size"] == 4 * GIB
+    tree = tree_of(make, poison=tuple((PER_GIB * n, 1) for n in range(4)))
     assert dry(tree, "-1G", FAILED)["result"] == "nothing"
     # A pool that was resized has other numbers for its blocks.
     extents = f"{64 * GIB:#x} {2 * GIB:#x}\n{72 * GIB:#x} {2 * GIB:#x}\n"
@@ -224,4 +229,29 @@ def test_dry_run_shrinking(make):
     used = ((PER_GIB // 2, 1), (PER_GIB * 3 // 2, 1))
     tree = tree_of(make, used=used, files={"extents": extents})
     assert dry(tree, "-1G")["result"] == "all"
-    assert dry(tree, "-2G", DIFFERS)["result"] == "part"
+    assert dry(tree, "-3G", DIFFERS)["result"] == "perhaps"
+
+
+@pytest.mark.parametrize("used,perhaps", [
+    (PER_GIB // 2, 2), (PER_GIB * 3 // 4, 1), (PER_GIB * 3 // 4 + 1, 0), (PER_GIB, 0),
+])
+def test_dry_run_without_room(make, used, perhaps):
+    """What moves needs room in the rest of the pool."""
+    tree = tree_of(make, used=tuple((PER_GIB * n, used) for n in range(4)))
+    result = dry(tree, "-3G", DIFFERS if perhaps else FAILED)
+    assert result["why"] == (
+        f"0 units of 1G are free, {perhaps} more can be if files move, {4 - perhaps} cannot: "
+        "the pool has no more room")
+    assert result["result"] == ("perhaps" if perhaps else "nothing")
+
+
+def test_in_use(make):
+    """Files that are in use move only if that is asked for, and the kernel can do it."""
+    tree = tree_of(make)
+    err = on(tree, "resize", "--in-use", "1", "-1G", status=FAILED).err
+    assert "this kernel moves no files that are in use" in err
+    assert tree.node(1, "target") == str(4 * GIB)
+    tree = tree_of(make, works=False)
+    tree.put("sys/fs/guestmemfs/features/resize_in_use", "supported\n")
+    on(tree, "resize", "--in-use", "1", "-1G", status=FAILED)
+    assert tree.node(1, "target") == f"in-use {3 * GIB}"

@@ -14,7 +14,7 @@ mount_node 1
 if [ "$VM_BOOT" = 1 ]; then
     wait_clean 1
     cd /sys/kernel/tracing
-    equal "$(ls -d events/guestmemfs/*/ | wc -l)" 11 'events'
+    equal "$(ls -d events/guestmemfs/*/ | wc -l)" 13 'events'
     events() {
         for name in allocate free scrub fault poison; do
             echo $1 > events/guestmemfs/guestmemfs_$name/enable
@@ -159,3 +159,85 @@ def test_events(vm):
         assert {n: f["generation"] for n, f in frozen.items()} == \
             ({} if boot == 3 else {0: boot - 1, 1: boot - 1}), frozen
         assert all(8 <= f["meta_blocks"] <= 64 for f in frozen.values()), frozen
+
+
+def test_resizing(vm):
+    """A unit that enters or leaves a pool, or that is tried in vain."""
+    run = vm(r"""
+    dir=/sys/fs/guestmemfs/node1
+    check_kho
+    mount_node 1
+    cd /sys/kernel/tracing
+    for name in grow shrink move; do
+        echo 1 > events/guestmemfs/guestmemfs_$name/enable
+    done
+    units() {
+        echo "mark $1" > trace_marker
+        cat $dir/extents | sed "s/^/extents=$1 /"
+    }
+    units before
+    echo +1G > $dir/target
+    units grown
+    # Both gibibytes in use: one of them is emptied, but not if a signal comes first.
+    truncate -s 400M /mnt/node1/one
+    truncate -s 700M /mnt/node1/two
+    rm /mnt/node1/one
+    truncate -s 700M /mnt/node1/three
+    truncate -s 400M /mnt/node1/two
+    truncate -s 400M /mnt/node1/three
+    equal "$(cat $dir/free_1g)" 0 'whole gibibytes'
+    echo 2 > /sys/kernel/debug/guestmemfs/hold_move
+    sh -c "echo -1G > $dir/target" & task=$!
+    for _ in $(seq 300); do
+        ! grep -q gmfs_move /proc/$task/stack || break
+        sleep 0.1
+    done
+    kill -9 $task
+    wait $task || true
+    echo 0 > /sys/kernel/debug/guestmemfs/hold_move
+    units interrupted
+    echo -1G > $dir/target
+    units shrunk
+    # What the kernel cannot give up.
+    echo 9G > $dir/target 2> /dev/null || true
+    sed 's/^/T: /' trace
+    """, boots=1, topology="node=0,cpus=0-1,mem=2G;node=1,mem=6G", append="guestmemfs=1:1G",
+             expect=[r"guestmem_pool: node 1: pool of \d+ MiB has \d+ MiB now$"])
+
+    steps = {"start": []}
+    now = steps["start"]
+    for line in run.lines(r"^T: "):
+        mark = re.search(r": mark (\w+)", line)
+        event = re.search(r": guestmemfs_(\w+): (.*)", line)
+        if mark:
+            now = steps[mark[1]] = []
+        elif event:
+            now.append((event[1], fields(event[2])))
+
+    def extents(step):
+        """Gibibytes of the pool, by address."""
+        got = set()
+        for line in run.lines(f"^extents={step} "):
+            base, size = (int(number, 16) for number in line.split()[1:])
+            got |= set(range(base, base + size, 1 << 30))
+        return got
+
+    def units(step):
+        return [(name, got["node"], got["base"], got["size"], got["err"])
+                for name, got in steps[step] if name != "move"]
+
+    before, grown, shrunk = (extents(step) for step in ("before", "grown", "shrunk"))
+    [new] = grown - before
+    *_, last = units("before")
+    assert last == ("grow", 1, new, 1 << 30, 0), units("before")
+    # The events of the shrinking come after the mark of what was before it.
+    [interrupted] = units("grown")
+    assert interrupted[:2] == ("shrink", 1) and interrupted[2] in grown, interrupted
+    assert interrupted[3:] == (1 << 30, -4), interrupted
+    [gone] = grown - shrunk
+    assert units("interrupted") == [("shrink", 1, gone, 1 << 30, 0)], units("interrupted")
+    moves = [got for name, got in steps["grown"] + steps["interrupted"] if name == "move"]
+    assert len(moves) > 100 and not any(got["err"] for got in moves), len(moves)
+    # Of all that the kernel has, something cannot be had.
+    failed = [unit for unit in units("shrunk") if unit[4]]
+    assert failed and all(unit[0] == "grow" and unit[4] < 0 for unit in failed), units("shrunk")
