@@ -11,6 +11,9 @@ from test_liveupdate import check_lives, told
 from test_migration import NOT_EMPTY, RAM, SETUP
 from tool import build
 
+# As sizes are printed.
+END = "1G" if RAM == 512 else f"{2 * RAM}M"
+
 SETUP += rf"""
 cd /run/guestmemfs/node1
 # The guest takes other memory each round, also what was plugged in the meantime.
@@ -20,14 +23,17 @@ arguments="-m {RAM},slots=1,maxmem=4G
 dimms() {{
     vmm do 1 query-memory-devices
 }}
-# unplug: the DIMM, and its backend, which QEMU unmaps
-unplug() {{
+unplug_dimm() {{
     vmm do 1 device_del '{{"id": "dimm"}}' > /dev/null
     for _ in $(seq 120); do
         [ "$(dimms)" != '[]' ] || break
         sleep 1
     done
     equal "$(dimms)" '[]' 'DIMMs'
+}}
+# unplug: the DIMM, and its backend, which QEMU unmaps
+unplug() {{
+    unplug_dimm
     vmm do 1 object-del '{{"id": "more"}}' > /dev/null
 }}
 # plug FILE OFFSET: a DIMM with that memory; the guest fills some of it
@@ -44,6 +50,15 @@ plug() {{
 # filled FILE OFFSET: blocks from there on that are not zeroes
 filled() {{
     /usr/bin/python3 -c '{NOT_EMPTY}' "$@"
+}}
+# refused RANGE WHY OPTION...: QEMU says why that range cannot be carved out
+refused() {{
+    range=$1 why=$2
+    shift 2
+    if gmfs-numa carve --qmp /tmp/vm1.qmp --size {RAM}M "$@" vm1.ram vm1.side.ram 2> /tmp/err; then
+        die "$range is taken"
+    fi
+    has "$(cat /tmp/err)" "vm1.ram: $range: $why" 'why not'
 }}
 # run_both: the guests, each as long as it takes for two lines
 run_both() {{
@@ -82,8 +97,13 @@ def test_part_of_a_file(vm):
             die 'memory that the guest uses is taken'
         fi
         has "$(cat /tmp/err)" "mapped by $(pgrep qemu-system)" 'why not'
-        unplug
-        gmfs-numa carve --size {RAM}M vm1.ram vm1.side.ram
+        # QEMU names what has it: the machine itself, the DIMM, and then its backend.
+        refused '0B to {RAM}M' 'memory of the machine, by backend "ram0"' --offset 0
+        refused '{RAM}M to {END}' 'plugged into the guest by dimm "dimm"' --offset {RAM}M
+        unplug_dimm
+        refused '{RAM}M to {END}' 'memory backend "more": object-del removes it' --offset {RAM}M
+        vmm do 1 object-del '{{"id": "more"}}' > /dev/null
+        gmfs-numa carve --qmp /tmp/vm1.qmp --size {RAM}M vm1.ram vm1.side.ram
         equal "$(used vm1.ram) $(used vm1.side.ram)" '{RAM // 2} {RAM // 2}' 'blocks of the files'
         equal "$(filled vm1.side.ram 0)" 0 'blocks with old contents'
         start 1.side

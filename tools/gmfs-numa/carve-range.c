@@ -8,6 +8,7 @@
 
 #include "carve.h"
 #include "gmfs-numa.h"
+#include "qmp.h"
 
 #define GIB		(1ULL << 30)
 /* Ranges that are in the way and are named, at most. */
@@ -76,6 +77,21 @@ static void add_users(struct blocks *blocks, const struct side *side)
 		free(command);
 	}
 	mapped_free(mapped, nr);
+}
+
+/*
+ * What the guest of a QEMU still has. QEMU maps all of it, but the mapping is not seen if it
+ * goes through a stacked file system, and a name tells what to unplug.
+ */
+static void add_plugged(struct blocks *blocks, const struct side *side, const char *qmp)
+{
+	struct plugged *plugged;
+	size_t i, nr;
+
+	nr = qmp_plugged(qmp, &side->st, &plugged);
+	for (i = 0; i < nr; i++)
+		add_taken(blocks, plugged[i].start, plugged[i].end, xstrdup(plugged[i].why));
+	plugged_free(plugged, nr);
 }
 
 static void set_states(struct blocks *blocks, const struct side *side, uint64_t start, uint64_t end,
@@ -173,7 +189,7 @@ static void warn_of_taken(const struct blocks *blocks, const struct side *side, 
 		if (taken->end <= start || taken->start >= end)
 			continue;
 		if (nr++ == MAX_NAMED) {
-			warning("%s: more ranges are mapped or pinned", side->path);
+			warning("%s: more ranges are in use", side->path);
 			return;
 		}
 		from = format_size(taken->start);
@@ -208,7 +224,7 @@ static void check_range(const struct blocks *blocks, const struct side *side, ui
 }
 
 uint64_t carve_find(const struct side *parent, const char *size_text, uint64_t size,
-		    uint64_t offset, int lease)
+		    uint64_t offset, int lease, const char *qmp)
 {
 	struct blocks blocks = { };
 	uint64_t longest;
@@ -217,6 +233,8 @@ uint64_t carve_find(const struct side *parent, const char *size_text, uint64_t s
 	add_pins(&blocks, parent);
 	if (lease)
 		add_users(&blocks, parent);
+	if (qmp)
+		add_plugged(&blocks, parent, qmp);
 	find_blocks(&blocks, parent);
 	if (is_known(offset)) {
 		check_range(&blocks, parent, offset, size);

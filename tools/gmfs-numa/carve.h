@@ -24,9 +24,10 @@ struct side {
  * Offset of a range of the file whose blocks no process maps and no device has pinned: that
  * at @offset, or the best one if @offset is NUMBER_UNKNOWN. Exits and says why if there is
  * none. @size_text is @size as the user has written it. @lease is the result of
- * file_lease(): -EAGAIN if the file has other users.
+ * file_lease(): -EAGAIN if the file has other users. @qmp is the socket of a QEMU whose guest
+ * must not have the range, or NULL.
  */
 uint64_t carve_find(const struct side *parent, const char *size_text, uint64_t size,
-		    uint64_t offset, int lease);
+		    uint64_t offset, int lease, const char *qmp);
 
 #endif /* GMFS_CARVE_H */

@@ -4,8 +4,8 @@
  * node, without a copy and without free blocks, by GUESTMEMFS_IOC_EXCHANGE_RANGE.
  *
  * carve takes only blocks that no device has pinned and no process maps: a virtual machine
- * that still uses a range maps it. Blocks of a running machine that were punched, as
- * virtio-mem does, are free memory of the node already.
+ * that still uses a range maps it. QEMU can be asked as well, see qmp.c. Blocks of a running
+ * machine that were punched, as virtio-mem does, are free memory of the node already.
  *
  * The blocks are in exactly one of the files at any instant. They are zeroed in the file
  * that they leave, so that no other file ever has the old contents.
@@ -39,13 +39,14 @@ static const struct column columns[NR_COLUMNS] = {
 	[C_ZEROED] = { "ZEROED", "its old contents are gone", COL_BOOL, true },
 };
 
-enum { OPT_DRY_RUN = 256 };
+enum { OPT_DRY_RUN = 256, OPT_QMP };
 
 struct arguments {
 	struct table_options table;
 	const char *size_text;
 	uint64_t size;		/* bytes */
 	uint64_t offset;	/* bytes, or NUMBER_UNKNOWN */
+	const char *qmp;	/* socket, or NULL */
 	bool keep;
 	bool dry_run;
 };
@@ -279,7 +280,8 @@ static void carve(const struct arguments *args, const char *parent_path, const c
 	if (lease && lease != -EAGAIN)
 		fatal(EX_FAILED, "%s: whether it is in use is unknown: %s", parent_path,
 		      file_lease_error(lease));
-	offset = carve_find(&parent, args->size_text, args->size, args->offset, lease);
+	offset = carve_find(&parent, args->size_text, args->size, args->offset, lease,
+			    args->qmp);
 	if (!args->dry_run)
 		make_child(args, &place, &parent, offset, !lease);
 	show(args, &parent, child_path, offset, args->size);
@@ -407,6 +409,9 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	case 'k':
 		args->keep = true;
 		return 0;
+	case OPT_QMP:
+		args->qmp = arg;
+		return 0;
 	case OPT_DRY_RUN:
 		args->dry_run = true;
 		return 0;
@@ -415,8 +420,10 @@ static error_t parse(int key, char *arg, struct argp_state *state)
 	}
 }
 
-/* uncarve has those after the first one. */
+/* uncarve has those after the first two. */
 static const struct argp_option options[] = {
+	{ "qmp", OPT_QMP, "SOCKET", 0,
+	  "ask the QEMU at this monitor socket, and take no memory that its guest still has", 0 },
 	{ "size", 's', "SIZE", 0, "of the memory that moves, such as 512M", 0 },
 	{ "offset", 'O', "OFFSET", 0,
 	  "of the memory in PARENT; without it, carve takes the last range that will do, and uncarve moves it back there",
@@ -450,7 +457,7 @@ int cmd_carve(int argc, char **argv)
 
 int cmd_uncarve(int argc, char **argv)
 {
-	static const struct argp argp = { options + 1, parse, "CHILD PARENT",
+	static const struct argp argp = { options + 2, parse, "CHILD PARENT",
 		"Zero the memory of the file CHILD, move it into the hole of the file PARENT that"
 		" carve has left, and remove CHILD.", children, columns_help, NULL };
 	struct arguments args = { .offset = NUMBER_UNKNOWN };
