@@ -12,7 +12,7 @@
 
 #define BLOCK	(2UL << 20)
 #define PAGE	4096UL
-/* Bytes that edu copies. */
+/* Bytes that edu copies, but for device_copy_page(). */
 #define COPIED	64
 
 /* The two of iommufd are the last. */
@@ -46,6 +46,7 @@ int device_attach(struct device *d);
 void device_detach(struct device *d);
 void device_load(struct device *d, uint64_t iova);
 void device_store(struct device *d, uint64_t iova);
+void device_copy_page(struct device *d, uint64_t from, uint64_t to);
 size_t device_entries(struct iommu_entry *found, size_t room);
 
 int ioas_alloc(int iommufd, uint32_t *ioas);

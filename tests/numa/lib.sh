@@ -48,13 +48,14 @@ fails() {
 		die "status $fails_status of: $*"
 }
 
-# take_device ID: gives the PCI device with this ID, as in its file "device", to user space.
+# take_device ID: gives a PCI device with this ID, as in its file "device", to user space, the next
+# one that was not given before.
 # $device is its address, $group and $cdev are its files.
 # shellcheck disable=SC2034
 take_device() {
 	for device in /sys/bus/pci/devices/* none; do
 		[ "$device" != none ] || die "there is no PCI device $1"
-		[ "$(cat "$device/device")" != "$1" ] || break
+		[ "$(cat "$device/device")" != "$1" ] || [ "$(cat "$device/driver_override")" = vfio-pci ] || break
 	done
 	echo vfio-pci > "$device/driver_override"
 	if [ -e "$device/driver" ]; then

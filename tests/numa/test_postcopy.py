@@ -32,3 +32,26 @@ def results(shared_vm):
 @pytest.mark.parametrize("case", CASES)
 def test_postcopy(results, case):
     assert re.search(rf"^ok \d+ postcopy\.{case}$", results, re.MULTILINE), results
+
+
+def test_dma(vm):
+    """Random pages of virtual processors come by DMA of devices, into a mapping of the same file
+    behind the IOMMU: none is seen before it has come, and no store is lost."""
+    run = vm(r"""
+    mount_node 0
+    mount_node 1
+    truncate -s 64M /mnt/node0/from /mnt/node1/to
+    devices=
+    for _ in 1 2 3 4; do
+        take_device 0x11e8
+        devices="$devices $device $group $cdev"
+    done
+    postcopy_dma /mnt/node0/from /mnt/node1/to 1000 $devices
+    for node in 0 1; do
+        equal "$(cat /sys/fs/guestmemfs/node$node/pinned_blocks)" 0 'pinned blocks'
+        equal "$(cat /sys/fs/guestmemfs/node$node/check)" ok check
+    done
+    """, nodes=2, mem="1G", append="guestmemfs=0:128M,1:128M intel_iommu=on", boots=1,
+             options=["--nested", "--qemu-args", "-device intel-iommu,intremap=on,aw-bits=48" +
+                      4 * " -device edu,dma_mask=0xffffffffffff"])
+    assert run.lines("^postcopy_dma: ") == ["postcopy_dma: devices=4 pages=1000 events=1000 wrong=0"]
