@@ -6,6 +6,10 @@
  *		a zone with shared=on, prefault=on and host_numa_node=NODE in FILE,
  *		virtio-mem, balloon, free page reporting, snapshot, restore; by
  *		vmm/src/{memory_manager,prefault}.rs and virtio-devices/src/{mem,balloon}.rs
+ *	vmm_calls cloud-hypervisor-postcopy FILE
+ *		a zone with shared=on in FILE, whose contents come from another process after
+ *		the guest runs: receive-migration with memory_mode=postcopy; by
+ *		vmm/src/{uffd,userfaultfd}.rs, with the one change that it needs
  *	vmm_calls vhost-user FILE
  *		the memory table of a VMM, and a back-end in another process that maps FILE
  *		as DPDK and as libvhost-user do
@@ -20,6 +24,7 @@
 #include <linux/guestmemfs.h>
 #include <linux/kvm.h>
 #include <linux/userfaultfd.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,6 +39,8 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "flat.h"
 
 #define BLOCK		(2UL << 20)
 #define SIZE		(65UL << 20)	/* the last block is half of one */
@@ -256,6 +263,140 @@ static int receive_fd(int sock)
 	return fd;
 }
 
+/* What the source has in each byte of a page. */
+static char content(size_t at)
+{
+	return 1 + at / PAGE % 101;
+}
+
+/* The source writes pages that it is asked for into the file, and says so. */
+static void serve_pages(int sock)
+{
+	int fd = receive_fd(sock);
+	char *mem = map_region(fd);
+	uint64_t at, done = 0;
+
+	while (recv(sock, &at, sizeof(at), 0) == sizeof(at)) {
+		memset(mem + at, content(at), PAGE);
+		done = PAGE;
+		CHECK(send(sock, &done, sizeof(done), 0) == sizeof(done));
+	}
+	exit(!done);
+}
+
+static int open_uffd(uint64_t features)
+{
+	struct uffdio_api api = { .api = UFFD_API, .features = features };
+	int dev = open("/dev/userfaultfd", O_RDWR | O_CLOEXEC), fd;
+
+	CHECK(dev >= 0);
+	fd = ioctl(dev, USERFAULTFD_IOC_NEW, O_CLOEXEC | O_NONBLOCK);
+	CHECK(fd >= 0);
+	CHECK(!ioctl(fd, UFFDIO_API, &api));
+	close(dev);
+	return fd;
+}
+
+/* Asks the source for a page, and maps what it has written. */
+static void resolve_page(int uffd, int sock, char *mem, uint64_t at)
+{
+	struct uffdio_continue cont = { .range = { (uintptr_t)mem + at, PAGE } };
+	uint64_t done;
+
+	CHECK(send(sock, &at, sizeof(at), 0) == sizeof(at));
+	CHECK(recv(sock, &done, sizeof(done), 0) == sizeof(done) && done == PAGE);
+	if (!ioctl(uffd, UFFDIO_CONTINUE, &cont))
+		return;
+	CHECK(errno == EEXIST);
+	CHECK(!ioctl(uffd, UFFDIO_WAKE, &cont.range));
+}
+
+struct fault_handler {
+	int uffd, sock;
+	char *mem;
+	size_t faults;
+};
+
+/* What the guest waits for comes first, and all other pages in their order. */
+static void *handle_faults(void *arg)
+{
+	static bool served[SIZE / PAGE];
+	struct fault_handler *h = arg;
+	struct pollfd wait = { .fd = h->uffd, .events = POLLIN };
+	size_t next = 0, page;
+	struct uffd_msg msg;
+
+	while (next < SIZE / PAGE) {
+		CHECK(poll(&wait, 1, 0) >= 0);
+		page = next;
+		if (wait.revents & POLLIN && read(h->uffd, &msg, sizeof(msg)) == sizeof(msg)) {
+			CHECK(msg.event == UFFD_EVENT_PAGEFAULT);
+			page = (msg.arg.pagefault.address - (uintptr_t)h->mem) / PAGE;
+			h->faults++;
+		}
+		if (!served[page])
+			resolve_page(h->uffd, h->sock, h->mem, page * PAGE);
+		served[page] = true;
+		while (next < SIZE / PAGE && served[next])
+			next++;
+	}
+	return NULL;
+}
+
+static void cloud_hypervisor_postcopy(const char *path)
+{
+	struct fault_handler h;
+	struct uffdio_register reg;
+	struct machine guest = {};
+	int fd = open(path, O_RDWR | O_CLOEXEC), sock[2], status;
+	unsigned long before = free_blocks(fd);
+	pthread_t handler;
+	size_t i, at;
+	pid_t pid;
+
+	CHECK(fd >= 0 && !socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sock));
+	pid = fork();
+	if (!pid) {
+		close(sock[0]);
+		serve_pages(sock[1]);
+	}
+	close(sock[1]);
+	send_fd(sock[0], fd);
+	h = (struct fault_handler) { .sock = sock[0], .mem = map_region(fd) };
+	CHECK(!machine_start(&guest, h.mem, SIZE));
+
+	/* As released, it registers for both. It ends there, before the guest has run. */
+	h.uffd = open_uffd(UFFD_FEATURE_MISSING_SHMEM | UFFD_FEATURE_MINOR_SHMEM);
+	reg = (struct uffdio_register) {
+		.range = { (uintptr_t)h.mem, SIZE },
+		.mode = UFFDIO_REGISTER_MODE_MISSING | UFFDIO_REGISTER_MODE_MINOR,
+	};
+	FAILS(EINVAL, ioctl(h.uffd, UFFDIO_REGISTER, &reg));
+	/* The change: MINOR alone, and no UFFDIO_COPY in what it wants of the range. */
+	reg.mode = UFFDIO_REGISTER_MODE_MINOR;
+	CHECK(!ioctl(h.uffd, UFFDIO_REGISTER, &reg));
+	CHECK(reg.ioctls & 1 << _UFFDIO_WAKE && reg.ioctls & 1 << _UFFDIO_CONTINUE);
+	CHECK(!(reg.ioctls & 1 << _UFFDIO_COPY));
+
+	CHECK(!pthread_create(&handler, NULL, handle_faults, &h));
+	/* From the end, as the others come from the start. */
+	for (i = 1; i <= 500; i++) {
+		at = SIZE - i * 4 * PAGE + i;
+		CHECK(!machine_run(&guest, READ, h.mem + at));
+		CHECK(guest.byte == content(at));
+	}
+	CHECK(!pthread_join(handler, NULL));
+	CHECK(h.faults >= 100);
+	for (at = 0; at < SIZE; at += PAGE)
+		CHECK(is_all(h.mem + at, PAGE, content(at)));
+	close(h.uffd);
+	CHECK(!madvise(h.mem, SIZE, MADV_DONTNEED));
+	CHECK(!machine_run(&guest, READ, h.mem + BLOCK) && guest.byte == content(BLOCK));
+	CHECK(free_blocks(fd) == before);
+	close(sock[0]);
+	CHECK(waitpid(pid, &status, 0) == pid && !status);
+}
+
 /*
  * Two regions of one file, as with the hole of a PC below 4 GiB. DPDK maps from the start
  * of the file, with the length rounded up to st_blksize; libvhost-user just the region.
@@ -345,6 +486,8 @@ int main(int argc, char **argv)
 {
 	if (argc == 4 && !strcmp(argv[1], "cloud-hypervisor"))
 		cloud_hypervisor(argv[2], atoi(argv[3]));
+	else if (argc == 3 && !strcmp(argv[1], "cloud-hypervisor-postcopy"))
+		cloud_hypervisor_postcopy(argv[2]);
 	else if (argc == 3 && !strcmp(argv[1], "vhost-user"))
 		vhost_user(argv[2]);
 	else if (argc == 3 && !strcmp(argv[1], "firecracker"))
