@@ -103,6 +103,7 @@ vm_fault_t gmfs_insert_pfn(struct vm_fault *vmf, unsigned int order,
 	 * only for a leaf.
 	 */
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
+	struct vm_area_struct *vma = vmf->vma;
 
 	switch (order) {
 	case PUD_ORDER:
@@ -112,7 +113,17 @@ vm_fault_t gmfs_insert_pfn(struct vm_fault *vmf, unsigned int order,
 		return vmf_insert_pfn_pmd(vmf, pfn, write &&
 					  pmd_leaf(READ_ONCE(*vmf->pmd)));
 	default:
-		return vmf_insert_pfn(vmf->vma, vmf->address,
+		/*
+		 * A leaf did not fit when this fault asked for one, because a page of
+		 * the block has failed. Another block may be there since, and another
+		 * fault may have mapped it by a leaf: vmf_insert_pfn() takes that for
+		 * a lack of memory.
+		 */
+		if (pte_alloc(vma->vm_mm, vmf->pmd))
+			return VM_FAULT_OOM;
+		if (pmd_leaf(pmdp_get_lockless(vmf->pmd)))
+			return VM_FAULT_NOPAGE;
+		return vmf_insert_pfn(vma, vmf->address,
 				      pfn + vmf->pgoff % GMFS_BLOCK_PAGES);
 	}
 }

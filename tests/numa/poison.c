@@ -8,6 +8,7 @@
  * Blocks that have failed are lost for good: each test costs some.
  */
 #include <fcntl.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdint.h>
@@ -271,6 +272,64 @@ TEST_F(poison, truncate_within)
 	EXPECT_EQ(0, block[4 * PAGE]);
 	EXPECT_EQ(0, block[6 * PAGE]);
 	EXPECT_EQ(BUS_MCEERR_AR, touch(block + 5 * PAGE));
+}
+
+static void fail_own(uint64_t phys)
+{
+	if (!sigsetjmp(back, 1))
+		fail_phys(phys);
+}
+
+struct populate {
+	char *page;
+	volatile bool *stop;
+	int error;
+};
+
+/* Populates a page as long as that works, and drops all around it. */
+static void *populate_thread(void *arg)
+{
+	struct populate *p = arg;
+	char *block = (char *)((unsigned long)p->page & -BLOCK);
+
+	while (!*p->stop && !p->error) {
+		madvise(block, BLOCK, MADV_DONTNEED);
+		if (madvise(p->page, PAGE, MADV_POPULATE_WRITE))
+			p->error = errno;
+	}
+	return NULL;
+}
+
+/*
+ * A block that has failed is mapped by pages, and the next block in its place as a whole. A
+ * fault that wants a page finds the whole that another one has mapped. That is no error.
+ */
+TEST_F(poison, replaced)
+{
+	struct populate threads[4];
+	pthread_t ids[ARRAY_SIZE(threads)];
+	volatile bool stop;
+	char *block = (char *)self->p + BLOCK;
+	int i, try;
+
+	ASSERT_EQ(0, (unsigned long)block % BLOCK);
+	for (try = 0; try < 12; try++) {
+		fail_own(phys_of(self->fd, BLOCK));
+		stop = false;
+		for (i = 0; i < (int)ARRAY_SIZE(threads); i++) {
+			threads[i] = (struct populate){ block + (i + 1) * PAGE, &stop, 0 };
+			ASSERT_EQ(0, pthread_create(&ids[i], NULL, populate_thread, &threads[i]));
+		}
+		usleep(50000);
+		EXPECT_EQ(0, fallocate(self->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+				       BLOCK, BLOCK));
+		usleep(50000);
+		stop = true;
+		for (i = 0; i < (int)ARRAY_SIZE(threads); i++) {
+			pthread_join(ids[i], NULL);
+			EXPECT_EQ(0, threads[i].error);
+		}
+	}
 }
 
 /* A guest is refused that page alone, and its VMM can tell it why. */
