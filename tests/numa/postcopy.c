@@ -419,7 +419,7 @@ static void *first_thread(void *arg)
 }
 
 /* The first access to a gigabyte comes while all of it is continued: it waits once at most. */
-TEST_F(postcopy, first_access)
+TEST_F_TIMEOUT(postcopy, first_access, 300)
 {
 	volatile char *p = map_gigabyte(self->fd, self->alias);
 	pthread_t thread;

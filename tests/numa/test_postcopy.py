@@ -13,7 +13,7 @@ ERROR = (r"guestmem_pool: node 1: hardware error at 0x[0-9a-f]+000: the page is 
          r"and block \d+ is not allocated again$")
 
 with open(os.path.join(HERE, "postcopy.c"), encoding="utf-8") as source:
-    CASES = re.findall(r"^TEST_F\(postcopy, (\w+)\)", source.read(), re.MULTILINE)
+    CASES = re.findall(r"^TEST_F(?:_TIMEOUT)?\(postcopy, (\w+)[,)]", source.read(), re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
