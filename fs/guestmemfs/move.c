@@ -205,18 +205,9 @@ static void gmfs_move_iput(struct gmfs_mover *m, struct inode *inode)
 	sb_end_write(m->sb);
 }
 
-/**
- * gmfs_move_visit - call a function for a file, unless it is gone
- * @m: mover
- * @ino: inode number
- * @each: the function, see gmfs_move_each()
- * @arg: its argument
- *
- * Context: process context, may sleep.
- *
- * Return: as gmfs_move_each(); 0 if there is no such regular file.
- */
-int gmfs_move_visit(struct gmfs_mover *m, unsigned long ino, gmfs_each_t each, void *arg)
+/* Call a function for a file, unless it is gone. Returns as gmfs_move_each(). */
+static int gmfs_move_visit(struct gmfs_mover *m, unsigned long ino, gmfs_each_t each,
+			   void *arg)
 {
 	struct inode *inode;
 	int err = 0;

@@ -76,8 +76,6 @@ extern const char * const gmfs_obstacle_names[];
 bool gmfs_move_is_frozen(const struct gmfs_mover *m);
 int gmfs_move_start(struct gmfs_mover *m, struct gmfs_fs *fs);
 void gmfs_move_end(struct gmfs_mover *m);
-int gmfs_move_visit(struct gmfs_mover *m, unsigned long ino, gmfs_each_t each,
-		    void *arg);
 int gmfs_move_each(struct gmfs_mover *m, gmfs_each_t each, void *arg);
 enum gmfs_obstacle gmfs_move_obstacle(const struct gmfs_mover *m, struct inode *inode,
 				      u64 file_block);

@@ -2,11 +2,11 @@
 /*
  * Shrinking: which units leave the pool.
  *
- * Units without a used block leave first. If there are none, units are emptied. The client says
- * which used blocks can move, units.c chooses the units that need the fewest moves, and
- * the client moves the blocks. The free blocks of all chosen units are claimed first:
- * nothing moves into a unit that is to leave, and no other task allocates a block there.
- * If a unit cannot be emptied after all, its claims end.
+ * Units without a used block leave first. If there are none, units are emptied. The
+ * client says which used blocks can move, units.c chooses the units that need the fewest
+ * moves, and the client moves the blocks. The free blocks of all chosen units are claimed
+ * first: nothing moves into a unit that is to leave, and no other task allocates a block
+ * there. If a unit cannot be emptied after all, its claims end.
  *
  * A claim is not handed over, and each block moves in an operation of its own. So the
  * next kernel has the units in the pool until they leave it.
