@@ -184,7 +184,7 @@ lint:
 .PHONY: clean
 clean:
 	rm -rf build/kernel build/kernel-* build/lint build/vm build/test \
-		build/coverage build/gmfs-numa build/gmfs-numa-sanitize build/lint-tool build/lint-bench build/deb build/fuzz build/bench build/*.log build/*.lock
+		build/coverage build/gmfs-numa build/gmfs-numa-sanitize build/lint-root build/lint-tool build/lint-bench build/deb build/fuzz build/bench build/*.log build/*.lock
 
 ## make distclean   remove build/ with the unpacked sources
 .PHONY: distclean
