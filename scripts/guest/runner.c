@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The first process of the test machine once its root is mounted: runs the
- * command of scripts/vm and carries its output and exit status to the host.
+ * Once the root of the test machine is mounted: runs the command of scripts/vm and
+ * carries its output and exit status to the host.
  *
  * The command gets pipes, not the virtio ports: a port can be opened by one process
  * only, so "echo x > /dev/stderr" would fail. A write to a port is in the host's
  * file when it returns, because scripts/vm disables ioeventfd. So when the pipes
  * are empty, all output is on the host. On SIGUSR1, the runner empties them and
  * tells the kexec wrapper, which then executes the kernel.
- *
- * It is static and uses no shell: it must start fast on an emulated processor, and
- * work if the root of the host is broken.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -18,47 +15,19 @@
 #include <poll.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/reboot.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define VM_DIR	"/run/vm/"
+#include "guest.h"
+
 #define KMEMLEAK	"/sys/kernel/debug/kmemleak"
-#define CTL_FD	9	/* opened by init */
-
-static char ctldir[4096];
-
-static void finish(void)
-{
-	sync();
-	/* scripts/vm ends QEMU as soon as it has read the line on the port. */
-	reboot(RB_POWER_OFF);
-	for (;;)
-		pause();
-}
-
-static void __attribute__((format(printf, 1, 2))) tell(const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vdprintf(CTL_FD, fmt, ap);
-	va_end(ap);
-}
-
-static void die(const char *what)
-{
-	tell("init-failed %s: %s\n", what, strerror(errno));
-	finish();
-}
 
 /* A kernel thread writes the log to the console: this line shows that it has caught up. */
 static void end_log(void)
@@ -119,7 +88,7 @@ static char **split(char *buf, size_t len)
 	return v;
 }
 
-static int open_port(const char *want)
+int open_port(const char *want)
 {
 	char path[128], name[64];
 	int i, fd;
@@ -240,7 +209,6 @@ static pid_t start(char **argv, const char *cwd, int out, int err, int tty)
 		dup2(out, 1);
 		dup2(err, 2);
 	}
-	close(CTL_FD);
 	if (chdir(cwd)) {
 		dprintf(2, "vm: the working directory %s: %s\n", cwd, strerror(errno));
 		_exit(125);
@@ -264,7 +232,7 @@ static int open_tty(void)
 	return fd;
 }
 
-int main(void)
+void run_command(void)
 {
 	struct sched_param prio = { .sched_priority = 1 };
 	struct relay relay[2] = { { -1, -1 }, { -1, -1 } };
@@ -275,14 +243,6 @@ int main(void)
 	sigset_t set;
 	size_t len;
 	pid_t pid;
-	FILE *f;
-
-	fcntl(CTL_FD, F_SETFD, FD_CLOEXEC);
-	f = fopen(VM_DIR "ctldir", "re");
-	if (!f || !fgets(ctldir, sizeof(ctldir), f))
-		die(VM_DIR "ctldir");
-	fclose(f);
-	ctldir[strcspn(ctldir, "\n")] = '\0';
 
 	buf = slurp("env", &len);
 	if (!buf)
@@ -379,5 +339,4 @@ int main(void)
 	end_log();
 	tell("exit %d\n", status);
 	finish();
-	return 0;
 }

@@ -3,7 +3,6 @@
 
 import hashlib
 import os
-import shutil
 import stat
 import subprocess
 import tempfile
@@ -28,38 +27,33 @@ def cpio(entries):
 
 def build_initramfs():
     """build/vm/initramfs-HASH.cpio, made if an input has changed."""
-    busybox = shutil.which("busybox", path="/bin:/usr/bin:" + os.environ.get("PATH", ""))
-    if not busybox:
-        raise VmError("busybox is missing (Debian: busybox-static)")
-    inputs = [busybox] + [os.path.join(GUEST, f) for f in ("init", "runner.c", "vm-kexec", "kexec", "coverage")]
+    sources = [os.path.join(GUEST, f) for f in ("init.c", "runner.c", "guest.h")]
+    scripts = [os.path.join(GUEST, f) for f in ("vm-kexec", "kexec", "coverage")]
     digest = hashlib.sha256()
     data = {}
-    for path in inputs:
+    for path in sources + scripts:
         with open(path, "rb") as f:
             data[path] = f.read()
         digest.update(data[path])
-    if b"ld-linux" in data[busybox][:4096]:
-        raise VmError(f"{busybox} needs shared libraries (Debian: install busybox-static)")
     path = os.path.join(BUILD, "vm", f"initramfs-{digest.hexdigest()[:16]}.cpio")
     if os.path.exists(path):
         return path
 
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with tempfile.TemporaryDirectory() as tmp:
-        runner = os.path.join(tmp, "runner")
-        cmd = [os.environ.get("CC", "cc"), "-O2", "-Wall", "-Wextra", "-static",
-               "-o", runner, os.path.join(GUEST, "runner.c")]
+        init = os.path.join(tmp, "init")
+        cmd = [os.environ.get("CC", "cc"), "-O2", "-Wall", "-Wextra", "-static", "-s",
+               "-o", init, *(s for s in sources if s.endswith(".c"))]
         try:
             subprocess.run(cmd, check=True, stdin=subprocess.DEVNULL)
         except (OSError, subprocess.CalledProcessError) as e:
             raise VmError(f"'{' '.join(cmd)}' failed: {e}") from None
-        with open(runner, "rb") as f:
-            runner = f.read()
+        with open(init, "rb") as f:
+            init = f.read()
     d, x = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755
-    entries = [(name, d, b"") for name in ("bin", "dev", "proc", "sys", "new", "vm")]
-    entries += [("init", x, data[inputs[1]]), ("bin/busybox", x, data[busybox]),
-                ("vm/runner", x, runner)]
-    entries += [(f"vm/{os.path.basename(p)}", x, data[p]) for p in inputs[3:]]
+    entries = [(name, d, b"") for name in ("dev", "proc", "sys", "new", "vm")]
+    entries += [("init", x, init)]
+    entries += [(f"vm/{os.path.basename(p)}", x, data[p]) for p in scripts]
     atomic_write(path, cpio(entries))
     # Remove those of older inputs, but not recent ones: another machine may be loading one.
     for name in os.listdir(os.path.dirname(path)):
