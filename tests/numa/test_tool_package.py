@@ -307,7 +307,7 @@ def test_package(tmp_path):
     subprocess.run([os.path.join(TOP, "scripts", "deb")], check=True, stdout=subprocess.DEVNULL)
     package, = glob.glob(os.path.join(TOP, "build", "deb", "gmfs-numa_*.deb"))
     fields = quiet("dpkg-deb", "-f", package)
-    for name in ("libmount1", "libsmartcols1", "libnuma1"):
+    for name in ("libjson-c5", "libmount1", "libsmartcols1", "libnuma1"):
         assert name in re.search(r"^Depends: (.*)$", fields, re.MULTILINE).group(1)
     listing = quiet("dpkg-deb", "-c", package)
     assert all(re.match(r"\S+ root/root ", line) for line in listing.splitlines())

@@ -65,7 +65,7 @@ def test_state_is_its_own_program(node_dir, tmp_path):
     """It has no library but libc, and says its own name; gmfs-numa needs it."""
     where, tool, _ = node_dir
     state = os.path.join(os.path.dirname(build()), "gmfs-state")
-    assert not re.search("mount|smartcols|numa", quiet("ldd", state).replace("gmfs-numa", ""))
+    assert not re.search("mount|smartcols|json|numa", quiet("ldd", state).replace("gmfs-numa", ""))
     for args, status, said in ((["--help"], OK, "Usage: gmfs-state store"), (["-V"], OK, "gmfs-state "),
                                (["store", "--help"], OK, "Usage: gmfs-state store [OPTION...] FILE"),
                                ([], USAGE, "gmfs-state: say store or load"), (["x"], USAGE, "gmfs-state: say"),

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <json-c/json.h>
 #include <linux/openat2.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -23,13 +24,15 @@
 #include <unistd.h>
 
 #include "gmfs-numa.h"
-#include "json.h"
 #include "qmp.h"
 
 /* For all answers together. A process that opens the file waits in the meantime. */
 #define MAX_SECONDS	10
 /* Of an answer, in bytes. A machine with 256 DIMMs takes 64 KiB. */
 #define MAX_LINE	(4UL << 20)
+
+/* Of objects and arrays in each other. A guest may have taken QEMU over. */
+#define MAX_DEPTH	32
 
 #define FILE_BACKEND	"child<memory-backend-file>"
 
@@ -41,6 +44,57 @@ struct monitor {
 	char *buf;
 	size_t len;		/* bytes in buf that are no line yet */
 };
+
+/* A member of an object; NULL if there is none, or if @value is NULL or no object. */
+static struct json_object *member(struct json_object *value, const char *name)
+{
+	struct json_object *found = NULL;
+
+	json_object_object_get_ex(value, name, &found);
+	return found;
+}
+
+/* The same of a string; NULL if the member is none, or has a byte of value 0. */
+static const char *text_member(struct json_object *value, const char *name)
+{
+	struct json_object *found = member(value, name);
+	const char *text;
+
+	if (!json_object_is_type(found, json_type_string))
+		return NULL;
+	text = json_object_get_string(found);
+	return strlen(text) == (size_t)json_object_get_string_len(found) ? text : NULL;
+}
+
+/* The same of a number; NUMBER_UNKNOWN if the member is no integer or does not fit. */
+static uint64_t number_member(struct json_object *value, const char *name)
+{
+	struct json_object *found = member(value, name);
+
+	if (!json_object_is_type(found, json_type_int) || json_object_get_int64(found) < 0)
+		return NUMBER_UNKNOWN;
+	return json_object_get_uint64(found);
+}
+
+/* The object that is all of @text. NULL if it is no JSON, or no object. */
+static struct json_object *parse_object(const char *text, size_t len)
+{
+	struct json_tokener *tokener = json_tokener_new_ex(MAX_DEPTH);
+	struct json_object *value;
+	bool whole;
+
+	if (!tokener)
+		fatal(EX_FAILED, "%s", strerror(ENOMEM));
+	json_tokener_set_flags(tokener, JSON_TOKENER_STRICT);
+	value = json_tokener_parse_ex(tokener, text, len);
+	/* A byte of value 0 ends the text for json-c, also if more follows. */
+	whole = json_tokener_get_parse_end(tokener) == len;
+	json_tokener_free(tokener);
+	if (whole && json_object_is_type(value, json_type_object))
+		return value;
+	json_object_put(value);
+	return NULL;
+}
 
 static int64_t now_ms(void)
 {
@@ -116,9 +170,9 @@ static void send_text(const struct monitor *m, const char *text)
 }
 
 /* The value in the next line. */
-static struct json *next_line(struct monitor *m)
+static struct json_object *next_line(struct monitor *m)
 {
-	struct json *value;
+	struct json_object *value;
 	ssize_t more;
 	char *end;
 
@@ -133,10 +187,8 @@ static struct json *next_line(struct monitor *m)
 			broken(m, strerror(errno));
 		m->len += more > 0 ? more : 0;
 	}
-	*end = '\0';
-	/* What is behind a byte of value 0 would be lost. */
-	value = strlen(m->buf) == (size_t)(end - m->buf) ? json_parse(m->buf) : NULL;
-	if (!value || value->type != JSON_OBJECT)
+	value = parse_object(m->buf, end - m->buf);
+	if (!value)
 		broken(m, "what answers is no monitor of QEMU");
 	m->len -= end + 1 - m->buf;
 	memmove(m->buf, end + 1, m->len);
@@ -147,11 +199,11 @@ static struct json *next_line(struct monitor *m)
  * What QEMU returns for a command, with @arguments in JSON or NULL. NULL if it refuses the
  * command and @may_fail. Freed by the caller, who uses its member "return".
  */
-static struct json *ask(struct monitor *m, const char *command, const char *arguments,
+static struct json_object *ask(struct monitor *m, const char *command, const char *arguments,
 			bool may_fail)
 {
-	const struct json *error;
-	struct json *answer;
+	struct json_object *answer, *error;
+	bool refused;
 	char *text;
 
 	text = xasprintf("{\"execute\": \"%s\", \"arguments\": %s}\n", command, arguments ?: "{}");
@@ -159,26 +211,27 @@ static struct json *ask(struct monitor *m, const char *command, const char *argu
 	free(text);
 	for (;;) {
 		answer = next_line(m);
-		if (json_member(answer, "return"))
+		if (json_object_object_get_ex(answer, "return", NULL))
 			return answer;
-		error = json_member(answer, "error");
-		if (error && !may_fail)
+		error = member(answer, "error");
+		refused = json_object_object_get_ex(answer, "error", NULL);
+		if (refused && !may_fail)
 			fatal(EX_FAILED, "%s: whether a guest has the memory is unknown: %s: %s",
-			      m->path, command, json_text(error, "desc") ?: "refused");
+			      m->path, command, text_member(error, "desc") ?: "refused");
 		/* Others are events. */
-		json_free(answer);
-		if (error)
+		json_object_put(answer);
+		if (refused)
 			return NULL;
 	}
 }
 
 /* A property of an object. NULL if it has none of that name and @may_fail. */
-static struct json *get_property(struct monitor *m, const char *object, const char *name,
+static struct json_object *get_property(struct monitor *m, const char *object, const char *name,
 				 bool may_fail)
 {
 	char *path = json_string(object);
 	char *arguments = xasprintf("{\"path\": %s, \"property\": \"%s\"}", path, name);
-	struct json *answer = ask(m, "qom-get", arguments, may_fail);
+	struct json_object *answer = ask(m, "qom-get", arguments, may_fail);
 
 	free(path);
 	free(arguments);
@@ -213,22 +266,24 @@ static bool is_file(const struct monitor *m, const char *path, const struct stat
 
 static bool is_main_memory(struct monitor *m, const char *object)
 {
-	struct json *answer = get_property(m, "/machine", "memory-backend", true);
-	const char *backend = json_text(answer, "return");
+	struct json_object *answer = get_property(m, "/machine", "memory-backend", true);
+	const char *backend = text_member(answer, "return");
 	bool is_main = backend && !strcmp(backend, object);
 
-	json_free(answer);
+	json_object_put(answer);
 	return is_main;
 }
 
 /* The device that has a backend, of those of query-memory-devices, or NULL. */
-static const struct json *find_device(const struct json *devices, const char *object)
+static struct json_object *find_device(struct json_object *devices, const char *object)
 {
-	const struct json *device;
+	struct json_object *device;
 	const char *memdev;
+	size_t i;
 
-	for (device = devices->items; device; device = device->next) {
-		memdev = json_text(json_member(device, "data"), "memdev");
+	for (i = 0; i < json_object_array_length(devices); i++) {
+		device = json_object_array_get_idx(devices, i);
+		memdev = text_member(member(device, "data"), "memdev");
 		if (memdev && !strcmp(memdev, object))
 			return device;
 	}
@@ -239,21 +294,21 @@ static const struct json *find_device(const struct json *devices, const char *ob
  * How the guest has memory of a device, or NULL if it does not. A guest plugs blocks of
  * virtio-mem by itself as long as QEMU requests them.
  */
-static char *device_state(const struct monitor *m, const struct json *device)
+static char *device_state(const struct monitor *m, struct json_object *device)
 {
-	const struct json *data = json_member(device, "data");
-	const char *type = json_text(device, "type"), *id = json_text(data, "id");
+	struct json_object *data = member(device, "data");
+	const char *type = text_member(device, "type"), *id = text_member(data, "id");
 	uint64_t size, requested;
 	char *has, *wanted, *why;
 
 	if (!id)
-		id = json_text(data, "memdev");
+		id = text_member(data, "memdev");
 	if (!type)
 		broken(m, "what answers is no monitor of QEMU");
 	if (strcmp(type, "virtio-mem"))
 		return xasprintf("plugged into the guest by %s \"%s\"", type, id);
-	size = json_number(data, "size");
-	requested = json_number(data, "requested-size");
+	size = number_member(data, "size");
+	requested = number_member(data, "requested-size");
 	if (!is_known(size) || !is_known(requested))
 		broken(m, "the state of a virtio-mem is unknown");
 	if (!size && !requested)
@@ -268,22 +323,22 @@ static char *device_state(const struct monitor *m, const struct json *device)
 }
 
 /* Adds the range of the backend @name, if it is one of the file and the guest has it. */
-static size_t add_backend(struct monitor *m, const char *name, const struct json *devices,
+static size_t add_backend(struct monitor *m, const char *name, struct json_object *devices,
 			  const struct stat *st, struct plugged **plugged, size_t nr)
 {
 	char *object = xasprintf("/objects/%s", name), *why = NULL;
-	struct json *path = get_property(m, object, "mem-path", false);
-	struct json *size = get_property(m, object, "size", false);
+	struct json_object *path = get_property(m, object, "mem-path", false);
+	struct json_object *size = get_property(m, object, "size", false);
 	/* QEMU before 8.1 has none: its backends begin at the start of the file. */
-	struct json *offset = get_property(m, object, "offset", true);
-	uint64_t start = offset ? json_number(offset, "return") : 0;
-	uint64_t length = json_number(size, "return");
-	const struct json *device;
+	struct json_object *offset = get_property(m, object, "offset", true);
+	uint64_t start = offset ? number_member(offset, "return") : 0;
+	uint64_t length = number_member(size, "return");
+	struct json_object *device;
 
-	if (!json_text(path, "return") || !is_known(start) || !is_known(length) ||
+	if (!text_member(path, "return") || !is_known(start) || !is_known(length) ||
 	    start + length < start)
 		broken(m, "what answers is no monitor of QEMU");
-	if (is_file(m, json_text(path, "return"), st)) {
+	if (is_file(m, text_member(path, "return"), st)) {
 		device = find_device(devices, object);
 		if (device)
 			why = device_state(m, device);
@@ -297,43 +352,45 @@ static size_t add_backend(struct monitor *m, const char *name, const struct json
 		*plugged = xrealloc(*plugged, (nr + 1) * sizeof(**plugged));
 		(*plugged)[nr++] = (struct plugged){ start, start + length, why };
 	}
-	json_free(path);
-	json_free(size);
-	json_free(offset);
+	json_object_put(path);
+	json_object_put(size);
+	json_object_put(offset);
 	free(object);
 	return nr;
 }
 
 size_t qmp_plugged(const char *path, const struct stat *st, struct plugged **plugged)
 {
-	const struct json *list, *item;
-	struct json *greeting, *capabilities, *devices, *objects;
+	struct json_object *greeting, *capabilities, *devices, *objects, *list, *item;
+	const char *type, *name;
 	struct monitor m;
-	size_t nr = 0;
+	size_t i, nr = 0;
 
 	*plugged = NULL;
 	monitor_open(&m, path);
 	greeting = next_line(&m);
-	if (!json_member(greeting, "QMP"))
+	if (!member(greeting, "QMP"))
 		broken(&m, "what answers is no monitor of QEMU");
 	capabilities = ask(&m, "qmp_capabilities", NULL, false);
 	objects = ask(&m, "qom-list", "{\"path\": \"/objects\"}", false);
 	devices = ask(&m, "query-memory-devices", NULL, false);
-	list = json_member(objects, "return");
-	if (list->type != JSON_ARRAY || json_member(devices, "return")->type != JSON_ARRAY)
+	list = member(objects, "return");
+	if (!json_object_is_type(list, json_type_array) ||
+	    !json_object_is_type(member(devices, "return"), json_type_array))
 		broken(&m, "what answers is no monitor of QEMU");
-	for (item = list->items; item; item = item->next) {
-		const char *type = json_text(item, "type"), *name = json_text(item, "name");
-
+	for (i = 0; i < json_object_array_length(list); i++) {
+		item = json_object_array_get_idx(list, i);
+		type = text_member(item, "type");
+		name = text_member(item, "name");
 		if (!type || !name)
 			broken(&m, "what answers is no monitor of QEMU");
 		if (!strcmp(type, FILE_BACKEND))
-			nr = add_backend(&m, name, json_member(devices, "return"), st, plugged, nr);
+			nr = add_backend(&m, name, member(devices, "return"), st, plugged, nr);
 	}
-	json_free(greeting);
-	json_free(capabilities);
-	json_free(objects);
-	json_free(devices);
+	json_object_put(greeting);
+	json_object_put(capabilities);
+	json_object_put(objects);
+	json_object_put(devices);
 	monitor_close(&m);
 	return nr;
 }
