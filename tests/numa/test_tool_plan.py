@@ -91,6 +91,11 @@ def test_plan_growth(make):
     os.unlink(tree.path("sys/fs/guestmemfs/features/growth_reserve"))
     assert "does not know growth reserves" in on(tree, "plan", "--reserve", "1G", "-G", "1G").err
     assert not on(tree, "plan", "--reserve", "1G").err
+    # What is there does not end without a word.
+    tree = make(big(), cmdline="kho=on guestmemfs=0:16G,1:16G+8G")
+    assert "growth reserve of node 1 is not part" in on(tree, "plan", "--reserve", "1G").err
+    for args in ("--reserve", "1G", "--grow", "1G"), ("--reserve", "1G", "--nodes", "0"):
+        assert not on(tree, "plan", *args).err
 
 
 def test_plan_vms(make):

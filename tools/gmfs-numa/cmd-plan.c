@@ -442,6 +442,21 @@ static char *make_parameter(const struct place *places, size_t nr, uint64_t grow
 	return parameter;
 }
 
+/* A growth reserve that is there, or is asked for the next boot, ends with the new parameter. */
+static void warn_growth(const struct place *places, size_t nr, const char *line)
+{
+	char *list = NULL;
+	size_t i;
+
+	for (i = 0; line && i < nr; i++)
+		if (places[i].pool && kcmdline_has_growth(line, places[i].nid))
+			list = join_node(list, places[i].nid);
+	if (list)
+		warning("the growth reserve of node %s is not part of the new parameter: --grow=SIZE asks for one",
+			list);
+	free(list);
+}
+
 static const struct column columns[] = {
 	{ "NODE", "number of the node", COL_NUMBER, true },
 	{ "MEMORY", "memory of the node", COL_SIZE, true },
@@ -555,6 +570,8 @@ int cmd_plan(int argc, char **argv)
 	place_vms(places, nr, &args);
 	parameter = make_parameter(places, nr, args.grow);
 	show(places, nr, parameter, args.grow, &args.table);
+	if (!args.grow)
+		warn_growth(places, nr, line ? line : now);
 	if (line || now)
 		kcmdline_all(line ? line : now, name_other_users, (void *)
 			     (line ? "the command line of the next boot" : "/proc/cmdline"));

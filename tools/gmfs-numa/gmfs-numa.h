@@ -549,6 +549,8 @@ bool next_range(const char **list, unsigned int *first, unsigned int *last);
 void free_strings(char **strings);
 /* list (may be NULL, is freed) with item behind it. */
 char *join(char *list, const char *separator, const char *item);
+/* The same of a list of nodes, as numactl takes it. */
+char *join_node(char *list, int nid);
 /* "64G", "512M", "2MiB", "1.5G", "4096": bytes; false if it is no size. */
 bool parse_size(const char *text, uint64_t *bytes);
 /* As lsmem prints them: "1.5G"; a number with --bytes. Freed by the caller. */

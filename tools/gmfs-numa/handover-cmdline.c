@@ -305,7 +305,7 @@ void handover_check_command_line(const char *given, const char *config, const ch
 /* Without it, the kernel's memory next to a pool does not stay movable. */
 void handover_check_growth(const struct nodes *nodes, const char *given, const char *config)
 {
-	char *line = whole_command_line(given, config), *list = NULL, *one, *detail;
+	char *line = whole_command_line(given, config), *list = NULL, *detail;
 	bool any = false;
 	size_t i;
 
@@ -315,11 +315,8 @@ void handover_check_growth(const struct nodes *nodes, const char *given, const c
 		if (!is_known(node->growth_reserve) || !node->growth_reserve)
 			continue;
 		any = true;
-		if (kcmdline_has_growth(line, node->nid))
-			continue;
-		one = xasprintf("%d", node->nid);
-		list = join(list, ",", one);
-		free(one);
+		if (!kcmdline_has_growth(line, node->nid))
+			list = join_node(list, node->nid);
 	}
 	if (list) {
 		detail = xasprintf("guestmemfs= has no growth reserve (+SIZE) for node %s: its pool may not be able to grow in the next kernel",

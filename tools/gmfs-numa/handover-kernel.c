@@ -125,12 +125,9 @@ static void check_format(const char *config, const struct nodes *nodes)
 		for (i = 0; i < nodes->nr; i++) {
 			const struct node *node = &nodes->node[i];
 
-			if (!unknown_features(node, config, "INCOMPAT", " incompat=") &&
-			    !unknown_features(node, config, "RO_COMPAT", " ro_compat="))
-				continue;
-			detail = xasprintf("%d", node->nid);
-			list = join(list, ", ", detail);
-			free(detail);
+			if (unknown_features(node, config, "INCOMPAT", " incompat=") ||
+			    unknown_features(node, config, "RO_COMPAT", " ro_compat="))
+				list = join_node(list, node->nid);
 		}
 		if (list) {
 			detail = xasprintf("it does not know features of node %s, which it could only read, or keep unused",

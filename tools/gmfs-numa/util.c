@@ -316,6 +316,15 @@ char *join(char *list, const char *separator, const char *item)
 	return joined;
 }
 
+char *join_node(char *list, int nid)
+{
+	char *number = xasprintf("%d", nid);
+
+	list = join(list, ",", number);
+	free(number);
+	return list;
+}
+
 /* Devices and pipes are written to, as they are; a link could lead anywhere. */
 static FILE *open_as_it_is(const char *path, const char *shown)
 {
