@@ -242,6 +242,50 @@ static void alloc_lowest_first(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, owner->calls, 1);
 }
 
+/* Free for the next kernel, but no other user of this one gets it. */
+static void set_aside(struct kunit *test)
+{
+	struct owner *owner = make_owner(test);
+	struct gmpool_meta *meta = &owner->meta;
+	struct gmpool_meta_ser *hdr;
+	u32 i;
+
+	for (i = 0; i < 4; i++) {
+		hdr = alloc(test, owner, GMPOOL_META_USED);
+		hdr->index = i;
+		memset(hdr + 1, 'X', GMPOOL_META_SIZE - sizeof(*hdr));
+	}
+	gmpool_meta_seal(meta);
+	for (i = 1; i < 3; i++) {
+		gmpool_meta_set_aside(meta, gmpool_meta_block(meta, i));
+		assert_block(test, owner, i, GMPOOL_META_FREE);
+		KUNIT_EXPECT_TRUE(test, payload_zero(gmpool_meta_block(meta, i)));
+	}
+	KUNIT_EXPECT_EQ(test, meta->nr_free, 0);
+	gmpool_meta_seal(meta);
+	assert_sealed(test, owner);
+	KUNIT_EXPECT_EQ(test, alloc(test, owner, GMFS_META_INODES)->mbn, 4);
+
+	/* It comes back although nothing can be allocated. */
+	for (i = 0; i < 3; i++)
+		alloc(test, owner, GMFS_META_INODES);
+	owner->err = -ENOMEM;
+	KUNIT_EXPECT_EQ(test, PTR_ERR(gmpool_meta_alloc(meta, GMFS_META_INODES)), -ENOMEM);
+	hdr = gmpool_meta_block(meta, 1);
+	gmpool_meta_reuse(meta, hdr, GMPOOL_META_DIRTY);
+	assert_block(test, owner, 1, GMPOOL_META_DIRTY);
+	gmpool_meta_seal(meta);
+	assert_sealed(test, owner);
+
+	/* Once it is released, others get it. */
+	gmpool_meta_release(meta, gmpool_meta_block(meta, 2));
+	KUNIT_EXPECT_EQ(test, meta->nr_free, 1);
+	KUNIT_EXPECT_EQ(test, alloc(test, owner, GMFS_META_INODES)->mbn, 2);
+	KUNIT_EXPECT_EQ(test, meta->nr_free, 0);
+	gmpool_meta_seal(meta);
+	assert_sealed(test, owner);
+}
+
 static void grow_when_empty(struct kunit *test)
 {
 	struct owner *owner = make_owner(test);
@@ -635,6 +679,7 @@ static struct kunit_case meta_test_cases[] = {
 	KUNIT_CASE(add_fresh_chunks),
 	KUNIT_CASE(add_chunk_refused),
 	KUNIT_CASE(alloc_lowest_first),
+	KUNIT_CASE(set_aside),
 	KUNIT_CASE(grow_when_empty),
 	KUNIT_CASE(next_by_type),
 	KUNIT_CASE(seal_rewrites_stale_only),

@@ -421,6 +421,43 @@ def test_no_struct_pages(vm):
        expect=[CHANGED, LINE + r"node 1: hardware error at 0x[0-9a-f]+: .*"], **MACHINE)
 
 
+def test_undo_without_memory(vm):
+    """A unit that the kernel cannot take comes back, also if nothing at all can be allocated."""
+    vm(LIB + r"""
+    mount_node 1
+    memfile fill /mnt/node1/file 300M 1
+    echo 2G > $dir/target
+    pool_ranges 1 > /tmp/with
+    cd /sys/kernel/debug/failslab
+    echo N > ignore-gfp-wait
+    echo 0 > verbose
+    echo -1 > times
+    echo Y > task-filter
+    echo 4 > /sys/kernel/debug/guestmem_pool/node1/stop_resize
+    bash -c "echo 1 > /proc/self/make-it-fail; echo -1G > $dir/target" 2> /tmp/said & shrinking=$!
+    for _ in $(seq 600); do
+        ! dmesg | grep -q 'stopped after step 4$' || break
+        sleep 0.1
+    done
+    equal "$(cat $dir/size)" $GIB 'size without the unit'
+    # It fails while neither the pool nor the kernel has it.
+    sed 's/^/0x/; s/ .*//' /tmp/with | while read -r start; do
+        grep -q "^$start " $dir/extents || echo $((start + 0x9000)) > /sys/devices/system/memory/hard_offline_page
+    done
+    equal "$(cat $dir/poisoned_blocks)" 0 'failed blocks'
+    echo 100 > probability
+    go_on
+    fails wait $shrinking
+    echo 0 > probability
+    has "$(cat /tmp/said)" 'Cannot allocate memory' 'what the shell says'
+    has "$(cat $dir/resize_error)" 'the kernel cannot take the memory' resize_error
+    sound $((2 * GIB))
+    equal "$(cat $dir/poisoned_blocks)" 1 'failed blocks'
+    equal "$(free_blocks /mnt/node1)" $((1024 - 150 - 1)) 'free blocks'
+    memfile check /mnt/node1/file 1
+    """, expect=[CHANGED, STOPPED, LINE + r"node 1: hardware error at 0x[0-9a-f]+: .*"], **MACHINE)
+
+
 def test_gigantic_pages(vm):
     """Pages of hugetlb of 1 GiB cannot be moved: the pool grows by other memory."""
     vm(LIB + r"""

@@ -3,8 +3,9 @@
  * Change of the extents of a pool in use.
  *
  * All memory that a change needs is allocated before it, so that the change itself can
- * fail only for want of a metadata block. The next kernel finds the pool with or
- * without the change.
+ * fail only for want of a metadata block. The undo of a change does not even need that: it
+ * has those that the change gave up. The next kernel finds the pool with or without the
+ * change.
  */
 
 #include <linux/cleanup.h>
@@ -21,6 +22,9 @@
  * @clean: likewise for gmpool.space.clean
  * @used: likewise for gmpool.space.used
  * @dirty: likewise for gmpool.space.dirty
+ * @aside: index of the first metadata blocks in @used and @dirty that are set aside for
+ *	this change, until it is made
+ * @end: end of these indices
  */
 struct gmpool_change {
 	struct gmpool_numbers to;
@@ -28,6 +32,8 @@ struct gmpool_change {
 	struct gmpool_bitmap clean;
 	struct gmpool_bitmap_ser **used;
 	struct gmpool_bitmap_ser **dirty;
+	u64 aside;
+	u64 end;
 };
 
 /* Metadata blocks of each bitmap. */
@@ -38,12 +44,21 @@ static u64 gmpool_change_bitmaps(u64 end_block)
 
 /**
  * gmpool_change_free - free a change, before or after it was made
+ * @pool: the pool
  * @change: from gmpool_change_prepare(), or NULL
+ *
+ * Context: process context, may sleep; takes gmpool_meta.lock.
  */
-void gmpool_change_free(struct gmpool_change *change)
+void gmpool_change_free(struct gmpool *pool, struct gmpool_change *change)
 {
+	u64 i;
+
 	if (!change)
 		return;
+	for (i = change->aside; i < change->end; i++) {
+		gmpool_meta_release(&pool->handover.meta, &change->used[i]->hdr);
+		gmpool_meta_release(&pool->handover.meta, &change->dirty[i]->hdr);
+	}
 	gmpool_bitmap_destroy(&change->blocks);
 	gmpool_bitmap_destroy(&change->clean);
 	kfree(change->used);
@@ -53,13 +68,15 @@ void gmpool_change_free(struct gmpool_change *change)
 
 /**
  * gmpool_change_prepare - allocate the memory for a change
+ * @pool: the pool
  * @to: extents afterwards, not none
  *
  * Context: process context, may sleep.
  *
  * Return: for gmpool_change_commit() and gmpool_change_free(); NULL if out of memory.
  */
-struct gmpool_change *gmpool_change_prepare(const struct gmpool_numbers *to)
+struct gmpool_change *gmpool_change_prepare(struct gmpool *pool,
+					    const struct gmpool_numbers *to)
 {
 	struct gmpool_change *change = kzalloc_obj(*change);
 	u64 nr = gmpool_change_bitmaps(gmpool_numbers_end(to));
@@ -72,7 +89,7 @@ struct gmpool_change *gmpool_change_prepare(const struct gmpool_numbers *to)
 	if (!change->used || !change->dirty ||
 	    gmpool_bitmap_init(&change->blocks, change->to.extent, to->nr) ||
 	    gmpool_bitmap_init(&change->clean, change->to.extent, to->nr)) {
-		gmpool_change_free(change);
+		gmpool_change_free(pool, change);
 		return NULL;
 	}
 	return change;
@@ -92,7 +109,39 @@ static void gmpool_change_free_bitmaps(struct gmpool *pool, struct gmpool_change
 	}
 }
 
-/* Fill in the metadata blocks of the bitmaps, those for further numbers are new. */
+/* Keep the metadata blocks that the pool has lost by a change for the undo of it. */
+static void gmpool_change_set_aside(struct gmpool *pool, const struct gmpool_change *change,
+				    struct gmpool_change *undo, u64 from, u64 to)
+{
+	struct gmpool_meta *meta = &pool->handover.meta;
+	u64 i;
+
+	for (i = from; i < to; i++) {
+		undo->used[i] = change->used[i];
+		undo->dirty[i] = change->dirty[i];
+		gmpool_meta_set_aside(meta, &undo->used[i]->hdr);
+		gmpool_meta_set_aside(meta, &undo->dirty[i]->hdr);
+	}
+	undo->aside = from;
+	undo->end = to;
+}
+
+/* A metadata block for a bitmap: @aside if that is not NULL, else a new one. */
+static struct gmpool_bitmap_ser *
+gmpool_change_get_bitmap(struct gmpool *pool, struct gmpool_bitmap_ser *aside, u16 type,
+			 u64 index)
+{
+	if (!aside)
+		return gmpool_new_bitmap(pool, type, index);
+	gmpool_meta_reuse(&pool->handover.meta, &aside->hdr, type);
+	aside->hdr.index = index;
+	return aside;
+}
+
+/*
+ * Fill in the metadata blocks of the bitmaps, those for further numbers are new or were set
+ * aside. On error, all of the latter are free.
+ */
 static int gmpool_change_get_bitmaps(struct gmpool *pool, struct gmpool_change *change,
 				     u64 nr_old, u64 nr)
 {
@@ -104,10 +153,11 @@ static int gmpool_change_get_bitmaps(struct gmpool *pool, struct gmpool_change *
 		change->dirty[i] = pool->space.dirty[i];
 	}
 	for (i = nr_old; i < nr; i++) {
-		map = gmpool_new_bitmap(pool, GMPOOL_META_USED, i);
+		map = gmpool_change_get_bitmap(pool, change->used[i], GMPOOL_META_USED, i);
 		if (!IS_ERR(map)) {
 			change->used[i] = map;
-			map = gmpool_new_bitmap(pool, GMPOOL_META_DIRTY, i);
+			map = gmpool_change_get_bitmap(pool, change->dirty[i],
+						       GMPOOL_META_DIRTY, i);
 		}
 		if (IS_ERR(map)) {
 			gmpool_change_free_bitmaps(pool, change, nr_old, nr);
@@ -143,16 +193,19 @@ static void gmpool_change_swap(struct gmpool *pool, struct gmpool_change *change
  * @pool: an active pool
  * @change: from gmpool_change_prepare(); also to be freed afterwards
  * @added: blocks that the pool gets: they are claimed and dirty afterwards; or NULL
+ * @undo: from gmpool_change_prepare(), for the extents of before: gets all that it needs
+ *	to be made without an allocation; or NULL
  *
  * Blocks that the pool loses are claimed by the caller, and zero.
  *
  * Context: process context, may sleep; gmpool.resize.lock, gmpool.manage and
  * gmpool.reset are held.
  *
- * Return: 0; -ENOMEM, -ENOSPC if there is no metadata block, nothing is changed then.
+ * Return: 0, always for an undo; -ENOMEM, -ENOSPC if there is no metadata block, nothing is
+ * changed then.
  */
 int gmpool_change_commit(struct gmpool *pool, struct gmpool_change *change,
-			 const struct gmpool_range *added)
+			 const struct gmpool_range *added, struct gmpool_change *undo)
 {
 	u64 nr = gmpool_change_bitmaps(gmpool_numbers_end(&change->to));
 	u64 nr_old = gmpool_change_bitmaps(pool->end_block);
@@ -165,6 +218,8 @@ int gmpool_change_commit(struct gmpool *pool, struct gmpool_change *change,
 
 	flags = gmpool_op_begin(pool);
 	err = gmpool_change_get_bitmaps(pool, change, nr_old, nr);
+	change->aside = 0;
+	change->end = 0;
 	if (err)
 		goto out;
 	err = gmpool_tunables_clamp(pool, gmpool_numbers_blocks(&change->to));
@@ -177,7 +232,10 @@ int gmpool_change_commit(struct gmpool *pool, struct gmpool_change *change,
 		gmpool_numbers_to_super(&pool->numbers, pool->handover.super);
 		gmpool_sync_super(pool);
 	}
-	gmpool_change_free_bitmaps(pool, change, nr, nr_old);
+	if (undo)
+		gmpool_change_set_aside(pool, change, undo, nr, nr_old);
+	else
+		gmpool_change_free_bitmaps(pool, change, nr, nr_old);
 out:
 	gmpool_op_end(pool, flags);
 	return err;

@@ -226,7 +226,7 @@ static int gmpool_take_unit(struct gmpool *pool, u64 base)
  * of the stack.
  */
 static noinline_for_stack struct gmpool_change *
-gmpool_prepare_growth(const struct gmpool *pool, struct gmpool_extent *unit)
+gmpool_prepare_growth(struct gmpool *pool, struct gmpool_extent *unit)
 {
 	u64 lowest = min(unit->base, PFN_PHYS(node_start_pfn(pool->nid)));
 	struct gmpool_numbers to = pool->numbers;
@@ -239,7 +239,7 @@ gmpool_prepare_growth(const struct gmpool *pool, struct gmpool_extent *unit)
 	err = gmpool_numbers_add(&to, unit->base, unit->size, unit->first);
 	if (err)
 		return ERR_PTR(err);
-	return gmpool_change_prepare(&to) ?: ERR_PTR(-ENOMEM);
+	return gmpool_change_prepare(pool, &to) ?: ERR_PTR(-ENOMEM);
 }
 
 static int gmpool_grow_unit(struct gmpool *pool, u64 base)
@@ -256,7 +256,7 @@ static int gmpool_grow_unit(struct gmpool *pool, u64 base)
 		if (err)
 			gmpool_abandon_unit(pool, base);
 	}
-	gmpool_change_free(change);
+	gmpool_change_free(pool, change);
 	return err;
 }
 

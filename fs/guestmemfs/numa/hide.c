@@ -30,6 +30,7 @@
 #include <linux/list.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/sched/mm.h>
 #include <linux/slab.h>
 
 #include "arch.h"
@@ -248,6 +249,28 @@ static void gmpool_remove_remains(u64 base, u64 size)
 	unlock_device_hotplug();
 }
 
+/*
+ * Undo the steps of gmpool_unhide_unit(). Each is tried, regardless of the others. All that
+ * is allocated is the entry of PAT, which cannot stay while the memory is System RAM: it
+ * may come from the kernel's last reserve.
+ */
+static void gmpool_hide_again(struct gmpool *pool, struct hidden *unit)
+{
+	u64 base = unit->outer.start, size = resource_size(&unit->outer);
+	unsigned int flags;
+	int err;
+
+	err = request_resource(&unit->outer, &unit->busy);
+	err = gmpool_arch_unmap(base, size) ?: err;
+	flags = memalloc_noreclaim_save();
+	if (!gmpool_arch_cached(base, size))
+		err = -ENOMEM;
+	memalloc_noreclaim_restore(flags);
+	if (err)
+		pr_err("node %d: memory at %#llx has left the pool, and cannot be hidden again: the kernel reaches it until the next boot\n",
+		       pool->nid, base);
+}
+
 /**
  * gmpool_unhide_unit - give memory of a pool to the kernel
  * @pool: the pool, which does not use the memory any more
@@ -282,12 +305,10 @@ int gmpool_unhide_unit(struct gmpool *pool, u64 base, u64 size)
 		if (err)
 			gmpool_remove_remains(base, size);
 	}
-	if (err && (request_resource(&unit->outer, &unit->busy) ||
-		    gmpool_arch_unmap(base, size) || !gmpool_arch_cached(base, size)))
-		pr_err("node %d: memory at %#llx has left the pool, and cannot be hidden again: the kernel reaches it until the next boot\n",
-		       pool->nid, base);
-	if (err)
+	if (err) {
+		gmpool_hide_again(pool, unit);
 		return err;
+	}
 
 	/* What was added is within the resource, and takes its place. */
 	lock_device_hotplug();

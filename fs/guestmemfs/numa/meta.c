@@ -153,6 +153,17 @@ struct gmpool_meta_ser *gmpool_meta_alloc(struct gmpool_meta *meta, u16 type)
 	return hdr;
 }
 
+/* Give a block a type, without contents. It is free for the next kernel only if @type says so. */
+static void gmpool_meta_retype(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr, u16 type)
+{
+	u32 mbn = hdr->mbn;
+
+	lockdep_assert_held(&meta->lock);
+
+	gmpool_meta_format(meta, hdr, mbn, type);
+	xa_set_mark(&meta->blocks, mbn, META_STALE);
+}
+
 /**
  * gmpool_meta_free - free a metadata block
  * @meta: metadata that has the block
@@ -162,13 +173,53 @@ struct gmpool_meta_ser *gmpool_meta_alloc(struct gmpool_meta *meta, u16 type)
  */
 void gmpool_meta_free(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr)
 {
-	u32 mbn = hdr->mbn;
+	gmpool_meta_set_aside(meta, hdr);
+	gmpool_meta_release(meta, hdr);
+}
 
+/**
+ * gmpool_meta_set_aside - free a metadata block, but only for the next kernel
+ * @meta: metadata that has the block
+ * @hdr: as for gmpool_meta_free()
+ *
+ * In this kernel, nothing else gets the block: the caller can have it again without an
+ * allocation, by gmpool_meta_reuse(), or frees it by gmpool_meta_release().
+ *
+ * Context: process context, may sleep, takes @meta->lock.
+ */
+void gmpool_meta_set_aside(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr)
+{
 	guard(mutex)(&meta->lock);
+	gmpool_meta_retype(meta, hdr, GMPOOL_META_FREE);
+}
 
-	gmpool_meta_format(meta, hdr, mbn, GMPOOL_META_FREE);
-	xa_set_mark(&meta->blocks, mbn, META_FREE);
-	xa_set_mark(&meta->blocks, mbn, META_STALE);
+/**
+ * gmpool_meta_reuse - use a metadata block again that was set aside
+ * @meta: metadata that has the block
+ * @hdr: the block; zeroed except the header
+ * @type: enum gmpool_meta_type_ser, not GMPOOL_META_FREE
+ *
+ * Context: process context, may sleep, takes @meta->lock.
+ */
+void gmpool_meta_reuse(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr, u16 type)
+{
+	guard(mutex)(&meta->lock);
+	gmpool_meta_retype(meta, hdr, type);
+}
+
+/**
+ * gmpool_meta_release - let others have a metadata block that was set aside
+ * @meta: metadata that has the block
+ * @hdr: the block
+ *
+ * What is handed over does not change.
+ *
+ * Context: process context, may sleep, takes @meta->lock.
+ */
+void gmpool_meta_release(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr)
+{
+	guard(mutex)(&meta->lock);
+	xa_set_mark(&meta->blocks, hdr->mbn, META_FREE);
 	meta->nr_free++;
 }
 

@@ -27,7 +27,7 @@ typedef int (*gmpool_meta_grow_t)(struct gmpool_meta *meta);
  * @blocks: maps a metadata block number to struct gmpool_meta_ser. Marks tell
  *	blocks that are free, and blocks with an outdated checksum.
  * @nr: number of blocks
- * @nr_free: number of blocks of type GMPOOL_META_FREE
+ * @nr_free: number of blocks of type GMPOOL_META_FREE that are not set aside
  * @uuid: uuid of the pool, repeated in every header
  * @grow: adds chunks
  * @lock: guards @nr, @nr_free, and allocation and freeing of blocks; held over
@@ -47,6 +47,9 @@ void gmpool_meta_init(struct gmpool_meta *meta, const u8 *uuid,
 void gmpool_meta_destroy(struct gmpool_meta *meta);
 int gmpool_meta_add_chunk(struct gmpool_meta *meta, void *mem, u32 first,
 			  u32 nr, bool fresh);
+void gmpool_meta_set_aside(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr);
+void gmpool_meta_reuse(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr, u16 type);
+void gmpool_meta_release(struct gmpool_meta *meta, struct gmpool_meta_ser *hdr);
 u32 gmpool_meta_csum(const void *block);
 const char *gmpool_meta_check(const void *block, const u8 *uuid, u32 mbn,
 			      bool newer);

@@ -32,10 +32,11 @@ enum gmpool_step {
 
 /* In change.c */
 struct gmpool_change;
-struct gmpool_change *gmpool_change_prepare(const struct gmpool_numbers *to);
+struct gmpool_change *gmpool_change_prepare(struct gmpool *pool,
+					    const struct gmpool_numbers *to);
 int gmpool_change_commit(struct gmpool *pool, struct gmpool_change *change,
-			 const struct gmpool_range *added);
-void gmpool_change_free(struct gmpool_change *change);
+			 const struct gmpool_range *added, struct gmpool_change *undo);
+void gmpool_change_free(struct gmpool *pool, struct gmpool_change *change);
 
 /* In hide.c */
 const char *gmpool_hide_unit(struct gmpool *pool, u64 base, u64 size);

@@ -17,7 +17,7 @@
 
 /* Take a claimed unit out of the pool. */
 static int gmpool_withdraw_unit(struct gmpool *pool, struct gmpool_change *change,
-				const struct gmpool_range *range)
+				struct gmpool_change *undo, const struct gmpool_range *range)
 {
 	u64 block;
 	int err;
@@ -34,13 +34,16 @@ static int gmpool_withdraw_unit(struct gmpool *pool, struct gmpool_change *chang
 		gmpool_resize_err(pool, "block %llu has a failed page", block);
 		return -EHWPOISON;
 	}
-	err = gmpool_change_commit(pool, change, NULL);
+	err = gmpool_change_commit(pool, change, NULL, undo);
 	if (err)
 		gmpool_resize_err(pool, "the change cannot be recorded (%pe)", ERR_PTR(err));
 	return err;
 }
 
-/* Give a unit that has left the pool to the kernel; on error, the pool gets it back. */
+/*
+ * Give a unit that has left the pool to the kernel; on error, the pool gets it back. That
+ * takes no memory, since a lack of memory is the most likely error.
+ */
 static int gmpool_return_unit(struct gmpool *pool, struct gmpool_change *undo,
 			      const struct gmpool_extent *unit)
 {
@@ -68,7 +71,7 @@ gmpool_prepare_shrinking(struct gmpool *pool, const struct gmpool_extent *unit, 
 				  GMPOOL_MAX_EXTENTS);
 		return NULL;
 	}
-	change = gmpool_change_prepare(&to);
+	change = gmpool_change_prepare(pool, &to);
 	if (!change)
 		*err = -ENOMEM;
 	return change;
@@ -98,22 +101,22 @@ int gmpool_shrink_unit(struct gmpool *pool, const struct gmpool_extent *unit)
 	gmpool_debugfs_stop(pool, GMPOOL_STEP_CLAIMED);
 
 	change = gmpool_prepare_shrinking(pool, unit, &err);
-	undo = gmpool_change_prepare(&pool->numbers);
+	undo = gmpool_change_prepare(pool, &pool->numbers);
 	if (!err && !undo)
 		err = -ENOMEM;
 	/* What guests have stored does not leave the pool. */
 	if (!err)
 		err = gmpool_scrub(pool, &range, 1);
 	if (!err)
-		err = gmpool_withdraw_unit(pool, change, &range);
+		err = gmpool_withdraw_unit(pool, change, undo, &range);
 	if (err) {
 		gmpool_unclaim(pool, &range);
 	} else {
 		gmpool_debugfs_stop(pool, GMPOOL_STEP_WITHDRAWN);
 		err = gmpool_return_unit(pool, undo, unit);
 	}
-	gmpool_change_free(change);
-	gmpool_change_free(undo);
+	gmpool_change_free(pool, change);
+	gmpool_change_free(pool, undo);
 	trace_guestmemfs_shrink(pool->nid, unit->base, unit->size, err);
 	if (!err)
 		gmpool_notify_size(pool);

@@ -49,17 +49,22 @@ void gmpool_unit_lost(const struct gmpool *pool, u64 base)
  *
  * Context: process context, may sleep; gmpool.resize.lock is held.
  *
- * Return: 0 or a negative errno, the unit is hidden then.
+ * Return: 0; or a negative errno, then the unit is hidden, and the pool still handles memory
+ * failures there if it has done.
  */
 int gmpool_give_unit(struct gmpool *pool, u64 base)
 {
-	unsigned long failed = gmpool_unwatch(pool, base);
 	int err = gmpool_unhide_unit(pool, base, gmpool_unit());
+	unsigned long failed;
 
+	if (err)
+		return err;
+	/* Not before: until the kernel has struct pages, it asks the pool of failures. */
+	failed = gmpool_unwatch(pool, base);
 	/* It has the page now, and has to know. */
-	if (!err && failed)
+	if (failed)
 		memory_failure(failed, 0);
-	return err;
+	return 0;
 }
 
 /**
@@ -67,7 +72,8 @@ int gmpool_give_unit(struct gmpool *pool, u64 base)
  * @pool: the pool
  * @change: from gmpool_change_prepare(), adds the unit
  * @unit: the unit
- * @back: it has just left the pool: it enters also if the pool has been frozen since
+ * @back: it has just left the pool, and @change is the undo of that: it enters also if the
+ *	pool has been frozen since, and no memory is allocated
  *
  * Context: process context, may sleep; gmpool.resize.lock is held.
  *
@@ -85,7 +91,7 @@ int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
 	int err;
 
 	/* Before the pool has it: no failure of its memory is missed. */
-	err = gmpool_watch(pool, unit);
+	err = back ? 0 : gmpool_watch(pool, unit);
 	if (err) {
 		gmpool_resize_err(pool, "hardware errors at %#llx could not be handled",
 				  unit->base);
@@ -98,7 +104,7 @@ int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
 	if (!err && pool->tune.frozen && !back)
 		err = -EAGAIN;
 	if (!err)
-		err = gmpool_change_commit(pool, change, &range);
+		err = gmpool_change_commit(pool, change, &range, NULL);
 	mutex_unlock(&pool->reset);
 	mutex_unlock(&pool->manage);
 	if (err == -EAGAIN)
