@@ -305,11 +305,14 @@ def test_failures_on_the_way(vm):
         done
     done & onlining=$!
 
-    # A page of the unit fails before the pool has it: the pool keeps it from guests.
+    # Pages of the unit fail before the pool has it: the pool keeps them from guests.
     stop_after 1 +1G
     unit=$(pool_ranges 1 | sed -n 's/ .*//p' | while read -r start; do
         grep -q "^$(printf '0x%x ' 0x$start)" $dir/extents || echo $((0x$start)); done)
     fail $((unit + 0x7000))
+    fail $((unit + 0x7000))
+    fail $((unit + (600 << 20)))
+    fail $((unit + 0x8000))
     equal "$(cat $dir/poisoned_blocks)" 0 'failed blocks of the pool'
     # Failures elsewhere do not wait for the change, which waits for go_on.
     start=$(date +%s%N)
@@ -320,22 +323,23 @@ def test_failures_on_the_way(vm):
     touch /tmp/stop
     wait $onlining
     sound $((2 * GIB))
-    equal "$(cat $dir/poisoned_blocks)" 2 'failed blocks of the pool'
+    equal "$(cat $dir/poisoned_blocks)" 3 'failed blocks of the pool'
+    equal "$(mount_stat 1 poisoned_pages)" 4 'failed pages of the pool'
     refused 'busy' -1G 'failed page'
 
-    # One more, which leaves the pool again: then the kernel has to know.
+    # More in another unit, which leaves the pool again: then the kernel has to know.
     echo +1G > $dir/target
     before=$(awk '/HardwareCorrupted/ { print $2 }' /proc/meminfo)
     pool_ranges 1 > /tmp/with
     stop_after 4 -1G
     sed 's/^/0x/; s/ .*//' /tmp/with | while read -r start; do
-        grep -q "^$start " $dir/extents || fail $((start + 0x9000))
+        grep -q "^$start " $dir/extents || { fail $((start + 0x9000)); fail $((start + 0x3000)); }
     done
     go_on
     wait %?target 2> /dev/null || wait
     sound $((2 * GIB))
-    equal "$(awk '/HardwareCorrupted/ { print $2 }' /proc/meminfo)" $((before + 4)) 'HardwareCorrupted'
-    equal "$(cat $dir/poisoned_blocks)" 2 'failed blocks of the pool'
+    equal "$(awk '/HardwareCorrupted/ { print $2 }' /proc/meminfo)" $((before + 8)) 'HardwareCorrupted'
+    equal "$(cat $dir/poisoned_blocks)" 3 'failed blocks of the pool'
     if [ "$VM_BOOT" = 1 ]; then
         memfile check /mnt/node1/file 1
     fi

@@ -31,15 +31,14 @@
  * @list: in gmpool.resize.parts
  * @pool: the pool
  * @page: number of the first page, counted from the start of block 0
- * @failed: pfn that has failed while the pool did not have the part; guarded by
- *	gmpool.reset
+ * @failed: set of the pfns that have failed while the pool did not have the part
  */
 struct gmpool_part {
 	struct pfn_address_space space;
 	struct list_head list;
 	struct gmpool *pool;
 	u64 page;
-	unsigned long failed;
+	struct xarray failed;
 };
 
 /*
@@ -77,6 +76,19 @@ static int gmpool_remember_page(struct gmpool *pool, u64 page)
 	return err;
 }
 
+/*
+ * A page has failed on its way into the pool or out of it: unit.c lets memory-failure.c
+ * handle it again at the end of the way.
+ */
+static void gmpool_defer_page(struct gmpool_part *part, unsigned long pfn)
+{
+	int err = xa_err(xa_store(&part->failed, pfn, xa_mk_value(0), GFP_KERNEL));
+
+	if (err)
+		pr_err("node %d: hardware error at %#llx: out of memory, the page is not recorded, and stays in use\n",
+		       part->pool->nid, PFN_PHYS(pfn));
+}
+
 static void gmpool_poison_page(struct gmpool_part *part, u64 page, unsigned long pfn)
 {
 	struct gmpool *pool = part->pool;
@@ -88,9 +100,8 @@ static void gmpool_poison_page(struct gmpool_part *part, u64 page, unsigned long
 
 	guard(mutex)(&pool->reset);
 
-	/* On its way into the pool or out of it: resize.c asks again. */
 	if (!gmpool_contiguous(pool, block.start, 1)) {
-		WRITE_ONCE(part->failed, pfn);
+		gmpool_defer_page(part, pfn);
 		return;
 	}
 	err = gmpool_add_poison(pool, page);
@@ -174,6 +185,7 @@ int gmpool_watch(struct gmpool *pool, const struct gmpool_extent *extent)
 	part = kzalloc_obj(*part);
 	if (!part)
 		return -ENOMEM;
+	xa_init(&part->failed);
 	part->pool = pool;
 	part->page = extent->first * GMPOOL_BLOCK_PAGES;
 	part->space.node.start = PHYS_PFN(extent->base);
@@ -199,45 +211,53 @@ static struct gmpool_part *gmpool_find_part(const struct gmpool *pool, u64 base)
 	return NULL;
 }
 
-/**
- * gmpool_watched_failure - has memory failed before the pool had it
- * @pool: the pool
- * @base: physical address of a part
- *
- * Context: as gmpool_watch().
- *
- * Return: pfn of a page that has failed, or 0.
- */
-unsigned long gmpool_watched_failure(const struct gmpool *pool, u64 base)
+/* Let memory-failure.c handle all that has failed, now that the page has an owner. */
+static void gmpool_fail_again(struct gmpool_part *part)
 {
-	const struct gmpool_part *part = gmpool_find_part(pool, base);
+	unsigned long pfn;
+	void *entry;
 
-	return part ? READ_ONCE(part->failed) : 0;
+	xa_for_each(&part->failed, pfn, entry) {
+		xa_erase(&part->failed, pfn);
+		memory_failure(pfn, 0);
+	}
 }
 
 /**
- * gmpool_unwatch - undo gmpool_watch() for a part that the pool does not have
- * @pool: the pool
+ * gmpool_watched - handle memory failures from before the pool had a part
+ * @pool: the pool, which has the part now
  * @base: physical address of the part
  *
- * Waits for the end of a failure that is being handled.
- *
- * Context: as gmpool_watch().
- *
- * Return: pfn of a page that has failed in the meantime, or 0.
+ * Context: as gmpool_watch(); all blocks of the part are claimed.
  */
-unsigned long gmpool_unwatch(struct gmpool *pool, u64 base)
+void gmpool_watched(struct gmpool *pool, u64 base)
 {
 	struct gmpool_part *part = gmpool_find_part(pool, base);
-	unsigned long failed;
+
+	if (part)
+		gmpool_fail_again(part);
+}
+
+/**
+ * gmpool_unwatch - undo gmpool_watch() for a part that the kernel has
+ * @pool: the pool, which does not have the part
+ * @base: physical address of the part
+ *
+ * Waits for the end of a failure that is being handled. The kernel is told of all that has
+ * failed since the pool did not have the part.
+ *
+ * Context: as gmpool_watch().
+ */
+void gmpool_unwatch(struct gmpool *pool, u64 base)
+{
+	struct gmpool_part *part = gmpool_find_part(pool, base);
 
 	if (!part)
-		return 0;
+		return;
 	unregister_pfn_address_space(&part->space);
-	failed = part->failed;
 	list_del(&part->list);
+	gmpool_fail_again(part);
 	kfree(part);
-	return failed;
 }
 
 /* In parts of a unit, as these can leave the pool. */

@@ -54,8 +54,8 @@ static inline int gmpool_hold_devices(struct gmpool *pool, u64 base, u64 size)
 
 /* In poison.c */
 int gmpool_watch(struct gmpool *pool, const struct gmpool_extent *extent);
-unsigned long gmpool_watched_failure(const struct gmpool *pool, u64 base);
-unsigned long gmpool_unwatch(struct gmpool *pool, u64 base);
+void gmpool_watched(struct gmpool *pool, u64 base);
+void gmpool_unwatch(struct gmpool *pool, u64 base);
 
 /* In unit.c */
 __printf(2, 3) void gmpool_resize_err(struct gmpool *pool, const char *fmt, ...);

@@ -55,16 +55,11 @@ void gmpool_unit_lost(const struct gmpool *pool, u64 base)
 int gmpool_give_unit(struct gmpool *pool, u64 base)
 {
 	int err = gmpool_unhide_unit(pool, base, gmpool_unit());
-	unsigned long failed;
 
-	if (err)
-		return err;
 	/* Not before: until the kernel has struct pages, it asks the pool of failures. */
-	failed = gmpool_unwatch(pool, base);
-	/* It has the page now, and has to know. */
-	if (failed)
-		memory_failure(failed, 0);
-	return 0;
+	if (!err)
+		gmpool_unwatch(pool, base);
+	return err;
 }
 
 /**
@@ -87,7 +82,6 @@ int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
 		.start = unit->first,
 		.count = unit->size >> GMPOOL_BLOCK_SHIFT,
 	};
-	unsigned long pfn;
 	int err;
 
 	/* Before the pool has it: no failure of its memory is missed. */
@@ -115,9 +109,7 @@ int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
 		return err;
 	}
 	gmpool_debugfs_stop(pool, GMPOOL_STEP_ENTERED);
-	pfn = gmpool_watched_failure(pool, unit->base);
-	if (pfn)
-		memory_failure(pfn, 0);
+	gmpool_watched(pool, unit->base);
 	gmpool_unclaim(pool, &range);
 	return 0;
 }
