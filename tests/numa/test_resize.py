@@ -462,6 +462,45 @@ def test_undo_without_memory(vm):
     """, expect=[CHANGED, STOPPED, LINE + r"node 1: hardware error at 0x[0-9a-f]+: .*"], **MACHINE)
 
 
+def test_offline_afterwards(vm):
+    """Memory that cannot come online is not lost: the write says so, and root can set it online."""
+    vm(LIB + r"""
+    mount_node 1
+    echo 3G > $dir/target
+    refuse=/sys/kernel/debug/notifier-error-inject/memory/actions/MEM_GOING_ONLINE/error
+    echo -12 > $refuse
+    fails bash -c "echo 1G > $dir/target" 2> /tmp/said
+    echo 0 > $refuse
+    has "$(cat /tmp/said)" 'Input/output error' 'what the shell says'
+    has "$(cat $dir/resize_error)" 'cannot use all of the memory at 0x[0-9a-f]+ \(-ENOMEM\)' resize_error
+    # It stops there.
+    sound $((2 * GIB))
+    offline=$(grep -l offline /sys/devices/system/memory/memory*/state)
+    equal $(($(echo "$offline" | wc -l) * 0x$(cat /sys/devices/system/memory/block_size_bytes))) $GIB 'offline memory'
+    for state in $offline; do
+        echo online_movable > "$state"
+    done
+    # The same when a pool does not get a unit that the kernel has given up.
+    stop_after 1 +1G
+    growing=$!
+    echo 1 > $dir/frozen
+    echo -1 > $refuse
+    go_on
+    fails wait $growing
+    equal "$(cat $dir/resize_error)" 'the pool is frozen' resize_error
+    echo 0 > $refuse
+    echo 0 > $dir/frozen
+    for state in $(grep -l offline /sys/devices/system/memory/memory*/state); do
+        echo online_movable > "$state"
+    done
+    echo +1G > $dir/target
+    sound $((3 * GIB))
+    """, expect=[CHANGED, STOPPED,
+                 LINE + r"node 1: 1024 MiB of the memory at 0x[0-9a-f]+ stay offline \(-ENOMEM\): .*",
+                 LINE + r"node 1: 1024 MiB of the memory at 0x[0-9a-f]+ stay offline \(-EPERM\): .*"],
+       **MACHINE)
+
+
 def test_gigantic_pages(vm):
     """Pages of hugetlb of 1 GiB cannot be moved: the pool grows by other memory."""
     vm(LIB + r"""

@@ -187,6 +187,8 @@ static void gmpool_abandon_unit(struct gmpool *pool, u64 base)
 {
 	if (gmpool_give_unit(pool, base))
 		gmpool_unit_lost(pool, base);
+	else
+		gmpool_online_unit(pool, base);
 }
 
 /* Take a unit away from the kernel, and hide it. */
@@ -218,6 +220,8 @@ static int gmpool_take_unit(struct gmpool *pool, u64 base)
 					"System RAM (guestmemfs)", MHP_NONE,
 					MMOP_ONLINE_MOVABLE))
 		gmpool_unit_lost(pool, base);
+	else
+		gmpool_online_unit(pool, base);
 	return -ENOMEM;
 }
 

@@ -78,7 +78,8 @@ static bool gmpool_kdump_follows(bool grown)
  * Return: 0; -EINVAL if the size would not change by a multiple of gmpool_unit(),
  * -ERANGE; -EROFS if the pool is not active; -EBUSY if it is frozen, or if no unit can
  * be moved or emptied; -ENOSPC if the kernel needs its memory, or if the pool has no
- * room for blocks that have to move; -EHWPOISON, -E2BIG, -ENOMEM, -EINTR.
+ * room for blocks that have to move; -EIO if memory that has left the pool stays offline;
+ * -EHWPOISON, -E2BIG, -ENOMEM, -EINTR.
  */
 int gmpool_resize(struct gmpool *pool, u64 size, int sign, bool in_use)
 {

@@ -63,6 +63,7 @@ int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
 		      const struct gmpool_extent *unit, bool back);
 void gmpool_unit_lost(const struct gmpool *pool, u64 base);
 int gmpool_give_unit(struct gmpool *pool, u64 base);
+int gmpool_online_unit(const struct gmpool *pool, u64 base);
 
 /* In grow.c */
 int gmpool_grow(struct gmpool *pool, u64 units);

@@ -82,11 +82,12 @@ gmpool_prepare_shrinking(struct gmpool *pool, const struct gmpool_extent *unit, 
  * @pool: an active pool
  * @unit: the unit, all blocks of which are claimed
  *
- * On an error, the blocks are free again.
+ * On an error other than -EIO, the blocks are free again.
  *
  * Context: process context, sleeps; gmpool.resize.lock is held.
  *
- * Return: 0, -EAGAIN if the pool has been frozen since, or a negative errno of
+ * Return: 0; -EIO if the pool has given the unit up, but a part of it stays offline;
+ * -EAGAIN if the pool has been frozen since; or another negative errno of
  * gmpool_resize().
  */
 int gmpool_shrink_unit(struct gmpool *pool, const struct gmpool_extent *unit)
@@ -118,7 +119,13 @@ int gmpool_shrink_unit(struct gmpool *pool, const struct gmpool_extent *unit)
 	gmpool_change_free(pool, change);
 	gmpool_change_free(pool, undo);
 	trace_guestmemfs_shrink(pool->nid, unit->base, unit->size, err);
+	if (err)
+		return err;
+	gmpool_notify_size(pool);
+	err = gmpool_online_unit(pool, unit->base);
 	if (!err)
-		gmpool_notify_size(pool);
-	return err;
+		return 0;
+	gmpool_resize_err(pool, "the kernel cannot use all of the memory at %#llx (%pe): set it online in /sys/devices/system/memory",
+			  unit->base, ERR_PTR(err));
+	return -EIO;
 }

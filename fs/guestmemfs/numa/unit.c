@@ -7,6 +7,9 @@
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
 #include <linux/cleanup.h>
+#include <linux/device.h>
+#include <linux/memory.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 
 #include "pool.h"
@@ -60,6 +63,60 @@ int gmpool_give_unit(struct gmpool *pool, u64 base)
 	if (!err)
 		gmpool_unwatch(pool, base);
 	return err;
+}
+
+/**
+ * struct offline - memory that was added, but is not in use
+ * @nr: number of its memory blocks
+ * @err: error of the last one of them
+ */
+struct offline {
+	u64 nr;
+	int err;
+};
+
+/* A callback of walk_memory_blocks(). */
+static int gmpool_online_block(struct memory_block *mem, void *arg)
+{
+	struct offline *left = arg;
+	int err;
+
+	if (mem->state == MEM_ONLINE)
+		return 0;
+	mem->online_type = MMOP_ONLINE_MOVABLE;
+	err = device_online(&mem->dev);
+	if (err < 0) {
+		left->nr++;
+		left->err = err;
+	}
+	return 0;
+}
+
+/**
+ * gmpool_online_unit - let the kernel use a unit that was added
+ * @pool: pool that it was or would have been in
+ * @base: physical address
+ *
+ * __add_memory_driver_managed() does not tell whether memory blocks came online: a driver
+ * can refuse, or there is no memory for what it needs. So this tries it again for those
+ * that are offline. The log has those that stay so: root can set them online later.
+ *
+ * Context: process context, may sleep; takes the locks of memory hotplug.
+ *
+ * Return: 0, or the error of one of the memory blocks that stay offline.
+ */
+int gmpool_online_unit(const struct gmpool *pool, u64 base)
+{
+	struct offline left = {};
+
+	lock_device_hotplug();
+	walk_memory_blocks(base, gmpool_unit(), &left, gmpool_online_block);
+	unlock_device_hotplug();
+	if (left.nr)
+		pr_warn("node %d: %llu MiB of the memory at %#llx stay offline (%pe): set them online in /sys/devices/system/memory\n",
+			pool->nid, left.nr * memory_block_size_bytes() >> 20, base,
+			ERR_PTR(left.err));
+	return left.err;
 }
 
 /**
