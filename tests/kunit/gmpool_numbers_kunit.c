@@ -131,6 +131,10 @@ static void numbers_refused(struct kunit *test)
 	KUNIT_EXPECT_EQ(test, gmpool_numbers_remove(&numbers, 9 * GIB, GIB), -E2BIG);
 	KUNIT_EXPECT_EQ(test, gmpool_numbers_add(&numbers, GIB, GIB,
 						 gmpool_numbers_end(&numbers)), -E2BIG);
+	KUNIT_EXPECT_EQ(test, gmpool_numbers_check_remove(&numbers, 9 * GIB, GIB), -E2BIG);
+	KUNIT_EXPECT_EQ(test, gmpool_numbers_check_remove(&numbers, 10 * GIB, GIB), 0);
+	KUNIT_EXPECT_EQ(test, gmpool_numbers_check_remove(&numbers, 8 * GIB, 3 * GIB), 0);
+	KUNIT_EXPECT_EQ(test, gmpool_numbers_check_remove(&numbers, 11 * GIB, GIB), -EINVAL);
 	KUNIT_EXPECT_MEMEQ(test, &numbers, &before, sizeof(numbers));
 	KUNIT_EXPECT_EQ(test, gmpool_numbers_remove(&numbers, 8 * GIB, GIB), 0);
 	KUNIT_EXPECT_EQ(test, numbers.nr, GMPOOL_MAX_EXTENTS);

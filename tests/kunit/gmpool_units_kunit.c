@@ -26,7 +26,7 @@ MODULE_PARM_DESC(seed, "Seed of the random tests, 0 for a new one each time");
 #define MOST	12
 
 struct pool {
-	struct gmpool_extent extents[2];
+	struct gmpool_numbers numbers;
 	u64 unit;
 	u64 nr_units;
 	struct gmpool_unit_use units[MOST];
@@ -42,13 +42,14 @@ static struct pool *make_pool(struct kunit *test, u64 unit, u64 base1, u64 size1
 
 	KUNIT_ASSERT_NOT_NULL(test, p);
 	KUNIT_ASSERT_LE(test, size1 + size2, MOST * GIB);
-	p->extents[0].base = BYTES(base1);
-	p->extents[0].size = BYTES(size1);
-	p->extents[1].base = BYTES(base2);
-	p->extents[1].size = BYTES(size2);
-	p->extents[1].first = size1;
+	p->numbers.extent[0].base = BYTES(base1);
+	p->numbers.extent[0].size = BYTES(size1);
+	p->numbers.extent[1].base = BYTES(base2);
+	p->numbers.extent[1].size = BYTES(size2);
+	p->numbers.extent[1].first = size1;
+	p->numbers.nr = 2;
 	p->unit = BYTES(unit * GIB);
-	p->nr_units = gmpool_units_count(p->extents, 2, p->unit);
+	p->nr_units = gmpool_units_count(&p->numbers, p->unit);
 	KUNIT_ASSERT_LE(test, p->nr_units, MOST);
 	bitmap_fill(p->movable, MOST * GIB);
 	return p;
@@ -56,7 +57,7 @@ static struct pool *make_pool(struct kunit *test, u64 unit, u64 base1, u64 size1
 
 static u64 choose(struct pool *p, u64 want)
 {
-	return gmpool_units_choose(p->extents, 2, p->taken, p->movable, p->unit, p->units,
+	return gmpool_units_choose(&p->numbers, p->taken, p->movable, p->unit, p->units,
 				   p->nr_units, want);
 }
 
@@ -156,6 +157,39 @@ static void fixed_blocks(struct kunit *test)
 	expect_unit(test, p, 3, 9 * GIB, 3 * GIB, 3, 3);
 }
 
+/* With as many extents as there can be, no unit leaves the middle of one. */
+static void too_many_extents(struct kunit *test)
+{
+	struct pool *p = make_pool(test, 1, 0, 3 * GIB, 8 * GIB, GIB);
+	u32 i;
+
+	for (i = 2; i < GMPOOL_MAX_EXTENTS; i++) {
+		p->numbers.extent[i].base = BYTES(20 * GIB + 2 * i);
+		p->numbers.extent[i].size = BYTES(1);
+		p->numbers.extent[i].first = 4 * GIB + i - 2;
+	}
+	p->numbers.nr = GMPOOL_MAX_EXTENTS;
+	KUNIT_EXPECT_EQ(test, gmpool_units_count(&p->numbers, p->unit), 4);
+	bitmap_set(p->taken, 0, 6);
+	bitmap_set(p->taken, 2 * GIB, 5);
+	bitmap_set(p->taken, 3 * GIB, 10);
+	KUNIT_EXPECT_EQ(test, choose(p, 4), 3);
+	expect_unit(test, p, 0, 2 * GIB, 2 * GIB, 5, 0);
+	expect_unit(test, p, 1, 0, 0, 6, 0);
+	expect_unit(test, p, 2, 8 * GIB, 3 * GIB, 10, 0);
+	expect_unit(test, p, 3, GIB, GIB, 0, 0);
+	KUNIT_EXPECT_TRUE(test, p->units[3].divides);
+	/* Not even if nothing else can leave. */
+	bitmap_clear(p->movable, 0, 6);
+	bitmap_clear(p->movable, 2 * GIB, GIB + 10);
+	KUNIT_EXPECT_EQ(test, choose(p, 1), 0);
+	expect_unit(test, p, 0, 2 * GIB, 2 * GIB, 5, 5);
+	/* With room for one more extent, it is the best one. */
+	p->numbers.nr--;
+	KUNIT_EXPECT_EQ(test, choose(p, 1), 1);
+	expect_unit(test, p, 0, GIB, GIB, 0, 0);
+}
+
 /* The most units that any set of them can give, and the fewest moves for them. */
 static void try_all(const struct pool *p, u64 room, u64 *most, u64 *fewest)
 {
@@ -221,6 +255,7 @@ static struct kunit_case units_test_cases[] = {
 	KUNIT_CASE(fewest_moves),
 	KUNIT_CASE(no_room),
 	KUNIT_CASE(fixed_blocks),
+	KUNIT_CASE(too_many_extents),
 	KUNIT_CASE(as_good_as_all),
 	{}
 };

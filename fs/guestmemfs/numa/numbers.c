@@ -236,6 +236,44 @@ int gmpool_numbers_add(struct gmpool_numbers *numbers, u64 base, u64 size, u64 f
 	return 0;
 }
 
+/* Index of the extent that has all of a range, or @numbers->nr. */
+static u32 gmpool_numbers_find(const struct gmpool_numbers *numbers, u64 base, u64 size)
+{
+	const struct gmpool_extent *extent;
+	u32 i;
+
+	for (i = 0; i < numbers->nr; i++) {
+		extent = &numbers->extent[i];
+		if (base >= extent->base && base - extent->base < extent->size &&
+		    size <= extent->size - (base - extent->base))
+			break;
+	}
+	return i;
+}
+
+/**
+ * gmpool_numbers_check_remove - can blocks be removed
+ * @numbers: the extents
+ * @base: physical address of the blocks
+ * @size: bytes
+ *
+ * Return: as gmpool_numbers_remove().
+ */
+int gmpool_numbers_check_remove(const struct gmpool_numbers *numbers, u64 base, u64 size)
+{
+	u32 i = gmpool_numbers_find(numbers, base, size);
+	const struct gmpool_extent *extent = &numbers->extent[i];
+	bool start, end;
+
+	if (i == numbers->nr)
+		return -EINVAL;
+	start = base == extent->base;
+	end = base + size == extent->base + extent->size;
+	if (!start && !end && numbers->nr == GMPOOL_MAX_EXTENTS)
+		return -E2BIG;
+	return start && end && numbers->nr == 1 ? -EINVAL : 0;
+}
+
 /**
  * gmpool_numbers_remove - remove blocks
  * @numbers: the extents
@@ -247,27 +285,20 @@ int gmpool_numbers_add(struct gmpool_numbers *numbers, u64 base, u64 size, u64 f
  */
 int gmpool_numbers_remove(struct gmpool_numbers *numbers, u64 base, u64 size)
 {
+	int err = gmpool_numbers_check_remove(numbers, base, size);
 	struct gmpool_extent *extent, below, above;
 	u32 i;
 
-	for (i = 0; i < numbers->nr; i++) {
-		extent = &numbers->extent[i];
-		if (base >= extent->base && base - extent->base < extent->size &&
-		    size <= extent->size - (base - extent->base))
-			break;
-	}
-	if (i == numbers->nr)
-		return -EINVAL;
+	if (err)
+		return err;
+	i = gmpool_numbers_find(numbers, base, size);
+	extent = &numbers->extent[i];
 	below = *extent;
 	below.size = base - extent->base;
 	above.base = base + size;
 	above.size = extent->size - below.size - size;
 	above.first = extent->first + ((below.size + size) >> GMPOOL_BLOCK_SHIFT);
 
-	if (below.size && above.size && numbers->nr == GMPOOL_MAX_EXTENTS)
-		return -E2BIG;
-	if (!below.size && !above.size && numbers->nr == 1)
-		return -EINVAL;
 	if (below.size && above.size) {
 		memmove(extent + 2, extent + 1,
 			(numbers->nr - i - 1) * sizeof(*extent));

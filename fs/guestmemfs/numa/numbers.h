@@ -24,6 +24,7 @@ const struct gmpool_extent *gmpool_numbers_above(const struct gmpool_numbers *nu
 						 u64 from);
 u64 gmpool_numbers_top(const struct gmpool_numbers *numbers);
 int gmpool_numbers_add(struct gmpool_numbers *numbers, u64 base, u64 size, u64 first);
+int gmpool_numbers_check_remove(const struct gmpool_numbers *numbers, u64 base, u64 size);
 int gmpool_numbers_remove(struct gmpool_numbers *numbers, u64 base, u64 size);
 void gmpool_numbers_to_super(const struct gmpool_numbers *numbers,
 			     struct gmpool_super_ser *super);

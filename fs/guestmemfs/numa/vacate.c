@@ -85,8 +85,7 @@ static int gmpool_vacate_plan(struct vacancy *v, u64 want, bool in_use)
 	unsigned long *taken __free(kvfree) =
 		kvcalloc(longs, sizeof(*taken), GFP_KERNEL);
 
-	v->nr_units = gmpool_units_count(pool->numbers.extent, pool->numbers.nr,
-					 gmpool_unit());
+	v->nr_units = gmpool_units_count(&pool->numbers, gmpool_unit());
 	v->movable = kvcalloc(longs, sizeof(*v->movable), GFP_KERNEL);
 	v->units = kvcalloc(v->nr_units, sizeof(*v->units), GFP_KERNEL);
 	if (!v->movable || !v->units || !taken)
@@ -97,8 +96,8 @@ static int gmpool_vacate_plan(struct vacancy *v, u64 want, bool in_use)
 		return PTR_ERR(v->mover);
 	scoped_guard(spinlock, &pool->space.lock)
 		memcpy(taken, pool->space.blocks.taken, longs * sizeof(*taken));
-	v->nr = gmpool_units_choose(pool->numbers.extent, pool->numbers.nr, taken, v->movable,
-				    gmpool_unit(), v->units, v->nr_units, want);
+	v->nr = gmpool_units_choose(&pool->numbers, taken, v->movable, gmpool_unit(),
+				    v->units, v->nr_units, want);
 	return 0;
 }
 
@@ -135,6 +134,13 @@ static void gmpool_explain_unit(struct vacancy *v, const struct gmpool_unit_use 
 			  MIB(unit->at.size), unit->at.base, why);
 }
 
+/* Say that a unit cannot leave. Returns an errno of gmpool_resize(). */
+static int gmpool_explain_pieces(struct gmpool *pool)
+{
+	gmpool_resize_err(pool, "the pool would be in more than %u pieces", GMPOOL_MAX_EXTENTS);
+	return -E2BIG;
+}
+
 /* Say why no unit can be emptied. Returns an errno of gmpool_resize(). */
 static int gmpool_explain_plan(struct vacancy *v)
 {
@@ -143,6 +149,8 @@ static int gmpool_explain_plan(struct vacancy *v)
 				  MIB(gmpool_unit()));
 		return -EBUSY;
 	}
+	if (v->units->divides)
+		return gmpool_explain_pieces(v->pool);
 	if (v->units->fixed) {
 		gmpool_explain_unit(v, v->units);
 		return -EBUSY;
@@ -179,6 +187,9 @@ static int gmpool_vacate_unit(struct vacancy *v, u64 i)
 
 	if (signal_pending(current))
 		return -EINTR;
+	/* Nothing moves for nothing: those before may have divided extents. */
+	if (gmpool_numbers_check_remove(&v->pool->numbers, unit->at.base, unit->at.size))
+		return gmpool_explain_pieces(v->pool);
 	err = v->pool->client->move_out(v->mover, &range, v->mine[i]);
 	if (err) {
 		trace_guestmemfs_shrink(v->pool->nid, unit->at.base, unit->at.size, err);
@@ -224,11 +235,11 @@ static s64 gmpool_vacate(struct gmpool *pool, u64 want, bool in_use)
 		if (!err)
 			done++;
 		/* Something has come in the way: another unit may do. */
-		else if (err != -EBUSY)
+		else if (err != -EBUSY && err != -E2BIG)
 			break;
 	}
 	/* Those that are left get other units. */
-	if (done && (!err || err == -EBUSY)) {
+	if (done && (!err || err == -EBUSY || err == -E2BIG)) {
 		gmpool_resize_err(pool, "%s", "");
 		err = 0;
 	}
@@ -238,9 +249,9 @@ out:
 }
 
 /*
- * Claim a unit of the pool, all of which is free. Of several, that of the highest
- * numbers, so that numbers go on counting through the extents if possible. False if
- * there is none.
+ * Claim a unit of the pool, all of which is free, and which would not leave too many
+ * extents. Of several, that of the highest numbers, so that numbers go on counting through
+ * the extents if possible. False if there is none.
  */
 static bool gmpool_claim_unit(struct gmpool *pool, struct gmpool_extent *unit)
 {
@@ -259,7 +270,9 @@ static bool gmpool_claim_unit(struct gmpool *pool, struct gmpool_extent *unit)
 		for (; base >= extent->base; base -= unit->size) {
 			range.start = extent->first +
 				      ((base - extent->base) >> GMPOOL_BLOCK_SHIFT);
-			if (!gmpool_claim_range(pool, &range)) {
+			if (!gmpool_numbers_check_remove(&pool->numbers, base,
+							 unit->size) &&
+			    !gmpool_claim_range(pool, &range)) {
 				unit->base = base;
 				unit->first = range.start;
 				return true;
