@@ -501,6 +501,24 @@ def test_offline_afterwards(vm):
        **MACHINE)
 
 
+def test_not_cacheable(vm):
+    """Memory that MTRRs forbid to cache is not taken, and PAT has as many entries as before."""
+    vm(LIB + r"""
+    mount_node 1
+    all=$(everything)
+    pat=/sys/kernel/debug/x86/pat_memtype_list
+    # All of node 1.
+    echo 'base=0x100000000 size=0x100000000 type=uncachable' > /proc/mtrr
+    echo 'base=0x200000000 size=0x80000000 type=uncachable' > /proc/mtrr
+    sort $pat > /tmp/before
+    refused 'Cannot allocate memory' +1G 'cannot be cached'
+    refused 'Cannot allocate memory' +1G 'cannot be cached'
+    sort $pat | diff /tmp/before - || die 'entries of PAT'
+    equal "$(everything)" "$all" 'all memory'
+    fails grep -l offline /sys/devices/system/memory/memory*/state
+    """, **MACHINE)
+
+
 def test_gigantic_pages(vm):
     """Pages of hugetlb of 1 GiB cannot be moved: the pool grows by other memory."""
     vm(LIB + r"""

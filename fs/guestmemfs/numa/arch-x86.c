@@ -92,14 +92,19 @@ bool gmpool_arch_at_boot(u64 start, u64 end)
  *
  * Context: process context.
  *
- * Return: false if PAT does not allow write-back.
+ * Return: false if PAT does not allow write-back; nothing is changed then.
  */
 bool gmpool_arch_cached(u64 base, u64 size)
 {
 	pgprot_t prot = PAGE_KERNEL;
 
-	return !pfnmap_track(PHYS_PFN(base), size, &prot) &&
-	       pgprot2cachemode(prot) == _PAGE_CACHE_MODE_WB;
+	if (pfnmap_track(PHYS_PFN(base), size, &prot))
+		return false;
+	if (pgprot2cachemode(prot) == _PAGE_CACHE_MODE_WB)
+		return true;
+	/* PAT has an entry now, with another type than was asked for. */
+	gmpool_arch_uncached(base, size);
+	return false;
 }
 
 /**
