@@ -76,18 +76,24 @@ static struct hidden *gmpool_make_hidden(const struct gmpool *pool, u64 base, u6
 	return hidden;
 }
 
+/* A callback of walk_system_ram_res(), which copies the entry, clipped to the extent. */
+static int gmpool_release_ram(struct resource *part, void *arg)
+{
+	release_mem_region_adjustable(part->start, resource_size(part));
+	return 0;
+}
+
 static const char *gmpool_take_resource(struct gmpool *pool,
 					const struct gmpool_extent *extent)
 {
 	struct hidden *hidden;
-	u64 done;
 
-	release_mem_region_adjustable(extent->base, extent->size);
-	/* No effect where firmware describes the extent in parts. */
-	if (gmpool_is_system_ram(extent))
-		for (done = 0; done < extent->size; done += GMPOOL_GRANULARITY)
-			release_mem_region_adjustable(extent->base + done,
-						      GMPOOL_GRANULARITY);
+	/*
+	 * Entry by entry: System RAM can be in several that meet anywhere, and a range
+	 * that is in two of them is not released.
+	 */
+	walk_system_ram_res(extent->base, extent->base + extent->size - 1, NULL,
+			    gmpool_release_ram);
 	if (gmpool_is_system_ram(extent))
 		return "cannot be taken out of System RAM";
 
