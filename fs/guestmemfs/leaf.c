@@ -81,6 +81,60 @@ vm_fault_t gmfs_pfn_of(struct inode *inode, pgoff_t pgoff, unsigned int order,
 	}
 }
 
+/*
+ * Make a leaf writable that maps @pfn already. vmf_insert_pfn_pmd() does that as well, but
+ * warns if it finds a table, and only with the lock held it is known that there is none.
+ * Returns false if there is no leaf.
+ */
+static bool gmfs_write_pmd(struct vm_fault *vmf, unsigned long pfn)
+{
+	unsigned long addr = vmf->address & PMD_MASK;
+	struct vm_area_struct *vma = vmf->vma;
+	spinlock_t *ptl;
+	pmd_t entry;
+	bool found;
+
+	ptl = pmd_lock(vma->vm_mm, vmf->pmd);
+	entry = *vmf->pmd;
+	found = pmd_present(entry) && pmd_leaf(entry) && pmd_pfn(entry) == pfn;
+	if (found) {
+		entry = pmd_mkyoung(pmd_mkdirty(entry));
+		if (vma->vm_flags & VM_WRITE)
+			entry = pmd_mkwrite(entry, vma);
+		if (pmdp_set_access_flags(vma, addr, vmf->pmd, entry, 1))
+			update_mmu_cache_pmd(vma, addr, vmf->pmd);
+	}
+	spin_unlock(ptl);
+	return found;
+}
+
+/* As gmfs_write_pmd(). */
+static bool gmfs_write_pud(struct vm_fault *vmf, unsigned long pfn)
+{
+#ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
+	unsigned long addr = vmf->address & PUD_MASK;
+	struct vm_area_struct *vma = vmf->vma;
+	spinlock_t *ptl;
+	pud_t entry;
+	bool found;
+
+	ptl = pud_lock(vma->vm_mm, vmf->pud);
+	entry = *vmf->pud;
+	found = pud_present(entry) && pud_leaf(entry) && pud_pfn(entry) == pfn;
+	if (found) {
+		entry = pud_mkyoung(pud_mkdirty(entry));
+		if (vma->vm_flags & VM_WRITE)
+			entry = pud_mkwrite(entry);
+		if (pudp_set_access_flags(vma, addr, vmf->pud, entry, 1))
+			update_mmu_cache_pud(vma, addr, vmf->pud);
+	}
+	spin_unlock(ptl);
+	return found;
+#else
+	return false;
+#endif
+}
+
 /**
  * gmfs_insert_pfn - map the memory of a leaf
  * @vmf: the fault
@@ -96,22 +150,19 @@ vm_fault_t gmfs_pfn_of(struct inode *inode, pgoff_t pgoff, unsigned int order,
 vm_fault_t gmfs_insert_pfn(struct vm_fault *vmf, unsigned int order,
 			   unsigned long pfn)
 {
-	/*
-	 * vmf_insert_pfn_pmd() and vmf_insert_pfn_pud() use their write flag only to
-	 * make an existing leaf writable: a new leaf is writable if the VMA is. With the
-	 * flag, they warn if another fault has installed a table since, so it is set
-	 * only for a leaf.
-	 */
+	/* A new leaf needs no write flag: it is writable if the VMA is. */
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	struct vm_area_struct *vma = vmf->vma;
 
 	switch (order) {
 	case PUD_ORDER:
-		return vmf_insert_pfn_pud(vmf, pfn, write &&
-					  pud_leaf(READ_ONCE(*vmf->pud)));
+		if (write && gmfs_write_pud(vmf, pfn))
+			return VM_FAULT_NOPAGE;
+		return vmf_insert_pfn_pud(vmf, pfn, false);
 	case PMD_ORDER:
-		return vmf_insert_pfn_pmd(vmf, pfn, write &&
-					  pmd_leaf(READ_ONCE(*vmf->pmd)));
+		if (write && gmfs_write_pmd(vmf, pfn))
+			return VM_FAULT_NOPAGE;
+		return vmf_insert_pfn_pmd(vmf, pfn, false);
 	default:
 		/*
 		 * A leaf did not fit when this fault asked for one, because a page of
