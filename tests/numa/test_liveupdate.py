@@ -20,25 +20,36 @@ RAM, POOL = (512, 1024) if DEBUG else (256, 512)
 SETUP = rf"""
 PATH={PLAIN}:$PATH
 initrd=/tmp/guest.cpio
-mkdir -p /tmp/root/proc
-cp {BIN}/guest /tmp/root/init
-(cd /tmp/root && find . | busybox cpio -o -H newc > $initrd 2> /dev/null)
 
 vmm() {{
-    /usr/bin/python3 -B {HERE}/vmm.py "$@"
+    /usr/bin/python3 -BS {HERE}/vmm.py "$@"
 }}
+# make_initrd: for what starts QEMU
+make_initrd() {{
+    [ ! -e $initrd ] || return 0
+    mkdir -p /tmp/root/proc
+    cp {BIN}/guest /tmp/root/init
+    (cd /tmp/root && find . | busybox cpio -o -H newc > $initrd 2> /dev/null)
+}}
+# start NODE [then COMMAND]...: of vmm.py
 start() {{
-    vmm start "$1" {RAM}M {KERNEL} $initrd
+    local node=$1
+    shift
+    make_initrd
+    vmm start "$node" {RAM}M {KERNEL} $initrd "$@"
 }}
 resume() {{
-    vmm resume "$1" {RAM}M {KERNEL} $initrd
+    local node=$1
+    shift
+    make_initrd
+    vmm resume "$node" {RAM}M {KERNEL} $initrd "$@"
 }}
-# go NODE: start it under the first kernel, let it go on under each other
+# go NODE [then COMMAND]...: start it under the first kernel, let it go on under each other
 go() {{
     if [ "$VM_BOOT" = 1 ]; then
-        start "$1"
+        start "$@"
     else
-        resume "$1"
+        resume "$@"
     fi
 }}
 """
@@ -73,8 +84,7 @@ def test_two_machines_and_two_kernels(vm):
     run = vm(SETUP + r"""
     gmfs-numa mount > /dev/null
     for node in 0 1; do
-        go $node
-        vmm ticks $node 2
+        go $node then ticks $node 2
         gmfs-numa verify /run/guestmemfs/node$node/vm$node.ram "$(pgrep -f "mem-path=.*vm$node.ram")"
         # All of a guest is mapped by what maps it in the host, but for a PC's holes.
         between 20 "$(cat /sys/kernel/debug/kvm/pages_2m)" 500 'leaves of 2 MiB'
@@ -82,8 +92,7 @@ def test_two_machines_and_two_kernels(vm):
         # A host that is not ready says so, and who is in the way.
         gmfs-numa handover -rno CHECK,RESULT > /tmp/ready || true
         has "$(cat /tmp/ready)" '^users fail$' 'handover'
-        vmm save $node
-        vmm last $node
+        vmm save $node then last $node
     done
     [ "$VM_BOOT" = 3 ] || vm-kexec
     """, boots=3, **HOST)
@@ -97,8 +106,7 @@ def test_four_nodes(vm):
     run = vm(SETUP + r"""
     gmfs-numa mount > /dev/null
     for node in 0 1 2 3; do
-        go $node
-        vmm ticks $node 2
+        go $node then ticks $node 2
         gmfs-numa verify /run/guestmemfs/node$node/vm$node.ram "$(pgrep -f "mem-path=.*vm$node.ram")"
         vmm save $node
     done
@@ -115,8 +123,7 @@ def test_two_virtual_nodes_and_no_root(vm):
     gmfs-numa mount --uid nobody --gid nogroup --mode 700 > /dev/null
     chmod 666 /dev/kvm
     export VMM_USER=nobody
-    go 0+1
-    vmm ticks 0+1 2
+    go 0+1 then ticks 0+1 2
     pid=$(pgrep qemu-system)
     equal "$(stat -c %U /proc/$pid)" nobody 'who runs QEMU'
     gmfs-numa verify /run/guestmemfs/node0/vm0+1.ram /run/guestmemfs/node1/vm0+1.ram
@@ -133,18 +140,12 @@ def test_many_in_a_row(vm):
     """With a virtual machine that runs under each tenth of them."""
     run = vm(SETUP + r"""
     gmfs-numa mount > /dev/null
-    if [ "$VM_BOOT" = 1 ]; then
-        start 0
-    else
+    if [ "$VM_BOOT" != 1 ]; then
         equal "$(cat /sys/fs/guestmemfs/node0/generation)" $((VM_BOOT - 1)) generation
         gmfs-numa check > /dev/null
         gmfs-numa verify /run/guestmemfs/node0/vm0.ram
     fi
-    if [ $((VM_BOOT % 10)) = 1 ]; then
-        [ "$VM_BOOT" = 1 ] || resume 0
-        vmm ticks 0 2
-        vmm save 0
-    fi
+    [ $((VM_BOOT % 10)) != 1 ] || go 0 then ticks 0 2 then save 0
     [ "$VM_BOOT" -gt $KEXECS ] || vm-kexec
     """.replace("$KEXECS", str(KEXECS)), boots=KEXECS + 1, **HOST)
     lives = told(run)
@@ -158,22 +159,17 @@ def test_one_node_is_damaged(vm):
     gmfs-numa mount > /dev/null 2> /tmp/mount || [ "$VM_BOOT" = 2 ] || die "$(cat /tmp/mount)"
     if [ "$VM_BOOT" = 1 ]; then
         for node in 0 1; do
-            start $node
-            vmm ticks $node 2
-            vmm save $node
+            start $node then ticks $node 2 then save $node
         done
         damage 1 meta2 96 0x10 fix
         vm-kexec
     fi
     equal "$(cat /sys/fs/guestmemfs/node1/state)" failed 'state of node 1'
-    resume 0
-    vmm ticks 0 2
-    vmm save 0
+    resume 0 then ticks 0 2 then save 0
     # Its pool is reset, and is used again.
     gmfs-numa discard --yes 1
     gmfs-numa mount 1
-    start 1
-    vmm ticks 1 2
+    start 1 then ticks 1 2
     """, boots=2, expect=[
         r"guestmem_pool: node 1: file system: .*: this pool is not used, its memory is kept",
         r"guestmemfs: the pool of node 1 is not used: file system: ",
@@ -187,10 +183,8 @@ def test_qemu_is_killed_while_it_saves(vm):
     """What is stored by half is no state: the target says so, and the host lives on."""
     run = vm(SETUP + r"""
     gmfs-numa mount > /dev/null
-    start 0
-    vmm ticks 0 2
     # The stream goes through a pipe that is shut while it is written.
-    vmm stop 0
+    start 0 then ticks 0 2 then stop 0
     vmm migrate 0 'exec:head -c 100000 | gmfs-numa store /run/guestmemfs/node0/vm0.state' || true
     pkill -9 qemu-system
     wait_gone() { while pgrep qemu-system > /dev/null; do sleep 0.1; done; }

@@ -37,7 +37,7 @@ make_initrd() {{
 # guest SCRIPT: prints what its console has, after it has ended or got stuck
 guest() {{
     make_initrd "$1"
-    /usr/bin/python3 -B {HERE}/vmm.py start 1 {RAM} {KERNEL} /tmp/initrd
+    /usr/bin/python3 -BS {HERE}/vmm.py start 1 {RAM} {KERNEL} /tmp/initrd
     wait_for 150 'guest is up'
     wait_for 120 'the guest has ended'
     pkill -9 qemu-system || true
@@ -72,9 +72,8 @@ DISKS = {
 EXPORT = rf"""
     qemu-system-x86_64 -machine none -display none -nodefaults -qmp unix:/tmp/vmnbd.qmp,server=on,wait=off \
         -blockdev "driver=host_device,node-name=disk,filename=$1,cache.direct=on,aio=native" &
-    /usr/bin/python3 -B {HERE}/vmm.py do nbd nbd-server-start \
-        '{{"addr": {{"type": "unix", "data": {{"path": "/tmp/nbd.sock"}}}}}}' > /dev/null
-    /usr/bin/python3 -B {HERE}/vmm.py do nbd block-export-add \
+    /usr/bin/python3 -BS {HERE}/vmm.py do nbd nbd-server-start \
+        '{{"addr": {{"type": "unix", "data": {{"path": "/tmp/nbd.sock"}}}}}}' then do nbd block-export-add \
         '{{"type": "nbd", "id": "export", "node-name": "disk", "name": "disk", "writable": true}}' > /dev/null
     for fd in /proc/$!/fd/*; do
         [ "$(readlink "$fd")" != "$1" ] || sed -n 's/^flags:/flags of the disk:/p' "/proc/$!/fdinfo/${{fd##*/}}"
@@ -239,7 +238,7 @@ def test_gigabyte_mappings(vm):
     """With align=1G, KVM maps a whole GiB of the guest by one entry. The first has the holes of a PC."""
     vm(SETUP + rf"""
     make_initrd 'while :; do :; done'
-    VMM_ALIGN=1G /usr/bin/python3 -B {HERE}/vmm.py start 1 2G {KERNEL} /tmp/initrd
+    VMM_ALIGN=1G /usr/bin/python3 -BS {HERE}/vmm.py start 1 2G {KERNEL} /tmp/initrd
     wait_for 150 'guest is up'
     equal "$(cat /sys/kernel/debug/kvm/pages_1g)" 1 'mappings of 1 GiB'
     between 1 "$(cat /sys/kernel/debug/kvm/pages_2m)" 511 'mappings of 2 MiB'
@@ -252,7 +251,7 @@ def test_memory_is_discarded_and_comes_back(vm):
     vm(SETUP + rf"""
     cd /run/guestmemfs/node1
     vmm() {{
-        /usr/bin/python3 -B {HERE}/vmm.py "$@"
+        /usr/bin/python3 -BS {HERE}/vmm.py "$@"
     }}
 
     # of FILE: MiB that it has
@@ -260,27 +259,14 @@ def test_memory_is_discarded_and_comes_back(vm):
         echo $(($(stat -c %b "$1") / 2048))
     }}
 
-    # until_is WANTED COMMAND...: at most two minutes
-    until_is() {{
-        local wanted=$1
-        shift
-        for _ in $(seq 120); do
-            [ "$("$@")" != "$wanted" ] || return 0
-            sleep 1
-        done
-        die "$*: '$("$@")', should become '$wanted'"
-    }}
-
     # plug MIB: and wait for the guest
     plug() {{
-        vmm do 1 qom-set "{{\"path\": \"vmem\", \"property\": \"requested-size\", \"value\": $(($1 << 20))}}"
-        until_is $(($1 << 20)) plugged
+        vmm do 1 qom-set "{{\"path\": \"vmem\", \"property\": \"requested-size\", \"value\": $(($1 << 20))}}" \
+            then until 1 $(($1 << 20)) qom-get '{{"path": "vmem", "property": "size"}}'
     }}
-    plugged() {{
-        vmm do 1 qom-get '{{"path": "vmem", "property": "size"}}'
-    }}
+    # balloon SIZE
     balloon() {{
-        vmm do 1 query-balloon
+        vmm do 1 balloon "{{\"value\": $1}}" then until 1 "{{\"actual\": $1}}" query-balloon
     }}
 
     # Idle, it would lose its timer now and then.
@@ -308,11 +294,8 @@ def test_memory_is_discarded_and_comes_back(vm):
     between 1 "$(of vm1.ram)" {int(RAM[:-1]) - 64} 'MiB without what is reported free'
 
     # Pages of 4 KiB, that free no block; they come back with the balloon's end.
-    size=$((({int(RAM[:-1])} - 16) << 20))
-    vmm do 1 balloon "{{\"value\": $size}}"
-    until_is "{{\"actual\": $size}}" balloon
-    vmm do 1 balloon '{{"value": {int(RAM[:-1]) << 20}}}'
-    until_is '{{"actual": {int(RAM[:-1]) << 20}}}' balloon
+    balloon $((({int(RAM[:-1])} - 16) << 20))
+    balloon {int(RAM[:-1]) << 20}
 
     vmm ticks 1 2
     pkill -9 qemu-system

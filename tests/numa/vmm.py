@@ -3,19 +3,22 @@
 
 Runs inside the test machine, which plays the host: for tests and the demonstration.
 
-usage: vmm.py start NODE SIZE KERNEL INITRD    start a virtual machine on a node
-       vmm.py save NODE                        stop it, keep its devices' state on the node, end QEMU
-       vmm.py stop NODE                        the first part of that
-       vmm.py migrate NODE URI                 the second, to elsewhere
-       vmm.py resume NODE SIZE KERNEL INITRD   start QEMU again with that state, and let it run
-       vmm.py receive NODE SIZE KERNEL INITRD URI [CAPABILITY...]
-                                               start QEMU for a machine that is sent to it
-       vmm.py send NODE URI [CAPABILITY...]    send it, while it runs; prints rounds and pages
-       vmm.py received NODE                    wait until all of it is there
-       vmm.py cont NODE                        let it run after stop
-       vmm.py ticks NODE COUNT                 wait until its guest has said so many more lines
-       vmm.py last NODE                        the last line that it has said
-       vmm.py do NODE COMMAND [JSON]           a command of QMP, with its arguments; prints what it returns
+usage: vmm.py COMMAND [then COMMAND]...        Python starts slowly there: one process for several
+
+start NODE SIZE KERNEL INITRD    start a virtual machine on a node
+save NODE                        stop it, keep its devices' state on the node, end QEMU
+stop NODE                        the first part of that
+migrate NODE URI                 the second, to elsewhere
+resume NODE SIZE KERNEL INITRD   start QEMU again with that state, and let it run
+receive NODE SIZE KERNEL INITRD URI [CAPABILITY...]
+                                 start QEMU for a machine that is sent to it
+send NODE URI [CAPABILITY...]    send it, while it runs; prints rounds and pages
+received NODE                    wait until all of it is there
+cont NODE                        let it run after stop
+ticks NODE COUNT                 wait until its guest has said so many more lines
+last NODE                        the last line that it has said
+do NODE COMMAND [JSON]           a command of QMP, with its arguments; prints what it returns
+until NODE ANSWER COMMAND [JSON] such a command again and again, until it returns that
 
 NODE is also 0+1, for a virtual machine with a virtual node on each, of SIZE, and its state on
 the first; and 1.NAME, for another virtual machine on node 1. Each has its console in /tmp/vm<NODE>.console, and a monitor in /tmp/vm<NODE>.qmp.
@@ -26,6 +29,7 @@ unless told otherwise. VMM_MEMORY is "file" or "memfd"; if memory does
 not stay, it is in a memfd unless told otherwise.
 """
 
+import contextlib
 import json
 import os
 import re
@@ -160,6 +164,9 @@ def start(node, size, kernel, initrd, *more):
         "-qmp", f"unix:{path(node, 'qmp')},server=on,wait=off",
         "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet", *more,
         *shlex.split(os.environ.get("VMM_ARGS", ""))]
+    # That of an earlier QEMU is not taken for its own.
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path(node, "console"))
     with open(path(node, "log"), "w", encoding="utf-8") as log:
         # It outlives this script.
         qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -240,14 +247,41 @@ def ticks(node, count):
     fail(f"node {node}: its guest says nothing: {read(path(node, 'console'))[-2000:]}")
 
 
+def do(node, command, arguments="{}"):
+    print(json.dumps(Monitor(node).do(command, **json.loads(arguments))))
+
+
+def until(node, answer, command, arguments="{}"):
+    """QMP has no event for each of these."""
+    monitor, arguments = Monitor(node), json.loads(arguments)
+    end = time.monotonic() + LIMIT
+    while (now := json.dumps(monitor.do(command, **arguments))) != answer:
+        if time.monotonic() > end:
+            fail(f"node {node}: {command} {arguments}: '{now}', should become '{answer}'")
+        time.sleep(0.1)
+
+
 COMMANDS = {"start": start, "save": save, "stop": stop, "cont": cont, "migrate": migrate, "resume": resume,
             "receive": receive, "received": received, "send": send,
             "ticks": lambda node, count: ticks(node, int(count)),
-            "do": lambda node, command, arguments="{}": print(
-                json.dumps(Monitor(node).do(command, **json.loads(arguments)))),
+            "do": do, "until": until,
             "last": lambda node: print(f"node {node} at the end: {lines(node)[-1]}")}
 
+
+def commands(words):
+    """The words between "then"."""
+    command = []
+    for word in [*words, "then"]:
+        if word != "then":
+            command.append(word)
+            continue
+        if len(command) < 2 or command[0] not in COMMANDS:
+            fail(__doc__)
+        yield command
+        command = []
+
+
 if __name__ == "__main__":
-    if len(sys.argv) < 3 or sys.argv[1] not in COMMANDS:
-        fail(__doc__)
-    COMMANDS[sys.argv[1]](*sys.argv[2:])
+    for name, *rest in list(commands(sys.argv[1:])):
+        COMMANDS[name](*rest)
+        sys.stdout.flush()
