@@ -90,12 +90,10 @@ static bool gmfs_write_pmd(struct vm_fault *vmf, unsigned long pfn)
 {
 	unsigned long addr = vmf->address & PMD_MASK;
 	struct vm_area_struct *vma = vmf->vma;
-	spinlock_t *ptl;
-	pmd_t entry;
+	spinlock_t *ptl = pmd_lock(vma->vm_mm, vmf->pmd);
+	pmd_t entry = *vmf->pmd;
 	bool found;
 
-	ptl = pmd_lock(vma->vm_mm, vmf->pmd);
-	entry = *vmf->pmd;
 	found = pmd_present(entry) && pmd_leaf(entry) && pmd_pfn(entry) == pfn;
 	if (found) {
 		entry = pmd_mkyoung(pmd_mkdirty(entry));
@@ -114,12 +112,10 @@ static bool gmfs_write_pud(struct vm_fault *vmf, unsigned long pfn)
 #ifdef CONFIG_HAVE_ARCH_TRANSPARENT_HUGEPAGE_PUD
 	unsigned long addr = vmf->address & PUD_MASK;
 	struct vm_area_struct *vma = vmf->vma;
-	spinlock_t *ptl;
-	pud_t entry;
+	spinlock_t *ptl = pud_lock(vma->vm_mm, vmf->pud);
+	pud_t entry = *vmf->pud;
 	bool found;
 
-	ptl = pud_lock(vma->vm_mm, vmf->pud);
-	entry = *vmf->pud;
 	found = pud_present(entry) && pud_leaf(entry) && pud_pfn(entry) == pfn;
 	if (found) {
 		entry = pud_mkyoung(pud_mkdirty(entry));

@@ -53,8 +53,9 @@ u64 gmpool_units_count(const struct gmpool_numbers *numbers, u64 size)
 }
 
 /*
- * Those that can leave first, then by fixed blocks, then by used ones. Of units that are as good, the one of the highest
- * numbers comes first, so that numbers go on counting through the extents if possible.
+ * Those that can leave first, then by fixed blocks, then by used ones. Of units that are as
+ * good, the one of the highest numbers comes first, so that numbers go on counting through
+ * the extents if possible.
  */
 static int gmpool_units_compare(const void *a, const void *b)
 {
