@@ -18,7 +18,9 @@ start() {
 
 # fill: with files of 64 MiB, in the order of the memory
 fill() {
-    count=0
+    # Nearly all of them by one process; others may want memory at the same time.
+    count=$(($(free_blocks .) / 32))
+    [ $count = 0 ] || truncate -s 64M $(seq -f f%.0f 0 $((count - 1))) 2> /dev/null || count=0
     while truncate -s 64M "f$count" 2> /dev/null; do
         count=$((count + 1))
     done
@@ -27,12 +29,14 @@ fill() {
 
 # leave NUMBER...: of these files
 leave() {
+    others=
     for file in $(seq 0 $((count - 1))); do
         case " $* " in
         *" $file "*) ;;
-        *) rm "f$file" ;;
+        *) others="$others f$file" ;;
         esac
     done
+    rm $others
 }
 
 # compact REQUEST
