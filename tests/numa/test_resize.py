@@ -437,22 +437,30 @@ def test_undo_without_memory(vm):
     echo 0 > verbose
     echo -1 > times
     echo Y > task-filter
-    echo 4 > /sys/kernel/debug/guestmem_pool/node1/stop_resize
+    stop=/sys/kernel/debug/guestmem_pool/node1/stop_resize
+    stopped() {
+        for _ in $(seq 600); do
+            ! dmesg | grep -q "stopped after step $1\$" || return 0
+            sleep 0.1
+        done
+        die "it does not come to step $1: $(cat $dir/resize_error)"
+    }
+    echo 4 > $stop
     bash -c "echo 1 > /proc/self/make-it-fail; echo -1G > $dir/target" 2> /tmp/said & shrinking=$!
-    for _ in $(seq 600); do
-        ! dmesg | grep -q 'stopped after step 4$' || break
-        sleep 0.1
-    done
+    stopped 4
     equal "$(cat $dir/size)" $GIB 'size without the unit'
     # It fails while neither the pool nor the kernel has it.
     sed 's/^/0x/; s/ .*//' /tmp/with | while read -r start; do
         grep -q "^$start " $dir/extents || echo $((start + 0x9000)) > /sys/devices/system/memory/hard_offline_page
     done
     equal "$(cat $dir/poisoned_blocks)" 0 'failed blocks'
+    # From there until the pool has it again. Then the task may open files again.
     echo 100 > probability
+    echo 2 > $stop
+    stopped 2
+    echo 0 > probability
     go_on
     fails wait $shrinking
-    echo 0 > probability
     has "$(cat /tmp/said)" 'Cannot allocate memory' 'what the shell says'
     has "$(cat $dir/resize_error)" 'the kernel cannot take the memory' resize_error
     sound $((2 * GIB))
