@@ -156,7 +156,8 @@ def start(node, size, kernel, initrd, *more):
     with_cpus = [n for n in nodes if read(f"/sys/devices/system/node/node{n}/cpulist").strip()]
     command = [
         *(["setpriv", f"--reuid={user}", "--clear-groups"] if user else []),
-        "numactl", f"--membind={','.join(nodes)}",
+        # Guests never sleep: the steps of a test come first, and wait for a guest where they have to.
+        "nice", "-n", "19", "numactl", f"--membind={','.join(nodes)}",
         *([f"--cpunodebind={','.join(with_cpus)}"] if with_cpus else []),
         "qemu-system-x86_64", "-accel", "kvm", "-cpu", os.environ["VM_GUEST_CPU"], *memory(node, size),
         "-nographic", "-nodefaults", "-no-reboot",
