@@ -23,16 +23,31 @@ arguments="-m {RAM},slots=1,maxmem=4G
 unplug_dimm() {{
     vmm do 1 device_del '{{"id": "dimm"}}' then until 1 '[]' query-memory-devices > /dev/null
 }}
-# unplug: the DIMM, and its backend, which QEMU unmaps
+# remove_backend: QEMU unmaps the memory some time after its answer
+remove_backend() {{
+    local maps=/proc/$(pgrep -o qemu-system)/maps
+    local before=$(grep -c /vm1 $maps)
+    vmm do 1 object-del '{{"id": "more"}}' > /dev/null
+    for _ in $(seq 100); do
+        [ "$(grep -c /vm1 $maps)" = $before ] || return 0
+        sleep 0.1
+    done
+    die 'QEMU maps the memory of a backend that is gone'
+}}
+# unplug: the DIMM and its backend
 unplug() {{
     unplug_dimm
-    vmm do 1 object-del '{{"id": "more"}}' > /dev/null
+    remove_backend
 }}
 # plug FILE OFFSET: a DIMM with that memory; the guest fills some of it
 plug() {{
     vmm do 1 object-add "{{\"qom-type\": \"memory-backend-file\", \"id\": \"more\", \"mem-path\": \"$1\",
         \"offset\": $2, \"size\": $(({RAM} << 20)), \"share\": true, \"align\": $((2 << 20))}}" \
         then do 1 device_add '{{"driver": "pc-dimm", "id": "dimm", "memdev": "more"}}' > /dev/null
+    await_use "$1" "$2"
+}}
+# await_use FILE OFFSET: until the guest has filled some of the DIMM there
+await_use() {{
     for _ in $(seq 60); do
         [ "$(filled "$1" "$2")" = 0 ] || return 0
         vmm ticks 1 4
@@ -80,8 +95,7 @@ def test_part_of_a_file(vm):
         truncate -s {2 * RAM}M vm1.ram
         VMM_ARGS="-object memory-backend-file,id=more,mem-path=vm1.ram,offset={RAM}M,size={RAM}M,share=on,align=2M
                   -device pc-dimm,id=dimm,memdev=more $arguments" start 1
-        vmm ticks 1 2
-        between 1 "$(filled vm1.ram $(({RAM} << 20)))" {RAM // 2} 'blocks of the DIMM that the guest has filled'
+        await_use vm1.ram $(({RAM} << 20))
         # There is no free memory but for the states.
         truncate -s $((($(free_blocks .) - 4) * 2))M rest
         if gmfs-numa carve --size {RAM}M vm1.ram vm1.side.ram 2> /tmp/err; then
@@ -93,7 +107,7 @@ def test_part_of_a_file(vm):
         refused '{RAM}M to {END}' 'plugged into the guest by dimm "dimm"' --offset {RAM}M
         unplug_dimm
         refused '{RAM}M to {END}' 'memory backend "more": object-del removes it' --offset {RAM}M
-        vmm do 1 object-del '{{"id": "more"}}' > /dev/null
+        remove_backend
         gmfs-numa carve --qmp /tmp/vm1.qmp --size {RAM}M vm1.ram vm1.side.ram
         equal "$(used vm1.ram) $(used vm1.side.ram)" '{RAM // 2} {RAM // 2}' 'blocks of the files'
         equal "$(filled vm1.side.ram 0)" 0 'blocks with old contents'
