@@ -97,7 +97,7 @@ static const char *param(const char *name)
 		die("/proc/cmdline");
 	close(fd);
 	line[n] = '\0';
-	while ((word = strsep(&rest, " \n"))) {
+	while ((word = strsep(&rest, "\n "))) {
 		if (strncmp(word, name, len) || (word[len] && word[len] != '='))
 			continue;
 		snprintf(value, sizeof(value), "%s", word[len] ? word + len + 1 : "1");
@@ -123,13 +123,13 @@ static void open_control_port(void)
 /* Writable directories, and the host's root without them in /run/vm/host. */
 static void mount_root(void)
 {
-	static const char * const writable[] = { "tmp", "run", "mnt" };
+	static const char * const writable[] = { "tmp", "run", "mnt", NULL };
 	char path[64];
 	unsigned int i;
 
 	/* Cached: programs are paged in from here, and the contents do not change. */
 	must_mount("hostroot", NEW, "9p", MS_RDONLY, "cache=loose," P9_OPTIONS);
-	for (i = 0; i < sizeof(writable) / sizeof(writable[0]); i++) {
+	for (i = 0; writable[i]; i++) {
 		snprintf(path, sizeof(path), NEW "/%s", writable[i]);
 		if (access(path, F_OK))
 			die("a directory of the host to mount a tmpfs on");
@@ -189,7 +189,8 @@ static void copy_program(const char *name)
 	snprintf(to, sizeof(to), NEW VM_DIR "bin/%s", name);
 	in = open(from, O_RDONLY | O_CLOEXEC);
 	out = open(to, O_WRONLY | O_CREAT | O_CLOEXEC, 0755);
-	if (in < 0 || out < 0 || fstat(in, &st) || sendfile(out, in, NULL, st.st_size) != st.st_size)
+	if (in < 0 || out < 0 || fstat(in, &st) ||
+	    sendfile(out, in, NULL, st.st_size) != st.st_size)
 		die(to);
 	close(in);
 	close(out);
@@ -204,7 +205,7 @@ static void find_control_directory(void)
 	snprintf(ctldir, sizeof(ctldir), VM_DIR "host%s", param("vm.ctl"));
 	snprintf(path, sizeof(path), NEW "%s/argv", ctldir);
 	if (access(path, F_OK)) {
-		snprintf(path, sizeof(path), "the command, in %s/argv on the host", param("vm.ctl"));
+		snprintf(path, sizeof(path), "the command, %s/argv on the host", param("vm.ctl"));
 		die(path);
 	}
 	f = fopen(NEW VM_DIR "ctldir", "we");
@@ -227,7 +228,8 @@ static void mount_hidden(void)
 		die(path);
 	while (fgets(path, sizeof(path), f)) {
 		path[strcspn(path, "\n")] = '\0';
-		if (strncmp(path, "/tmp/", 5) && strncmp(path, "/run/", 5) && strncmp(path, "/mnt/", 5))
+		if (strncmp(path, "/tmp/", 5) && strncmp(path, "/run/", 5) &&
+		    strncmp(path, "/mnt/", 5))
 			continue;
 		snprintf(from, sizeof(from), NEW VM_DIR "host%s", path);
 		snprintf(to, sizeof(to), NEW "%s", path);
