@@ -200,7 +200,7 @@ static struct json_object *next_line(struct monitor *m)
  * command and @may_fail. Freed by the caller, who uses its member "return".
  */
 static struct json_object *ask(struct monitor *m, const char *command, const char *arguments,
-			bool may_fail)
+			       bool may_fail)
 {
 	struct json_object *answer, *error;
 	bool refused;
@@ -227,7 +227,7 @@ static struct json_object *ask(struct monitor *m, const char *command, const cha
 
 /* A property of an object. NULL if it has none of that name and @may_fail. */
 static struct json_object *get_property(struct monitor *m, const char *object, const char *name,
-				 bool may_fail)
+					bool may_fail)
 {
 	char *path = json_string(object);
 	char *arguments = xasprintf("{\"path\": %s, \"property\": \"%s\"}", path, name);
