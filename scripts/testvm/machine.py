@@ -33,6 +33,7 @@ class Machine:
         self.dir = rundir
         self.accel = args.accel
         self.qemu = None
+        self.ram = None
         self.boot = 0
         self.status = None
         self.failure = None
@@ -88,7 +89,8 @@ class Machine:
                "TERM": os.environ.get("TERM", "dumb") if self.args.interactive else "dumb",
                # Without a writable home, and without .pyc files in the host's tree.
                "PYTHONDONTWRITEBYTECODE": "1",
-               "LANG": os.environ.get("LANG", "C.UTF-8"),
+               # With another one, each program opens the locale's dozen files over 9p.
+               "LANG": os.environ.get("LANG", "C.UTF-8") if self.args.interactive else "C",
                "VM_GUEST_CPU": "host"}
         if self.accel == "tcg":
             # QEMU's SVM keeps the number of an interrupt that KVM injects, and may raise it once
@@ -127,6 +129,21 @@ class Machine:
             with open(self.path(name), "w", encoding="utf-8", errors="surrogateescape") as f:
                 f.write(text)
 
+    def claim_ram(self):
+        """What --ram names, for QEMU, or None if it does not do. Locked until QEMU has ended."""
+        if not self.args.ram:
+            return None
+        self.ram = open(self.args.ram, "r+b")
+        try:
+            if os.fstat(self.ram.fileno()).st_size >= self.topo.total():
+                fcntl.flock(self.ram, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return f"/proc/self/fd/{self.ram.fileno()}"
+        except BlockingIOError:
+            pass
+        self.ram.close()
+        self.ram = None
+        return None
+
     def command_line(self, initramfs):
         args = self.args
         cmd, cpu = qemu_base(args, self.accel)
@@ -137,7 +154,7 @@ class Machine:
         machine = "q35,hpet=off"
         if self.topo.hole:
             machine += f",max-ram-below-4g={self.topo.hole}"
-        cmd += ["-cpu", cpu, "-machine", machine] + self.topo.qemu_args()
+        cmd += ["-cpu", cpu, "-machine", machine] + self.topo.qemu_args(self.claim_ram())
         cmd += ["-kernel", args.kernel, "-initrd", initramfs,
                 "-append", f"{self.base_cmdline()} vm.boot=1 vm.append {args.append}"]
 
@@ -211,7 +228,7 @@ class Machine:
             self.qemu = subprocess.Popen(
                 cmd, stdin=None if args.interactive else subprocess.DEVNULL,
                 stdout=None if args.interactive else err, stderr=err,
-                preexec_fn=die_with_parent)
+                preexec_fn=die_with_parent, pass_fds=[self.ram.fileno()] if self.ram else [])
         deadline = time.monotonic() + timeout
         look = time.monotonic() + LOOK_EVERY
         hang = False

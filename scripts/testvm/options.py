@@ -131,6 +131,9 @@ def parse_args(argv):
     g.add_argument("--parallel", action="store_true",
                    help="run emulated processors in parallel: finds more races, but rarely one loses its timer; "
                         "implied by --nested")
+    g.add_argument("--ram", metavar="FILE",
+                   help="a file of tmpfs or a memfd to have the machine's memory in, if it is large enough and no other "
+                        "machine has it: one after the other, machines take fewer page faults of the host")
     g.add_argument("--icount", nargs="?", const="skip", choices=("skip", "wait"),
                    help="count instructions as time: 1 instruction is 1 ns, deterministic, slow; when idle, skip to "
                         "the next timer (default), or wait in real time")

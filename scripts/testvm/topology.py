@@ -92,15 +92,20 @@ class Topology:
     def ncpus(self):
         return sum(len(c) for c in self.cpus.values())
 
-    def qemu_args(self):
+    def qemu_args(self, ram=None):
         # A socket for each CPU: the kernel warns if siblings are on two nodes.
         n = self.ncpus()
+        at = 0
         args = ["-smp", f"{n},sockets={n},cores=1,threads=1", "-m", f"{self.total() >> 20}M"]
         for n, size in self.mem.items():
             node = f"node,nodeid={n}"
             if size:
                 # reserve=off: the host needs memory only for pages that are touched.
-                args += ["-object", f"memory-backend-ram,id=mem{n},size={size},reserve=off"]
+                backend = f"memory-backend-ram,id=mem{n},size={size},reserve=off"
+                if ram:
+                    backend = f"memory-backend-file,id=mem{n},size={size},mem-path={ram},offset={at},share=on"
+                    at += size
+                args += ["-object", backend]
                 node += f",memdev=mem{n}"
             node += "".join(f",cpus={c}" for c in self.cpus[n])
             args += ["-numa", node]

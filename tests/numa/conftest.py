@@ -47,6 +47,11 @@ KERNEL = subprocess.run([os.path.join(TOP, "scripts", "kernel"), "--image"], che
 # The status of scripts/vm if it was the emulation that failed, and how often it is tried.
 EMULATOR = 123
 TRIES = 3
+# Memory for machines of up to this size, one after the other: the host zeroes and maps its pages
+# once. Each process of pytest has its own, and it ends with the process.
+RAM_SIZE = 8 << 30
+RAM = os.memfd_create("ram")
+os.truncate(RAM, RAM_SIZE)
 # MiB that each node has more for the debug kernel, and the first once more; and
 # one that is smaller than 1 GiB.
 MORE = 1536
@@ -154,7 +159,7 @@ def boot(script, tmp_path, *, nodes=None, mem=None, cpus=None, topology=None, ap
     log = tmp_path / "kernel.log"
     scratch = tmp_path / "scratch"
     cmd = [os.path.join(TOP, "scripts", "vm"), "--log", str(log), "--scratch", str(scratch),
-           "--append", append, *machine(nodes, mem, cpus, topology)]
+           "--ram", f"/proc/{os.getpid()}/fd/{RAM}", "--append", append, *machine(nodes, mem, cpus, topology)]
     setup = f"PATH=$PATH:{BIN}; . {HERE}/lib.sh; set -eu\n"
     cmd += [*options, "--", "bash", "-c", setup + script]
     done = run_machine(cmd, lambda: shutil.rmtree(scratch, ignore_errors=True))
@@ -181,7 +186,14 @@ def make(*args):
 def pytest_configure(config):
     config.addinivalue_line("markers", "quick: one of those that make check runs")
     config.addinivalue_line("markers", "offline: it needs neither a kernel tree nor a virtual machine")
+    config.addinivalue_line("markers", "long: it takes minutes, and starts before the others")
     config.addinivalue_line("markers", "race: much happens at the same time, for make races")
+
+
+def pytest_collection_modifyitems(items):
+    """Long files first, and last those without a machine, which take seconds: workers end together."""
+    items.sort(key=lambda item: 0 if item.get_closest_marker("long") else
+               2 if item.get_closest_marker("offline") else 1)
 
 
 @pytest.fixture(scope="session", autouse=True)

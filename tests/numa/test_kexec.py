@@ -6,6 +6,8 @@ import re
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 # Every sixth kernel begins with an empty file system again.

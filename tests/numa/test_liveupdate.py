@@ -13,6 +13,8 @@ import pytest
 from conftest import BIN, DEBUG, HERE, KERNEL, TOP, run_machine
 from tool import PLAIN, build
 
+pytestmark = pytest.mark.long
+
 # The guests run the same kernel.
 KEXECS = int(os.environ.get("KEXECS", "20"))
 RAM, POOL = (512, 1024) if DEBUG else (256, 512)

@@ -7,6 +7,8 @@ import pytest
 
 import ssdt
 
+pytestmark = pytest.mark.long
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 LINE = r"guestmem_pool: "

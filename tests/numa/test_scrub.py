@@ -5,6 +5,8 @@ import os
 
 import pytest
 
+pytestmark = pytest.mark.long
+
 # A GiB that is aligned, and no more.
 ONE = dict(nodes=2, mem="3G", append="guestmemfs=1:1G")
 

@@ -8,6 +8,8 @@ from test_dma import EDU, IOMMU
 from test_resize import CHANGED, LIB as RESIZE, LINE, STOPPED
 from tool import PLAIN, build
 
+pytestmark = pytest.mark.long
+
 # A pool of three gibibytes, and room for what it gives up and gets back.
 MACHINE = dict(topology="node=0,cpus=0-1,mem=3G;node=1,mem=6G", append="nokaslr guestmemfs=1:3G")
 

@@ -11,6 +11,8 @@ from test_liveupdate import check_lives, told
 from test_migration import NOT_EMPTY, RAM, SETUP
 from tool import build
 
+pytestmark = pytest.mark.long
+
 # As sizes are printed.
 END = "1G" if RAM == 512 else f"{2 * RAM}M"
 

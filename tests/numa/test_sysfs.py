@@ -11,6 +11,8 @@ import pytest
 
 from conftest import DEBUG
 
+pytestmark = pytest.mark.long
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 
 LIB = rf"""

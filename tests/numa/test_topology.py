@@ -7,6 +7,8 @@ import pytest
 
 from conftest import DEBUG, nodes_in_a_row
 
+pytestmark = pytest.mark.long
+
 # name: machine, boot parameter, nodes that have a pool then, what is said
 SHAPES = {
     "one-node": (dict(nodes=1, mem="1G"), "0:256M", [0], ()),
