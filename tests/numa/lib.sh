@@ -48,6 +48,13 @@ fails() {
 		die "status $fails_status of: $*"
 }
 
+# on_one_cpu COMMAND...: for a virtual machine with several processors. If these run on several
+# emulated CPUs, then QEMU 10 and 11 rarely save the host's state as that of the guest, at an exit:
+# the guest ends by a shutdown, or loops (1 of 5 runs of private_mem_conversions_test -n 4).
+on_one_cpu() {
+	taskset -c 1 "$@"
+}
+
 # take_device ID: gives a PCI device with this ID, as in its file "device", to user space, the next
 # one that was not given before.
 # $device is its address, $group and $cdev are its files.

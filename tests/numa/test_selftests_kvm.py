@@ -16,7 +16,7 @@ def run(vm, tests, env=""):
     while read -r test; do
         : > /tmp/count
         status=0
-        env {env} ./$test < /dev/null > /tmp/said 2>&1 || status=$?
+        on_one_cpu env {env} ./$test < /dev/null > /tmp/said 2>&1 || status=$?
         [ $status = 0 ] || cat /tmp/said
         echo "selftest: $status $(stat -c %s /tmp/count) $test"
     done << END
