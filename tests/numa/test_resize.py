@@ -447,10 +447,14 @@ def test_undo_without_memory(vm):
         done
         die "it does not come to step $1: $(cat $dir/resize_error)"
     }
+    # Settings that are too large for half the size.
+    echo 700 > $dir/reserve && echo 900 > $dir/low_watermark && echo 600 > $dir/scrub_target
     echo 4 > $stop
     bash -c "echo 1 > /proc/self/make-it-fail; echo -1G > $dir/target" 2> /tmp/said & shrinking=$!
     stopped 4
     equal "$(cat $dir/size)" $GIB 'size without the unit'
+    equal "$(cat $dir/reserve $dir/low_watermark $dir/scrub_target | tr '\n' ' ')" '512 512 512 ' 'settings'
+    echo 100 > $dir/low_watermark
     # It fails while neither the pool nor the kernel has it.
     sed 's/^/0x/; s/ .*//' /tmp/with | while read -r start; do
         grep -q "^$start " $dir/extents || echo $((start + 0x9000)) > /sys/devices/system/memory/hard_offline_page
@@ -468,6 +472,7 @@ def test_undo_without_memory(vm):
     sound $((2 * GIB))
     equal "$(cat $dir/poisoned_blocks)" 1 'failed blocks'
     equal "$(free_blocks /mnt/node1)" $((1024 - 150 - 1)) 'free blocks'
+    equal "$(cat $dir/reserve $dir/low_watermark $dir/scrub_target | tr '\n' ' ')" '700 100 600 ' 'settings'
     memfile check /mnt/node1/file 1
     """, expect=[CHANGED, STOPPED, LINE + r"node 1: hardware error at 0x[0-9a-f]+: .*"], **MACHINE)
 

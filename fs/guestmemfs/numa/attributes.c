@@ -205,7 +205,10 @@ static struct gmpool_tunables gmpool_settings(struct gmpool *pool)
 	return pool->tune;
 }
 
-/* Show and store functions of a setting that is a number of at most @_max. */
+/*
+ * Show and store functions of a setting that is a number of at most @_max. That can be the
+ * size of the pool, which changes with gmpool.manage held.
+ */
 #define GMPOOL_TUNABLE_SHOW(_name)					\
 static ssize_t _name##_show(struct gmpool *pool, char *buf)		\
 {									\
@@ -220,10 +223,10 @@ static ssize_t _name##_store(struct gmpool *pool, const char *buf,	\
 	u64 number;							\
 	int err;							\
 									\
+	guard(mutex)(&pool->manage);					\
 	err = gmpool_sysfs_parse_number(buf, _max, &number);		\
 	if (err)							\
 		return err;						\
-	guard(mutex)(&pool->manage);					\
 	new = pool->tune;						\
 	new._name = number;						\
 	return gmpool_tune(pool, &new) ?: count;			\
@@ -309,12 +312,12 @@ static ssize_t scrub_target_store(struct gmpool *pool, const char *buf,
 	struct gmpool_tunables new;
 	int err = 0;
 
+	guard(mutex)(&pool->manage);
 	if (!sysfs_streq(buf, "all"))
 		err = gmpool_sysfs_parse_number(buf, pool->total_blocks,
 						&number);
 	if (err)
 		return err;
-	guard(mutex)(&pool->manage);
 	new = pool->tune;
 	new.scrub_target = number;
 	return gmpool_tune(pool, &new) ?: count;

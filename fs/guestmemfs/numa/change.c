@@ -4,8 +4,8 @@
  *
  * All memory that a change needs is allocated before it, so that the change itself can
  * fail only for want of a metadata block. The undo of a change does not even need that: it
- * has those that the change gave up. The next kernel finds the pool with or without the
- * change.
+ * has those that the change gave up. It also sets the settings again that the change has
+ * reduced. The next kernel finds the pool with or without the change.
  */
 
 #include <linux/cleanup.h>
@@ -25,6 +25,7 @@
  * @aside: index of the first metadata blocks in @used and @dirty that are set aside for
  *	this change, until it is made
  * @end: end of these indices
+ * @clamp: settings that the change has reduced; for an undo, those that it sets again
  */
 struct gmpool_change {
 	struct gmpool_numbers to;
@@ -34,6 +35,7 @@ struct gmpool_change {
 	struct gmpool_bitmap_ser **dirty;
 	u64 aside;
 	u64 end;
+	struct gmpool_clamp clamp;
 };
 
 /* Metadata blocks of each bitmap. */
@@ -222,7 +224,10 @@ int gmpool_change_commit(struct gmpool *pool, struct gmpool_change *change,
 	change->end = 0;
 	if (err)
 		goto out;
-	err = gmpool_tunables_clamp(pool, gmpool_numbers_blocks(&change->to));
+	/* An undo has settings to set again, any other change may have some to reduce. */
+	err = gmpool_tunables_unclamp(pool, &change->clamp) ?:
+	      gmpool_tunables_clamp(pool, gmpool_numbers_blocks(&change->to),
+				    undo ? &undo->clamp : &change->clamp);
 	if (err) {
 		gmpool_change_free_bitmaps(pool, change, nr_old, nr);
 		goto out;
@@ -232,6 +237,8 @@ int gmpool_change_commit(struct gmpool *pool, struct gmpool_change *change,
 		gmpool_numbers_to_super(&pool->numbers, pool->handover.super);
 		gmpool_sync_super(pool);
 	}
+	/* The watermark may have changed with the size. */
+	gmpool_update_low(pool);
 	if (undo)
 		gmpool_change_set_aside(pool, change, undo, nr, nr_old);
 	else

@@ -57,6 +57,16 @@ struct gmpool_tunables {
 };
 
 /**
+ * struct gmpool_clamp - adaption of the settings to a size
+ * @from: the settings before
+ * @to: the settings afterwards
+ */
+struct gmpool_clamp {
+	struct gmpool_tunables from;
+	struct gmpool_tunables to;
+};
+
+/**
  * enum gmpool_state - state of a pool
  * @GMPOOL_SETUP: not ready yet: during boot, or during a reset
  * @GMPOOL_ACTIVE: usable without limits
@@ -301,7 +311,8 @@ void gmpool_tunables_default(struct gmpool_tunables *tune);
 void gmpool_tunables_retrieve(struct gmpool *pool);
 int gmpool_tunables_store(struct gmpool *pool, const struct gmpool_tunables *new);
 int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new);
-int gmpool_tunables_clamp(struct gmpool *pool, u64 nr_blocks);
+int gmpool_tunables_clamp(struct gmpool *pool, u64 nr_blocks, struct gmpool_clamp *clamp);
+int gmpool_tunables_unclamp(struct gmpool *pool, const struct gmpool_clamp *clamp);
 int gmpool_freeze(struct gmpool *pool, bool frozen);
 
 /* In event.c */

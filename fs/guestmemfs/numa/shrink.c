@@ -66,11 +66,8 @@ gmpool_prepare_shrinking(struct gmpool *pool, const struct gmpool_extent *unit, 
 	struct gmpool_change *change;
 
 	*err = gmpool_numbers_remove(&to, unit->base, unit->size);
-	if (*err) {
-		gmpool_resize_err(pool, "the pool would be in more than %u pieces",
-				  GMPOOL_MAX_EXTENTS);
+	if (*err)
 		return NULL;
-	}
 	change = gmpool_change_prepare(pool, &to);
 	if (!change)
 		*err = -ENOMEM;

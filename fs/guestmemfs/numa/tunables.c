@@ -148,10 +148,28 @@ int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new)
 	return 0;
 }
 
+/* Set the settings that depend on the size. */
+static int gmpool_set_sizes(struct gmpool *pool, const struct gmpool_tunables *new)
+{
+	int err;
+
+	lockdep_assert_held(&pool->manage);
+
+	if (new->reserve == pool->tune.reserve &&
+	    new->low_watermark == pool->tune.low_watermark &&
+	    new->scrub_target == pool->tune.scrub_target)
+		return 0;
+	err = gmpool_tunables_store(pool, new);
+	if (!err)
+		gmpool_set_effective(pool, new);
+	return err;
+}
+
 /**
  * gmpool_tunables_clamp - adapt the settings of a pool to its size
  * @pool: an active pool
  * @nr_blocks: its size
+ * @clamp: filled, for gmpool_tunables_unclamp()
  *
  * The next kernel would use the defaults in place of settings that exceed the size.
  *
@@ -159,25 +177,47 @@ int gmpool_tune(struct gmpool *pool, const struct gmpool_tunables *new)
  *
  * Return: 0; -ENOMEM, -ENOSPC, nothing is changed then.
  */
-int gmpool_tunables_clamp(struct gmpool *pool, u64 nr_blocks)
+int gmpool_tunables_clamp(struct gmpool *pool, u64 nr_blocks, struct gmpool_clamp *clamp)
 {
+	struct gmpool_tunables *new = &clamp->to;
+
+	clamp->from = pool->tune;
+	*new = pool->tune;
+	new->reserve = min(new->reserve, nr_blocks);
+	new->low_watermark = min(new->low_watermark, nr_blocks);
+	if (new->scrub_target != GMPOOL_SCRUB_ALL)
+		new->scrub_target = min(new->scrub_target, nr_blocks);
+	return gmpool_set_sizes(pool, new);
+}
+
+static u64 gmpool_unclamped(u64 now, u64 from, u64 to)
+{
+	return now == to ? from : now;
+}
+
+/**
+ * gmpool_tunables_unclamp - set the settings as before an adaption
+ * @pool: an active pool, of the size of before
+ * @clamp: from gmpool_tunables_clamp(), or zero
+ *
+ * What the administrator has set since then stays, unless it is the adapted value.
+ *
+ * Context: process context, within an operation; gmpool.manage is held.
+ *
+ * Return: 0; an error only if the settings were not stored before, as after
+ * gmpool_tunables_clamp() has reduced one.
+ */
+int gmpool_tunables_unclamp(struct gmpool *pool, const struct gmpool_clamp *clamp)
+{
+	const struct gmpool_tunables *from = &clamp->from, *to = &clamp->to;
 	struct gmpool_tunables new = pool->tune;
-	int err;
 
-	lockdep_assert_held(&pool->manage);
-
-	new.reserve = min(new.reserve, nr_blocks);
-	new.low_watermark = min(new.low_watermark, nr_blocks);
-	if (new.scrub_target != GMPOOL_SCRUB_ALL)
-		new.scrub_target = min(new.scrub_target, nr_blocks);
-	if (new.reserve == pool->tune.reserve &&
-	    new.low_watermark == pool->tune.low_watermark &&
-	    new.scrub_target == pool->tune.scrub_target)
-		return 0;
-	err = gmpool_tunables_store(pool, &new);
-	if (!err)
-		gmpool_set_effective(pool, &new);
-	return err;
+	new.reserve = gmpool_unclamped(new.reserve, from->reserve, to->reserve);
+	new.low_watermark = gmpool_unclamped(new.low_watermark, from->low_watermark,
+					     to->low_watermark);
+	new.scrub_target = gmpool_unclamped(new.scrub_target, from->scrub_target,
+					    to->scrub_target);
+	return gmpool_set_sizes(pool, &new);
 }
 
 /**
