@@ -99,6 +99,31 @@ def test_nothing_unmovable_is_in_it(vm):
        expect=[LINE + r"node 1: growth reserve of 1024 MiB from .*, for movable pages only"])
 
 
+def test_gigantic_page(vm):
+    """A page of hugetlb of 1 GiB is in the reserve: growing says that it is busy, and does not wait for another."""
+    vm(TOOLS + r"""
+    free_movable() {
+        awk '/^Node 1, zone +Movable/ { here = 1 } here && $2 == "free" { print $3; exit }' /proc/zoneinfo
+    }
+    before=$(free_movable)
+    echo 1 > /proc/sys/vm/movable_gigantic_pages
+    pages=/sys/devices/system/node/node1/hugepages/hugepages-1048576kB
+    echo 1 > $pages/nr_hugepages
+    equal "$(cat $pages/free_hugepages)" 1 'free gigantic pages'
+    between 250000 $((before - $(free_movable))) 270000 'pages of ZONE_MOVABLE'
+    mkdir /tmp/huge
+    mount -t hugetlbfs -o pagesize=1G none /tmp/huge
+    for used in 0 1; do
+        [ $used = 0 ] || numactl --membind=1 fallocate -l 1G /tmp/huge/file
+        equal "$(cat $pages/free_hugepages)" $((1 - used)) 'free gigantic pages'
+        # More than there is: all units are tried.
+        fails timeout 100 sh -c 'echo 9G > /sys/fs/guestmemfs/node1/target' 2> /tmp/said
+        has "$(cat /sys/fs/guestmemfs/node1/resize_error)" 'pages that cannot be moved' 'what is in the way'
+        equal "$(cat $pages/nr_hugepages)" 1 'gigantic pages'
+    done
+    """, nodes=2, mem="4G", boots=1, append="guestmemfs=1:1G+1G nokaslr")
+
+
 def test_what_is_refused(vm):
     """A reserve that does not fit is left out, and the pool is made."""
     vm(TOOLS + r"""

@@ -126,9 +126,27 @@ static bool gmpool_unit_failed(const struct unit *unit)
 }
 
 /*
+ * Is there a gigantic page of hugetlb? It can be in ZONE_MOVABLE (see
+ * vm.movable_gigantic_pages), and offlining it waits until another one is free.
+ */
+static bool gmpool_unit_gigantic(const struct unit *unit)
+{
+	unsigned long pfn, end = PHYS_PFN(unit->base + unit->size);
+	struct page *page;
+
+	/* As in scan_movable_pages(), no reference is held: the answer can be out of date. */
+	for (pfn = PHYS_PFN(unit->base); pfn < end; pfn += MAX_ORDER_NR_PAGES) {
+		page = pfn_to_page(pfn);
+		if (PageHuge(page) && folio_order(page_folio(page)) > MAX_PAGE_ORDER)
+			return true;
+	}
+	return false;
+}
+
+/*
  * Test whether the kernel can move all that is in the unit. The test ends, while the
- * attempt to offline a page that cannot be moved does not. Nothing in ZONE_MOVABLE stays
- * unmovable for long.
+ * attempt to offline a page that cannot be moved does not. Nothing else in ZONE_MOVABLE
+ * stays unmovable for long.
  */
 static int gmpool_test_unit(const struct unit *unit)
 {
@@ -137,7 +155,7 @@ static int gmpool_test_unit(const struct unit *unit)
 	int err;
 
 	if (zone_idx(unit->zone) == ZONE_MOVABLE)
-		return 0;
+		return gmpool_unit_gigantic(unit) ? -EBUSY : 0;
 	err = alloc_contig_range(start, start + nr, ACR_FLAGS_NONE, GFP_KERNEL);
 	if (!err)
 		free_contig_range(start, nr);
@@ -191,8 +209,61 @@ static void gmpool_abandon_unit(struct gmpool *pool, u64 base)
 		gmpool_online_unit(pool, base);
 }
 
+/*
+ * Pages of KHO's scratch areas on a node that the kernel manages, as far as zone_cma_pages()
+ * does not have them: it has them only in a kernel that was not started with KHO.
+ */
+static unsigned long gmpool_count_scratch(int nid)
+{
+	unsigned long step = MAX_ORDER_NR_PAGES, end = node_end_pfn(nid), nr = 0;
+	unsigned long pfn, at;
+
+	if (!is_kho_boot())
+		return 0;
+	for (pfn = round_down(node_start_pfn(nid), step); pfn < end; pfn += step) {
+		if (!kho_scratch_overlap(PFN_PHYS(pfn), step << PAGE_SHIFT) ||
+		    pfn_to_nid(pfn) != nid)
+			continue;
+		/* Early allocations of this kernel are there too. */
+		for (at = pfn; at < pfn + step; at++)
+			nr += !PageReserved(pfn_to_page(at));
+		cond_resched();
+	}
+	return nr;
+}
+
+/* Has the node, and the machine, enough memory to give up a unit? */
+static bool gmpool_may_grow(const struct gmpool *pool, unsigned long scratch)
+{
+	unsigned long unit = PHYS_PFN(gmpool_unit());
+	unsigned long keep = PHYS_PFN(KEEP_NODE) + scratch, managed = 0;
+	struct pglist_data *pgdat = NODE_DATA(pool->nid);
+	int i;
+
+	for (i = 0; i < MAX_NR_ZONES; i++) {
+		struct zone *zone = &pgdat->node_zones[i];
+
+		if (!populated_zone(zone))
+			continue;
+		/* KHO's scratch areas are CMA: only movable pages use them. */
+		managed += zone_managed_pages(zone) - zone_cma_pages(zone);
+		keep += high_wmark_pages(zone);
+	}
+	return managed >= unit + keep &&
+	       si_mem_available() >= (long)(unit + PHYS_PFN(KEEP_FREE));
+}
+
+/* Does the kernel keep enough memory without another unit? */
+static int gmpool_check_kept(struct gmpool *pool, unsigned long scratch)
+{
+	if (gmpool_may_grow(pool, scratch))
+		return 0;
+	gmpool_resize_err(pool, "the kernel needs the rest of its memory");
+	return -ENOSPC;
+}
+
 /* Take a unit away from the kernel, and hide it. */
-static int gmpool_take_unit(struct gmpool *pool, u64 base)
+static int gmpool_take_unit(struct gmpool *pool, u64 base, unsigned long scratch)
 {
 	struct unit unit = { .pool = pool, .base = base, .size = gmpool_unit() };
 	const char *error;
@@ -200,7 +271,8 @@ static int gmpool_take_unit(struct gmpool *pool, u64 base)
 
 	/* Keeps others from bringing the memory online, and from adding it. */
 	lock_device_hotplug();
-	err = gmpool_offline_unit(&unit);
+	/* Once more: other pools grow too, each with the lock held. */
+	err = gmpool_check_kept(pool, scratch) ?: gmpool_offline_unit(&unit);
 	if (err) {
 		unlock_device_hotplug();
 		return err;
@@ -246,7 +318,7 @@ gmpool_prepare_growth(struct gmpool *pool, struct gmpool_extent *unit)
 	return gmpool_change_prepare(pool, &to) ?: ERR_PTR(-ENOMEM);
 }
 
-static int gmpool_grow_unit(struct gmpool *pool, u64 base)
+static int gmpool_grow_unit(struct gmpool *pool, u64 base, unsigned long scratch)
 {
 	struct gmpool_extent unit = { .base = base, .size = gmpool_unit() };
 	struct gmpool_change *change = gmpool_prepare_growth(pool, &unit);
@@ -254,7 +326,7 @@ static int gmpool_grow_unit(struct gmpool *pool, u64 base)
 
 	if (IS_ERR(change))
 		return PTR_ERR(change);
-	err = gmpool_take_unit(pool, base);
+	err = gmpool_take_unit(pool, base, scratch);
 	if (!err) {
 		err = gmpool_enter_unit(pool, change, &unit, false);
 		if (err)
@@ -262,50 +334,6 @@ static int gmpool_grow_unit(struct gmpool *pool, u64 base)
 	}
 	gmpool_change_free(pool, change);
 	return err;
-}
-
-/*
- * Pages of KHO's scratch areas on a node that the kernel manages, as far as zone_cma_pages()
- * does not have them: it has them only in a kernel that was not started with KHO.
- */
-static unsigned long gmpool_count_scratch(int nid)
-{
-	unsigned long step = MAX_ORDER_NR_PAGES, end = node_end_pfn(nid), nr = 0;
-	unsigned long pfn, at;
-
-	if (!is_kho_boot())
-		return 0;
-	for (pfn = round_down(node_start_pfn(nid), step); pfn < end; pfn += step) {
-		if (!kho_scratch_overlap(PFN_PHYS(pfn), step << PAGE_SHIFT) ||
-		    pfn_to_nid(pfn) != nid)
-			continue;
-		/* Early allocations of this kernel are there too. */
-		for (at = pfn; at < pfn + step; at++)
-			nr += !PageReserved(pfn_to_page(at));
-		cond_resched();
-	}
-	return nr;
-}
-
-/* Has the node, and the machine, enough memory to give up a unit? */
-static bool gmpool_may_grow(const struct gmpool *pool, unsigned long scratch)
-{
-	unsigned long unit = PHYS_PFN(gmpool_unit());
-	unsigned long keep = PHYS_PFN(KEEP_NODE) + scratch, managed = 0;
-	struct pglist_data *pgdat = NODE_DATA(pool->nid);
-	int i;
-
-	for (i = 0; i < MAX_NR_ZONES; i++) {
-		struct zone *zone = &pgdat->node_zones[i];
-
-		if (!populated_zone(zone))
-			continue;
-		/* KHO's scratch areas are CMA: only movable pages use them. */
-		managed += zone_managed_pages(zone) - zone_cma_pages(zone);
-		keep += high_wmark_pages(zone);
-	}
-	return managed >= unit + keep &&
-	       si_mem_available() >= (long)(unit + PHYS_PFN(KEEP_FREE));
 }
 
 enum rank {
@@ -357,6 +385,7 @@ static enum rank gmpool_rank_unit(const struct gmpool *pool, u64 base)
  * struct search - search for memory that the kernel gives up
  * @lowest: address of the first unit of the node
  * @nr: number of units from there to the end of the node
+ * @scratch: pages of KHO's scratch areas on the node, see gmpool_count_scratch()
  * @tried: bit set = the unit cannot be taken, or is not to be tried again
  * @busy: address of a unit that cannot be taken
  * @err: error of that, or 0
@@ -364,6 +393,7 @@ static enum rank gmpool_rank_unit(const struct gmpool *pool, u64 base)
 struct search {
 	u64 lowest;
 	u64 nr;
+	unsigned long scratch;
 	unsigned long *tried;
 	u64 busy;
 	int err;
@@ -396,7 +426,7 @@ static int gmpool_grow_best(struct gmpool *pool, struct search *search)
 				return -EINTR;
 			if (READ_ONCE(pool->tune.frozen))
 				return -EAGAIN;
-			err = gmpool_grow_unit(pool, base);
+			err = gmpool_grow_unit(pool, base, search->scratch);
 			trace_guestmemfs_grow(pool->nid, base, gmpool_unit(), err);
 			/* Of too many pieces, another unit can become a part. */
 			if (err != -EBUSY && err != -EHWPOISON && err != -E2BIG)
@@ -455,9 +485,9 @@ static void gmpool_explain_growth(struct gmpool *pool, const struct search *sear
  */
 int gmpool_grow(struct gmpool *pool, u64 units)
 {
-	unsigned long scratch = gmpool_count_scratch(pool->nid);
 	u64 unit = gmpool_unit();
 	struct search search = {
+		.scratch = gmpool_count_scratch(pool->nid),
 		.lowest = round_down(PFN_PHYS(node_start_pfn(pool->nid)), unit),
 	};
 	int err = 0;
@@ -467,11 +497,9 @@ int gmpool_grow(struct gmpool *pool, u64 units)
 	if (!search.tried)
 		return -ENOMEM;
 	for (; units && !err; units--) {
-		if (!gmpool_may_grow(pool, scratch)) {
-			gmpool_resize_err(pool, "the kernel needs the rest of its memory");
-			err = -ENOSPC;
+		err = gmpool_check_kept(pool, search.scratch);
+		if (err)
 			break;
-		}
 		err = gmpool_grow_best(pool, &search);
 		if (err)
 			gmpool_explain_growth(pool, &search, err);
