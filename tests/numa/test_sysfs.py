@@ -54,8 +54,8 @@ def test_files(vm, shape):
     fi
     sysfs kept "$VM_SCRATCH/kept" files unprivileged default_all consistent_all
     """, append=f"guestmemfs={param}" if param else "", expect=expect, boots=2, **machine)
-    # The top, its features and their folder, its version, and what each node has.
-    assert run.lines("^files=") == [f"files={20 + 52 * pools}"] * 2, run.out
+    # The top, its features and their folder, its version and kho, and what each node has.
+    assert run.lines("^files=") == [f"files={21 + 52 * pools}"] * 2, run.out
 
 
 def test_values(vm):

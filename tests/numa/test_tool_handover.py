@@ -53,6 +53,13 @@ def test_handover(make, tmp_path):
                          ("nokho=off", "unknown"), ('"kho=on"', "ok"), ("quiet -- kho=on", "unknown"),
                          ("kho=maybe", "unknown"), ("kho=on kho=maybe", "ok")):
         assert judge(OK if result == "ok" else DIFFERS, kho=False, cmdline=line)["kho"] == result
+    # A kernel with kho=on that found no memory for it.
+    tree = make(nodes, kho=False, cmdline="kho=on")
+    tree.put("boot/config-7.3.4-next", config())
+    for word, result in (("on", "ok"), ("off", "fail")):
+        tree.put("sys/fs/guestmemfs/kho", word + "\n")
+        status = OK if result == "ok" else DIFFERS
+        assert judged(tree, "--kernel", image, *cmdline, status=status)["kho"] == result
     nodes[0].check = "block 7 is used twice"
     assert judge(DIFFERS)["metadata0"] == "fail"
     nodes = MACHINES["4"]()

@@ -38,17 +38,26 @@ void handover_result(const char *check, enum handover_result r, const char *deta
 		ready = false;
 }
 
+/* The command line does not tell: a kernel without memory for scratch areas has no KHO. */
 static void check_kho(const char *cmdline)
 {
-	if (root_exists("/sys/kernel/debug/kho/out"))
+	char *kho = read_text("/sys/fs/guestmemfs/kho");
+
+	if (kho ? !strcmp(kho, "on") : root_exists("/sys/kernel/debug/kho/out"))
 		handover_result("kho", OK, "KHO is on in this kernel");
 	else if (kcmdline_says_kho(cmdline) == 0)
 		handover_result("kho", FAIL, "the command line switches it off: boot with kho=on");
+	else if (kho && kcmdline_says_kho(cmdline) == 1)
+		handover_result("kho", FAIL,
+				"off in spite of kho=on: 'dmesg | grep KHO' has the reason");
+	else if (kho)
+		handover_result("kho", FAIL, "it is off: boot with kho=on");
 	else if (kcmdline_says_kho(cmdline) == 1)
 		handover_result("kho", OK, "the command line has kho=on");
 	else
 		handover_result("kho", UNKNOWN,
 				"debugfs cannot be read: run as root, or boot with kho=on");
+	free(kho);
 }
 
 static void check_luo(void)

@@ -9,6 +9,7 @@
 #include <linux/err.h>
 #include <linux/fs.h>
 #include <linux/init.h>
+#include <linux/kexec_handover.h>
 #include <linux/kobject.h>
 #include <linux/memory.h>
 #include <linux/node.h>
@@ -42,6 +43,19 @@ static ssize_t version_show(struct kobject *kobj, struct kobj_attribute *attr,
 }
 
 static struct kobj_attribute version_attr = __ATTR_RO(version);
+
+static ssize_t kho_show(struct kobject *kobj, struct kobj_attribute *attr, char *buf)
+{
+	return sysfs_emit(buf, "%s\n", kho_is_enabled() ? "on" : "off");
+}
+
+static struct kobj_attribute kho_attr = __ATTR_RO(kho);
+
+static const struct attribute * const common_attrs[] = {
+	&kho_attr.attr,
+	&version_attr.attr,
+	NULL
+};
 
 /**
  * gmpool_feature_show - contents of a feature file, see GMPOOL_FEATURE()
@@ -172,7 +186,7 @@ static int __init gmpool_sysfs_init(void)
 	gmpool_kset = kset_create_and_add("guestmemfs", NULL, fs_kobj);
 	if (!gmpool_kset)
 		return -ENOMEM;
-	err = sysfs_create_file(&gmpool_kset->kobj, &version_attr.attr);
+	err = sysfs_create_files(&gmpool_kset->kobj, common_attrs);
 	if (!err)
 		err = sysfs_create_group(&gmpool_kset->kobj, &feature_group);
 	if (err)

@@ -117,6 +117,7 @@ def files():
         if have[path] == 0o444 and path.count("/") == 5 and "/features/" in path:
             same(text(path), "supported\n", path)
     same(text(f"{TOP}/version"), "1\n", "version")
+    same(text(f"{TOP}/kho"), "on\n", "kho")
 
     for node in nodes():
         for what, entry in documented.items():
