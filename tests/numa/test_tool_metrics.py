@@ -45,6 +45,7 @@ def test_metrics(make, tmp_path, machine, kind):
         assert value("guestmemfs_pool_free_bytes", node.nid) == int(files["free_blocks"]) * BLOCK
         assert value("guestmemfs_pool_pinned_bytes", node.nid) == int(files["pinned_blocks"]) * BLOCK
         assert value("guestmemfs_alloc_failures_total", node.nid) == int(files["alloc_failures"])
+        assert value("guestmemfs_moved_bytes_total", node.nid) == int(files["moved_blocks"]) * BLOCK
         assert value("guestmemfs_faults_total", node.nid, leaf="1g") == int(files["faults_pud"])
         assert value("guestmemfs_pool_free_1g_bytes", node.nid) == int(files["free_1g"]) * GIB
         states = {s: value("guestmemfs_state", node.nid, state=s)

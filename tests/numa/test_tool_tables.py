@@ -254,6 +254,7 @@ def test_older_kernel(make):
         "free_1g": "pool_free_1g_bytes",
         "growth_reserve": "pool_growth_reserve_bytes", "free_blocks": "pool_free_bytes",
         "pinned_blocks": "pool_pinned_bytes", "size": "pool_size_bytes", "mounts": "mounts",
+        "moved_blocks": "moved_bytes",
     }
     for name in MACHINES["1"]()[0].sysfs():
         if name == "bitmap":
@@ -272,7 +273,7 @@ def test_older_kernel(make):
         if name not in ("bitmap_dirty", "bitmap_poison", "extents", "check", "discard", "pins",
                         "attached"):
             assert name in on(tree, "get", "0", name, status=FAILED).err
-            assert len(names) == 36
+            assert len(names) == 39
         if name != "block_size" and name != "total_blocks":
             assert on(tree, "map").out.startswith("node 0: ")
         else:

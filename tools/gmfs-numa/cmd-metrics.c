@@ -46,6 +46,8 @@ static const struct metric {
 	METRIC("kexecs", "gauge", generation, PLAIN, "Kexecs that the pool has survived."),
 	METRIC("alloc_failures", "counter", alloc_failures, PLAIN,
 	       "Times that no block could be given."),
+	METRIC("moved_bytes", "counter", moved_blocks, BLOCKS,
+	       "Used memory that has moved, to compact or to shrink the pool."),
 #undef METRIC
 };
 

@@ -37,9 +37,10 @@ static const struct setting {
 static const char * const readable[] = {
 	"alloc_failures", "attached_files", "block_size", "dirty_blocks", "error",
 	"faults_pmd", "faults_pte", "faults_pud", "format", "free_1g", "free_blocks",
-	"free_inodes", "generation", "growth_reserve", "handed_over_from", "largest_free_run", "max_inodes",
-	"metadata_bytes", "mounts", "pinned_blocks", "poisoned_blocks", "preserved_files",
-	"private_files", "reserved_blocks", "scrubbed_blocks", "size", "state",
+	"free_inodes", "generation", "growth_reserve", "handed_over_from",
+	"largest_free_run", "max_inodes", "metadata_bytes", "mounts", "moved_blocks",
+	"pinned_blocks", "poisoned_blocks", "preserved_files", "private_files",
+	"reserved_blocks", "resize_error", "scrubbed_blocks", "size", "state", "target",
 	"total_blocks", "total_inodes", "uuid",
 };
 

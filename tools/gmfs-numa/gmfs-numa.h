@@ -86,6 +86,7 @@ struct node {
 	uint64_t generation;
 	uint64_t mounts;
 	uint64_t alloc_failures;
+	uint64_t moved_blocks;
 	uint64_t faults_pte;
 	uint64_t faults_pmd;
 	uint64_t faults_pud;

@@ -122,6 +122,7 @@ static void read_node(struct node *node, int nid)
 	node->generation = node_number(nid, "generation");
 	node->mounts = node_number(nid, "mounts");
 	node->alloc_failures = node_number(nid, "alloc_failures");
+	node->moved_blocks = node_number(nid, "moved_blocks");
 	node->faults_pte = node_number(nid, "faults_pte");
 	node->faults_pmd = node_number(nid, "faults_pmd");
 	node->faults_pud = node_number(nid, "faults_pud");

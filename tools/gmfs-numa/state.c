@@ -366,8 +366,8 @@ static int state_load(int argc, char **argv)
 		{ }
 	};
 	static const struct argp argp = { options, parse, "FILE",
-		"Write a stored state to standard output: for QEMU, -incoming"
-		" \"exec:gmfs-numa load FILE\".", NULL, NULL, NULL };
+		"Write a stored state to standard output: for QEMU with -incoming defer,"
+		" migrate_incoming \"exec:gmfs-numa load FILE\".", NULL, NULL, NULL };
 	struct arguments args = { };
 	int first, fd, nid, err;
 	struct stat st;
