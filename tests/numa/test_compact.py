@@ -120,7 +120,7 @@ def test_files_in_use(vm, tmp_path):
     whole 0 'in pieces'
     free=$(cat $node/free_blocks)
     begin one storing move process f3
-    begin two storing move guest f18
+    begin two storing taskset -c 1 move guest f18
     begin three storing move process f32
     compact all
     inode=$(stat -c %i f3)

@@ -65,7 +65,7 @@ def count(line, event, cause):
 
 def test_lines_of_the_documentation(vm):
     lines = documented()
-    assert set(lines) == {*CAUSES, "move"}
+    assert set(lines) == {*CAUSES, "move", "shrink"}
     script = rf"""
     cd /tmp
     echo '{BY_PAGES}' > by_pages
@@ -87,8 +87,8 @@ def test_lines_of_the_documentation(vm):
     assert counted == {event: n for event, (_, n) in CAUSES.items()}
 
 
-def test_line_of_moves(vm):
-    """One block in a gibibyte, two in another: the one moves."""
+def test_lines_of_changes(vm):
+    """One block in a gibibyte, two in another: the one moves. Then the pool gives up a gibibyte."""
     run = vm(r"""
     cd /tmp
     phys=
@@ -97,6 +97,8 @@ def test_line_of_moves(vm):
     fallocate -l 4M /mnt/node1/two
     fallocate -l 2M /mnt/node1/one
     rm /mnt/node1/most
-    """ + count(documented()["move"], "move", "echo all > /sys/fs/guestmemfs/node1/compact"),
-             nodes=2, mem="4G", append="guestmemfs=1:2G nokaslr")
-    assert run.value("move") == "1"
+    """ + count(documented()["move"], "move", "echo all > /sys/fs/guestmemfs/node1/compact") +
+             count(documented()["shrink"], "shrink", "echo -1G > /sys/fs/guestmemfs/node1/target"),
+             nodes=2, mem="4G", append="guestmemfs=1:2G nokaslr",
+             expect=[r"guestmem_pool: node 1: pool of 2048 MiB has 1024 MiB now"])
+    assert (run.value("move"), run.value("shrink")) == ("1", "1")

@@ -128,7 +128,7 @@ def test_obstacles(vm):
     drop pin
     # Those that are in use do not move by themselves.
     begin one storing move process f3
-    begin two storing move guest f40
+    begin two storing taskset -c 1 move guest f40
     begin three storing move process f20
     refused busy -1G "can be emptied: at 0x[0-9a-f]+, mapped 32 by inode ($(inode f3)|$(inode f20)|$(inode f40))\$"
     equal "$(moved)" 0 'moved blocks'
