@@ -149,6 +149,7 @@ vm_fault_t gmfs_insert_pfn(struct vm_fault *vmf, unsigned int order,
 	/* A new leaf needs no write flag: it is writable if the VMA is. */
 	bool write = vmf->flags & FAULT_FLAG_WRITE;
 	struct vm_area_struct *vma = vmf->vma;
+	vm_fault_t ret;
 
 	switch (order) {
 	case PUD_ORDER:
@@ -164,14 +165,19 @@ vm_fault_t gmfs_insert_pfn(struct vm_fault *vmf, unsigned int order,
 		 * A leaf did not fit when this fault asked for one, because a page of
 		 * the block has failed. Another block may be there since, and another
 		 * fault may have mapped it by a leaf: vmf_insert_pfn() takes that for
-		 * a lack of memory.
+		 * a lack of memory. It can also be mapped at any time until then, as
+		 * madvise(MADV_DONTNEED) removes leaves and tables. There is a lack of
+		 * memory only if there can be no table either.
 		 */
 		if (pte_alloc(vma->vm_mm, vmf->pmd))
 			return VM_FAULT_OOM;
 		if (pmd_leaf(pmdp_get_lockless(vmf->pmd)))
 			return VM_FAULT_NOPAGE;
-		return vmf_insert_pfn(vma, vmf->address,
-				      pfn + vmf->pgoff % GMFS_BLOCK_PAGES);
+		ret = vmf_insert_pfn(vma, vmf->address,
+				     pfn + vmf->pgoff % GMFS_BLOCK_PAGES);
+		if (ret == VM_FAULT_OOM && !pte_alloc(vma->vm_mm, vmf->pmd))
+			return VM_FAULT_NOPAGE;
+		return ret;
 	}
 }
 
