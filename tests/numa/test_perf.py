@@ -93,6 +93,8 @@ def test_lines_of_changes(vm):
     cd /tmp
     phys=
     mount_node 1
+    # Blocks that are zero already go first: all are, so that files lie in this order.
+    wait_clean 1
     fallocate -l 1022M /mnt/node1/most
     fallocate -l 4M /mnt/node1/two
     fallocate -l 2M /mnt/node1/one
