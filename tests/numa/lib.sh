@@ -51,6 +51,7 @@ fails() {
 # on_one_cpu COMMAND...: for a virtual machine with several processors. If these run on several
 # emulated CPUs, then QEMU 10 and 11 rarely save the host's state as that of the guest, at an exit:
 # the guest ends by a shutdown, or loops (1 of 5 runs of private_mem_conversions_test -n 4).
+# For a command in the background that gets a signal, write taskset: "$!" is the command then.
 on_one_cpu() {
 	taskset -c 1 "$@"
 }

@@ -133,6 +133,7 @@ def test_without_kho(vm):
     mount_node 0
     memfile fill /mnt/node0/file 4M 1
     memfile check /mnt/node0/file 1
+    equal "$(cat /sys/fs/guestmemfs/kho)" off 'KHO'
     """, nodes=1, mem="1G", append="guestmemfs=0:256M", boots=1, options=["--no-kho"],
        expect=[LINE + r"node 0: KHO is off \(see kho=\): the pool will not survive kexec"])
 

@@ -196,7 +196,7 @@ static u64 gmpool_unclamped(u64 now, u64 from, u64 to)
 }
 
 /**
- * gmpool_tunables_unclamp - set the settings as before an adaption
+ * gmpool_tunables_unclamp - set what gmpool_tunables_clamp() has reduced as before
  * @pool: an active pool, of the size of before
  * @clamp: from gmpool_tunables_clamp(), or zero
  *
@@ -204,8 +204,8 @@ static u64 gmpool_unclamped(u64 now, u64 from, u64 to)
  *
  * Context: process context, within an operation; gmpool.manage is held.
  *
- * Return: 0; an error only if the settings were not stored before, as after
- * gmpool_tunables_clamp() has reduced one.
+ * Return: 0. It does not fail: if a setting was reduced, the settings are in metadata
+ * already, and none is allocated.
  */
 int gmpool_tunables_unclamp(struct gmpool *pool, const struct gmpool_clamp *clamp)
 {
