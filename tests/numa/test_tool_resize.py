@@ -128,6 +128,7 @@ def test_results(make):
 
 def test_old_kernel(make):
     tree = make([Node(1, cpus="0", pool=4 * GIB)])
+    os.unlink(tree.path("sys/fs/guestmemfs/node1/target"))
     for args in ([], ["--dry-run"]):
         done = on(tree, "resize", *args, "1", "8G", status=FAILED)
         assert "this kernel cannot resize a pool" in done.err and "target" in done.err

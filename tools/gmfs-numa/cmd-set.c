@@ -220,12 +220,15 @@ static error_t parse_get(int key, char *arg, struct argp_state *state)
 
 static const struct argp_child table_child[] = { { &table_argp, 0, NULL, 0 }, { } };
 
-/* What is not asked for by name may be missing in another version of the kernel. */
+/*
+ * What is not asked for by name may be missing in another version of the kernel, or be for
+ * root only.
+ */
 static void show_value(struct table *table, int nid, const char *name, bool asked)
 {
 	char *value = read_text("/sys/fs/guestmemfs/node%d/%s", nid, name);
 
-	if (!value && errno == ENOENT && !asked)
+	if (!value && !asked && (errno == ENOENT || errno == EACCES))
 		return;
 	if (!value)
 		fatal(EX_FAILED, "node %d: %s: %s", nid, name, strerror(errno));
