@@ -203,7 +203,7 @@ static int gmpool_offline_unit(struct unit *unit)
 /* Give a unit back that is hidden and that the pool does not get. */
 static void gmpool_abandon_unit(struct gmpool *pool, u64 base)
 {
-	if (gmpool_give_unit(pool, base))
+	if (gmpool_unhide_unit(pool, base, gmpool_unit()))
 		gmpool_unit_lost(pool, base);
 	else
 		gmpool_online_unit(pool, base);
@@ -262,7 +262,10 @@ static int gmpool_check_kept(struct gmpool *pool, unsigned long scratch)
 	return -ENOSPC;
 }
 
-/* Take a unit away from the kernel, and hide it. */
+/*
+ * Take a unit away from the kernel, and hide it. On an error, the kernel has the unit and
+ * handles memory failures there; or gmpool_unit_lost() has logged it.
+ */
 static int gmpool_take_unit(struct gmpool *pool, u64 base, unsigned long scratch)
 {
 	struct unit unit = { .pool = pool, .base = base, .size = gmpool_unit() };
@@ -275,6 +278,7 @@ static int gmpool_take_unit(struct gmpool *pool, u64 base, unsigned long scratch
 	err = gmpool_check_kept(pool, scratch) ?: gmpool_offline_unit(&unit);
 	if (err) {
 		unlock_device_hotplug();
+		gmpool_unwatch(pool, base);
 		return err;
 	}
 	__remove_memory(base, unit.size);
@@ -290,10 +294,12 @@ static int gmpool_take_unit(struct gmpool *pool, u64 base, unsigned long scratch
 	gmpool_resize_err(pool, "memory at %#llx %s", base, error);
 	if (__add_memory_driver_managed(pool->nid, base, unit.size,
 					"System RAM (guestmemfs)", MHP_NONE,
-					MMOP_ONLINE_MOVABLE))
+					MMOP_ONLINE_MOVABLE)) {
+		gmpool_remove_remains(base, unit.size);
 		gmpool_unit_lost(pool, base);
-	else
+	} else {
 		gmpool_online_unit(pool, base);
+	}
 	return -ENOMEM;
 }
 
@@ -326,7 +332,15 @@ static int gmpool_grow_unit(struct gmpool *pool, u64 base, unsigned long scratch
 
 	if (IS_ERR(change))
 		return PTR_ERR(change);
-	err = gmpool_take_unit(pool, base, scratch);
+	/*
+	 * While the kernel has the struct pages, it does not ask the pool. As soon as it has
+	 * none, no failure is missed.
+	 */
+	err = gmpool_watch(pool, &unit);
+	if (err)
+		gmpool_resize_err(pool, "hardware errors at %#llx could not be handled", base);
+	else
+		err = gmpool_take_unit(pool, base, scratch);
 	if (!err) {
 		err = gmpool_enter_unit(pool, change, &unit, false);
 		if (err)

@@ -237,12 +237,17 @@ const char *gmpool_hide_unit(struct gmpool *pool, u64 base, u64 size)
 	return error;
 }
 
-/*
- * Remove the struct pages that a failed attempt to add a unit leaves: __add_pages() keeps
- * those of the sections before the one that failed. With them, a later attempt would fail,
- * and memory_failure() would not tell the pool of a failed page.
+/**
+ * gmpool_remove_remains - remove the struct pages that a failed attempt to add memory leaves
+ * @base: physical address
+ * @size: bytes
+ *
+ * __add_pages() keeps those of the sections before the one that failed. With them, a later
+ * attempt would fail, and memory_failure() would not tell the pool of a failed page.
+ *
+ * Context: process context, may sleep; takes the locks of memory hotplug.
  */
-static void gmpool_remove_remains(u64 base, u64 size)
+void gmpool_remove_remains(u64 base, u64 size)
 {
 	u64 at;
 

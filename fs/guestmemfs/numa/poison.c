@@ -211,7 +211,7 @@ static struct gmpool_part *gmpool_find_part(const struct gmpool *pool, u64 base)
 	return NULL;
 }
 
-/* Let memory-failure.c handle all that has failed, now that the page has an owner. */
+/* Let memory-failure.c handle all that has failed, now that the pages have an owner. */
 static void gmpool_fail_again(struct gmpool_part *part)
 {
 	unsigned long pfn;
@@ -219,7 +219,12 @@ static void gmpool_fail_again(struct gmpool_part *part)
 
 	xa_for_each(&part->failed, pfn, entry) {
 		xa_erase(&part->failed, pfn);
-		memory_failure(pfn, 0);
+		if (memory_failure(pfn, 0) != -ENXIO)
+			continue;
+		/* The struct page is offline. Its memory block cannot come online then. */
+		pr_err("node %d: hardware error at %#llx: its block of memory hotplug stays offline\n",
+		       part->pool->nid, PFN_PHYS(pfn));
+		num_poisoned_pages_inc(pfn);
 	}
 }
 

@@ -47,7 +47,7 @@ static int gmpool_withdraw_unit(struct gmpool *pool, struct gmpool_change *chang
 static int gmpool_return_unit(struct gmpool *pool, struct gmpool_change *undo,
 			      const struct gmpool_extent *unit)
 {
-	int err = gmpool_give_unit(pool, unit->base);
+	int err = gmpool_unhide_unit(pool, unit->base, unit->size);
 
 	if (!err)
 		return 0;

@@ -46,26 +46,6 @@ void gmpool_unit_lost(const struct gmpool *pool, u64 base)
 }
 
 /**
- * gmpool_give_unit - give a unit that is hidden and not in the pool to the kernel
- * @pool: pool that it was or would have been in
- * @base: physical address
- *
- * Context: process context, may sleep; gmpool.resize.lock is held.
- *
- * Return: 0; or a negative errno, then the unit is hidden, and the pool still handles memory
- * failures there if it has done.
- */
-int gmpool_give_unit(struct gmpool *pool, u64 base)
-{
-	int err = gmpool_unhide_unit(pool, base, gmpool_unit());
-
-	/* Not before: until the kernel has struct pages, it asks the pool of failures. */
-	if (!err)
-		gmpool_unwatch(pool, base);
-	return err;
-}
-
-/**
  * struct offline - memory that was added, but is not in use
  * @nr: number of its memory blocks
  * @err: error of the last one of them
@@ -101,11 +81,15 @@ static int gmpool_online_block(struct memory_block *mem, void *arg)
  * can refuse, or there is no memory for what it needs. So this tries it again for those
  * that are offline. The log has those that stay so: root can set them online later.
  *
- * Context: process context, may sleep; takes the locks of memory hotplug.
+ * From then on the kernel handles memory failures there, also those that the pool has seen
+ * since it gave up the unit. memory_failure() handles pages of online memory only.
+ *
+ * Context: process context, may sleep; takes the locks of memory hotplug;
+ * gmpool.resize.lock is held.
  *
  * Return: 0, or the error of one of the memory blocks that stay offline.
  */
-int gmpool_online_unit(const struct gmpool *pool, u64 base)
+int gmpool_online_unit(struct gmpool *pool, u64 base)
 {
 	struct offline left = {};
 
@@ -116,18 +100,19 @@ int gmpool_online_unit(const struct gmpool *pool, u64 base)
 		pr_warn("node %d: %llu MiB of the memory at %#llx stay offline (%pe): set them online in /sys/devices/system/memory\n",
 			pool->nid, left.nr * memory_block_size_bytes() >> 20, base,
 			ERR_PTR(left.err));
+	gmpool_unwatch(pool, base);
 	return left.err;
 }
 
 /**
  * gmpool_enter_unit - put a hidden unit into a pool
- * @pool: the pool
+ * @pool: the pool, which handles memory failures in the unit
  * @change: from gmpool_change_prepare(), adds the unit
  * @unit: the unit
  * @back: it has just left the pool, and @change is the undo of that: it enters also if the
- *	pool has been frozen since, and no memory is allocated
+ *	pool has been frozen since
  *
- * Context: process context, may sleep; gmpool.resize.lock is held.
+ * Context: process context, may sleep; gmpool.resize.lock is held. Allocates no memory.
  *
  * Return: 0, the blocks are free and dirty then; or a negative errno, the unit is to be
  * given to the kernel then: -EAGAIN if the pool is frozen.
@@ -141,13 +126,6 @@ int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
 	};
 	int err;
 
-	/* Before the pool has it: no failure of its memory is missed. */
-	err = back ? 0 : gmpool_watch(pool, unit);
-	if (err) {
-		gmpool_resize_err(pool, "hardware errors at %#llx could not be handled",
-				  unit->base);
-		return err;
-	}
 	gmpool_debugfs_stop(pool, GMPOOL_STEP_HIDDEN);
 	mutex_lock(&pool->manage);
 	mutex_lock(&pool->reset);
