@@ -439,6 +439,38 @@ def test_offline_afterwards(vm):
        **MACHINE)
 
 
+def test_low_watermark(vm):
+    """A watermark that a smaller pool reduces: poll(2) tells that the free blocks are enough."""
+    vm(LIB + r"""
+    mount_node 1
+    echo 2G > $dir/target
+    echo 1024 > $dir/low_watermark
+    cat > /tmp/poll.py <<-'END'
+	import select
+	poll = select.poll()
+	f = open("/sys/fs/guestmemfs/node1/free_blocks")
+	f.read()
+	poll.register(f, select.POLLPRI | select.POLLERR)
+	print("ready", flush=True)
+	for state in "low", "enough":
+	    assert poll.poll(60000), state
+	    f.seek(0)
+	    print(state, f.read().strip(), flush=True)
+	END
+    /usr/bin/python3 -B /tmp/poll.py > /tmp/polled & polling=$!
+    wait_for /tmp/polled ready
+    # All blocks of a unit are claimed.
+    stop_after 3 -1G
+    wait_for /tmp/polled low
+    go_on
+    wait $polling
+    equal "$(cat $dir/low_watermark)" 512 low_watermark
+    equal "$(tr '\n' ' ' < /tmp/polled)" 'ready low 512 enough 512 ' 'free blocks that were polled'
+    wait
+    sound $GIB
+    """, expect=[CHANGED, STOPPED], **MACHINE)
+
+
 def test_not_cacheable(vm):
     """Memory that MTRRs forbid to cache is not taken, and PAT has as many entries as before."""
     vm(LIB + r"""
