@@ -10,10 +10,10 @@
  * where the address of the mapping does not match its offset modulo 2 MiB, where a VMA
  * ends within a block, or where a page of the block has failed.
  *
- * Few parts of the kernel handle 1 GiB leaves. A split of a VMA within such a leaf, and
- * a move of a VMA to an address that is not aligned to 1 GiB, would treat the leaf as a
- * table of PMDs, and guest memory as page table entries. So may_split() and open() zap
- * the leaf before that, and later faults map the largest leaf that then fits.
+ * Few parts of the kernel handle 1 GiB leaves. A split of a VMA within such a leaf would
+ * treat it as a table of PMDs, and guest memory as page table entries. A move of a VMA
+ * would clear it as a bad entry, without a flush of the TLB. So may_split() and open()
+ * zap the leaf before that, and later faults map the largest leaf that then fits.
  *
  * Locking
  * -------
@@ -126,10 +126,10 @@ static int gmfs_may_split(struct vm_area_struct *vma, unsigned long addr)
  * split is still in the tree with the range of both parts, while the target range of
  * mremap() has no VMA yet.
  *
- * mremap() then moves page tables to the copy of the VMA, and cannot move a 1 GiB leaf
- * to an address that is not aligned to 1 GiB. may_split() has zapped the leaves at both
- * ends, so the remaining ones map whole gigabytes of the file. The source VMA is not
- * known here, so the range is unmapped from all VMAs of the file.
+ * mremap() then moves page tables to the copy of the VMA, and cannot move a 1 GiB leaf:
+ * get_old_pud() calls pud_none_or_clear_bad(), to which each leaf is bad. may_split() has
+ * zapped the leaves at both ends, so the remaining ones map whole gigabytes of the file.
+ * The source VMA is not known here, so the range is unmapped from all VMAs of the file.
  */
 static void gmfs_vm_open(struct vm_area_struct *vma)
 {
@@ -138,8 +138,7 @@ static void gmfs_vm_open(struct vm_area_struct *vma)
 	loff_t end = round_down(start + vma->vm_end - vma->vm_start, PUD_SIZE);
 
 	if (vma->vm_mm != current->mm || !gmfs_maps_pud() ||
-	    first >= end || IS_ALIGNED(vma->vm_start - start, PUD_SIZE) ||
-	    vma_lookup(vma->vm_mm, vma->vm_start))
+	    first >= end || vma_lookup(vma->vm_mm, vma->vm_start))
 		return;
 	unmap_mapping_range(vma->vm_file->f_mapping, first, end - first, 1);
 }

@@ -20,7 +20,8 @@ MACHINE = dict(nodes=2, mem="3G", append="guestmemfs=1:1G", boots=1)
 
 @pytest.fixture(scope="module")
 def results(shared_vm):
-    run = shared_vm("mount_node 1; GMFS_DIR=/mnt/node1 GMFS_NODE=1 mappings || true",
+    run = shared_vm("mount_node 1; GMFS_DIR=/mnt/node1 GMFS_NODE=1 mappings || true;"
+                    " echo \"bad=$(dmesg | grep -c 'bad p[um]d')\"",
                     expect=[SLOW_MAPPING], **MACHINE)
     assert sum(bool(re.search(SLOW_MAPPING, l)) for l in run.boots[0]) == 1
     return run.out
@@ -29,6 +30,11 @@ def results(shared_vm):
 @pytest.mark.parametrize("case", CASES)
 def test_mappings(results, case):
     assert re.search(rf"^ok \d+ mappings\.{case}$", results, re.MULTILINE), results
+
+
+def test_no_leaf_is_bad(results):
+    """The kernel clears an entry that is "bad" without a flush: processes would go on using it."""
+    assert re.search("^bad=0$", results, re.MULTILINE), results
 
 
 def test_prefault(vm):
