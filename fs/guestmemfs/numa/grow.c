@@ -277,8 +277,8 @@ static int gmpool_take_unit(struct gmpool *pool, u64 base, unsigned long scratch
 	/* Once more: other pools grow too, each with the lock held. */
 	err = gmpool_check_kept(pool, scratch) ?: gmpool_offline_unit(&unit);
 	if (err) {
-		unlock_device_hotplug();
 		gmpool_unwatch(pool, base);
+		unlock_device_hotplug();
 		return err;
 	}
 	__remove_memory(base, unit.size);
@@ -292,14 +292,10 @@ static int gmpool_take_unit(struct gmpool *pool, u64 base, unsigned long scratch
 	if (!error)
 		return err;
 	gmpool_resize_err(pool, "memory at %#llx %s", base, error);
-	if (__add_memory_driver_managed(pool->nid, base, unit.size,
-					"System RAM (guestmemfs)", MHP_NONE,
-					MMOP_ONLINE_MOVABLE)) {
-		gmpool_remove_remains(base, unit.size);
+	if (gmpool_add_memory(pool, base, unit.size))
 		gmpool_unit_lost(pool, base);
-	} else {
+	else
 		gmpool_online_unit(pool, base);
-	}
 	return -ENOMEM;
 }
 
@@ -414,8 +410,11 @@ struct search {
 };
 
 /* Record a unit that cannot be taken. An error says most about what would help. */
-static void gmpool_skip_unit(struct search *search, u64 i, u64 base, int err)
+static void gmpool_skip_unit(struct gmpool *pool, struct search *search, u64 i, u64 base,
+			     int err)
 {
+	/* Another unit may do, or fail for another reason. */
+	gmpool_resize_err(pool, "%s", "");
 	__set_bit(i, search->tried);
 	if (search->err == -E2BIG || (search->err == -EBUSY && err != -E2BIG))
 		return;
@@ -445,7 +444,7 @@ static int gmpool_grow_best(struct gmpool *pool, struct search *search)
 			/* Of too many pieces, another unit can become a part. */
 			if (err != -EBUSY && err != -EHWPOISON && err != -E2BIG)
 				return err;
-			gmpool_skip_unit(search, i, base, err);
+			gmpool_skip_unit(pool, search, i, base, err);
 			cond_resched();
 		}
 	}

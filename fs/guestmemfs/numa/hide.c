@@ -237,17 +237,12 @@ const char *gmpool_hide_unit(struct gmpool *pool, u64 base, u64 size)
 	return error;
 }
 
-/**
- * gmpool_remove_remains - remove the struct pages that a failed attempt to add memory leaves
- * @base: physical address
- * @size: bytes
- *
- * __add_pages() keeps those of the sections before the one that failed. With them, a later
- * attempt would fail, and memory_failure() would not tell the pool of a failed page.
- *
- * Context: process context, may sleep; takes the locks of memory hotplug.
+/*
+ * Remove the struct pages that a failed attempt to add a unit leaves: __add_pages() keeps
+ * those of the sections before the one that failed. With them, a later attempt would fail,
+ * and memory_failure() would not tell the pool of a failed page.
  */
-void gmpool_remove_remains(u64 base, u64 size)
+static void gmpool_remove_remains(u64 base, u64 size)
 {
 	u64 at;
 
@@ -258,6 +253,28 @@ void gmpool_remove_remains(u64 base, u64 size)
 			__remove_pages(PHYS_PFN(at), PAGES_PER_SECTION, NULL, NULL);
 	mem_hotplug_done();
 	unlock_device_hotplug();
+}
+
+/**
+ * gmpool_add_memory - let the kernel have memory that is in its direct map
+ * @pool: pool that it was or would have been in
+ * @base: physical address
+ * @size: bytes
+ *
+ * Context: process context, may sleep; takes the locks of memory hotplug.
+ *
+ * Return: 0 or a negative errno; the memory has no struct pages then, or others have it.
+ */
+int gmpool_add_memory(const struct gmpool *pool, u64 base, u64 size)
+{
+	int err = __add_memory_driver_managed(pool->nid, base, size,
+					      "System RAM (guestmemfs)", MHP_NONE,
+					      MMOP_ONLINE_MOVABLE);
+
+	/* -EEXIST: others have added it, and the struct pages are theirs. */
+	if (err && err != -EEXIST)
+		gmpool_remove_remains(base, size);
+	return err;
 }
 
 /*
@@ -309,13 +326,8 @@ int gmpool_unhide_unit(struct gmpool *pool, u64 base, u64 size)
 
 	gmpool_arch_uncached(base, size);
 	err = gmpool_arch_map(base, size);
-	if (!err) {
-		err = __add_memory_driver_managed(pool->nid, base, size,
-						  "System RAM (guestmemfs)", MHP_NONE,
-						  MMOP_ONLINE_MOVABLE);
-		if (err)
-			gmpool_remove_remains(base, size);
-	}
+	if (!err)
+		err = gmpool_add_memory(pool, base, size);
 	if (err) {
 		gmpool_hide_again(pool, unit);
 		return err;

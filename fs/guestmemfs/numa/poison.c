@@ -251,7 +251,8 @@ void gmpool_watched(struct gmpool *pool, u64 base)
  * Waits for the end of a failure that is being handled. The kernel is told of all that has
  * failed since the pool did not have the part.
  *
- * Context: as gmpool_watch().
+ * Context: as gmpool_watch(). If the kernel has struct pages of the part, device hotplug is
+ * locked, or a memory block could come online before its failed page is counted.
  */
 void gmpool_unwatch(struct gmpool *pool, u64 base)
 {

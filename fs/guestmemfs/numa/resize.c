@@ -121,9 +121,6 @@ int gmpool_resize(struct gmpool *pool, u64 size, int sign, bool in_use)
 		pr_warn("node %d: the kdump kernel's list of memory is out of date%s: load it again\n",
 			pool->nid, now > have ? ", and has memory of the pool" : "");
 out:
-	/* Of a unit in place of which another one was taken. */
-	if (!err)
-		gmpool_resize_err(pool, "%s", "");
 	mutex_unlock(&pool->resize.lock);
 	return err;
 }

@@ -41,7 +41,7 @@ void gmpool_change_free(struct gmpool *pool, struct gmpool_change *change);
 /* In hide.c */
 const char *gmpool_hide_unit(struct gmpool *pool, u64 base, u64 size);
 int gmpool_unhide_unit(struct gmpool *pool, u64 base, u64 size);
-void gmpool_remove_remains(u64 base, u64 size);
+int gmpool_add_memory(const struct gmpool *pool, u64 base, u64 size);
 
 /* In eject.c */
 #ifdef CONFIG_ACPI
@@ -62,7 +62,7 @@ void gmpool_unwatch(struct gmpool *pool, u64 base);
 __printf(2, 3) void gmpool_resize_err(struct gmpool *pool, const char *fmt, ...);
 int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
 		      const struct gmpool_extent *unit, bool back);
-void gmpool_unit_lost(const struct gmpool *pool, u64 base);
+void gmpool_unit_lost(struct gmpool *pool, u64 base);
 int gmpool_online_unit(struct gmpool *pool, u64 base);
 
 /* In grow.c */

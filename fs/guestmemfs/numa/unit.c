@@ -37,10 +37,13 @@ void gmpool_resize_err(struct gmpool *pool, const char *fmt, ...)
  * @pool: the pool
  * @base: physical address of the unit
  *
- * Context: process context.
+ * The pool no longer handles memory failures there: another unit can get its block numbers.
+ *
+ * Context: process context, may sleep; gmpool.resize.lock is held.
  */
-void gmpool_unit_lost(const struct gmpool *pool, u64 base)
+void gmpool_unit_lost(struct gmpool *pool, u64 base)
 {
+	gmpool_unwatch(pool, base);
 	pr_err("node %d: %llu MiB of memory at %#llx are in neither the pool nor the kernel: they are unused until the next boot or kexec\n",
 	       pool->nid, gmpool_unit() >> 20, base);
 }
@@ -95,12 +98,13 @@ int gmpool_online_unit(struct gmpool *pool, u64 base)
 
 	lock_device_hotplug();
 	walk_memory_blocks(base, gmpool_unit(), &left, gmpool_online_block);
+	/* Other tasks set no memory block online between its failed page and its count. */
+	gmpool_unwatch(pool, base);
 	unlock_device_hotplug();
 	if (left.nr)
 		pr_warn("node %d: %llu MiB of the memory at %#llx stay offline (%pe): set them online in /sys/devices/system/memory\n",
 			pool->nid, left.nr * memory_block_size_bytes() >> 20, base,
 			ERR_PTR(left.err));
-	gmpool_unwatch(pool, base);
 	return left.err;
 }
 
