@@ -27,8 +27,7 @@ print(next(i for i in range(512) if not b[i // 8] >> i % 8 & 1))")
 
     # Pages of the unit fail before the pool has it: the pool keeps them from guests.
     stop_after 1 +1G
-    unit=$(pool_ranges 1 | sed -n 's/ .*//p' | while read -r start; do
-        grep -q "^$(printf '0x%x ' 0x$start)" $dir/extents || echo $((0x$start)); done)
+    unit=$(hidden_unit)
     fail $((unit + 0x7000))
     fail $((unit + 0x7000))
     fail $((unit + (600 << 20)))
@@ -92,22 +91,14 @@ def test_failed_and_offline(vm):
     """A page fails on its way, and its memory cannot come online: nothing is to use it later."""
     vm(LIB + r"""
     mount_node 1
-    refuse=/sys/kernel/debug/notifier-error-inject/memory/actions/MEM_GOING_ONLINE/error
     corrupted() { awk '/HardwareCorrupted/ { print $2 }' /proc/meminfo; }
 
     before=$(corrupted)
     stop_after 1 +1G
     growing=$!
-    unit=$(pool_ranges 1 | sed -n 's/ .*//p' | while read -r start; do
-        grep -q "^$(printf '0x%x ' 0x$start)" $dir/extents || echo $((0x$start)); done)
+    unit=$(hidden_unit)
     echo $((unit + 0x7000)) > /sys/devices/system/memory/hard_offline_page
-    echo 1 > $dir/frozen
-    echo -1 > $refuse
-    go_on
-    fails wait $growing
-    equal "$(cat $dir/resize_error)" 'the pool is frozen' resize_error
-    echo 0 > $refuse
-    echo 0 > $dir/frozen
+    refuse_unit
     equal "$(corrupted)" $((before + 4)) 'HardwareCorrupted'
 
     first=$((unit / 0x$(cat /sys/devices/system/memory/block_size_bytes)))

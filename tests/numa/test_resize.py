@@ -21,6 +21,8 @@ STOPPED = LINE + r"node 1: stopped after step \d$"
 LIB = rf"""
 dir=/sys/fs/guestmemfs/node1
 GIB=$((1 << 30))
+# The error that a driver returns to memory that is to come online.
+refuse=/sys/kernel/debug/notifier-error-inject/memory/actions/MEM_GOING_ONLINE/error
 
 # refused ERRNO-TEXT TARGET WORDS: a write to target fails, and nothing changes
 refused() {{
@@ -69,6 +71,24 @@ stop_after() {{
         sleep 0.1
     done
     die "it does not come to step $1: $(cat $dir/resize_error)"
+}}
+
+# hidden_unit: address of the unit that the kernel has given up, and that no pool has yet
+hidden_unit() {{
+    pool_ranges 1 | sed -n 's/ .*//p' | while read -r start; do
+        grep -q "^$(printf '0x%x ' 0x$start)" $dir/extents || echo $((0x$start))
+    done
+}}
+
+# refuse_unit: the pool does not get it, so that $growing fails, and its memory stays offline
+refuse_unit() {{
+    echo 1 > $dir/frozen
+    echo -1 > $refuse
+    go_on
+    fails wait $growing
+    equal "$(cat $dir/resize_error)" 'the pool is frozen' resize_error
+    echo 0 > $refuse
+    echo 0 > $dir/frozen
 }}
 
 go_on() {{
@@ -405,7 +425,6 @@ def test_offline_afterwards(vm):
     vm(LIB + r"""
     mount_node 1
     echo 3G > $dir/target
-    refuse=/sys/kernel/debug/notifier-error-inject/memory/actions/MEM_GOING_ONLINE/error
     echo -12 > $refuse
     fails bash -c "echo 1G > $dir/target" 2> /tmp/said
     echo 0 > $refuse
@@ -421,13 +440,7 @@ def test_offline_afterwards(vm):
     # The same when a pool does not get a unit that the kernel has given up.
     stop_after 1 +1G
     growing=$!
-    echo 1 > $dir/frozen
-    echo -1 > $refuse
-    go_on
-    fails wait $growing
-    equal "$(cat $dir/resize_error)" 'the pool is frozen' resize_error
-    echo 0 > $refuse
-    echo 0 > $dir/frozen
+    refuse_unit
     for state in $(grep -l offline /sys/devices/system/memory/memory*/state); do
         echo online_movable > "$state"
     done
