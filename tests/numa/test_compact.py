@@ -9,9 +9,11 @@ LIB = r"""
 node=/sys/fs/guestmemfs/node1
 held=/sys/kernel/debug/guestmemfs/hold_move
 
-# start: the node is mounted, and what is in use is where it was put first
+# start: the node is mounted, and what is in use is where it was put first. Clean blocks are
+# preferred: the scrub thread decides nothing if all of them are.
 start() {
     mount_node 1
+    wait_clean 1
     pause_scrub 1 Y
     cd /mnt/node1
 }

@@ -126,8 +126,7 @@ def test_plugged_memory_lives_through_a_kexec(vm):
     plugged='{{"path": "vmem", "property": "size"}}'
     # plug MIB: and wait for the guest
     plug() {{
-        vmm do 1 qom-set "{{\"path\": \"vmem\", \"property\": \"requested-size\", \"value\": $(($1 << 20))}}" \
-            then until 1 $(($1 << 20)) qom-get "$plugged"
+        vmm plug 1 vmem $1
         equal "$(used more)" $(($1 / 2)) 'blocks of what is plugged'
     }}
     fill() {{

@@ -259,11 +259,6 @@ def test_memory_is_discarded_and_comes_back(vm):
         echo $(($(stat -c %b "$1") / 2048))
     }}
 
-    # plug MIB: and wait for the guest
-    plug() {{
-        vmm do 1 qom-set "{{\"path\": \"vmem\", \"property\": \"requested-size\", \"value\": $(($1 << 20))}}" \
-            then until 1 $(($1 << 20)) qom-get '{{"path": "vmem", "property": "size"}}'
-    }}
     # balloon SIZE
     balloon() {{
         vmm do 1 balloon "{{\"value\": $1}}" then until 1 "{{\"actual\": $1}}" query-balloon
@@ -281,9 +276,9 @@ def test_memory_is_discarded_and_comes_back(vm):
 
     # What is not plugged takes no memory; what is has all of it.
     equal "$(of more)" 0 'MiB before'
-    plug 64
+    vmm plug 1 vmem 64
     equal "$(of more)" 64 'MiB of what is plugged'
-    plug 0
+    vmm plug 1 vmem 0
     equal "$(of more)" 0 'MiB afterwards'
 
     # Of what the guest has free, by the time that it says so.

@@ -19,6 +19,7 @@ ticks NODE COUNT                 wait until its guest has said so many more line
 last NODE                        the last line that it has said
 do NODE COMMAND [JSON]           a command of QMP, with its arguments; prints what it returns
 until NODE ANSWER COMMAND [JSON] such a command again and again, until it returns that
+plug NODE DEVICE MIB             have a virtio-mem device plug so much, and wait for the guest
 
 NODE is also 0+1, for a virtual machine with a virtual node on each, of SIZE, and its state on
 the first; and 1.NAME, for another virtual machine on node 1. Each has its console in /tmp/vm<NODE>.console, and a monitor in /tmp/vm<NODE>.qmp.
@@ -262,10 +263,32 @@ def until(node, answer, command, arguments="{}"):
         time.sleep(0.1)
 
 
+def plug(node, device, mib):
+    """The guest's driver tries again only after 50 s if it could not free all of the memory, and
+    at once if it is asked for another size."""
+    monitor, size = Monitor(node), int(mib) << 20
+    block = monitor.do("qom-get", path=device, property="block-size")
+
+    def request(value):
+        monitor.do("qom-set", path=device, property="requested-size", value=value)
+
+    begin = time.monotonic()
+    asked = begin
+    request(size)
+    while (now := monitor.do("qom-get", path=device, property="size")) != size:
+        if time.monotonic() > begin + LIMIT:
+            fail(f"node {node}: {device} has {now} bytes plugged, should have {size}")
+        if time.monotonic() > asked + 10:
+            request(size + (block if now > size else -block))
+            request(size)
+            asked = time.monotonic()
+        time.sleep(0.1)
+
+
 COMMANDS = {"start": start, "save": save, "stop": stop, "cont": cont, "migrate": migrate, "resume": resume,
             "receive": receive, "received": received, "send": send,
             "ticks": lambda node, count: ticks(node, int(count)),
-            "do": do, "until": until,
+            "do": do, "until": until, "plug": plug,
             "last": lambda node: print(f"node {node} at the end: {lines(node)[-1]}")}
 
 
