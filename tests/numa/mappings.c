@@ -240,6 +240,36 @@ TEST_F(mappings, mremap_of_a_part)
 	EXPECT_EQ(1, self->p[0]);
 }
 
+/* Reads a file of a process to its end. */
+static bool read_all(const char *name)
+{
+	char buffer[4096];
+	ssize_t n;
+	int fd = open(name, O_RDONLY);
+
+	do
+		n = read(fd, buffer, sizeof(buffer));
+	while (n > 0);
+	close(fd);
+	return !n;
+}
+
+/* Monitoring looks at memory by its struct pages, and finds none. */
+TEST_F(mappings, monitored)
+{
+	unsigned long nodes = 1UL << atoi(getenv("GMFS_NODE"));
+
+	EXPECT_FAULTS(0, 0, 1, self->p[0] = 1);
+	EXPECT_FAULTS(0, 0, 0, {
+		EXPECT_TRUE(read_all("/proc/self/smaps"));
+		EXPECT_TRUE(read_all("/proc/self/smaps_rollup"));
+		EXPECT_TRUE(read_all("/proc/self/numa_maps"));
+		EXPECT_EQ(0, syscall(SYS_mbind, self->p, GIB, MPOL_BIND, &nodes, 64,
+				     MPOL_MF_STRICT));
+		EXPECT_EQ(1, self->p[0]);
+	});
+}
+
 /* What a split or a move does not concern keeps its mappings. */
 TEST_F(mappings, split_off_gigabyte)
 {

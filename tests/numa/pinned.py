@@ -3,7 +3,7 @@
 
 usage: pinned.py NODE MIB FILE: creates FILE when it has the memory, until it is killed.
 
-With MIB below 0, the pages are not pinned, but some of them are in a pipe.
+With MIB below 0, the pages are not pinned, but some of the last ones are in a pipe.
 """
 
 import ctypes
@@ -41,7 +41,7 @@ def main():
     buffers = [Buffer(start + at, min(PART, (mib << 20) - at)) for at in range(0, mib << 20, PART)]
     if sys.argv[2].startswith("-"):
         pipe = os.pipe()
-        call(VMSPLICE, pipe[1], ctypes.byref(Buffer(start + (1 << 20), 4 * 4096)), 1, 0)
+        call(VMSPLICE, pipe[1], ctypes.byref(Buffer(start + ((mib - 1) << 20), 4 * 4096)), 1, 0)
         buffers = []
     ring = call(IO_URING_SETUP, 4, ctypes.create_string_buffer(120))
     if buffers:

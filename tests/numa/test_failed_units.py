@@ -121,3 +121,40 @@ def test_failed_and_offline(vm):
     """, expect=[CHANGED, STOPPED, LINE + r"node 1: hardware error at 0x[0-9a-f]+: .*",
                  LINE + r"node 1: 1024 MiB of the memory at 0x[0-9a-f]+ stay offline \(-EPERM\): .*"],
        **MACHINE)
+
+
+def test_failed_while_others_move(vm):
+    """A page fails in memory that is offline already, while the rest of its unit still moves."""
+    vm(LIB + r"""
+    mount_node 1
+    corrupted() { awk '/HardwareCorrupted/ { print $2 }' /proc/meminfo; }
+    offline() { grep -lx offline /sys/devices/system/memory/memory*/state | head -n 1; }
+
+    # In ZONE_MOVABLE, where a page is in use that does not move.
+    echo 2G > $dir/target
+    echo 1G > $dir/target
+    pinned 1 -900 /tmp/pinned & pinning=$!
+    wait_for_file /tmp/pinned
+    before=$(corrupted)
+    echo +1G > $dir/target & growing=$!
+    for _ in $(seq 600); do
+        [ -z "$(offline)" ] || break
+        sleep 0.1
+    done
+    [ -n "$(offline)" ] || die 'no memory is offline'
+    sleep 2
+    block=$(offline | sed 's/.*memory\([0-9]*\).state/\1/')
+    page=$((block * 0x$(cat /sys/devices/system/memory/block_size_bytes) + 0x7000))
+    # The failure is not handled yet.
+    fails bash -c "echo $page > /sys/devices/system/memory/hard_offline_page" 2> /tmp/said
+    has "$(cat /tmp/said)" busy 'what the shell says'
+    equal "$(corrupted)" "$before" 'HardwareCorrupted while the memory is offline'
+    kill $growing
+    wait $growing || true
+    equal "$(cat $dir/resize_error)" 'interrupted by a signal' resize_error
+    kill $pinning
+    equal "$(offline)" '' 'memory that is offline'
+    equal "$(corrupted)" $((before + 4)) 'HardwareCorrupted'
+    equal "$(cat $dir/poisoned_blocks)" 0 'failed blocks of the pool'
+    sound $GIB
+    """, expect=[CHANGED], **MACHINE)

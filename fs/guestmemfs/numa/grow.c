@@ -10,13 +10,16 @@
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
 #include <linux/bitmap.h>
+#include <linux/cleanup.h>
 #include <linux/device.h>
 #include <linux/err.h>
 #include <linux/gfp.h>
 #include <linux/kexec_handover.h>
+#include <linux/memory-failure.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 #include <linux/sched/signal.h>
 #include <linux/slab.h>
 
@@ -191,7 +194,11 @@ static int gmpool_offline_unit(struct unit *unit)
 
 	unit->nr = 0;
 	err = walk_memory_blocks(unit->base, unit->size, unit, gmpool_offline_memory_block);
-	/* The kernel leaves pages that fail now behind. No guest is to get them. */
+	/*
+	 * The kernel leaves pages that fail now behind. No guest is to get them. A failure
+	 * that has found its page online marks it, before the struct page goes.
+	 */
+	memory_failure_wait();
 	if (!err && !gmpool_unit_failed(unit))
 		return 0;
 	err = gmpool_unit_error(unit, err);
@@ -266,7 +273,7 @@ static int gmpool_check_kept(struct gmpool *pool, unsigned long scratch)
  * Take a unit away from the kernel, and hide it. On an error, the kernel has the unit and
  * handles memory failures there; or gmpool_unit_lost() has logged it.
  */
-static int gmpool_take_unit(struct gmpool *pool, u64 base, unsigned long scratch)
+static int gmpool_take_unit(struct gmpool *pool, u64 base)
 {
 	struct unit unit = { .pool = pool, .base = base, .size = gmpool_unit() };
 	const char *error;
@@ -274,8 +281,7 @@ static int gmpool_take_unit(struct gmpool *pool, u64 base, unsigned long scratch
 
 	/* Keeps others from bringing the memory online, and from adding it. */
 	lock_device_hotplug();
-	/* Once more: other pools grow too, each with the lock held. */
-	err = gmpool_check_kept(pool, scratch) ?: gmpool_offline_unit(&unit);
+	err = gmpool_offline_unit(&unit);
 	if (err) {
 		gmpool_unwatch(pool, base);
 		unlock_device_hotplug();
@@ -320,7 +326,7 @@ gmpool_prepare_growth(struct gmpool *pool, struct gmpool_extent *unit)
 	return gmpool_change_prepare(pool, &to) ?: ERR_PTR(-ENOMEM);
 }
 
-static int gmpool_grow_unit(struct gmpool *pool, u64 base, unsigned long scratch)
+static int gmpool_grow_unit(struct gmpool *pool, u64 base)
 {
 	struct gmpool_extent unit = { .base = base, .size = gmpool_unit() };
 	struct gmpool_change *change = gmpool_prepare_growth(pool, &unit);
@@ -329,14 +335,14 @@ static int gmpool_grow_unit(struct gmpool *pool, u64 base, unsigned long scratch
 	if (IS_ERR(change))
 		return PTR_ERR(change);
 	/*
-	 * While the kernel has the struct pages, it does not ask the pool. As soon as it has
-	 * none, no failure is missed.
+	 * While the struct pages are online, the kernel does not ask the pool. As soon as
+	 * they are not, no failure is missed.
 	 */
 	err = gmpool_watch(pool, &unit);
 	if (err)
 		gmpool_resize_err(pool, "hardware errors at %#llx could not be handled", base);
 	else
-		err = gmpool_take_unit(pool, base, scratch);
+		err = gmpool_take_unit(pool, base);
 	if (!err) {
 		err = gmpool_enter_unit(pool, change, &unit, false);
 		if (err)
@@ -414,7 +420,7 @@ static void gmpool_skip_unit(struct gmpool *pool, struct search *search, u64 i, 
 			     int err)
 {
 	/* Another unit may do, or fail for another reason. */
-	gmpool_resize_err(pool, "%s", "");
+	gmpool_resize_forget(pool);
 	__set_bit(i, search->tried);
 	if (search->err == -E2BIG || (search->err == -EBUSY && err != -E2BIG))
 		return;
@@ -439,7 +445,7 @@ static int gmpool_grow_best(struct gmpool *pool, struct search *search)
 				return -EINTR;
 			if (READ_ONCE(pool->tune.frozen))
 				return -EAGAIN;
-			err = gmpool_grow_unit(pool, base, search->scratch);
+			err = gmpool_grow_unit(pool, base);
 			trace_guestmemfs_grow(pool->nid, base, gmpool_unit(), err);
 			/* Of too many pieces, another unit can become a part. */
 			if (err != -EBUSY && err != -EHWPOISON && err != -E2BIG)
@@ -510,10 +516,13 @@ int gmpool_grow(struct gmpool *pool, u64 units)
 	if (!search.tried)
 		return -ENOMEM;
 	for (; units && !err; units--) {
-		err = gmpool_check_kept(pool, search.scratch);
-		if (err)
-			break;
-		err = gmpool_grow_best(pool, &search);
+		/* A look at memory waits for memory hotplug as well, without an end by a signal. */
+		err = mutex_lock_interruptible(&gmpool_hotplug);
+		if (!err) {
+			err = gmpool_check_kept(pool, search.scratch) ?:
+			      gmpool_grow_best(pool, &search);
+			mutex_unlock(&gmpool_hotplug);
+		}
 		if (err)
 			gmpool_explain_growth(pool, &search, err);
 		else

@@ -89,7 +89,8 @@ static void gmpool_defer_page(struct gmpool_part *part, unsigned long pfn)
 		       part->pool->nid, PFN_PHYS(pfn));
 }
 
-static void gmpool_poison_page(struct gmpool_part *part, u64 page, unsigned long pfn)
+/* False if the pool does not have the page: no file has it either. */
+static bool gmpool_poison_page(struct gmpool_part *part, u64 page, unsigned long pfn)
 {
 	struct gmpool *pool = part->pool;
 	struct gmpool_range block = {
@@ -102,15 +103,15 @@ static void gmpool_poison_page(struct gmpool_part *part, u64 page, unsigned long
 
 	if (!gmpool_contiguous(pool, block.start, 1)) {
 		gmpool_defer_page(part, pfn);
-		return;
+		return false;
 	}
 	err = gmpool_add_poison(pool, page);
 	if (err == -EBUSY)
-		return;
+		return true;
 	if (err) {
 		pr_err("node %d: hardware error at %#llx: out of memory, the page is not recorded, and block %llu can be allocated again\n",
 		       pool->nid, PFN_PHYS(pfn), block.start);
-		return;
+		return true;
 	}
 	pr_err("node %d: hardware error at %#llx: the page is not used any more, and block %llu is not allocated again\n",
 	       pool->nid, PFN_PHYS(pfn), block.start);
@@ -123,6 +124,7 @@ static void gmpool_poison_page(struct gmpool_part *part, u64 page, unsigned long
 	if (err)
 		pr_err("node %d: the failed page at %#llx is not handed over (%pe): the next kernel uses it\n",
 		       pool->nid, PFN_PHYS(pfn), ERR_PTR(err));
+	return true;
 }
 
 static void gmpool_get_mapping(struct pfn_address_space *pfn_space,
@@ -132,9 +134,8 @@ static void gmpool_get_mapping(struct pfn_address_space *pfn_space,
 	struct gmpool *pool = part->pool;
 	u64 page = part->page + pfn - pfn_space->node.start;
 
-	gmpool_poison_page(part, page, pfn);
 	pfn_space->mapping = NULL;
-	if (!pool->client)
+	if (!gmpool_poison_page(part, page, pfn) || !pool->client)
 		return;
 	pfn_space->mapping = pool->client->get_mapping(pool->client,
 						       page / GMPOOL_BLOCK_PAGES,
@@ -225,6 +226,33 @@ static void gmpool_fail_again(struct gmpool_part *part)
 		pr_err("node %d: hardware error at %#llx: its block of memory hotplug stays offline\n",
 		       part->pool->nid, PFN_PHYS(pfn));
 		num_poisoned_pages_inc(pfn);
+	}
+}
+
+/**
+ * gmpool_fail_online - let the kernel handle failures in memory that has come online
+ * @pool: the pool, which does not have the memory
+ * @base: physical address of a watched part
+ *
+ * gmpool_unwatch() handles them as well, but can have to wait for device hotplug. Until
+ * then, the kernel could use the pages.
+ *
+ * Context: as gmpool_watch().
+ */
+void gmpool_fail_online(struct gmpool *pool, u64 base)
+{
+	struct gmpool_part *part = gmpool_find_part(pool, base);
+	unsigned long pfn;
+	void *entry;
+
+	if (!part)
+		return;
+	xa_for_each(&part->failed, pfn, entry) {
+		if (!pfn_to_online_page(pfn))
+			continue;
+		xa_erase(&part->failed, pfn);
+		/* If it is offline again, that defers it once more. */
+		memory_failure(pfn, 0);
 	}
 }
 

@@ -55,11 +55,14 @@ static inline int gmpool_hold_devices(struct gmpool *pool, u64 base, u64 size)
 
 /* In poison.c */
 int gmpool_watch(struct gmpool *pool, const struct gmpool_extent *extent);
+void gmpool_fail_online(struct gmpool *pool, u64 base);
 void gmpool_watched(struct gmpool *pool, u64 base);
 void gmpool_unwatch(struct gmpool *pool, u64 base);
 
 /* In unit.c */
+extern struct mutex gmpool_hotplug;
 __printf(2, 3) void gmpool_resize_err(struct gmpool *pool, const char *fmt, ...);
+void gmpool_resize_forget(struct gmpool *pool);
 int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
 		      const struct gmpool_extent *unit, bool back);
 void gmpool_unit_lost(struct gmpool *pool, u64 base);

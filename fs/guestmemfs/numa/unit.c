@@ -11,9 +11,16 @@
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 
 #include "pool.h"
 #include "resize.h"
+
+/*
+ * Lets one pool at a time use memory hotplug, which holds the lock of device hotplug for as
+ * long as pages move. A signal does not end the wait for that lock, but it ends this one.
+ */
+DEFINE_MUTEX(gmpool_hotplug);
 
 /**
  * gmpool_resize_err - record what a change of the size lacks
@@ -30,6 +37,17 @@ void gmpool_resize_err(struct gmpool *pool, const char *fmt, ...)
 	scoped_guard(spinlock, &pool->space.lock)
 		vsnprintf(pool->resize.error, sizeof(pool->resize.error), fmt, args);
 	va_end(args);
+}
+
+/**
+ * gmpool_resize_forget - record that a change of the size lacks nothing so far
+ * @pool: the pool
+ *
+ * Context: takes gmpool.space.lock.
+ */
+void gmpool_resize_forget(struct gmpool *pool)
+{
+	gmpool_resize_err(pool, "%s", "");
 }
 
 /**
@@ -96,6 +114,7 @@ int gmpool_online_unit(struct gmpool *pool, u64 base)
 {
 	struct offline left = {};
 
+	gmpool_fail_online(pool, base);
 	lock_device_hotplug();
 	walk_memory_blocks(base, gmpool_unit(), &left, gmpool_online_block);
 	/* Other tasks set no memory block online between its failed page and its count. */
