@@ -313,6 +313,32 @@ def test_interrupted(vm):
     """, expect=[CHANGED], **MACHINE)
 
 
+def test_one_waits_for_another(vm):
+    """Memory hotplug is for one pool at a time. A signal ends the wait for it."""
+    vm(LIB + r"""
+    mount_node 1
+    echo 2G > $dir/target
+    echo 1G > $dir/target
+    pinned 1 -100 /tmp/pinned & pinning=$!
+    wait_for_file /tmp/pinned
+    echo +1G > $dir/target & growing=$!
+    sleep 2
+    for change in +1G -1G; do
+        start=$(date +%s)
+        fails timeout -s TERM -k 60 3 sh -c "echo $change > ${dir%1}0/target; echo returned"
+        between 2 $(($(date +%s) - start)) 30 "seconds until $change ends"
+        equal "$(cat ${dir%1}0/resize_error)" 'interrupted by a signal' "why $change fails"
+        equal "$(cat ${dir%1}0/size)" $((2 * GIB)) 'the size of the other pool'
+    done
+    kill $pinning
+    wait $growing
+    sound $((2 * GIB))
+    echo -1G > ${dir%1}0/target
+    equal "$(cat ${dir%1}0/size)" $GIB 'the size of the other pool'
+    """, expect=[CHANGED, CHANGED.replace("node 1", "node 0")], boots=1,
+       topology="node=0,cpus=0-1,mem=5G;node=1,mem=6G", append="guestmemfs=0:2G,1:1G")
+
+
 @pytest.mark.parametrize("step", ["hidden", "claimed"])
 def test_frozen_in_between(vm, step):
     """When a write to frozen has returned, the size changes no more."""

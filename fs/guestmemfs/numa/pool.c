@@ -48,7 +48,8 @@
  *
  * gmpool.resize.lock (mutex) is outside of all of them, and of those of memory hotplug.
  * It is held while memory is taken from or given to the kernel, which can take minutes.
- * So no other lock of the pool is held over that.
+ * So no other lock of the pool is held over that. Within it is gmpool_hotplug (mutex):
+ * one pool at a time uses memory hotplug. It is outside of gmpool.manage.
  *
  * gmpool.manage (mutex) is outside of all of them, and of a client's freezing.
  * It serialises changes of settings, freezing, and resetting a pool.

@@ -90,7 +90,7 @@ int gmpool_resize(struct gmpool *pool, u64 size, int sign, bool in_use)
 	if (err)
 		return -EINTR;
 	have = pool->total_blocks << GMPOOL_BLOCK_SHIFT;
-	gmpool_resize_err(pool, "%s", "");
+	gmpool_resize_forget(pool);
 	err = gmpool_check_target(pool, have, size, sign, &target);
 	if (!err && READ_ONCE(pool->state) != GMPOOL_ACTIVE) {
 		gmpool_resize_err(pool, "the pool is not active");

@@ -9,6 +9,7 @@
 
 #include <linux/cleanup.h>
 #include <linux/mm.h>
+#include <linux/mutex.h>
 
 #include <trace/events/guestmemfs.h>
 
@@ -22,7 +23,7 @@ static int gmpool_withdraw_unit(struct gmpool *pool, struct gmpool_change *chang
 	u64 block;
 	int err;
 
-	guard(mutex)(&pool->manage);
+	lockdep_assert_held(&pool->manage);
 	guard(mutex)(&pool->reset);
 
 	if (pool->state != GMPOOL_ACTIVE)
@@ -74,6 +75,38 @@ gmpool_prepare_shrinking(struct gmpool *pool, const struct gmpool_extent *unit, 
 	return change;
 }
 
+/*
+ * Let the kernel have a claimed unit that is zeroed. No signal ends the wait for memory
+ * hotplug any more.
+ */
+static int gmpool_hand_unit(struct gmpool *pool, struct gmpool_change *change,
+			    struct gmpool_change *undo, const struct gmpool_extent *unit,
+			    const struct gmpool_range *range)
+{
+	/* Freezing holds it while it waits for tasks, and other pools wait for this one. */
+	int err = mutex_lock_interruptible(&pool->manage);
+
+	if (!err) {
+		err = gmpool_withdraw_unit(pool, change, undo, range);
+		mutex_unlock(&pool->manage);
+	}
+	if (err) {
+		gmpool_unclaim(pool, range);
+		return err;
+	}
+	gmpool_debugfs_stop(pool, GMPOOL_STEP_WITHDRAWN);
+	err = gmpool_return_unit(pool, undo, unit);
+	if (err)
+		return err;
+	gmpool_notify_size(pool);
+	err = gmpool_online_unit(pool, unit->base);
+	if (!err)
+		return 0;
+	gmpool_resize_err(pool, "the kernel cannot use all of the memory at %#llx (%pe): set it online in /sys/devices/system/memory",
+			  unit->base, ERR_PTR(err));
+	return -EIO;
+}
+
 /**
  * gmpool_shrink_unit - give up a unit
  * @pool: an active pool
@@ -106,23 +139,15 @@ int gmpool_shrink_unit(struct gmpool *pool, const struct gmpool_extent *unit)
 	if (!err)
 		err = gmpool_scrub(pool, &range, 1);
 	if (!err)
-		err = gmpool_withdraw_unit(pool, change, undo, &range);
+		err = mutex_lock_interruptible(&gmpool_hotplug);
 	if (err) {
 		gmpool_unclaim(pool, &range);
 	} else {
-		gmpool_debugfs_stop(pool, GMPOOL_STEP_WITHDRAWN);
-		err = gmpool_return_unit(pool, undo, unit);
+		err = gmpool_hand_unit(pool, change, undo, unit, &range);
+		mutex_unlock(&gmpool_hotplug);
 	}
 	gmpool_change_free(pool, change);
 	gmpool_change_free(pool, undo);
 	trace_guestmemfs_shrink(pool->nid, unit->base, unit->size, err);
-	if (err)
-		return err;
-	gmpool_notify_size(pool);
-	err = gmpool_online_unit(pool, unit->base);
-	if (!err)
-		return 0;
-	gmpool_resize_err(pool, "the kernel cannot use all of the memory at %#llx (%pe): set it online in /sys/devices/system/memory",
-			  unit->base, ERR_PTR(err));
-	return -EIO;
+	return err;
 }

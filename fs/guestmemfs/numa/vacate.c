@@ -242,7 +242,7 @@ static s64 gmpool_vacate(struct gmpool *pool, u64 want, bool in_use)
 	}
 	/* Those that are left get other units. */
 	if (done && (!err || err == -EBUSY || err == -E2BIG)) {
-		gmpool_resize_err(pool, "%s", "");
+		gmpool_resize_forget(pool);
 		err = 0;
 	}
 out:
