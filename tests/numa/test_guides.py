@@ -280,7 +280,7 @@ def test_example_of_sizes(make):
         assert pools in (None, sum(r["pool"] for r in rows) // GIB)
     with open(README, encoding="utf-8") as f:
         readme = re.sub(r"\s+", " ", f.read())
-    assert "512 GiB (2 nodes, 128 CPUs) has to keep 4.1 GiB; with `--keep 16G`, 480 GiB" in readme
+    assert "512 GiB (2 nodes, 128 CPUs) has to keep 4.1 GiB; with `--keep 16G` for each node, 480 GiB" in readme
     guide = re.sub(r"\s+", " ", text_of_pages())
     assert "at least 2.5 GiB and 1.6 GiB" in guide
     assert [round(256 - r["largest"] / GIB, 1) for r in
