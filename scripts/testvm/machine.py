@@ -213,7 +213,7 @@ class Machine:
         self.write_control(initramfs)
         timeout = args.timeout
         if timeout is None:
-            timeout = 60 if self.accel == "kvm" else 240
+            timeout = 60 if self.accel == "kvm" else 480
             if is_debug(args.kernel):
                 timeout *= 3
             if args.kmemleak:

@@ -117,7 +117,7 @@ def parse_args(argv):
     g.add_argument("--interactive", action="store_true",
                    help="run the command (default: bash) on a terminal, without a timeout")
     g.add_argument("--timeout", type=float, metavar="SECONDS", default=os.environ.get("VM_TIMEOUT"),
-                   help="for each boot (default: 60 with KVM, 240 emulated; three times that for the debug kernel)")
+                   help="for each boot (default: 60 with KVM, 480 emulated; three times that for the debug kernel)")
     g = p.add_argument_group("the kernel's log")
     g.add_argument("--log", metavar="FILE", help="write the log to FILE")
     g.add_argument("--console", action="store_true", help="write the log to stderr too")

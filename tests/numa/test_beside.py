@@ -151,19 +151,27 @@ def test_memory_is_added(vm, tmp_path):
     scratch = tmp_path / "scratch"
     qmp = str(tmp_path / "qmp")
 
-    def do_when(wish, commands):
+    def wait_for(wish):
         deadline = time.monotonic() + 600
         while not (scratch / wish).exists() and time.monotonic() < deadline:
             time.sleep(0.1)
-        monitor(qmp, commands)
+
+    def request(size):
+        return ("qom-set", {"path": "/machine/peripheral/vmem", "property": "requested-size", "value": size})
 
     def change():
-        do_when("more", [
+        wait_for("more")
+        monitor(qmp, [
             ("object-add", {"qom-type": "memory-backend-ram", "id": "more", "size": 512 << 20}),
             ("device_add", {"driver": "pc-dimm", "id": "dimm", "memdev": "more", "node": 1})])
-        do_when("less", [
-            ("qom-set", {"path": "/machine/peripheral/vmem", "property": "requested-size",
-                         "value": 0})])
+        wait_for("less")
+        monitor(qmp, [request(0)])
+        # The driver tries again after 50 s, or at once if it is asked for another size.
+        for _ in range(15):
+            time.sleep(10)
+            if (scratch / "done").exists():
+                break
+            monitor(qmp, [request(2 << 20), request(0)])
 
     changer = threading.Thread(target=change, daemon=True)
     changer.start()
@@ -190,10 +198,11 @@ def test_memory_is_added(vm, tmp_path):
         done
         between $((before + 750000)) "$(total)" $((before + 800000)) 'kB of node 1'
         touch "$VM_SCRATCH/less"
-        for _ in $(seq 100); do
+        for _ in $(seq 750); do
             [ "$(total)" -gt $((before + 540000)) ] || break
             sleep 0.2
         done
+        touch "$VM_SCRATCH/done"
         between $((before + 500000)) "$(total)" $((before + 540000)) 'kB of node 1, with less again'
         memfile check /mnt/node1/file 1
     fi

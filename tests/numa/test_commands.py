@@ -291,7 +291,8 @@ BEFORE = (
     (r"gmfs-numa check --dump", "cp /sys/fs/guestmemfs/node1/metadata node1.metadata"),
     (r"gmfs-numa resize .* -",
      "[ $(cat /sys/fs/guestmemfs/node1/size) -gt $((1 << 30)) ] || gmfs-numa resize 1 +1G"),
-    (r"gmfs-numa verify \$\(pidof", "numactl --cpunodebind=1 --membind=1 ./qemu-system-x86_64 300 & sleep 1"),
+    (r"gmfs-numa verify \$\(pidof", "numactl --cpunodebind=1 --membind=1 ./qemu-system-x86_64 300 & "
+     "until pidof qemu-system-x86_64 > /dev/null; do sleep 0.1; done"),
     (r"fallocate", "rm -f $at/*"),
     (r".*qemu-system-x86_64 .*-", "rm -f $at/* $at/../node0/*; chown 64055 $at"),
 )

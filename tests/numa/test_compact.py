@@ -97,6 +97,7 @@ wait_held() {
 }
 
 place() {
+    [ -s "$1" ] || die "there is no $1"
     memfile where "$1" | sed 's/.* blocks at //'
 }
 
@@ -273,7 +274,7 @@ def test_failure_and_signal(vm):
     # The block is copied: what the file has is the copy.
     rm f3
     fill
-    leave 3 12
+    leave 3 12 18 32 40
     echo 2 > $held
     compact all &
     wait_held
@@ -310,6 +311,8 @@ def test_among_other_operations(vm):
     start
     mkdir churn
     truncate -s 16M refault
+    # So many blocks are not left for a file more: the other operations need some at any time.
+    truncate -s 48M spare
     begin exchange looping exchange loop one two
     memfile churn churn 1 &
     churn=$!

@@ -69,7 +69,7 @@ def test_iommu_entries(vm):
         equal "$(cat /sys/fs/guestmemfs/node$node/pinned_blocks)" 0 'pinned blocks'
         umount /mnt/node$node
     done
-    """, nodes=2, mem="3G", append="guestmemfs=0:128M,1:1G intel_iommu=on", boots=1, options=IOMMU)
+    """, nodes=2, mem="3G", append="guestmemfs=0:128M,1:1G intel_iommu=on nokaslr", boots=1, options=IOMMU)
     expected = [f"{way} /mnt/node{sizes}" for way in WAYS for sizes in
                 ("0/pieces: 1G=0 2M=16 4K=0", "1/whole: 1G=1 2M=0 4K=0")]
     assert run.lines(r"^[\w-]+ /mnt/.*=") == expected

@@ -27,7 +27,7 @@ guest() {{
         -object "memory-backend-file,id=ram,size=2G,share=on,mem-path=/mnt/node1/vm$1" \
         -machine q35,memory-backend=ram -nographic -nodefaults -no-reboot \
         -serial file:/tmp/serial -kernel {KERNEL} -initrd /tmp/initramfs \
-        -append 'console=ttyS0 panic=-1' > /tmp/qemu 2>&1 &
+        -append 'console=ttyS0 panic=-1 nohz=off highres=off' > /tmp/qemu 2>&1 &
     qemu=$!
     wait_long 'guest is up'
 }}

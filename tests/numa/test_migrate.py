@@ -17,7 +17,7 @@ def test_postcopy_over_kexec(vm):
         # What was there before must not be seen.
         memfile fill $to 64M 1
         # Slow, so that most pages are still missing at the kexec.
-        migrate source $from $socket 1000000 &
+        migrate source $from $socket 200000 &
         migrate guest $to $arrived $socket 1 1000 > /tmp/guest &
         wait_for /tmp/guest touched
         cat /tmp/guest

@@ -121,7 +121,7 @@ def test_plugged_memory_lives_through_a_kexec(vm):
     cd /run/guestmemfs/node1
     backend=memory-backend-file,id=more,mem-path=more,size=128M,share=on,align=2M
     arguments="-m {RAM},maxmem=2G -device virtio-mem-pci,id=vmem,memdev=more,prealloc=on
-               -append 'console=ttyS0 panic=-1 quiet memhp_default_state=online_movable again=1'"
+               -append 'console=ttyS0 panic=-1 quiet nohz=off highres=off memhp_default_state=online_movable again=1'"
     export VMM_ARGS="-object $backend,reserve=off $arguments"
     plugged='{{"path": "vmem", "property": "size"}}'
     # plug MIB: and wait for the guest

@@ -17,7 +17,7 @@ ERROR = (r"guestmem_pool: node 1: hardware error at 0x[0-9a-f]+000: the page is 
 with open(os.path.join(HERE, "poison.c"), encoding="utf-8") as source:
     CASES = re.findall(r"^TEST(?:_F)?\((?:poison, )?(\w+)\)", source.read(), re.MULTILINE)
 
-MACHINE = dict(nodes=2, mem="3G", append="guestmemfs=1:1G", expect=[ERROR])
+MACHINE = dict(nodes=2, mem="3G", append="guestmemfs=1:1G nokaslr", expect=[ERROR])
 
 
 @pytest.fixture(scope="module")
@@ -159,7 +159,7 @@ def test_failure_during_freezing(vm):
     equal "$(mount_stat 1 poisoned_pages)" 1 'pages'
     echo 0 > /sys/fs/guestmemfs/node1/frozen
     equal "$(cat /sys/fs/guestmemfs/node1/check)" ok check
-    """, cpus=2, boots=1, **MACHINE)
+    """, cpus=2, boots=1, options=["--timeout=600"], **MACHINE)
 
 
 def test_poison_survives_kexec(vm):

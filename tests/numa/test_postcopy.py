@@ -26,7 +26,8 @@ def results(shared_vm):
     postcopy -T poison || true
     postcopy -t poison || true
     equal "$(cat /sys/fs/guestmemfs/node1/check)" ok check
-    """, nodes=2, mem="3G", append="guestmemfs=1:1G", boots=1, options=["--nested"], expect=[ERROR]).out
+    """, nodes=2, mem="3G", append="guestmemfs=1:1G nokaslr", boots=1, options=["--nested"],
+             expect=[ERROR]).out
 
 
 @pytest.mark.parametrize("case", CASES)

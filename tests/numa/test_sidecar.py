@@ -20,7 +20,7 @@ SETUP += rf"""
 cd /run/guestmemfs/node1
 # The guest takes other memory each round, also what was plugged in the meantime.
 arguments="-m {RAM},slots=1,maxmem=4G
-           -append 'console=ttyS0 panic=-1 quiet memhp_default_state=online_movable again=1'"
+           -append 'console=ttyS0 panic=-1 quiet nohz=off highres=off memhp_default_state=online_movable again=1'"
 
 unplug_dimm() {{
     vmm do 1 device_del '{{"id": "dimm"}}' then until 1 '[]' query-memory-devices > /dev/null

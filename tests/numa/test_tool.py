@@ -276,7 +276,7 @@ since=' 'tags of a file without'
     t 0 run --size 2M -- true
     t 0 umount 0
     t 0 mount 0
-    """, nodes=2, mem="3G", append="guestmemfs=0:256M,1:1G", sanitize=True)
+    """, nodes=2, mem="3G", append="guestmemfs=0:256M,1:1G nokaslr", sanitize=True)
 
     assert found["none"] == {"files": []}
     giant, = found["giant"]["files"]
@@ -338,7 +338,11 @@ def test_run(run):
     wrong=$!
     numactl --physcpubind=1,2 sleep 1000 &
     spread=$!
-    sleep 1
+    for pid in $wrong $spread; do
+        until [ "$(cat /proc/$pid/comm)" = sleep ]; do
+            sleep 0.1
+        done
+    done
     t 1 verify $wrong
     has "$out" "^process $wrong: [0-9]+ pages are not on node 1: " 'memory on the wrong node'
     t 1 verify $wrong $spread

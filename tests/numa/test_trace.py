@@ -80,7 +80,7 @@ def fields(line):
 
 def test_events(vm):
     """Each of them, with what it says."""
-    run = vm(SCRIPT, append=f"guestmemfs=0:128M,1:1280M {AT_BOOT}", boots=3,
+    run = vm(SCRIPT, append=f"guestmemfs=0:128M,1:1280M nokaslr {AT_BOOT}", boots=3,
              expect=[r"guestmem_pool: node 1: hardware error at 0x[0-9a-f]+000: ",
                      r"guestmem_pool: node 1: 1 pages have hardware errors"], **MACHINE)
 

@@ -217,7 +217,7 @@ def test_started_by_gmfs_numa(vm):
     make_initrd 'while :; do :; done'
     gmfs-numa run --node 1 --size {RAM} --name byname --qemu -- qemu-system-x86_64 -accel kvm \
         -cpu "$VM_GUEST_CPU" -nographic -nodefaults -no-reboot -serial file:/tmp/vm1.console \
-        -kernel {KERNEL} -initrd /tmp/initrd -append 'console=ttyS0 panic=-1 quiet' &
+        -kernel {KERNEL} -initrd /tmp/initrd -append 'console=ttyS0 panic=-1 quiet nohz=off highres=off' &
     until pgrep qemu-system > /dev/null; do
         kill -0 $!
         sleep 0.1
@@ -270,7 +270,7 @@ def test_memory_is_discarded_and_comes_back(vm):
         -object memory-backend-file,id=more,mem-path=more,size=128M,share=on,reserve=off,align=2M \
         -device virtio-mem-pci,id=vmem,memdev=more,prealloc=on \
         -device virtio-balloon-pci,free-page-reporting=on \
-        -append 'console=ttyS0 panic=-1 quiet memhp_default_state=online_movable'
+        -append 'console=ttyS0 panic=-1 quiet nohz=off highres=off memhp_default_state=online_movable'
     wait_for 150 'guest is up'
     vmm ticks 1 1
 

@@ -164,7 +164,9 @@ def start(node, size, kernel, initrd, *more):
         "-nographic", "-nodefaults", "-no-reboot",
         "-serial", f"file:{path(node, 'console')}",
         "-qmp", f"unix:{path(node, 'qmp')},server=on,wait=off",
-        "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet", *more,
+        # With one tick after the other, a timer that the processor has lost does not stop the guest.
+        "-kernel", kernel, "-initrd", initrd, "-append", "console=ttyS0 panic=-1 quiet nohz=off highres=off",
+        *more,
         *shlex.split(os.environ.get("VMM_ARGS", ""))]
     # That of an earlier QEMU is not taken for its own.
     with contextlib.suppress(FileNotFoundError):
@@ -173,6 +175,9 @@ def start(node, size, kernel, initrd, *more):
         # It outlives this script.
         qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                 start_new_session=True)
+    # Others look for QEMU by its name, which comes after those of nice and numactl.
+    while qemu.poll() is None and not read(f"/proc/{qemu.pid}/comm").startswith("qemu-system"):
+        time.sleep(0.05)
     return qemu.pid
 
 
