@@ -10,7 +10,6 @@
 #define pr_fmt(fmt) "guestmem_pool: " fmt
 
 #include <linux/bitmap.h>
-#include <linux/cleanup.h>
 #include <linux/device.h>
 #include <linux/err.h>
 #include <linux/gfp.h>
@@ -198,7 +197,7 @@ static int gmpool_offline_unit(struct unit *unit)
 	 * The kernel leaves pages that fail now behind. No guest is to get them. A failure
 	 * that has found its page online marks it, before the struct page goes.
 	 */
-	memory_failure_wait();
+	err = err ?: memory_failure_wait();
 	if (!err && !gmpool_unit_failed(unit))
 		return 0;
 	err = gmpool_unit_error(unit, err);
@@ -428,25 +427,41 @@ static void gmpool_skip_unit(struct gmpool *pool, struct search *search, u64 i, 
 	search->err = err;
 }
 
+/* Take a unit, with gmpool_hotplug held. */
+static int gmpool_try_unit(struct gmpool *pool, const struct search *search, u64 base)
+{
+	int err;
+
+	if (READ_ONCE(pool->tune.frozen))
+		return -EAGAIN;
+	/* Once more: an attempt can take minutes, and the next one is another. */
+	err = gmpool_check_kept(pool, search->scratch) ?: gmpool_grow_unit(pool, base);
+	trace_guestmemfs_grow(pool->nid, base, gmpool_unit(), err);
+	return err;
+}
+
 /* Grow by the best unit that can be taken. */
 static int gmpool_grow_best(struct gmpool *pool, struct search *search)
 {
 	enum rank rank;
 	u64 i, base;
+	bool fits;
 	int err;
 
 	for (rank = 0; rank < RANK_NONE; rank++) {
 		for (i = search->nr; i--;) {
 			base = search->lowest + i * gmpool_unit();
-			if (test_bit(i, search->tried) ||
-			    gmpool_rank_unit(pool, base) != rank)
+			if (test_bit(i, search->tried))
 				continue;
-			if (signal_pending(current))
+			/* No signal ends the wait of a look for memory hotplug. */
+			if (signal_pending(current) ||
+			    mutex_lock_interruptible(&gmpool_hotplug))
 				return -EINTR;
-			if (READ_ONCE(pool->tune.frozen))
-				return -EAGAIN;
-			err = gmpool_grow_unit(pool, base);
-			trace_guestmemfs_grow(pool->nid, base, gmpool_unit(), err);
+			fits = gmpool_rank_unit(pool, base) == rank;
+			err = fits ? gmpool_try_unit(pool, search, base) : 0;
+			mutex_unlock(&gmpool_hotplug);
+			if (!fits)
+				continue;
 			/* Of too many pieces, another unit can become a part. */
 			if (err != -EBUSY && err != -EHWPOISON && err != -E2BIG)
 				return err;
@@ -516,13 +531,8 @@ int gmpool_grow(struct gmpool *pool, u64 units)
 	if (!search.tried)
 		return -ENOMEM;
 	for (; units && !err; units--) {
-		/* A look at memory waits for memory hotplug as well, without an end by a signal. */
-		err = mutex_lock_interruptible(&gmpool_hotplug);
-		if (!err) {
-			err = gmpool_check_kept(pool, search.scratch) ?:
-			      gmpool_grow_best(pool, &search);
-			mutex_unlock(&gmpool_hotplug);
-		}
+		err = gmpool_check_kept(pool, search.scratch) ?:
+		      gmpool_grow_best(pool, &search);
 		if (err)
 			gmpool_explain_growth(pool, &search, err);
 		else

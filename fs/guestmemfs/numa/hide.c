@@ -261,11 +261,12 @@ static void gmpool_remove_remains(u64 base, u64 size)
  * @base: physical address
  * @size: bytes
  *
- * Context: process context, may sleep; takes the locks of memory hotplug.
+ * Context: process context, may sleep; takes the locks of memory hotplug;
+ * gmpool.resize.lock is held.
  *
  * Return: 0 or a negative errno; the memory has no struct pages then, or others have it.
  */
-int gmpool_add_memory(const struct gmpool *pool, u64 base, u64 size)
+int gmpool_add_memory(struct gmpool *pool, u64 base, u64 size)
 {
 	int err = __add_memory_driver_managed(pool->nid, base, size,
 					      "System RAM (guestmemfs)", MHP_NONE,
@@ -274,6 +275,8 @@ int gmpool_add_memory(const struct gmpool *pool, u64 base, u64 size)
 	/* -EEXIST: others have added it, and the struct pages are theirs. */
 	if (err && err != -EEXIST)
 		gmpool_remove_remains(base, size);
+	if (!err)
+		gmpool_fail_online(pool, base);
 	return err;
 }
 

@@ -218,6 +218,8 @@ static void gmpool_fail_again(struct gmpool_part *part)
 	unsigned long pfn;
 	void *entry;
 
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE))
+		return;
 	xa_for_each(&part->failed, pfn, entry) {
 		xa_erase(&part->failed, pfn);
 		if (memory_failure(pfn, 0) != -ENXIO)
@@ -245,7 +247,7 @@ void gmpool_fail_online(struct gmpool *pool, u64 base)
 	unsigned long pfn;
 	void *entry;
 
-	if (!part)
+	if (!IS_ENABLED(CONFIG_MEMORY_FAILURE) || !part)
 		return;
 	xa_for_each(&part->failed, pfn, entry) {
 		if (!pfn_to_online_page(pfn))

@@ -41,7 +41,7 @@ void gmpool_change_free(struct gmpool *pool, struct gmpool_change *change);
 /* In hide.c */
 const char *gmpool_hide_unit(struct gmpool *pool, u64 base, u64 size);
 int gmpool_unhide_unit(struct gmpool *pool, u64 base, u64 size);
-int gmpool_add_memory(const struct gmpool *pool, u64 base, u64 size);
+int gmpool_add_memory(struct gmpool *pool, u64 base, u64 size);
 
 /* In eject.c */
 #ifdef CONFIG_ACPI

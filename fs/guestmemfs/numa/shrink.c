@@ -95,9 +95,14 @@ static int gmpool_hand_unit(struct gmpool *pool, struct gmpool_change *change,
 		return err;
 	}
 	gmpool_debugfs_stop(pool, GMPOOL_STEP_WITHDRAWN);
-	err = gmpool_return_unit(pool, undo, unit);
-	if (err)
-		return err;
+	return gmpool_return_unit(pool, undo, unit);
+}
+
+/* The kernel has the unit: -EIO if it cannot use all of it. */
+static int gmpool_use_unit(struct gmpool *pool, const struct gmpool_extent *unit)
+{
+	int err;
+
 	gmpool_notify_size(pool);
 	err = gmpool_online_unit(pool, unit->base);
 	if (!err)
@@ -127,6 +132,7 @@ int gmpool_shrink_unit(struct gmpool *pool, const struct gmpool_extent *unit)
 		.count = unit->size >> GMPOOL_BLOCK_SHIFT,
 	};
 	struct gmpool_change *change = NULL, *undo = NULL;
+	bool locked;
 	int err;
 
 	gmpool_debugfs_stop(pool, GMPOOL_STEP_CLAIMED);
@@ -140,14 +146,17 @@ int gmpool_shrink_unit(struct gmpool *pool, const struct gmpool_extent *unit)
 		err = gmpool_scrub(pool, &range, 1);
 	if (!err)
 		err = mutex_lock_interruptible(&gmpool_hotplug);
-	if (err) {
-		gmpool_unclaim(pool, &range);
-	} else {
+	locked = !err;
+	if (locked)
 		err = gmpool_hand_unit(pool, change, undo, unit, &range);
-		mutex_unlock(&gmpool_hotplug);
-	}
+	else
+		gmpool_unclaim(pool, &range);
 	gmpool_change_free(pool, change);
 	gmpool_change_free(pool, undo);
 	trace_guestmemfs_shrink(pool->nid, unit->base, unit->size, err);
+	if (!err)
+		err = gmpool_use_unit(pool, unit);
+	if (locked)
+		mutex_unlock(&gmpool_hotplug);
 	return err;
 }

@@ -8,6 +8,8 @@
 
 #include <linux/cleanup.h>
 #include <linux/device.h>
+#include <linux/lockdep.h>
+#include <linux/memory-failure.h>
 #include <linux/memory.h>
 #include <linux/memory_hotplug.h>
 #include <linux/mm.h>
@@ -106,7 +108,7 @@ static int gmpool_online_block(struct memory_block *mem, void *arg)
  * since it gave up the unit. memory_failure() handles pages of online memory only.
  *
  * Context: process context, may sleep; takes the locks of memory hotplug;
- * gmpool.resize.lock is held.
+ * gmpool.resize.lock and gmpool_hotplug are held.
  *
  * Return: 0, or the error of one of the memory blocks that stay offline.
  */
@@ -114,7 +116,13 @@ int gmpool_online_unit(struct gmpool *pool, u64 base)
 {
 	struct offline left = {};
 
-	gmpool_fail_online(pool, base);
+	lockdep_assert_held(&gmpool_hotplug);
+
+	/*
+	 * A failure that has found no struct page asks the pool. A signal ends the wait: such
+	 * a failure can be lost then.
+	 */
+	memory_failure_wait();
 	lock_device_hotplug();
 	walk_memory_blocks(base, gmpool_unit(), &left, gmpool_online_block);
 	/* Other tasks set no memory block online between its failed page and its count. */
@@ -138,7 +146,7 @@ int gmpool_online_unit(struct gmpool *pool, u64 base)
  * Context: process context, may sleep; gmpool.resize.lock is held. Allocates no memory.
  *
  * Return: 0, the blocks are free and dirty then; or a negative errno, the unit is to be
- * given to the kernel then: -EAGAIN if the pool is frozen.
+ * given to the kernel then: -EAGAIN if the pool is frozen, -EINTR on a signal.
  */
 int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
 		      const struct gmpool_extent *unit, bool back)
@@ -150,7 +158,11 @@ int gmpool_enter_unit(struct gmpool *pool, struct gmpool_change *change,
 	int err;
 
 	gmpool_debugfs_stop(pool, GMPOOL_STEP_HIDDEN);
-	mutex_lock(&pool->manage);
+	/* Freezing holds it while it waits for tasks. */
+	if (back)
+		mutex_lock(&pool->manage);
+	else if (mutex_lock_interruptible(&pool->manage))
+		return -EINTR;
 	mutex_lock(&pool->reset);
 	err = pool->state == GMPOOL_ACTIVE ? 0 : -EROFS;
 	if (!err && pool->tune.frozen && !back)

@@ -188,7 +188,7 @@ static int gmpool_vacate_unit(struct vacancy *v, u64 i)
 	if (signal_pending(current))
 		return -EINTR;
 	/* The error of a unit before, in place of which this one may do. */
-	gmpool_resize_err(v->pool, "%s", "");
+	gmpool_resize_forget(v->pool);
 	/* Nothing moves for nothing: those before may have divided extents. */
 	if (gmpool_numbers_check_remove(&v->pool->numbers, unit->at.base, unit->at.size))
 		return gmpool_explain_pieces(v->pool);
