@@ -18,11 +18,12 @@ start() {
     cd /mnt/node1
 }
 
-# fill: with files of 64 MiB, in the order of the memory
+# fill [BLOCKS]: with files of 64 MiB, in the order of the memory; at least so many blocks stay free
 fill() {
     # Nearly all of them by one process; others may want memory at the same time.
-    count=$(($(free_blocks .) / 32))
+    count=$((($(free_blocks .) - ${1:-0}) / 32))
     [ $count = 0 ] || truncate -s 64M $(seq -f f%.0f 0 $((count - 1))) 2> /dev/null || count=0
+    [ $# = 0 ] || return 0
     while truncate -s 64M "f$count" 2> /dev/null; do
         count=$((count + 1))
     done
@@ -254,14 +255,18 @@ def test_failure_and_signal(vm):
     for file in 3 18 32 40; do
         memfile fill f$file 64M $file
     done
-    fail() {
-        echo $(($(place "$1" | sed 's/-.*//;q') + 0x5000)) > /sys/devices/system/memory/hard_offline_page
+    first() {
+        place "$1" | sed 's/-.*//;q'
     }
-    # The first block is unmapped: it does not move.
+    fail_at() {
+        echo $(($1 + 0x5000)) > /sys/devices/system/memory/hard_offline_page
+    }
+    # The first block is unmapped: it does not move. A file cannot be asked while it moves.
+    at=$(first f3)
     echo 1 > $held
     compact all &
     wait_held
-    fail f3 &
+    fail_at "$at" &
     sleep 1
     equal "$(cat $node/poisoned_blocks)" 1 'failed blocks'
     echo 0 > $held
@@ -271,26 +276,7 @@ def test_failure_and_signal(vm):
     if memfile check f3 3; then
         die 'the failed page can be read'
     fi
-    # The block is copied: what the file has is the copy.
-    rm f3
-    fill
-    leave 3 12 18 32 40
-    echo 2 > $held
-    compact all &
-    wait_held
-    phys=$(place f18)
-    phys2=$(place f32)
-    fail f18 &
-    fail f32 &
-    fail f40 &
-    sleep 1
-    echo 0 > $held
-    wait
-    checked
-    # At most the first block of those that had not moved.
-    for file in 18 32 40; do
-        memfile check f$file $file || echo "lost $file"
-    done
+    # A signal ends it.
     rm f*
     fill
     leave 3 12 24
@@ -302,6 +288,30 @@ def test_failure_and_signal(vm):
     wait $task || true
     echo 0 > $held
     checked
+    # The block is copied: what the file has is the copy.
+    rm f*
+    fill
+    leave 3 12 18 32 40
+    for file in 18 32 40; do
+        memfile fill f$file 64M $file
+    done
+    places="$(first f18) $(first f32) $(first f40)"
+    echo 2 > $held
+    compact all &
+    wait_held
+    for at in $places; do
+        fail_at "$at" &
+    done
+    sleep 1
+    echo 0 > $held
+    wait
+    checked
+    # The other two had not moved.
+    lost=
+    for file in 18 32 40; do
+        memfile check f$file $file || lost="$lost $file"
+    done
+    equal "$(wc -w <<< "$lost")" 2 "files with a failed page ($lost)"
     """, **MACHINE, boots=1, expect=[r"guestmem_pool: node 1: hardware error at 0x[0-9a-f]+000: "])
 
 
@@ -311,8 +321,6 @@ def test_among_other_operations(vm):
     start
     mkdir churn
     truncate -s 16M refault
-    # So many blocks are not left for a file more: the other operations need some at any time.
-    truncate -s 48M spare
     begin exchange looping exchange loop one two
     memfile churn churn 1 &
     churn=$!
@@ -320,7 +328,8 @@ def test_among_other_operations(vm):
     refault=$!
     moved=0
     for round in 1 2 3; do
-        fill
+        # The other operations need some blocks at any time.
+        fill 64
         leave 1 $((5 + round)) $((12 + round)) $((20 + round)) $((30 + round))
         for _ in 1 2; do
             compact 'in-use all'
