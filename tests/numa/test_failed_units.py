@@ -130,11 +130,7 @@ def test_failed_while_others_move(vm):
     corrupted() { awk '/HardwareCorrupted/ { print $2 }' /proc/meminfo; }
     offline() { grep -lx offline /sys/devices/system/memory/memory*/state | head -n 1; }
 
-    # In ZONE_MOVABLE, where a page is in use that does not move.
-    echo 2G > $dir/target
-    echo 1G > $dir/target
-    pinned 1 -900 /tmp/pinned & pinning=$!
-    wait_for_file /tmp/pinned
+    pin_movable 900
     before=$(corrupted)
     echo +1G > $dir/target & growing=$!
     for _ in $(seq 600); do

@@ -107,6 +107,15 @@ wait_for_file() {{
 pinned() {{
     exec /usr/bin/python3 -B {HERE}/pinned.py "$@"
 }}
+
+# pin_movable MIB: a process has so much memory in ZONE_MOVABLE, where nothing may be pinned for
+# long. Some of its pages do not move until $pinning ends.
+pin_movable() {{
+    echo 2G > $dir/target
+    echo 1G > $dir/target
+    pinned 1 "-$1" /tmp/pinned & pinning=$!
+    wait_for_file /tmp/pinned
+}}
 """
 
 
@@ -292,11 +301,7 @@ def test_interrupted(vm):
     """A page that stays where it is for a while keeps a write waiting, until a signal."""
     vm(LIB + r"""
     mount_node 1
-    echo 2G > $dir/target
-    echo 1G > $dir/target
-    # In ZONE_MOVABLE, where nothing may be pinned for long.
-    pinned 1 -100 /tmp/pinned & pinning=$!
-    wait_for_file /tmp/pinned
+    pin_movable 100
     start=$(date +%s)
     fails timeout -s TERM -k 60 5 sh -c "echo +1G > $dir/target; echo returned" > /tmp/said
     between 4 $(($(date +%s) - start)) 40 'seconds until the write ends'
@@ -317,10 +322,7 @@ def test_one_waits_for_another(vm):
     """Memory hotplug is for one pool at a time. A signal ends the wait for it."""
     vm(LIB + r"""
     mount_node 1
-    echo 2G > $dir/target
-    echo 1G > $dir/target
-    pinned 1 -100 /tmp/pinned & pinning=$!
-    wait_for_file /tmp/pinned
+    pin_movable 100
     echo +1G > $dir/target & growing=$!
     sleep 2
     for change in +1G -1G; do
