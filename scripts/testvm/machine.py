@@ -134,10 +134,14 @@ class Machine:
         if not self.args.ram:
             return None
         self.ram = open(self.args.ram, "r+b")
+        size = os.fstat(self.ram.fileno()).st_size
         try:
-            if os.fstat(self.ram.fileno()).st_size >= self.topo.total():
-                fcntl.flock(self.ram, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(self.ram, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if size >= self.topo.total():
                 return f"/proc/self/fd/{self.ram.fileno()}"
+            # The host may not have room for this machine and for the memory of those before.
+            os.truncate(self.ram.fileno(), 0)
+            os.truncate(self.ram.fileno(), size)
         except BlockingIOError:
             pass
         self.ram.close()

@@ -338,7 +338,7 @@ def test_one_waits_for_another(vm):
     echo -1G > ${dir%1}0/target
     equal "$(cat ${dir%1}0/size)" $GIB 'the size of the other pool'
     """, expect=[CHANGED, CHANGED.replace("node 1", "node 0")], boots=1,
-       topology="node=0,cpus=0-1,mem=5G;node=1,mem=6G", append="guestmemfs=0:2G,1:1G")
+       topology="node=0,cpus=0-1,mem=4G;node=1,mem=5G", append="guestmemfs=0:2G,1:1G")
 
 
 @pytest.mark.parametrize("step", ["hidden", "claimed"])
