@@ -45,7 +45,8 @@ def test_fragmented(vm):
         echo 0 > $tracing/events/guestmemfs/guestmemfs_scrub/enable
         size=$(stat -c %s killed)
         [ "$size" = $((2 << 20)) ] && [ "$(mount_stat 1 dirty_blocks)" != 0 ] && break
-        # Its blocks are dirty again.
+        # No try: the kill came too late. The blocks of the next try have to be dirty again.
+        size=
         truncate -s 512M killed
         truncate -s 2M killed
     done

@@ -20,7 +20,8 @@ sysfs() {{
     /usr/bin/python3 -B {HERE}/sysfs "$@" || exit 1
 }}
 """
-# A gigabyte that is aligned, and somewhat more. The kernel is in no other one of the node.
+# A gigabyte that is aligned, and somewhat more. With KASLR, the image of the kernel can leave
+# node 1 no such gigabyte.
 LARGE = dict(nodes=2, mem="3G", append="guestmemfs=0:128M,1:1280M nokaslr")
 SMALL = dict(nodes=2, mem="1G", append="guestmemfs=0:128M,1:256M")
 DISCARDED = r"guestmem_pool: node \d+: pool of \d+ blocks discarded$"
