@@ -174,3 +174,42 @@ def test_new_size_after_kexec(vm):
     esac
     """, nodes=2, mem="4G", boots=3, append="guestmemfs=1:1G nokaslr",
        expect=[LINE + "node 1: keeps its handed-over pool of 1024 MiB, guestmemfs= asks for 512 MiB"])
+
+
+def test_large_memory_blocks(vm):
+    """A machine of 1 TiB: its memory blocks would have 2 GiB, pools ask for 1 GiB at most."""
+    vm(TOOLS + r"""
+    check_kho
+    dir=/sys/fs/guestmemfs/node1
+    equal $block $((1 << 30)) 'bytes of a memory block'
+    # Zeroing would have the host hold all of it.
+    echo 0 > $dir/scrub_target
+    mount_node 1
+    size=$((1008 << 30))
+    case $VM_BOOT in
+    1)
+        equal "$(cat $dir/size)" $size size
+        memfile fill /mnt/node1/file 64M 1
+        fails bash -c "echo +512M > $dir/target" 2> /tmp/said
+        has "$(cat $dir/resize_error)" 'by multiples of 1024 MiB' 'half a gibibyte'
+        echo +3G > $dir/target
+        equal "$(cat $dir/size)" $((size + (3 << 30))) 'size after growing'
+        ;;
+    2)
+        equal "$(cat $dir/size)" $((size + (3 << 30))) 'size after a kexec'
+        echo 0 > $dir/scrub_target
+        echo -1G > $dir/target
+        equal "$(cat $dir/size)" $((size + (2 << 30))) 'size after shrinking'
+        ;;
+    3)
+        equal "$(cat $dir/size)" $((size + (2 << 30))) 'size after another kexec'
+        ;;
+    esac
+    equal "$(cat $dir/target)" "$(cat $dir/size)" target
+    equal "$(pool_bytes 1)" "$(cat $dir/size)" 'size in /proc/iomem'
+    memfile check /mnt/node1/file 1
+    equal "$(cat $dir/check)" ok check
+    [ "$VM_BOOT" = 3 ] || vm-kexec
+    """, topology="node=0,cpus=0-1,mem=4G;node=1,mem=1T", append="guestmemfs=1:1008G", boots=3,
+       expect=[LINE + r"node 1: pool of \d+ MiB has \d+ MiB now$",
+               LINE + r"node 1: keeps its handed-over pool of \d+ MiB, guestmemfs= asks for \d+ MiB$"])

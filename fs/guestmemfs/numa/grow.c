@@ -106,25 +106,30 @@ static int gmpool_failed_memory_block(struct memory_block *mem, void *arg)
 }
 
 /*
- * Is there a page with a hardware error? Also if all of it is offline. With DEBUG_VM, the
- * struct pages lose their contents then, but the memory block has the number of failed
- * pages. memory_failure() sets the flag before it counts.
+ * Is there a page with a hardware error? Also if all of it is offline: the memory block has
+ * the number of its failed pages. memory_failure() marks a page before it counts it, so
+ * memory_failure_wait() comes first if failures of that moment matter.
  */
 static bool gmpool_unit_failed(const struct unit *unit)
+{
+	return walk_memory_blocks(unit->base, unit->size, NULL, gmpool_failed_memory_block);
+}
+
+/*
+ * Is all of it free? The answer can be out of date, as no lock is held. A free page of the
+ * page allocator has its order in page_private(), see buddy_order_unsafe() of mm/internal.h.
+ */
+static bool gmpool_unit_free(const struct unit *unit)
 {
 	unsigned long pfn, end = PHYS_PFN(unit->base + unit->size);
 	struct page *page;
 
-	if (walk_memory_blocks(unit->base, unit->size, NULL, gmpool_failed_memory_block))
-		return true;
-	for (pfn = PHYS_PFN(unit->base); pfn < end; pfn++) {
+	for (pfn = PHYS_PFN(unit->base); pfn < end; pfn += MAX_ORDER_NR_PAGES) {
 		page = pfn_to_page(pfn);
-		if (!PagePoisoned(page) && PageHWPoison(page))
-			return true;
-		if (!(pfn % PAGES_PER_SECTION))
-			cond_resched();
+		if (!PageBuddy(page) || READ_ONCE(page_private(page)) != MAX_PAGE_ORDER)
+			return false;
 	}
-	return false;
+	return true;
 }
 
 /*
@@ -158,6 +163,9 @@ static int gmpool_test_unit(const struct unit *unit)
 
 	if (zone_idx(unit->zone) == ZONE_MOVABLE)
 		return gmpool_unit_gigantic(unit) ? -EBUSY : 0;
+	/* The test costs 24 million instructions per GiB, twice as much as all the rest. */
+	if (gmpool_unit_free(unit))
+		return 0;
 	err = alloc_contig_range(start, start + nr, ACR_FLAGS_NONE, GFP_KERNEL);
 	if (!err)
 		free_contig_range(start, nr);
