@@ -607,6 +607,26 @@ time.sleep(1000)' > /tmp/socket &
         mem fill parent abcdefgh
     done
 
+    # What the side-car has given up stays a hole: nothing is left that could fill it.
+    t 0 carve --size 4M parent child
+    mem fill child xy
+    fallocate -p -o 2M -l 2M child
+    truncate -s "$(cat /sys/fs/guestmemfs/node1/free_blocks | awk '{ print $1 * 2 "M" }')" rest
+    equal "$(cat /sys/fs/guestmemfs/node1/free_blocks)" 0 'blocks that are free'
+    t 0 uncarve child parent
+    equal "$(mem show parent)" 'abcdef0_' 'a child with a hole'
+    rm rest
+    mem fill parent abcdefgh
+
+    # A process that has it open stores after the memory was zeroed.
+    exec 7< parent
+    late=$(dirname "$(command -v late_store.so)")/late_store.so
+    LD_PRELOAD=$late gmfs-numa carve --size 2M --offset 2M parent child > /dev/null
+    equal "$(mem show child) $(stat -c %a child)" '0 640' 'what was stored late, and the mode'
+    LD_PRELOAD=$late gmfs-numa carve --keep --size 2M --offset 4M parent kept > /dev/null
+    equal "$(mem show kept)" L 'what was stored late, and is kept'
+    exec 7<&-
+
     t 0 freeze 1
     t 2 carve --size 2M parent child
     has "$err" 'node 1 is frozen' 'a frozen node'

@@ -8,7 +8,8 @@
  * machine that were punched, as virtio-mem does, are free memory of the node already.
  *
  * The blocks are in exactly one of the files at any instant. They are zeroed in the file
- * that they leave, so that no other file ever has the old contents.
+ * that they leave. If that file is in use, they are zeroed once more in the other one, which
+ * only root can open until then.
  */
 
 #include <errno.h>
@@ -102,16 +103,32 @@ static void check_multiple(const struct side *side, const char *what, uint64_t b
 	free(block);
 }
 
-/* A signal that ends the program ends this, and leaves a part of the range zeroed. */
+/*
+ * Zero what the file has in the range: FALLOC_FL_ZERO_RANGE fills a hole with memory of the
+ * node. A signal that ends the program ends this, and leaves a part of the range zeroed.
+ * 0 or -errno.
+ */
 static int zero(const struct side *side, uint64_t offset, uint64_t size)
 {
-	int err;
+	off_t at = offset, end = offset + size, hole;
 
-	do {
-		err = fallocate(side->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, offset,
-				size) ? -errno : 0;
-	} while (err == -EINTR);
-	return err;
+	while (at < end) {
+		at = lseek(side->fd, at, SEEK_DATA);
+		if (at < 0)
+			return errno == ENXIO ? 0 : -errno;
+		if (at >= end)
+			return 0;
+		hole = lseek(side->fd, at, SEEK_HOLE);
+		if (hole < 0)
+			return -errno;
+		if (hole > end)
+			hole = end;
+		if (!fallocate(side->fd, FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, at, hole - at))
+			at = hole;
+		else if (errno != EINTR)
+			return -errno;
+	}
+	return 0;
 }
 
 /* Memory of @from for a hole of @to, or only a check that it can move. 0 or -errno. */
@@ -218,17 +235,33 @@ static void remove_child(const struct place *place, const struct side *child)
 		unlinkat(place->dir, place->name, 0);
 }
 
-/* With mode and owner of the parent, as it has memory of the same owner. 0 or -errno. */
+/*
+ * With the owner of the parent, as it has memory of the same owner. Its mode follows when
+ * its memory is zeroed: until then only root can open it. 0 or -errno.
+ */
 static int prepare_child(struct side *child, const struct side *parent, uint64_t offset)
 {
 	char *tag = xasprintf("%ju %ju", (uintmax_t)parent->st.st_ino, (uintmax_t)offset);
 	int err = 0;
 
 	if (fchown(child->fd, parent->st.st_uid, parent->st.st_gid) ||
-	    fchmod(child->fd, parent->st.st_mode & 0777) ||
 	    fsetxattr(child->fd, TAG_CARVED, tag, strlen(tag), 0))
 		err = -errno;
 	free(tag);
+	return err;
+}
+
+/*
+ * A process that has the parent open can have stored to the memory after it was zeroed, and
+ * before it moved. Without a lease, it is zeroed once more. 0 or -errno.
+ */
+static int finish_child(const struct arguments *args, const struct side *child,
+			const struct side *parent, bool leased)
+{
+	int err = leased || args->keep ? 0 : zero(child, 0, args->size);
+
+	if (!err && fchmod(child->fd, parent->st.st_mode & 0777))
+		err = -errno;
 	return err;
 }
 
@@ -243,7 +276,7 @@ static void make_child(const struct arguments *args, const struct place *place,
 	char *handle;
 	int err;
 
-	child.fd = openat(place->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0600);
+	child.fd = openat(place->dir, ".", O_TMPFILE | O_RDWR | O_CLOEXEC, 0);
 	if (child.fd < 0 || fstat(child.fd, &child.st))
 		fatal(EX_FAILED, "%s: %s", place->path, strerror(errno));
 	err = prepare_child(&child, parent, offset);
@@ -260,6 +293,10 @@ static void make_child(const struct arguments *args, const struct place *place,
 		remove_child(place, &child);
 		fatal(EX_FAILED, "%s: it keeps its memory: %s", parent->path, move_error(err));
 	}
+	err = finish_child(args, &child, parent, leased);
+	if (err)
+		fatal(EX_FAILED, "%s: it has the memory, but not zeroed or without the mode of %s: %s",
+		      place->path, parent->path, strerror(-err));
 	close(child.fd);
 }
 
