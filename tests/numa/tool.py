@@ -121,6 +121,8 @@ def call(args, status=OK, prefix=None, env=None, **kwargs):
     if status != OK:
         # Who gives up in the middle of something does not tidy up before.
         options["ASAN_OPTIONS"] += ":detect_leaks=0"
+        if VALGRIND[0] in command:
+            command.insert(command.index(VALGRIND[0]) + len(VALGRIND), "--leak-check=no")
     done = subprocess.run(command, check=False, stdin=kwargs.pop("stdin", subprocess.DEVNULL),
                           stdout=kwargs.pop("stdout", subprocess.PIPE), stderr=subprocess.PIPE,
                           env={**os.environ, "LC_ALL": "C.UTF-8", **options,
