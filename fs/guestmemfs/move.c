@@ -310,7 +310,9 @@ static bool gmfs_is_whole(struct inode *inode, u64 file_block)
  * @file_block: the block, not in a hole
  *
  * With the invalidate_lock held for write, and i_rwsem, the answer stays true, except that
- * a process can map the file.
+ * a process can map the file, or register a mapping of it with a userfaultfd: what was mapped
+ * there before sends an event at its next access then. Nothing is continued in between, since
+ * that takes the invalidate_lock.
  *
  * Context: process context, may sleep; the invalidate_lock is held.
  *
