@@ -17,6 +17,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <linux/guestmemfs.h>
+
 #include "blocks.h"
 #include "expect.h"
 #include "flat.h"
@@ -172,6 +174,19 @@ static void fail_phys(uint64_t phys)
 static int punch(int fd, off_t at)
 {
 	return fallocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, at, BLOCK);
+}
+
+/* A block of @fd for one of @other, at the same offset. */
+static int exchange(int fd, int other, off_t at)
+{
+	struct guestmemfs_exchange_range range = {
+		.file1_fd = other,
+		.file1_offset = at,
+		.file2_offset = at,
+		.length = BLOCK,
+	};
+
+	return ioctl(fd, GUESTMEMFS_IOC_EXCHANGE_RANGE, &range);
 }
 
 static void *map_fd(int fd, size_t len)
@@ -444,6 +459,179 @@ TEST_F_TIMEOUT(postcopy, first_access, 300)
 	munmap((void *)p, GIB);
 }
 
+struct move {
+	volatile char *from;
+	char *to;
+	size_t len;
+	void *result;
+};
+
+static void *move_thread(void *arg)
+{
+	struct move *m = arg;
+
+	m->result = mremap((void *)m->from, m->len, m->len, MREMAP_MAYMOVE | MREMAP_FIXED, m->to);
+	return NULL;
+}
+
+/* A registered gigabyte, which has come by one mapping. Or MAP_FAILED. */
+static volatile char *come(int fd, int uffd, volatile char *alias)
+{
+	volatile char *p = map_gigabyte(fd, alias);
+
+	if (p == MAP_FAILED || uffd_register(uffd, p, GIB, UFFDIO_REGISTER_MODE_MINOR) ||
+	    uffd_continue(uffd, p, GIB) != (long)GIB || tables(p, GIB).pud != GIB)
+		return MAP_FAILED;
+	return p;
+}
+
+/* All of it waits again, and comes again by one mapping. */
+#define EXPECT_COMES_AGAIN(uffd, p)						\
+	do {									\
+		struct access access;						\
+		EXPECT_TABLES(p, GIB, 0, 0, 0);					\
+		start(&access, (p) + 5 * BLOCK);				\
+		EXPECT_WAITS(uffd, (p) + 5 * BLOCK);				\
+		EXPECT_EQ(GIB, uffd_continue(uffd, p, GIB));			\
+		EXPECT_EQ(0, end(&access));					\
+		EXPECT_EQ(6, access.byte);					\
+		EXPECT_TABLES(p, GIB, 0, 0, GIB);				\
+	} while (0)
+
+/* What happens to the file under a gigabyte drops all of its mapping. */
+TEST_F(postcopy, gigabyte_file)
+{
+	volatile char *p = come(self->fd, self->uffd, self->alias);
+	int other = open(".", O_TMPFILE | O_RDWR, 0600);
+	struct access a;
+
+	ASSERT_NE(MAP_FAILED, p);
+	/* Another hole comes and goes: two exchanges with one of the other file. */
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, ftruncate(other, SIZE));
+	ASSERT_EQ(0, punch(other, 2 * BLOCK));
+	ASSERT_EQ(0, exchange(self->fd, other, 2 * BLOCK));
+	EXPECT_TABLES(p, GIB, 0, 0, 0);
+	EXPECT_EQ(2 * BLOCK, uffd_continue(self->uffd, p, GIB));
+	EXPECT_EQ(-EFAULT, uffd_continue(self->uffd, p + 2 * BLOCK, PAGE));
+	ASSERT_EQ(0, exchange(self->fd, other, 2 * BLOCK));
+	ASSERT_EQ(0, madvise((void *)p, GIB, MADV_DONTNEED));
+	EXPECT_COMES_AGAIN(self->uffd, p);
+
+	ASSERT_EQ(0, punch(self->fd, 3 * BLOCK));
+	EXPECT_TABLES(p, GIB, 0, 0, 0);
+	EXPECT_EQ(3 * BLOCK, uffd_continue(self->uffd, p, GIB));
+	EXPECT_EQ(3, p[2 * BLOCK]);
+	start(&a, p + 3 * BLOCK);
+	EXPECT_WAITS(self->uffd, p + 3 * BLOCK);
+	self->alias[3 * BLOCK] = 'P';
+	EXPECT_EQ(GIB - 3 * BLOCK, uffd_continue(self->uffd, p + 3 * BLOCK, GIB - 3 * BLOCK));
+	EXPECT_EQ(0, end(&a));
+	EXPECT_EQ('P', a.byte);
+
+	ASSERT_EQ(0, ftruncate(self->fd, 6 * BLOCK));
+	start(&a, p + 7 * BLOCK);
+	EXPECT_EQ(SIGBUS, end(&a));
+	EXPECT_EQ(-EFAULT, uffd_continue(self->uffd, p + 7 * BLOCK, PAGE));
+	EXPECT_EQ('P', p[3 * BLOCK]);
+	EXPECT_FALSE(has_event(self->uffd, 0));
+	close(other);
+}
+
+/* What happens to the mapping of a gigabyte. */
+TEST_F(postcopy, gigabyte_mapping)
+{
+	volatile char *p = come(self->fd, self->uffd, self->alias);
+	struct move m = { .from = p, .len = GIB };
+	int status, uffd;
+	struct access a;
+	pid_t pid;
+
+	ASSERT_NE(MAP_FAILED, p);
+	/* A child has no part in it, and takes nothing away. */
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(p[0] != 1 || p[7 * BLOCK] != 8);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(0, status);
+	EXPECT_TABLES(p, GIB, 0, 0, GIB);
+
+	/* A part that is not registered any more is the file. All else waits, as nothing has come. */
+	ASSERT_EQ(0, uffd_unregister(self->uffd, p + BLOCK, BLOCK));
+	EXPECT_EQ(2, p[BLOCK]);
+	start(&a, p + 2 * BLOCK);
+	EXPECT_WAITS(self->uffd, p + 2 * BLOCK);
+	EXPECT_EQ(GIB - 2 * BLOCK, uffd_continue(self->uffd, p + 2 * BLOCK, GIB - 2 * BLOCK));
+	EXPECT_EQ(0, end(&a));
+	EXPECT_EQ(3, a.byte);
+	EXPECT_EQ(-ENOENT, uffd_continue(self->uffd, p + BLOCK, PAGE));
+	/* Whole again. */
+	ASSERT_EQ(0, uffd_register(self->uffd, p, GIB, UFFDIO_REGISTER_MODE_MINOR));
+	ASSERT_EQ(0, madvise((void *)p, GIB, MADV_DONTNEED));
+	EXPECT_COMES_AGAIN(self->uffd, p);
+
+	/* mremap() drops such a mapping, and the registration goes along if events are asked for. */
+	uffd = uffd_open(UFFD_FEATURE_EVENT_REMAP, 0);
+	ASSERT_LE(0, uffd);
+	ASSERT_EQ(0, uffd_unregister(self->uffd, p, GIB));
+	ASSERT_EQ(0, uffd_register(uffd, p, GIB, UFFDIO_REGISTER_MODE_MINOR));
+	m.to = place(GIB, 0);
+	ASSERT_EQ(0, pthread_create(&a.thread, NULL, move_thread, &m));
+	EXPECT_EQ(UFFD_EVENT_REMAP, next_event(uffd).event);
+	ASSERT_EQ(0, pthread_join(a.thread, NULL));
+	ASSERT_EQ(m.to, m.result);
+	EXPECT_COMES_AGAIN(uffd, m.to);
+	close(uffd);
+}
+
+/* A task that waits for a page of a gigabyte, of which nothing is mapped any more. */
+TEST_F(postcopy, gigabyte_waiters)
+{
+	volatile char *p = come(self->fd, self->uffd, self->alias);
+	int ready[2], status;
+	struct access a;
+	char byte;
+	pid_t pid;
+
+	ASSERT_NE(MAP_FAILED, p);
+	ASSERT_EQ(0, pipe(ready));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		int uffd = uffd_open(0, 0);
+
+		if (uffd_register(uffd, p, GIB, UFFDIO_REGISTER_MODE_MINOR) ||
+		    madvise((void *)p, PAGE, MADV_DONTNEED))
+			_exit(1);
+		start(&a, p + BLOCK);
+		if (next_event(uffd).event != UFFD_EVENT_PAGEFAULT || write(ready[1], "", 1) != 1)
+			_exit(2);
+		end(&a);
+		_exit(3);
+	}
+	ASSERT_EQ(1, read(ready[0], &byte, 1));
+	EXPECT_EQ(0, kill(pid, SIGKILL));
+	EXPECT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_EQ(SIGKILL, status);
+	EXPECT_TABLES(p, GIB, 0, 0, GIB);
+
+	ASSERT_EQ(0, madvise((void *)p, PAGE, MADV_DONTNEED));
+	start(&a, p + BLOCK);
+	EXPECT_WAITS(self->uffd, p + BLOCK);
+	close(self->uffd);
+	EXPECT_EQ(0, end(&a));
+	EXPECT_EQ(2, a.byte);
+	self->uffd = uffd_open(0, 0);
+	ASSERT_EQ(0, uffd_register(self->uffd, p, GIB, UFFDIO_REGISTER_MODE_MINOR));
+	ASSERT_EQ(0, madvise((void *)p, PAGE, MADV_DONTNEED));
+	start(&a, p + BLOCK);
+	EXPECT_WAITS(self->uffd, p + BLOCK);
+	ASSERT_EQ(0, munmap((void *)p, GIB));
+	EXPECT_EQ(0, uffd_wake(self->uffd, p, GIB));
+	EXPECT_EQ(SIGSEGV, end(&a));
+}
+
 /* --- what is refused -------------------------------------------------------- */
 
 TEST_F(postcopy, modes)
@@ -594,6 +782,38 @@ TEST_F(postcopy, punch)
 	EXPECT_EQ(-EFAULT, uffd_continue(self->uffd, self->p, BLOCK));
 }
 
+/* What an exchange has replaced waits again, and has the contents of the other file. */
+TEST_F(postcopy, exchange)
+{
+	int other = open(".", O_TMPFILE | O_RDWR, 0600);
+	volatile char *theirs;
+	struct access a;
+
+	ASSERT_LE(0, other);
+	ASSERT_EQ(0, ftruncate(other, SIZE));
+	theirs = map_fd(other, SIZE);
+	ASSERT_NE(MAP_FAILED, theirs);
+	theirs[BLOCK] = 'E';
+	EXPECT_EQ(SIZE, uffd_continue(self->uffd, self->p, SIZE));
+	ASSERT_EQ(0, exchange(self->fd, other, BLOCK));
+	EXPECT_TABLES(self->p, SIZE, 0, SIZE - BLOCK, 0);
+	start(&a, self->p + BLOCK);
+	EXPECT_WAITS(self->uffd, self->p + BLOCK);
+	/* An access that waits gets what is there when it goes on. */
+	ASSERT_EQ(0, exchange(self->fd, other, BLOCK));
+	ASSERT_EQ(0, exchange(self->fd, other, BLOCK));
+	EXPECT_EQ(BLOCK, uffd_continue(self->uffd, self->p + BLOCK, BLOCK));
+	EXPECT_EQ(0, end(&a));
+	EXPECT_EQ('E', a.byte);
+	EXPECT_EQ(2, theirs[BLOCK]);
+	/* A hole of the other file. */
+	ASSERT_EQ(0, punch(other, 2 * BLOCK));
+	ASSERT_EQ(0, exchange(self->fd, other, 2 * BLOCK));
+	EXPECT_EQ(-EFAULT, uffd_continue(self->uffd, self->p + 2 * BLOCK, BLOCK));
+	EXPECT_EQ(3, theirs[2 * BLOCK]);
+	close(other);
+}
+
 TEST_F(postcopy, end_of_file)
 {
 	struct access a;
@@ -661,6 +881,26 @@ TEST_F(postcopy, poison)
 	EXPECT_EQ(5 * PAGE, uffd_continue(self->uffd, self->p, BLOCK));
 	EXPECT_EQ(0, end(&a));
 	EXPECT_EQ(1, a.byte);
+}
+
+/* The same in a gigabyte, of which all waits again. Only large files have the page then. */
+TEST_F(postcopy, poison_of_a_gigabyte)
+{
+	volatile char *p = come(self->fd, self->uffd, self->alias);
+	struct access a;
+
+	ASSERT_NE(MAP_FAILED, p);
+	if (!sigsetjmp(back, 1))
+		fail_phys(phys_of(self->fd, 300 * BLOCK + 5 * PAGE));
+	EXPECT_TABLES(p, GIB, 0, 0, 0);
+	start(&a, p + 300 * BLOCK + 5 * PAGE);
+	EXPECT_EQ(SIGBUS, end(&a));
+	start(&a, p + BLOCK);
+	EXPECT_WAITS(self->uffd, p + BLOCK);
+	EXPECT_EQ(300 * BLOCK + 5 * PAGE, uffd_continue(self->uffd, p, GIB));
+	EXPECT_EQ(0, end(&a));
+	EXPECT_EQ(2, a.byte);
+	EXPECT_EQ(-EIO, uffd_continue(self->uffd, p + 300 * BLOCK + 5 * PAGE, PAGE));
 }
 
 /* --- the mapping ------------------------------------------------------------- */
@@ -824,24 +1064,10 @@ TEST_F(postcopy, fork_event)
 	close(child);
 }
 
-struct move {
-	volatile char *from;
-	char *to;
-	void *result;
-};
-
-static void *move_thread(void *arg)
-{
-	struct move *m = arg;
-
-	m->result = mremap((void *)m->from, SIZE, SIZE, MREMAP_MAYMOVE | MREMAP_FIXED, m->to);
-	return NULL;
-}
-
 /* With events, what has come and what has not goes with the mapping. */
 TEST_F(postcopy, mremap_event)
 {
-	struct move m = { .from = self->p, .to = place(SIZE, 3 * BLOCK) };
+	struct move m = { .from = self->p, .to = place(SIZE, 3 * BLOCK), .len = SIZE };
 	int uffd = again(self->uffd, self->p, UFFD_FEATURE_EVENT_REMAP, 0);
 	struct uffd_msg msg;
 	pthread_t thread;
@@ -871,7 +1097,7 @@ TEST_F(postcopy, mremap_event)
 /* Without, it is a mapping as any other. */
 TEST_F(postcopy, mremap)
 {
-	struct move m = { .from = self->p, .to = place(SIZE, 3 * BLOCK) };
+	struct move m = { .from = self->p, .to = place(SIZE, 3 * BLOCK), .len = SIZE };
 
 	EXPECT_EQ(BLOCK, uffd_continue(self->uffd, self->p + BLOCK, BLOCK));
 	move_thread(&m);
@@ -879,6 +1105,55 @@ TEST_F(postcopy, mremap)
 	EXPECT_EQ(1, m.to[0]);
 	EXPECT_EQ(2, m.to[BLOCK]);
 	EXPECT_EQ(-ENOENT, uffd_continue(self->uffd, m.to, PAGE));
+}
+
+static void *remove_thread(void *arg)
+{
+	char *p = arg;
+
+	if (madvise(p + BLOCK, BLOCK, MADV_DONTNEED) || madvise(p + 2 * BLOCK, BLOCK, MADV_REMOVE) ||
+	    munmap(p + 3 * BLOCK, BLOCK))
+		return (void *)-1L;
+	return NULL;
+}
+
+/* A program that asks for it hears of what goes from the mapping, and of nothing else. */
+TEST_F(postcopy, remove_events)
+{
+	static const struct {
+		int event;
+		unsigned long at;
+	} want[] = {
+		{ UFFD_EVENT_REMOVE, BLOCK },
+		{ UFFD_EVENT_REMOVE, 2 * BLOCK },
+		{ UFFD_EVENT_UNMAP, 3 * BLOCK },
+	};
+	int uffd = again(self->uffd, self->p, UFFD_FEATURE_EVENT_REMOVE | UFFD_FEATURE_EVENT_UNMAP,
+			 0);
+	struct uffd_msg msg;
+	pthread_t thread;
+	void *result;
+	size_t i;
+
+	self->uffd = uffd;
+	ASSERT_LE(0, uffd);
+	EXPECT_EQ(SIZE, uffd_continue(uffd, self->p, SIZE));
+	ASSERT_EQ(0, pthread_create(&thread, NULL, remove_thread, (void *)self->p));
+	for (i = 0; i < ARRAY_SIZE(want); i++) {
+		msg = next_event(uffd);
+		EXPECT_EQ(want[i].event, msg.event);
+		EXPECT_EQ((uintptr_t)self->p + want[i].at, msg.arg.remove.start);
+		EXPECT_EQ((uintptr_t)self->p + want[i].at + BLOCK, msg.arg.remove.end);
+	}
+	ASSERT_EQ(0, pthread_join(thread, &result));
+	EXPECT_EQ(NULL, result);
+	EXPECT_EQ(0, phys_of(self->fd, 2 * BLOCK));
+	EXPECT_EQ(BLOCK, uffd_continue(uffd, self->p + BLOCK, BLOCK));
+	EXPECT_EQ(-EFAULT, uffd_continue(uffd, self->p + 2 * BLOCK, BLOCK));
+	EXPECT_EQ(-ENOENT, uffd_continue(uffd, self->p + 3 * BLOCK, BLOCK));
+	/* As file systems do: a hole that is made by a descriptor is not of the mapping. */
+	ASSERT_EQ(0, punch(self->fd, 5 * BLOCK));
+	EXPECT_FALSE(has_event(uffd, 0));
 }
 
 /* --- who waits ---------------------------------------------------------------- */
@@ -1150,6 +1425,7 @@ TEST_F(postcopy, other_process)
 struct storm {
 	int fd, uffd;
 	volatile char *p;
+	int other;
 };
 
 static void *storm_touch(void *arg)
@@ -1193,9 +1469,14 @@ static void *storm_file(void *arg)
 	while (!stop) {
 		size_t at = rand_r(&rnd) % BLOCKS * BLOCK;
 
-		switch (rand_r(&rnd) % 3) {
+		switch (rand_r(&rnd) % 4) {
 		case 0:
 			if (ftruncate(s->fd, at) || ftruncate(s->fd, SIZE))
+				abort();
+			break;
+		case 2:
+			/* Nothing else changes the size. */
+			if (exchange(s->fd, s->other, at))
 				abort();
 			break;
 		case 1:
@@ -1254,10 +1535,12 @@ TEST_F(postcopy, storm)
 		storm_touch, storm_touch, storm_touch, storm_answer, storm_answer, storm_file,
 		storm_mapping,
 	};
-	struct storm s = { self->fd, self->uffd, self->p };
+	struct storm s = { self->fd, self->uffd, self->p, open(".", O_TMPFILE | O_RDWR, 0600) };
 	pthread_t threads[ARRAY_SIZE(jobs)];
 	size_t i, n = ARRAY_SIZE(jobs);
 
+	ASSERT_LE(0, s.other);
+	ASSERT_EQ(0, ftruncate(s.other, SIZE));
 	stop = false;
 	for (i = 0; i < n; i++)
 		ASSERT_EQ(0, pthread_create(&threads[i], NULL, jobs[i], &s));

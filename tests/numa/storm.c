@@ -21,14 +21,19 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include <linux/guestmemfs.h>
+
 #define PAGE		4096UL
 #define MIB		1048576UL
+#define BLOCK		(2 * MIB)
+#define ROOM		(5 * MIB)	/* no file is larger */
 #define LOG_SIZE	(4 * MIB)
 
 #define ARRAY_SIZE(x)	(sizeof(x) / sizeof((x)[0]))
@@ -62,6 +67,8 @@ static int top, shared;		/* directories */
 static unsigned int id;
 static uint64_t random_state;
 static char value[20000];
+static bool is_reference;	/* another file system */
+static unsigned int exchanges;
 
 static uint64_t next_random(void)
 {
@@ -156,6 +163,78 @@ static int stamp(const struct place *p, uint64_t number, uint64_t where)
 	return err;
 }
 
+/* A regular file, from the path of that number on. Or -1. */
+static int open_regular(unsigned int nr)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_PATHS; i++) {
+		struct place p = place((nr + i) % NR_PATHS);
+		int fd = openat(p.dir, p.name, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
+		struct stat st;
+
+		if (fd >= 0 && !fstat(fd, &st) && S_ISREG(st.st_mode))
+			return fd;
+		if (fd >= 0)
+			close(fd);
+	}
+	return -1;
+}
+
+/* What the ioctl does, on a file system that does not have it. */
+static void exchange_by_copy(int to, const struct guestmemfs_exchange_range *range,
+			     off_t mine, off_t theirs)
+{
+	static char a[ROOM], b[ROOM];
+	bool whole = range->flags & GUESTMEMFS_EXCHANGE_RANGE_TO_EOF;
+	int from = range->file1_fd;
+
+	if (pread(from, a, mine, range->file1_offset) != mine ||
+	    pread(to, b, theirs, range->file2_offset) != theirs ||
+	    pwrite(from, b, theirs, range->file1_offset) != theirs ||
+	    pwrite(to, a, mine, range->file2_offset) != mine ||
+	    (whole && (ftruncate(from, theirs) || ftruncate(to, mine))))
+		die("reference: %m");
+}
+
+/* All of two files, or a block if both have it. */
+static int exchange_open(int from, int to, uint64_t arg)
+{
+	struct guestmemfs_exchange_range range = { .file1_fd = from };
+	struct stat one, two;
+
+	if (fstat(from, &one) || fstat(to, &two))
+		return errno;
+	if (one.st_ino == two.st_ino || !one.st_size || !two.st_size)
+		return 0;
+	if (arg % 2 && one.st_size >= (off_t)(2 * BLOCK) && two.st_size >= (off_t)(2 * BLOCK)) {
+		range.file1_offset = arg / 2 % 2 * BLOCK;
+		range.file2_offset = arg / 4 % 2 * BLOCK;
+		range.length = BLOCK;
+		one.st_size = BLOCK;
+		two.st_size = BLOCK;
+	} else {
+		range.flags = GUESTMEMFS_EXCHANGE_RANGE_TO_EOF;
+	}
+	exchanges++;
+	if (!is_reference)
+		return done(ioctl(to, GUESTMEMFS_IOC_EXCHANGE_RANGE, &range));
+	exchange_by_copy(to, &range, one.st_size, two.st_size);
+	return 0;
+}
+
+static int exchange(uint64_t arg)
+{
+	int from = open_regular(arg % NR_PATHS), to = open_regular(arg / NR_PATHS % NR_PATHS);
+	int err = from < 0 || to < 0 ? 0 : exchange_open(from, to, arg / NR_PATHS / NR_PATHS);
+
+	if (from >= 0)
+		close(from);
+	if (to >= 0)
+		close(to);
+	return err;
+}
+
 static int tmpfile_link(const struct place *p)
 {
 	int fd = openat(p->dir, ".", O_TMPFILE | O_RDWR, 0640);
@@ -182,7 +261,7 @@ static int operate(uint64_t number)
 	/* Each by itself, so that one more or less changes no other. */
 	random_state = (number + 1) * 0x9e3779b97f4a7c15ULL + id;
 	next_random();
-	what = below(22);
+	what = below(23);
 	p = place(below(NR_PATHS));
 	q = place(below(NR_PATHS));
 	arg = next_random();
@@ -228,11 +307,13 @@ static int operate(uint64_t number)
 		fd = openat(p.dir, p.name, O_RDWR | O_NOFOLLOW | O_NONBLOCK);
 		if (fd < 0)
 			return errno;
-		err = done(ftruncate(fd, arg % (5 * MIB)));
+		err = done(ftruncate(fd, arg % ROOM));
 		close(fd);
 		return err;
 	case 20:
 		return stamp(&p, number, arg);
+	case 21:
+		return exchange(arg);
 	default:
 		return tmpfile_link(&p);
 	}
@@ -322,6 +403,7 @@ static void verify(struct log *log, const char *reference)
 		die("%s: %m", reference);
 	shared = openat(top, "shared", O_RDONLY | O_DIRECTORY);
 	top = openat(top, "own", O_RDONLY | O_DIRECTORY);
+	is_reference = true;
 
 	for (i = 0; i < finished; i++) {
 		err = operate(i);
@@ -338,8 +420,9 @@ static void verify(struct log *log, const char *reference)
 	if (strcmp(found, wanted))
 		die("after %ju operations there is\n%s\nand there should be\n%s",
 		    (uintmax_t)finished, found, wanted);
-	printf("verified=%ju operations, %ju of them errors, %s\n", (uintmax_t)finished,
-	       (uintmax_t)errors, log->started > finished ? "one under way" : "none under way");
+	printf("verified=%ju operations, %ju of them errors, %u exchanges, %s\n",
+	       (uintmax_t)finished, (uintmax_t)errors, exchanges,
+	       log->started > finished ? "one under way" : "none under way");
 }
 
 int main(int argc, char **argv)

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0
 """Compaction: blocks of files move while processes, guests and other operations use them."""
 
+import pytest
+
 from test_dma import EDU, IOMMU
 from tool import build, check_json
 
@@ -315,6 +317,7 @@ def test_failure_and_signal(vm):
     """, **MACHINE, boots=1, expect=[r"guestmem_pool: node 1: hardware error at 0x[0-9a-f]+000: "])
 
 
+@pytest.mark.race
 def test_among_other_operations(vm):
     """Files are made, cut, punched, exchanged and deleted while blocks move."""
     vm(LIB + r"""

@@ -9,6 +9,8 @@ import pytest
 from test_cgroup import LIB
 from test_dma import EDU, IOMMU
 
+pytestmark = pytest.mark.race
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 ERRORS = [r"guestmem_pool: node 1: hardware error at 0x[0-9a-f]+000: ",
           r"guestmem_pool: node 1: 1 pages have hardware errors and are not used"]

@@ -450,6 +450,7 @@ def test_storm(vm):
     vm-kexec
     """, nodes=1, cpus=3, mem="1500M", append="guestmemfs=0:640M", boots=5)
     assert len(run.lines("^verified=[1-9]")) == 4 * 6, run.out
+    assert sum(map(int, re.findall(r"(\d+) exchanges", run.out))) > 100, run.out
     print("\n".join(run.lines("^verified=")))
 
 

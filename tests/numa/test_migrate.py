@@ -3,6 +3,10 @@
 
 import re
 
+import pytest
+
+pytestmark = pytest.mark.race
+
 
 def test_postcopy_over_kexec(vm):
     """A guest finds each page as it was sent or as it has left it, and pages come back as blocks."""

@@ -23,10 +23,11 @@ def results(shared_vm):
     mount_node 1
     export GMFS_DIR=/mnt/node1 GMFS_NODE=1
     test -e /sys/fs/guestmemfs/features/userfaultfd
-    postcopy -T poison || true
+    postcopy -T poison -T poison_of_a_gigabyte || true
+    postcopy -t poison_of_a_gigabyte || true
     postcopy -t poison || true
     equal "$(cat /sys/fs/guestmemfs/node1/check)" ok check
-    """, nodes=2, mem="3G", append="guestmemfs=1:1G nokaslr", boots=1, options=["--nested"],
+    """, nodes=2, mem="3G", append="guestmemfs=1:1152M nokaslr", boots=1, options=["--nested"],
              expect=[ERROR]).out
 
 
