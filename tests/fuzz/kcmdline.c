@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * Compares gmfs-numa's reader of kernel command lines with the kernel's next_arg(), in
- * the loop of parse_args().
+ * the loop of parse_args(), and its reader of words in files with both.
  */
 
 #include <assert.h>
@@ -50,6 +50,45 @@ static void kernel_all(const char *line, struct seen *seen)
 	}
 }
 
+struct count {
+	size_t all, ours;
+};
+
+static void count_one(const char *name, const char *value, void *data)
+{
+	struct count *count = data;
+
+	(void)value;
+	count->all++;
+	count->ours += kcmdline_same_name(name, "guestmemfs") || kcmdline_same_name(name, "kho");
+}
+
+/*
+ * Words of a file have nothing but blanks of ASCII between them. They are the parameters
+ * of the kernel, except where it takes a byte for a blank that is not of ASCII.
+ */
+static void check_words(const char *line)
+{
+	static const char blanks[] = " \t\n\v\f\r";
+	struct count words = { }, parameters = { };
+	struct kcmdline_word word;
+	const char *at = line, *done = line;
+	bool ended = false;
+
+	while (kcmdline_next_word(&at, &word)) {
+		assert(word.length && word.start == done + strspn(done, blanks));
+		assert(at == word.start + word.length && (!*at || strchr(blanks, *at)));
+		done = at;
+		ended |= word.ends_line;
+		words.all += !ended;
+		words.ours += !ended && word.ours;
+	}
+	assert(!done[strspn(done, blanks)]);
+	kcmdline_all(line, count_one, &parameters);
+	if (!strchr(line, '\xa0') && strlen(line) < KCMDLINE_SIZE)
+		assert(words.all == parameters.all && words.ours == parameters.ours);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *line = strndup((const char *)data, size);
@@ -67,6 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			kernel.text);
 		abort();
 	}
+	check_words(line);
 	free(tool.text);
 	free(kernel.text);
 	free(line);

@@ -543,3 +543,22 @@ def test_other_memory_is_counted(host):
     # Without --apply, it is the line of this boot.
     assert "/proc/cmdline has hugepages=9" in on(
         host(cmdline="hugepages=9"), "plan", "--reserve", "50%").err
+
+
+@pytest.mark.parametrize("old, new", [
+    ("ro root=LABEL=Citt\u00e0\n", f"ro root=LABEL=Citt\u00e0 {OURS}\n"),
+    ("root=LABEL=Citt\u00e0 kho=off guestmemfs=0:1G\n", f"root=LABEL=Citt\u00e0 {OURS}\n"),
+    ("a=\u00e0 -- b=\u00e0", f"a=\u00e0 {OURS} -- b=\u00e0"),
+])
+def test_utf8_is_not_torn(host, old, new):
+    """The byte 0xa0 is a blank for the kernel, and half of a letter in a file."""
+    tree = host({CMDLINE: old.encode()}, cmdline=SYSTEMD_BOOT)
+    apply(tree)
+    with open(tree.path(CMDLINE), "rb") as f:
+        assert f.read() == new.encode()
+
+
+def test_byte_that_the_kernel_takes_for_a_blank(host):
+    """The line is judged as the kernel reads it."""
+    refused(host({CMDLINE: b"root=\xa0guestmemfs=0:1G\n"}, cmdline=SYSTEMD_BOOT), DIFFERS, "0:1G,0:16G")
+    refused(host({CMDLINE: b"root=\xa0-- x\n"}, cmdline=SYSTEMD_BOOT), DIFFERS, "is not in it")

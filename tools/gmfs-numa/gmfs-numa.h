@@ -420,11 +420,11 @@ bool kcmdline_same_name(const char *a, const char *b);
  */
 uint64_t kcmdline_size(const char *text, const char **end);
 
-/* A parameter as it stands in the line. */
+/* A word as it stands in a file: around it are blanks of ASCII, or the ends of the line. */
 struct kcmdline_word {
 	const char *start;
 	size_t length;
-	bool ours;		/* guestmemfs or kho */
+	bool ours;		/* guestmemfs or kho, and nothing else */
 	bool loaders;		/* boot loaders put it in front */
 	bool ends_line;		/* "--": what follows is init's */
 };

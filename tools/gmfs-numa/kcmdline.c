@@ -23,13 +23,19 @@ static char *skip_blanks(char *at)
 	return at;
 }
 
+/* In a file, a byte of UTF-8 belongs to the word that it is in. */
+static bool is_ascii_blank(char c)
+{
+	return c != '\xa0' && is_blank(c);
+}
+
 /* How long the parameter at the start of a line is, its quotes included. */
-static size_t parameter_length(const char *at)
+static size_t parameter_length(const char *at, bool (*is_end)(char c))
 {
 	bool in_quote = false;
 	size_t i;
 
-	for (i = 0; at[i] && (in_quote || !is_blank(at[i])); i++)
+	for (i = 0; at[i] && (in_quote || !is_end(at[i])); i++)
 		if (at[i] == '"')
 			in_quote = !in_quote;
 	return i;
@@ -42,7 +48,7 @@ static size_t parameter_length(const char *at)
  */
 static char *next_parameter(char *at, char **name, char **value)
 {
-	size_t i = parameter_length(at), equals;
+	size_t i = parameter_length(at, is_blank), equals;
 	bool quoted = *at == '"';
 	char *sign;
 
@@ -141,19 +147,24 @@ void kcmdline_each(const char *line, const char *name,
 bool kcmdline_next_word(const char **at, struct kcmdline_word *word)
 {
 	char *copy, *name, *value;
+	bool whole;
 
-	while (is_blank(**at))
+	while (is_ascii_blank(**at))
 		++*at;
 	if (!**at)
 		return false;
 	word->start = *at;
-	word->length = parameter_length(*at);
+	word->length = parameter_length(*at, is_ascii_blank);
 	*at += word->length;
 	copy = xasprintf("%.*s", (int)word->length, word->start);
+	/* More than one parameter to the kernel: what follows the first is not ours. */
+	whole = parameter_length(copy, is_blank) == word->length;
 	next_parameter(copy, &name, &value);
 	word->ends_line = !value && !strcmp(name, "--");
-	word->ours = kcmdline_same_name(name, "guestmemfs") || kcmdline_same_name(name, "kho");
-	word->loaders = value && (!strcmp(name, "BOOT_IMAGE") || !strcmp(name, "initrd"));
+	word->ours = whole && (kcmdline_same_name(name, "guestmemfs") ||
+			       kcmdline_same_name(name, "kho"));
+	word->loaders = whole && value &&
+			(!strcmp(name, "BOOT_IMAGE") || !strcmp(name, "initrd"));
 	free(copy);
 	return true;
 }
