@@ -128,7 +128,7 @@ def test_drop_ins(host, name, text):
     ("zzz.cfg", 'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT kho=off"\n', "kho="),
     ("50.cfg", f'GRUB_CMDLINE_LINUX="{"x" * 2000}"\n', "2047"),
     ("50.cfg", 'GRUB_CMDLINE_LINUX="single -- x"\n', "guestmemfs= is not in it"),
-    ("50.cfg", "GRUB_CMDLINE_LINUX='dyndbg=\"file x'\n", "guestmemfs= is not in it"),
+    ("50.cfg", "GRUB_CMDLINE_LINUX='dyndbg=\"file x'\n", '" begins a quote'),
     ("50.cfg", "GRUB_CMDLINE_LINUX=fresh\\ guestmemfs=fresh\n", "guestmemfs=fresh"),
 ], ids=range(7))
 def test_line_without_the_pools(host, name, text, word):
@@ -144,8 +144,7 @@ def test_words_by_hand_are_named(host):
     tree = host({**DEBIAN, GRUB: by_hand})
     done = refused(tree, DIFFERS)
     lines = [l for l in done.err.splitlines() if ": remove " in l]
-    assert lines == [f"gmfs-numa: {tree.root}/{GRUB}:{n}: remove {word} from this line, which this "
-                     "tool has not written"
+    assert lines == [f"gmfs-numa: {tree.root}/{GRUB}:{n}: remove {word} from this line"
                      for n, word in ((2, "guestmemfs=0:4G,1:4G"), (3, "kho=off"))]
     # Without drop-ins it is the same file that has ours, which are not named.
     tree = host({"usr/bin/grub-mkconfig": WITHOUT, "etc/os-release": "ID=arch\n", GRUB: "A=b\n"})
@@ -545,6 +544,44 @@ def test_other_memory_is_counted(host):
         host(cmdline="hugepages=9"), "plan", "--reserve", "50%").err
 
 
+ARCH = {"usr/bin/grub-mkconfig": WITHOUT, "etc/os-release": "ID=arch\n",
+        GRUB: 'GRUB_CMDLINE_LINUX_DEFAULT="quiet"\n'}
+COMMENT = "# Written by gmfs-numa plan --apply.\n"
+BLOCK = COMMENT + 'GRUB_CMDLINE_LINUX_DEFAULT="$GRUB_CMDLINE_LINUX_DEFAULT kho=on guestmemfs=0:4G,1:4G"\n'
+
+
+def test_only_own_lines_go(host):
+    """A line is ours if it is what the tool writes, not by the comment above it."""
+    own = 'GRUB_CMDLINE_LINUX="cryptdevice=UUID=1:root root=/dev/mapper/root"\n'
+    tree = host({**ARCH, GRUB: ARCH[GRUB] + COMMENT + own})
+    apply(tree)
+    assert own in tree.get(GRUB) and tree.get(GRUB).count(COMMENT) == 1
+    assert grub_line(tree) == f"cryptdevice=UUID=1:root root=/dev/mapper/root quiet {OURS}"
+    # All of ours go, also those with the line ends of other systems.
+    for text in (BLOCK + BLOCK, BLOCK + "A=b\n" + BLOCK, BLOCK.replace("\n", "\r\n"), BLOCK.rstrip()):
+        tree = host({**ARCH, GRUB: ARCH[GRUB] + text})
+        apply(tree)
+        assert grub_line(tree) == f"quiet {OURS}" and tree.get(GRUB).count("guestmemfs=") == 1
+    # A word in our line that is not ours.
+    tree = host({**DEBIAN, DROP_IN: BLOCK.replace("kho=on", "kho=on nosmt")})
+    done = refused(tree, DIFFERS)
+    assert f"{DROP_IN}:2: remove kho=on guestmemfs=0:4G,1:4G from" in done.err
+    tree = host({**DEBIAN, DROP_IN: BLOCK.replace("guestmemfs=0:4G,1:4G", "nosmt")})
+    apply(tree)
+    assert grub_line(tree) == f"quiet kho=on nosmt {OURS}" and "nosmt" in tree.get(DROP_IN + BACKUP)
+
+
+def test_own_block_elsewhere_is_named(host):
+    """What an earlier version or another configuration has left: with file, line and words."""
+    for name, text, number in ((f"{GRUB_D}/guestmemfs.cfg", BLOCK, 2), (GRUB, DEBIAN[GRUB] + BLOCK, 10)):
+        done = refused(host({**DEBIAN, name: text}), DIFFERS)
+        assert f"{name}:{number}: remove kho=on guestmemfs=0:4G,1:4G from this line" in done.err
+        assert "look at" not in done.err or name != GRUB
+    # Behind a block of ours, which goes, lines keep their numbers.
+    done = refused(host({**ARCH, GRUB: BLOCK + "GRUB_CMDLINE_LINUX=guestmemfs=1G\n"}), DIFFERS)
+    assert f"{GRUB}:3: remove guestmemfs=1G from" in done.err and done.err.count(": remove ") == 1
+
+
 @pytest.mark.parametrize("old, new", [
     ("ro root=LABEL=Citt\u00e0\n", f"ro root=LABEL=Citt\u00e0 {OURS}\n"),
     ("root=LABEL=Citt\u00e0 kho=off guestmemfs=0:1G\n", f"root=LABEL=Citt\u00e0 {OURS}\n"),
@@ -562,3 +599,56 @@ def test_byte_that_the_kernel_takes_for_a_blank(host):
     """The line is judged as the kernel reads it."""
     refused(host({CMDLINE: b"root=\xa0guestmemfs=0:1G\n"}, cmdline=SYSTEMD_BOOT), DIFFERS, "0:1G,0:16G")
     refused(host({CMDLINE: b"root=\xa0-- x\n"}, cmdline=SYSTEMD_BOOT), DIFFERS, "is not in it")
+
+
+def test_indented_comments(host):
+    tree = host({CMDLINE: "root=x\n  # last note\n"}, cmdline=SYSTEMD_BOOT)
+    apply(tree)
+    assert tree.get(CMDLINE) == f"root=x {OURS}\n  # last note\n"
+    # A program that knows no comments would give the kernel the word.
+    done = refused(host({CMDLINE: "root=x\n\t# comment guestmemfs\n"}, cmdline=SYSTEMD_BOOT), DIFFERS)
+    assert f"{CMDLINE}:2: remove guestmemfs from this line" in done.err
+
+
+def test_quote_over_lines(host):
+    for text, number in (('root=x dyndbg="file y\n+p" quiet\n', 1), ('root=x\nquiet "a\n', 2)):
+        done = refused(host({CMDLINE: text}, cmdline=SYSTEMD_BOOT), DIFFERS, "a quote begins")
+        assert f"{CMDLINE}:{number}: " in done.err
+    apply(host({CMDLINE: 'root=x a="b"\n# a "\n'}, cmdline=SYSTEMD_BOOT))
+
+
+@pytest.mark.parametrize("value, culprit", [
+    ("quiet #foo", "# begins a comment"), ("#foo", "#"), ("a;b", "; belongs"), ("x && y", "& belongs"),
+    ("a|b", "|"), ("a>b", ">"), ("a<b", "<"), ("isolcpus=1 {x}", "{"), ("a}", "}"),
+    ("x=$8G", "$ begins the name"), ("x=\"$8G\"", "$"), ("v=it's", "' begins a quote"),
+    ("v=\"a", "\" begins a quote"), ("v=a\\", "\\ joins"),
+])
+def test_syntax_of_grub(host, value, culprit):
+    """In grub.cfg the words behind would not come to the kernel, or others would."""
+    text = "GRUB_CMDLINE_LINUX_DEFAULT='" + value.replace("'", "'\"'\"'") + "'\n"
+    if culprit.startswith("\\"):
+        # At the end of the line, so behind our words.
+        done = refused(host({**DEBIAN, f"{GRUB_D}/zzz.cfg": text.replace(
+            "DEFAULT='", "DEFAULT=\"$GRUB_CMDLINE_LINUX_DEFAULT\"' ")}), DIFFERS, culprit)
+        assert "zzz.cfg: quote this \\ or" in done.err
+        return
+    done = refused(host({**DEBIAN, f"{GRUB_D}/50.cfg": text}), DIFFERS, culprit)
+    assert f"{GRUB_D}/50.cfg: quote this {culprit[0]} or remove it" in done.err
+
+
+@pytest.mark.parametrize("value", [
+    "a#b", "dyndbg=\"file a +p; func b\"", "x=\"#\" y", "memmap=4G\\$8G", "x=a\\;b", "x=\"a\\$\"",
+    "a=[x] if while", "\"a\"#b", "x=~*",
+])
+def test_what_grub_leaves_alone(host, value):
+    tree = host({**DEBIAN, f"{GRUB_D}/50.cfg": f"GRUB_CMDLINE_LINUX='{value}'\n"})
+    apply(tree)
+    assert grub_line(tree) == f"{value} quiet {OURS}"
+
+
+def test_single_quotes_of_grub(host):
+    """Which GRUB knows, and the kernel does not."""
+    tree = host({**DEBIAN, f"{GRUB_D}/50.cfg": "GRUB_CMDLINE_LINUX=\"x='a kho=off -- b; c'\"\n"})
+    apply(tree)
+    refused(host({**DEBIAN, f"{GRUB_D}/50.cfg": "GRUB_CMDLINE_LINUX=\"x=1\\\\ -- y\"\n",
+                  f"{GRUB_D}/60.cfg": "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX '--'\"\n"}), DIFFERS)

@@ -87,23 +87,14 @@ static char *lines_of_files(const struct boot *boot, const char *ours, bool comm
 	return all;
 }
 
-/*
- * The line that comes of the files if ours has this text, or NULL. Some programs leave
- * comments out, others do not.
- */
-static char *line_of(const struct boot *boot, const char *text, bool comments, char **why)
+/* What the first @nr of the files make of it; NULL if that is not known. */
+static char *line_of_shell(const struct boot *boot, const char *text, size_t nr, char **why)
 {
-	struct shellvars *vars;
-	const char *value, *before;
+	struct shellvars *vars = boot_source(boot, text, nr);
+	const char *value = shellvars_get(vars, boot->variable);
+	const char *before = boot->before ? shellvars_get(vars, boot->before) : "";
 	char *line = NULL;
 
-	if (boot->form == FORM_LINE)
-		return boot_as_line(text, boot->one_line, comments);
-	if (boot->form == FORM_LINES)
-		return lines_of_files(boot, text, comments);
-	vars = boot_source(boot, text, SIZE_MAX);
-	value = shellvars_get(vars, boot->variable);
-	before = boot->before ? shellvars_get(vars, boot->before) : "";
 	if (value && before && !shellvars_unknown(vars))
 		line = xasprintf("%s%s%s", before, *before ? " " : "", value);
 	else if (why)
@@ -112,16 +103,33 @@ static char *line_of(const struct boot *boot, const char *text, bool comments, c
 	return line;
 }
 
+/*
+ * The line that comes of the files if ours has this text, or NULL. Some programs leave
+ * comments out, others do not.
+ */
+static char *line_of(const struct boot *boot, const char *text, bool comments, char **why)
+{
+	if (boot->form == FORM_LINE)
+		return boot_as_line(text, boot->one_line, comments);
+	if (boot->form == FORM_LINES)
+		return lines_of_files(boot, text, comments);
+	return line_of_shell(boot, text, SIZE_MAX, why);
+}
+
 char *boot_line(const struct boot *boot)
 {
-	char *text, *line;
+	char *text, *line, *of_grub, culprit;
 
 	if (boot->form == FORM_UNKNOWN)
 		return NULL;
 	text = new_text(boot, "");
 	line = line_of(boot, text, false, NULL);
 	free(text);
-	return line;
+	of_grub = line && boot->by_grub ? boot_grub_line(line, &culprit) : NULL;
+	if (!of_grub)
+		return line;
+	free(line);
+	return of_grub;
 }
 
 /* --- changing it --- */
@@ -189,76 +197,168 @@ static char *line_fault(const char *line, const char *parameter)
 	return fault;
 }
 
-/* A parameter of ours in a line of a file that is no comment, as it stands there, or NULL. */
-static char *word_by_hand(const char *line)
+/* How long the parameter of ours is that starts here as it stands in a file, or 0. */
+static size_t length_by_hand(const char *line, const char *at)
 {
-	static const char * const names[] = { "guestmemfs=", "kho=" };
-	const char *found, *first = NULL;
-	size_t i;
+	static const char * const names[] = { "guestmemfs", "kho" };
+	size_t i, len;
 
-	if (line[strspn(line, " \t")] == '#')
-		return NULL;
+	/* "kho_scratch=" and "xkho=" are others. */
+	if (at > line && (isalnum((unsigned char)at[-1]) || strchr("_-", at[-1])))
+		return 0;
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		found = strstr(line, names[i]);
-		/* "kho_scratch=" and "xkho=" are others. */
-		if (found && (found == line || !isalnum((unsigned char)found[-1])) &&
-		    (!first || found < first))
-			first = found;
+		len = strlen(names[i]);
+		if (strncmp(at, names[i], len))
+			continue;
+		if (at[len] == '=')
+			return strcspn(at, " \t\r\"'\\;");
+		/* Without a value, guestmemfs makes no pool and kho is nothing. */
+		if (!i && strchr(" \t\r\"'", at[len]) &&
+		    (at == line || strchr(" \t\"'", at[-1])))
+			return len;
 	}
-	return first ? xasprintf("%.*s", (int)strcspn(first, " \t\"'\\;"), first) : NULL;
+	return 0;
 }
 
-/* Says of each line of a file what is to be taken out of it. False if there is nothing. */
-static bool name_words(const char *name, const char *text)
+/* All such parameters of a line, or NULL. */
+static char *words_by_hand(const char *line)
 {
-	char *copy = xstrdup(text), *rest = copy, *line, *word;
+	const char *at = line;
+	char *words = NULL, *word;
+	size_t len;
+
+	while (*at) {
+		len = length_by_hand(line, at);
+		if (len) {
+			word = xasprintf("%.*s", (int)len, at);
+			words = words ? join(words, " ", word) : xstrdup(word);
+			free(word);
+		}
+		at += len ? len : 1;
+	}
+	return words;
+}
+
+/*
+ * Says of each line of a file what is to be taken out of it. False if there is nothing.
+ * Of files of words, @replaced says that ours are.
+ */
+static bool name_words(const char *name, const char *text, bool comments, bool replaced)
+{
+	char *copy = xstrdup(text), *rest = copy, *line, *kept, *words;
 	unsigned int number = 0;
 	bool any = false;
 
 	while ((line = strsep(&rest, "\n"))) {
 		number++;
-		word = word_by_hand(line);
-		if (word)
-			warning("%s%s:%u: remove %s from this line, which this tool has not written",
-				sysroot, name, number, word);
-		any |= !!word;
-		free(word);
+		if (boot_is_comment(line) && !comments)
+			continue;
+		kept = replaced ? boot_edit(line, "", false, false) : xstrdup(line);
+		words = words_by_hand(kept);
+		if (words)
+			warning("%s%s:%u: remove %s from this line", sysroot, name, number, words);
+		any |= !!words;
+		free(words);
+		free(kept);
 	}
 	free(copy);
 	return any;
 }
 
 /* Names the words that are in the way, in our file and in the other files there. */
-static void name_others(const struct boot *boot)
+static void name_others(const struct boot *boot, bool comments)
 {
-	char **names = boot->dir ? boot_list(boot->dir, boot->suffix) : xcalloc(1, sizeof(*names));
-	const char *name = boot->main ? boot->main : boot->file;
+	bool shell = boot->form == FORM_SHELL, ours;
+	char **names = boot_files(boot);
 	size_t i;
 
-	for (i = 0; name || names[i]; name = NULL) {
-		const char *one = name ? name : names[i];
-		char *text = boot_read(one), *others;
+	for (i = 0; names[i]; i++) {
+		char *text = boot_read(names[i]), *others;
 
-		/* Of a file of words ours are replaced. */
-		others = !text || (!strcmp(one, boot->file) && boot->form != FORM_SHELL) ?
-			 xstrdup("") : boot_edit_shell(text, boot->variable, "");
-		if (!name_words(one, others) && strcmp(one, boot->file) && boot->interest &&
-		    strstr(others, boot->interest))
-			warning("look at %s%s", sysroot, one);
+		if (!text)
+			continue;
+		ours = !strcmp(names[i], boot->file);
+		others = shell && ours ? boot_edit_shell(text, boot->variable, NULL) : xstrdup(text);
+		if (!name_words(names[i], others, comments && !shell, ours && !shell) && !ours &&
+		    boot->interest && strstr(others, boot->interest))
+			warning("look at %s%s", sysroot, names[i]);
 		free(others);
 		free(text);
-		i += !name;
 	}
 	free_strings(names);
+}
+
+/* Names the first of the files by which the line gets what GRUB does not take as it is. */
+static void name_culprit(const struct boot *boot, const char *text)
+{
+	char **names = boot_files(boot), culprit;
+	bool found = false;
+	size_t i;
+
+	for (i = 0; names[i] && !found; i++) {
+		char *line = line_of_shell(boot, text, i + 1, NULL);
+		char *of_grub = line ? boot_grub_line(line, &culprit) : NULL;
+
+		found = line && !of_grub;
+		if (found)
+			warning("look at %s%s: quote this %c or remove it", sysroot, names[i],
+				culprit);
+		free(of_grub);
+		free(line);
+	}
+	free_strings(names);
+}
+
+/* Whether the kernel would make the pools of this line, or says why not. */
+static bool check_pools(const struct boot *boot, const char *line, bool comments,
+			const char *parameter)
+{
+	char *fault = line_fault(line, parameter);
+
+	if (!fault)
+		return true;
+	warning("the command line of the next boot%s would be: %s", comments ?
+		", as programs have it that know no comments," : "", line);
+	warning("no file is written: %s", fault);
+	name_others(boot, comments);
+	free(fault);
+	return false;
+}
+
+/* The same of GRUB's line. One with a line break is none there. */
+static bool check_grub(const struct boot *boot, const char *text, const char *line,
+		       const char *parameter)
+{
+	char culprit, *of_grub;
+	bool right;
+
+	if (strchr(line, '\n'))
+		return check_pools(boot, line, false, parameter);
+	of_grub = boot_grub_line(line, &culprit);
+	if (!of_grub) {
+		warning("the command line of the next boot would be: %s", line);
+		warning("no file is written: in grub.cfg, %c %s; add to it: kho=on %s", culprit,
+			culprit == '#' ? "begins a comment" :
+			strchr("'\"", culprit) ? "begins a quote that does not end in the line" :
+			culprit == '$' ? "begins the name of a variable" :
+			culprit == '\\' ? "joins the next line to this one" :
+			"belongs to the syntax of commands", parameter);
+		name_culprit(boot, text);
+		return false;
+	}
+	right = check_pools(boot, of_grub, false, parameter);
+	free(of_grub);
+	return right;
 }
 
 /* Whether the line that comes of the text has the pools: EX_OK, or says why not. */
 static int check_line(const struct boot *boot, const char *text, const char *parameter)
 {
-	char *fault = NULL, *why = NULL, *line;
+	bool right = true;
+	char *why = NULL, *line;
 	int comments;
 
-	for (comments = 0; comments < 2 && !fault; comments++) {
+	for (comments = 0; comments < 2 && right; comments++) {
 		line = line_of(boot, text, comments, &why);
 		if (!line) {
 			warning("no file is written: only a shell can tell the command line of the next boot (%s); add to it: kho=on %s",
@@ -266,19 +366,23 @@ static int check_line(const struct boot *boot, const char *text, const char *par
 			free(why);
 			return EX_DIFFERS;
 		}
-		fault = line_fault(line, parameter);
-		if (fault) {
-			warning("the command line of the next boot%s would be: %s", comments ?
-				", as programs have it that know no comments," : "", line);
-			warning("no file is written: %s", fault);
-			name_others(boot);
-		}
+		right = boot->by_grub ? check_grub(boot, text, line, parameter) :
+					check_pools(boot, line, comments, parameter);
 		free(line);
 	}
-	if (!fault)
-		return EX_OK;
-	free(fault);
-	return EX_DIFFERS;
+	return right ? EX_OK : EX_DIFFERS;
+}
+
+/* A quote over two lines: our words would come into it. Says so. */
+static bool has_open_quote(const struct boot *boot, const char *old, const char *path,
+			   const char *words)
+{
+	unsigned int number = boot->form == FORM_SHELL ? 0 : boot_open_quote(old, boot->one_line);
+
+	if (number)
+		warning("no file is written: %s:%u: a quote begins in this line and does not end in it: end it there; then add: %s",
+			path, number, words);
+	return number;
 }
 
 int boot_apply(const struct boot *boot, bool dry_run, const char *parameter)
@@ -300,6 +404,12 @@ int boot_apply(const struct boot *boot, bool dry_run, const char *parameter)
 	}
 	path = xasprintf("%s%s", sysroot, boot->file);
 	old = old_text(boot, &there, &loaders);
+	if (has_open_quote(boot, old, path, words)) {
+		free(old);
+		free(path);
+		free(words);
+		return EX_DIFFERS;
+	}
 	text = new_text(boot, words);
 	same = there && !strcmp(old, text);
 	if (!same)

@@ -40,6 +40,7 @@ static void use_shell(struct boot *boot, const char *file, const char *main, con
 
 static void use_grub_variables(struct boot *boot)
 {
+	boot->by_grub = true;
 	boot->before = "GRUB_CMDLINE_LINUX";
 	boot->interest = boot->before;
 	boot->variable = GRUB_VARIABLE;

@@ -47,6 +47,8 @@ struct boot {
 /* The text of a file or NULL if it does not exist. Any other error is fatal. */
 char *boot_read(const char *name);
 bool boot_exists(const char *name);
+/* With something before the suffix. */
+bool boot_ends_with(const char *name, const char *suffix);
 /* Full names of a directory's files with that suffix, sorted as shells do it; NULL ends. */
 char **boot_list(const char *dir, const char *suffix);
 /* Does a file of this kind have the text? */
@@ -77,7 +79,10 @@ char *boot_edit(const char *old, const char *words, bool one_line, bool loaders)
 unsigned int boot_open_quote(const char *text, bool one_line);
 /* Words of a file as one line, with comments or without them. */
 char *boot_as_line(const char *text, bool one_line, bool comments);
-/* The shell file with these words in place of what an earlier run has added to it. */
+/*
+ * The shell file with these words in place of what earlier runs have added to it. NULL
+ * leaves empty lines in its place, so that the others keep their numbers.
+ */
 char *boot_edit_shell(const char *old, const char *variable, const char *words);
 /*
  * What GRUB makes of the line in its configuration, for the kernel. NULL if it would give
