@@ -652,3 +652,61 @@ def test_single_quotes_of_grub(host):
     apply(tree)
     refused(host({**DEBIAN, f"{GRUB_D}/50.cfg": "GRUB_CMDLINE_LINUX=\"x=1\\\\ -- y\"\n",
                   f"{GRUB_D}/60.cfg": "GRUB_CMDLINE_LINUX=\"$GRUB_CMDLINE_LINUX '--'\"\n"}), DIFFERS)
+
+
+def test_entries_by_hand_with_a_line(host):
+    """/etc/kernel/cmdline is there, and is not what they have."""
+    files = {"etc/machine-id": "4db9\n", "boot/loader/entries/arch.conf": "options root=x\n",
+             "boot/loader/loader.conf": "default arch.conf\n"}
+    info = {"LoaderInfo": "systemd-boot 257"}
+    for more in ({CMDLINE: "root=x\n"}, {"etc/cmdline.d/a.conf": "root=x\n", "etc/mkinitcpio.conf": ""}):
+        refused(host({**files, **more}, **info), FAILED, "loader/entries")
+    files[CMDLINE] = "root=x\n"
+    apply(host(files, **info, StubInfo="systemd-stub 257"))
+    for more in ({"etc/mkinitcpio.d/linux.preset": "default_uki=/efi\n"}, {"usr/bin/sdbootutil": ""},
+                 {"etc/kernel/proxmox-boot-uuids": "x"}):
+        apply(host({**files, **more}, **info))
+
+
+def test_each_kernel(host):
+    """The next boot is often of another kernel than the one that runs."""
+    info = {"LoaderInfo": "systemd-boot 258"}
+    modules = "usr/lib/modules"
+    tree = host({CMDLINE: "root=x\n", f"{modules}/7.3.0-arch1/vmlinuz": "", "boot/vmlinuz-linux": "",
+                 f"{modules}/7.2.0-arch1/vmlinuz": "", f"{modules}/7.1.0/modules.dep": ""}, **info)
+    assert ("now run kernel-install add 7.2.0-arch1 /usr/lib/modules/7.2.0-arch1/vmlinuz && "
+            "kernel-install add 7.3.0-arch1 /usr/lib/modules/7.3.0-arch1/vmlinuz, and boot") in apply(tree).out
+    debian = {"boot/vmlinuz-6.12.1-amd64": "", f"{modules}/6.12.1-amd64/modules.dep": "",
+              "boot/vmlinuz-7.3.0": "", "boot/vmlinuz-7.3.0.old": "", "boot/vmlinuz-0-rescue-4db9": ""}
+    assert ("now run kernel-install add 6.12.1-amd64 /boot/vmlinuz-6.12.1-amd64 && "
+            "kernel-install add 7.3.0 /boot/vmlinuz-7.3.0, and") in apply(
+                host({CMDLINE: "root=x\n", **debian}, **info)).out
+    assert "now run kernel-install add VERSION IMAGE for each kernel" in apply(
+        host({CMDLINE: "root=x\n"}, **info)).out
+    done = apply(host({f"{CMDLINE}.d/00.cfg": 'CMDLINE_LINUX="ro"\n', **debian}, **info))
+    assert "now run dpkg-reconfigure linux-image-6.12.1-amd64 linux-image-7.3.0, and" in done.out
+
+
+def test_sources_of_uki(host):
+    """Where unified kernel images get the line from, by all that mkinitcpio and dracut read."""
+    preset = "etc/mkinitcpio.d/linux.preset"
+    for text in ("default_uki=/efi\n", "PRESETS=(uki)\nuki_uki=\"/efi\"\n", "x_efi_image=/efi\n",
+                 "default_options='--uki /efi'\n",
+                 "a_uki=/efi\na_options=\"--cmdline /etc/kernel/cmdline --splash /x\"\n"):
+        tree = host({CMDLINE: "root=x\n", preset: text}, cmdline=SYSTEMD_BOOT)
+        assert "now run mkinitcpio -P" in apply(tree).out
+    for text in ("#default_uki=/efi\n", "default_uki=\"\"\ndefault_image=/i\n"):
+        assert "kernel-install" in apply(host({CMDLINE: "root=x\n", preset: text}, cmdline=SYSTEMD_BOOT)).out
+    for option in ("--cmdline /etc/other", "--cmdline=/etc/kernel/cmdline2", "-S x --no-cmdline"):
+        refused(host({CMDLINE: "root=x\n", preset: f'a_uki=/efi\na_options="{option}"\n'},
+                     cmdline=SYSTEMD_BOOT), FAILED, f"{preset}:2")
+    vendor = "usr/lib/dracut/dracut.conf.d"
+    files = {"etc/dracut.conf": "", f"{vendor}/10.conf": 'uefi="yes"\nkernel_cmdline="root=x"\n'}
+    tree = host(files, StubInfo="systemd-stub 257")
+    assert "dracut" in apply(tree).out and OURS in tree.get("etc/dracut.conf.d/zz-guestmemfs.conf")
+    # One of the same name replaces it; one of a later name comes after ours.
+    tree = host({**files, "etc/dracut.conf.d/10.conf": ""}, StubInfo="systemd-stub 257")
+    assert "kernel-install" in apply(tree).out
+    name = f"{vendor}/zzz.conf"
+    done = refused(host({**files, name: "kernel_cmdline=root=y\n"}, StubInfo="systemd-stub 257"), DIFFERS)
+    assert f"{name}\n" in done.err

@@ -46,7 +46,7 @@ bool boot_exists(const char *name)
 	return fd >= 0;
 }
 
-static bool ends_with(const char *name, const char *suffix)
+bool boot_ends_with(const char *name, const char *suffix)
 {
 	size_t len = strlen(name), of_suffix = strlen(suffix);
 
@@ -69,7 +69,7 @@ char **boot_list(const char *dir, const char *suffix)
 	if (!stream && errno != ENOENT && errno != ENOTDIR)
 		fatal(EX_FAILED, "%s%s: %s", sysroot, dir, strerror(errno));
 	while (stream && (entry = readdir(stream))) {
-		if (*entry->d_name == '.' || !ends_with(entry->d_name, suffix))
+		if (*entry->d_name == '.' || !boot_ends_with(entry->d_name, suffix))
 			continue;
 		names = xrealloc(names, (nr + 2) * sizeof(*names));
 		names[nr++] = xasprintf("%s/%s", dir, entry->d_name);

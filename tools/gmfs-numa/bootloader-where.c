@@ -9,6 +9,9 @@
 
 #include "bootloader.h"
 
+#define PROXMOX_UUIDS	"/etc/kernel/proxmox-boot-uuids"
+#define SDBOOTUTIL	"/usr/bin/sdbootutil"
+#define DRACUT_VENDOR_DIR	"/usr/lib/dracut/dracut.conf.d"
 #define GRUB_VARIABLE	"GRUB_CMDLINE_LINUX_DEFAULT"
 
 /* --- GRUB --- */
@@ -67,7 +70,7 @@ static bool grub_has_entries(void)
 
 static const char *grub_command(const char *mkconfig)
 {
-	if (boot_exists("/etc/kernel/proxmox-boot-uuids"))
+	if (boot_exists(PROXMOX_UUIDS))
 		return "proxmox-boot-tool refresh";
 	if (boot_exists("/usr/sbin/update-grub") || boot_exists("/usr/bin/update-grub"))
 		return "update-grub";
@@ -111,7 +114,8 @@ static bool dracut_makes_uki(bool *has_line)
 {
 	struct boot boot = {
 		.interest = "uefi", .file = "/etc/dracut.conf.d/zz-guestmemfs.conf",
-		.main = "/etc/dracut.conf", .dir = "/etc/dracut.conf.d", .suffix = ".conf",
+		.main = "/etc/dracut.conf", .dir = "/etc/dracut.conf.d",
+		.vendor_dir = DRACUT_VENDOR_DIR, .suffix = ".conf",
 	};
 	char *text = boot_read(boot.file);
 	struct shellvars *vars = boot_source(&boot, text, SIZE_MAX);
@@ -130,6 +134,7 @@ static void use_dracut(struct boot *boot, bool has_line)
 	boot->variable = "kernel_cmdline";
 	boot->interest = boot->variable;
 	boot->then = "dracut --force --regenerate-all";
+	boot->vendor_dir = DRACUT_VENDOR_DIR;
 	if (has_line)
 		use_shell(boot, "/etc/dracut.conf.d/zz-guestmemfs.conf", "/etc/dracut.conf",
 			  "/etc/dracut.conf.d", ".conf");
@@ -148,8 +153,65 @@ static void use_lines(struct boot *boot, const char *file, const char *dir, cons
 	boot->then = then;
 }
 
+/* What presets of mkinitcpio say about unified kernel images. */
+struct preset {
+	bool makes_uki;
+	char *where;		/* a line that has another source of the command line, or NULL */
+};
+
+/* Does the option of mkinitcpio name anything but CMDLINE_FILE? */
+static bool is_other_cmdline(const char *options)
+{
+	const char *at = strstr(options, "--cmdline");
+	size_t len = strlen(CMDLINE_FILE);
+
+	if (strstr(options, "--no-cmdline"))
+		return true;
+	if (!at)
+		return false;
+	at += strlen("--cmdline");
+	at += strspn(at, " \t='\"");
+	return strncmp(at, CMDLINE_FILE, len) || !strchr(" \t'\")", at[len]);
+}
+
+/* A line of a preset, which can have any name before "_uki". */
+static void read_preset_line(struct preset *preset, const char *name, unsigned int number,
+			     const char *line)
+{
+	const char *value = strchr(line, '=');
+	char *variable;
+
+	if (boot_is_comment(line) || !value)
+		return;
+	variable = xasprintf("_%.*s", (int)(value++ - line), line);
+	if (boot_ends_with(variable, "_uki") || boot_ends_with(variable, "_efi_image"))
+		preset->makes_uki |= value[strspn(value, "\"' \t\r")];
+	if (boot_ends_with(variable, "_options")) {
+		preset->makes_uki |= !!strstr(value, "--uki");
+		if (!preset->where && is_other_cmdline(value))
+			preset->where = xasprintf("%s%s:%u", sysroot, name, number);
+	}
+	free(variable);
+}
+
+static void read_presets(struct preset *preset)
+{
+	char **names = boot_list("/etc/mkinitcpio.d", ".preset");
+	size_t i;
+
+	for (i = 0; names[i]; i++) {
+		char *text = boot_read(names[i]), *rest = text, *line;
+		unsigned int number = 0;
+
+		while ((line = strsep(&rest, "\n")))
+			read_preset_line(preset, names[i], ++number, line);
+		free(text);
+	}
+	free_strings(names);
+}
+
 /* Entries in whose name is neither the machine's id nor its token are not kernel-install's. */
-static bool entries_by_hand(void)
+static bool entries_are_by_hand(void)
 {
 	static const char * const dirs[] = {
 		"/boot/loader/entries", "/efi/loader/entries", "/boot/efi/loader/entries",
@@ -177,52 +239,133 @@ static bool entries_by_hand(void)
 	return other && !own;
 }
 
-static void use_kernel_cmdline(struct boot *boot)
+/* Do such entries boot this machine, and not a unified kernel image or what programs make? */
+static bool has_entries_by_hand(void)
+{
+	char *stub = boot_efi_text("StubInfo");
+	bool is_uki = stub && *stub;
+
+	free(stub);
+	return !is_uki && !boot_exists(PROXMOX_UUIDS) && !boot_exists(SDBOOTUTIL) &&
+	       entries_are_by_hand();
+}
+
+/* The image of a kernel for kernel-install, or NULL. */
+static char *kernel_image(const char *version)
+{
+	static const char * const images[] = { "/usr/lib/modules/%s/vmlinuz", "/boot/vmlinuz-%s" };
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(images); i++) {
+		const char *at = strstr(images[i], "%s");
+		char *image = xasprintf("%.*s%s%s", (int)(at - images[i]), images[i], version,
+					at + 2);
+
+		if (boot_exists(image))
+			return image;
+		free(image);
+	}
+	return NULL;
+}
+
+/*
+ * A command for each kernel that is installed: the next boot need not be of the one that
+ * runs. @each has the version behind it, and the image if asked for; @between separates.
+ */
+static char *for_each_kernel(const char *first, const char *each, const char *between,
+			     bool with_image)
+{
+	static const char * const starts[] = { "/usr/lib/modules/", "/boot/vmlinuz-" };
+	char *all = NULL;
+	size_t i, n;
+
+	for (i = 0; i < ARRAY_SIZE(starts); i++) {
+		char *dir = xasprintf("%.*s", (int)(strrchr(starts[i], '/') - starts[i]), starts[i]);
+		char **names = boot_list(dir, "");
+
+		for (n = 0; names[n]; n++) {
+			const char *version = names[n] + strlen(starts[i]);
+			char *image, *one;
+
+			if (strncmp(names[n], starts[i], strlen(starts[i])) ||
+			    version[strspn(version, "0123456789")] != '.' ||
+			    boot_ends_with(version, ".old"))
+				continue;
+			image = kernel_image(version);
+			/* Seen with its modules, or these are left of one that is gone. */
+			if (image && !strncmp(image, starts[i], strlen(starts[i]))) {
+				one = xasprintf("%s%s%s%s", each, version, with_image ? " " : "",
+						with_image ? image : "");
+				all = all ? join(all, between, one) : xasprintf("%s%s", first, one);
+				free(one);
+			}
+			free(image);
+		}
+		free_strings(names);
+		free(dir);
+	}
+	return all;
+}
+
+static void use_kernel_cmdline(struct boot *boot, const struct preset *preset)
 {
 	boot->form = FORM_LINE;
 	boot->file = CMDLINE_FILE;
 	boot->first_copy[0] = "/usr/lib/kernel/cmdline";
 	boot->first_copy[1] = "/proc/cmdline";
-	boot->then = "kernel-install add $(uname -r) /boot/vmlinuz-$(uname -r)";
-	if (boot_exists("/etc/kernel/proxmox-boot-uuids")) {
+	if (boot_exists(PROXMOX_UUIDS)) {
 		boot->one_line = true;
 		boot->then = "proxmox-boot-tool refresh";
-	} else if (boot_any_file_has("/etc/mkinitcpio.d", ".preset", "\ndefault_uki=")) {
+	} else if (preset->makes_uki) {
 		boot->then = "mkinitcpio -P";
-	} else if (boot_exists("/usr/bin/sdbootutil")) {
+	} else if (boot_exists(SDBOOTUTIL)) {
 		boot->then = "sdbootutil update-all-entries";
+	} else {
+		boot->then_text = for_each_kernel("", "kernel-install add ", " && ", true);
+		boot->then = boot->then_text ? boot->then_text :
+			     "kernel-install add VERSION IMAGE for each kernel";
 	}
 }
 
 void boot_use_systemd_boot(struct boot *boot)
 {
-	bool has_line;
+	struct preset preset = { };
+	bool by_hand, has_line;
 
+	read_presets(&preset);
+	by_hand = !preset.makes_uki && has_entries_by_hand();
 	if (boot_any_file_has("/etc/kernel/cmdline.d", ".cfg", "CMDLINE_LINUX=")) {
 		/* A hook for new kernels makes /etc/kernel/cmdline of these. */
 		use_shell(boot, "/etc/kernel/cmdline.d/zz-guestmemfs.cfg", NULL,
 			  "/etc/kernel/cmdline.d", ".cfg");
 		boot->variable = "CMDLINE_LINUX";
 		boot->interest = boot->variable;
-		boot->then = "dpkg-reconfigure linux-image-$(uname -r)";
+		boot->then_text = for_each_kernel("dpkg-reconfigure ", "linux-image-", " ", false);
+		boot->then = boot->then_text ? boot->then_text :
+			     "dpkg-reconfigure linux-image-VERSION for each kernel";
 	} else if (boot_any_file("/etc/kernel/cmdline.d", ".conf") &&
 		   boot_exists("/usr/bin/clr-boot-manager")) {
 		use_lines(boot, "/etc/kernel/cmdline.d/zz-guestmemfs.conf",
 			  "/etc/kernel/cmdline.d", ".conf", "clr-boot-manager update");
-	} else if (boot_any_file("/etc/cmdline.d", ".conf") && boot_exists("/etc/mkinitcpio.conf")) {
+	} else if (preset.makes_uki && preset.where) {
+		boot->advice = xasprintf("add %%s to the command line that mkinitcpio is told at %s, and run mkinitcpio -P",
+					 preset.where);
+	} else if (!by_hand && boot_any_file("/etc/cmdline.d", ".conf") &&
+		   boot_exists("/etc/mkinitcpio.conf")) {
 		use_lines(boot, "/etc/cmdline.d/zz-guestmemfs.conf", "/etc/cmdline.d", ".conf",
 			  "mkinitcpio -P");
 	} else if (dracut_makes_uki(&has_line)) {
 		use_dracut(boot, has_line);
-	} else if (boot_exists(CMDLINE_FILE)) {
-		use_kernel_cmdline(boot);
-	} else if (boot_any_file("/etc/kernel/cmdline.d", "") || boot_any_file("/etc/cmdline.d", ".conf")) {
-		boot->advice = xstrdup("which program reads the files of a directory cmdline.d here is not known:"
-				       " add %s to a file there if the kernel's line comes from them");
-	} else if (entries_by_hand()) {
+	} else if (by_hand) {
 		boot->advice = xstrdup("the entries in loader/entries are not made by kernel-install:"
 				       " add to the line \"options\" of each: %s");
+	} else if (!boot_exists(CMDLINE_FILE) &&
+		   (boot_any_file("/etc/kernel/cmdline.d", "") ||
+		    boot_any_file("/etc/cmdline.d", ".conf"))) {
+		boot->advice = xstrdup("which program reads the files of a directory cmdline.d here is not known:"
+				       " add %s to a file there if the kernel's line comes from them");
 	} else {
-		use_kernel_cmdline(boot);
+		use_kernel_cmdline(boot, &preset);
 	}
+	free(preset.where);
 }
