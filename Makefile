@@ -81,7 +81,7 @@ check: kernel
 check-tool:
 	@scripts/deps tool offline
 	@/usr/bin/python3 -B -m pytest -p no:cacheprovider --color=auto -q --dist=loadscope \
-		--numprocesses="$$(nproc)" tests/numa/test_tool_*.py tests/numa/test_bootloader.py $(TESTS)
+		--numprocesses="$$(nproc)" tests/numa/test_tool_*.py tests/numa/test_bootloader*.py $(TESTS)
 
 ## make races       tests with much concurrency, on a kernel with KCSAN
 .PHONY: races
