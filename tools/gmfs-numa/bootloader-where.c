@@ -272,7 +272,7 @@ static char *kernel_image(const char *version)
  * A command for each kernel that is installed: the next boot need not be of the one that
  * runs. @each has the version behind it, and the image if asked for; @between separates.
  */
-static char *for_each_kernel(const char *first, const char *each, const char *between,
+static char *kernel_commands(const char *first, const char *each, const char *between,
 			     bool with_image)
 {
 	static const char * const starts[] = { "/usr/lib/modules/", "/boot/vmlinuz-" };
@@ -280,7 +280,8 @@ static char *for_each_kernel(const char *first, const char *each, const char *be
 	size_t i, n;
 
 	for (i = 0; i < ARRAY_SIZE(starts); i++) {
-		char *dir = xasprintf("%.*s", (int)(strrchr(starts[i], '/') - starts[i]), starts[i]);
+		int len = strrchr(starts[i], '/') - starts[i];
+		char *dir = xasprintf("%.*s", len, starts[i]);
 		char **names = boot_list(dir, "");
 
 		for (n = 0; names[n]; n++) {
@@ -321,7 +322,7 @@ static void use_kernel_cmdline(struct boot *boot, const struct preset *preset)
 	} else if (boot_exists(SDBOOTUTIL)) {
 		boot->then = "sdbootutil update-all-entries";
 	} else {
-		boot->then_text = for_each_kernel("", "kernel-install add ", " && ", true);
+		boot->then_text = kernel_commands("", "kernel-install add ", " && ", true);
 		boot->then = boot->then_text ? boot->then_text :
 			     "kernel-install add VERSION IMAGE for each kernel";
 	}
@@ -340,7 +341,7 @@ void boot_use_systemd_boot(struct boot *boot)
 			  "/etc/kernel/cmdline.d", ".cfg");
 		boot->variable = "CMDLINE_LINUX";
 		boot->interest = boot->variable;
-		boot->then_text = for_each_kernel("dpkg-reconfigure ", "linux-image-", " ", false);
+		boot->then_text = kernel_commands("dpkg-reconfigure ", "linux-image-", " ", false);
 		boot->then = boot->then_text ? boot->then_text :
 			     "dpkg-reconfigure linux-image-VERSION for each kernel";
 	} else if (boot_any_file("/etc/kernel/cmdline.d", ".conf") &&

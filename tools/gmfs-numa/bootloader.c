@@ -37,14 +37,17 @@ static bool is_distribution(const char *name)
 
 static bool grub_is_there(void)
 {
-	return boot_exists(GRUB_DEFAULT) || boot_exists("/etc/default/grub.d") || boot_grub_mkconfig();
+	return boot_exists(GRUB_DEFAULT) || boot_exists("/etc/default/grub.d") ||
+	       boot_grub_mkconfig();
 }
 
 static bool systemd_boot_is_there(void)
 {
 	return boot_exists(CMDLINE_FILE) || boot_exists("/boot/loader/loader.conf") ||
-	       boot_exists("/efi/loader/loader.conf") || boot_exists("/boot/efi/loader/loader.conf") ||
-	       boot_any_file("/etc/cmdline.d", ".conf") || boot_any_file("/etc/kernel/cmdline.d", ".cfg") ||
+	       boot_exists("/efi/loader/loader.conf") ||
+	       boot_exists("/boot/efi/loader/loader.conf") ||
+	       boot_any_file("/etc/cmdline.d", ".conf") ||
+	       boot_any_file("/etc/kernel/cmdline.d", ".cfg") ||
 	       boot_any_file("/etc/kernel/cmdline.d", ".conf");
 }
 
@@ -62,9 +65,10 @@ static enum boot_loader loader_by_cmdline(const char **why)
 
 	while (kcmdline_next_word(&at, &word) && !word.ends_line) {
 		if (!strncmp(word.start, "initrd=\\", 8)) {
-			loader = systemd_boot_is_there() || boot_exists("/usr/lib/kernel/cmdline") ||
-				 boot_exists("/etc/kernel/proxmox-boot-uuids") ? LOADER_SYSTEMD :
-									    LOADER_ANY;
+			loader = systemd_boot_is_there() ||
+				 boot_exists("/usr/lib/kernel/cmdline") ||
+				 boot_exists("/etc/kernel/proxmox-boot-uuids") ?
+				 LOADER_SYSTEMD : LOADER_ANY;
 			*why = loader == LOADER_SYSTEMD ?
 			       "/proc/cmdline has initrd=\\" :
 			       "/proc/cmdline has initrd=\\, "
