@@ -474,18 +474,27 @@ static void *move_thread(void *arg)
 	return NULL;
 }
 
+/* A new mapping in its place, without tables and in one piece, comes as the first one. 0 or -1. */
+static int renew(int fd, int uffd, volatile char *p)
+{
+	if (mmap((void *)p, GIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE | MAP_FIXED,
+		 fd, 0) != p)
+		return -1;
+	if (uffd_register(uffd, p, GIB, UFFDIO_REGISTER_MODE_MINOR) ||
+	    uffd_continue(uffd, p, GIB) != (long)GIB || tables(p, GIB).pud != GIB)
+		return -1;
+	return 0;
+}
+
 /* A registered gigabyte, which has come by one mapping. Or MAP_FAILED. */
 static volatile char *come(int fd, int uffd, volatile char *alias)
 {
 	volatile char *p = map_gigabyte(fd, alias);
 
-	if (p == MAP_FAILED || uffd_register(uffd, p, GIB, UFFDIO_REGISTER_MODE_MINOR) ||
-	    uffd_continue(uffd, p, GIB) != (long)GIB || tables(p, GIB).pud != GIB)
-		return MAP_FAILED;
-	return p;
+	return p == MAP_FAILED || renew(fd, uffd, p) ? MAP_FAILED : p;
 }
 
-/* All of it waits again, and comes again by one mapping. */
+/* All of it waits again, and comes again. An access that waits has made a table of blocks. */
 #define EXPECT_COMES_AGAIN(uffd, p)						\
 	do {									\
 		struct access access;						\
@@ -495,11 +504,11 @@ static volatile char *come(int fd, int uffd, volatile char *alias)
 		EXPECT_EQ(GIB, uffd_continue(uffd, p, GIB));			\
 		EXPECT_EQ(0, end(&access));					\
 		EXPECT_EQ(6, access.byte);					\
-		EXPECT_TABLES(p, GIB, 0, 0, GIB);				\
+		EXPECT_TABLES(p, GIB, 0, GIB, 0);				\
 	} while (0)
 
 /* What happens to the file under a gigabyte drops all of its mapping. */
-TEST_F(postcopy, gigabyte_file)
+TEST_F_TIMEOUT(postcopy, gigabyte_file, 300)
 {
 	volatile char *p = come(self->fd, self->uffd, self->alias);
 	int other = open(".", O_TMPFILE | O_RDWR, 0600);
@@ -515,9 +524,8 @@ TEST_F(postcopy, gigabyte_file)
 	EXPECT_EQ(2 * BLOCK, uffd_continue(self->uffd, p, GIB));
 	EXPECT_EQ(-EFAULT, uffd_continue(self->uffd, p + 2 * BLOCK, PAGE));
 	ASSERT_EQ(0, exchange(self->fd, other, 2 * BLOCK));
-	ASSERT_EQ(0, madvise((void *)p, GIB, MADV_DONTNEED));
-	EXPECT_COMES_AGAIN(self->uffd, p);
 
+	ASSERT_EQ(0, renew(self->fd, self->uffd, p));
 	ASSERT_EQ(0, punch(self->fd, 3 * BLOCK));
 	EXPECT_TABLES(p, GIB, 0, 0, 0);
 	EXPECT_EQ(3 * BLOCK, uffd_continue(self->uffd, p, GIB));
@@ -539,7 +547,7 @@ TEST_F(postcopy, gigabyte_file)
 }
 
 /* What happens to the mapping of a gigabyte. */
-TEST_F(postcopy, gigabyte_mapping)
+TEST_F_TIMEOUT(postcopy, gigabyte_mapping, 300)
 {
 	volatile char *p = come(self->fd, self->uffd, self->alias);
 	struct move m = { .from = p, .len = GIB };
@@ -566,16 +574,11 @@ TEST_F(postcopy, gigabyte_mapping)
 	EXPECT_EQ(0, end(&a));
 	EXPECT_EQ(3, a.byte);
 	EXPECT_EQ(-ENOENT, uffd_continue(self->uffd, p + BLOCK, PAGE));
-	/* Whole again. */
-	ASSERT_EQ(0, uffd_register(self->uffd, p, GIB, UFFDIO_REGISTER_MODE_MINOR));
-	ASSERT_EQ(0, madvise((void *)p, GIB, MADV_DONTNEED));
-	EXPECT_COMES_AGAIN(self->uffd, p);
 
 	/* mremap() drops such a mapping, and the registration goes along if events are asked for. */
 	uffd = uffd_open(UFFD_FEATURE_EVENT_REMAP, 0);
 	ASSERT_LE(0, uffd);
-	ASSERT_EQ(0, uffd_unregister(self->uffd, p, GIB));
-	ASSERT_EQ(0, uffd_register(uffd, p, GIB, UFFDIO_REGISTER_MODE_MINOR));
+	ASSERT_EQ(0, renew(self->fd, uffd, p));
 	m.to = place(GIB, 0);
 	ASSERT_EQ(0, pthread_create(&a.thread, NULL, move_thread, &m));
 	EXPECT_EQ(UFFD_EVENT_REMAP, next_event(uffd).event);
@@ -586,7 +589,7 @@ TEST_F(postcopy, gigabyte_mapping)
 }
 
 /* A task that waits for a page of a gigabyte, of which nothing is mapped any more. */
-TEST_F(postcopy, gigabyte_waiters)
+TEST_F_TIMEOUT(postcopy, gigabyte_waiters, 300)
 {
 	volatile char *p = come(self->fd, self->uffd, self->alias);
 	int ready[2], status;
@@ -623,7 +626,7 @@ TEST_F(postcopy, gigabyte_waiters)
 	EXPECT_EQ(0, end(&a));
 	EXPECT_EQ(2, a.byte);
 	self->uffd = uffd_open(0, 0);
-	ASSERT_EQ(0, uffd_register(self->uffd, p, GIB, UFFDIO_REGISTER_MODE_MINOR));
+	ASSERT_EQ(0, renew(self->fd, self->uffd, p));
 	ASSERT_EQ(0, madvise((void *)p, PAGE, MADV_DONTNEED));
 	start(&a, p + BLOCK);
 	EXPECT_WAITS(self->uffd, p + BLOCK);
@@ -884,7 +887,7 @@ TEST_F(postcopy, poison)
 }
 
 /* The same in a gigabyte, of which all waits again. Only large files have the page then. */
-TEST_F(postcopy, poison_of_a_gigabyte)
+TEST_F_TIMEOUT(postcopy, poison_of_a_gigabyte, 300)
 {
 	volatile char *p = come(self->fd, self->uffd, self->alias);
 	struct access a;
