@@ -1,118 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0
-/*
- * Post-copy of a file of guestmemfs over a stream socket.
- *
- * Numbers on the wire have 64 bits and are little-endian. Both sides send struct
- * postcopy_hello first, the receiver followed by its bitmap of pages that have come. Then
- * the receiver sends the numbers of pages that are waited for. The source sends these
- * first, and all others in turn: a struct postcopy_run each, followed by the contents. No
- * page is sent twice, as the guest may have written to it. The receiver ends the
- * connection when it has all.
- */
+/* Post-copy of a file of guestmemfs over a stream socket: the receiver. */
 #include <endian.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <poll.h>
-#include <stdbool.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "linux/userfaultfd.h"
 
 #include "postcopy.h"
+#include "wire.h"
 
-#define MAGIC		0x317970632d746d67ULL	/* "gmt-cpy1" */
-#define BLOCK_PAGES	512UL
-/* Of a run that no one waits for: a demand waits for the rest of it at most. */
-#define RUN_PAGES	16UL
-#define NSEC		1000000000ULL
-
-struct postcopy_hello {
-	uint64_t magic;
-	uint64_t size;
-};
-
-struct postcopy_run {
-	uint64_t first;
-	uint64_t count;
-};
-
-static bool postcopy_test(const uint8_t *map, uint64_t page)
-{
-	return map[page / 8] & 1 << page % 8;
-}
-
-static void postcopy_set(uint8_t *map, uint64_t page)
-{
-	map[page / 8] |= 1 << page % 8;
-}
-
-/* All of @len bytes: 0, or -errno; -EPIPE at the end of the connection. */
-static int postcopy_read(int sock, void *to, size_t len)
-{
-	while (len) {
-		ssize_t n = recv(sock, to, len, MSG_WAITALL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n ? -errno : -EPIPE;
-		to = (char *)to + n;
-		len -= n;
-	}
-	return 0;
-}
-
-static int postcopy_write(int sock, const void *from, size_t len)
-{
-	while (len) {
-		ssize_t n = send(sock, from, len, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n < 0)
-			return -errno;
-		from = (const char *)from + n;
-		len -= n;
-	}
-	return 0;
-}
-
-/* Both sides have to know the same size. */
-static int postcopy_greet(int sock, size_t size)
-{
-	struct postcopy_hello mine = { htole64(MAGIC), htole64(size) }, other;
-	int err;
-
-	err = postcopy_write(sock, &mine, sizeof(mine));
-	if (!err)
-		err = postcopy_read(sock, &other, sizeof(other));
-	if (!err && (other.magic != mine.magic || other.size != mine.size))
-		err = -EPROTO;
-	return err;
-}
-
-/* Bytes of a file of whole pages, or -errno. */
-static ssize_t postcopy_file_size(int file)
-{
-	struct stat st;
-
-	if (fstat(file, &st))
-		return -errno;
-	if (!st.st_size || st.st_size % POSTCOPY_PAGE)
-		return -EINVAL;
-	return st.st_size;
-}
-
-/* --- receiver --------------------------------------------------------------- */
+/* Of userfaultfd, that are read at once. */
+#define EVENTS	16
 
 /**
  * postcopy_bitmap_size - size of the bitmap for postcopy_open()
@@ -160,16 +64,19 @@ static int postcopy_register(struct postcopy *pc)
 	return madvise(pc->guest, pc->size, MADV_DONTNEED) && errno != EINVAL ? -errno : 0;
 }
 
-static int postcopy_wake(struct postcopy *pc, uint64_t page)
+static int postcopy_wake(struct postcopy *pc, uint64_t page, uint64_t count)
 {
 	struct uffdio_range range = {
-		(uintptr_t)pc->guest + page * POSTCOPY_PAGE, POSTCOPY_PAGE,
+		(uintptr_t)pc->guest + page * POSTCOPY_PAGE, count * POSTCOPY_PAGE,
 	};
 
 	return ioctl(pc->uffd, UFFDIO_WAKE, &range) ? -errno : 0;
 }
 
-/* Map pages that have come, unless they are mapped, and wake who waits for them. */
+/*
+ * Map pages that have come, unless they are mapped, and wake who waits for them; after an
+ * error too, as an access that is repeated sends its event again.
+ */
 static int postcopy_map(struct postcopy *pc, uint64_t page, uint64_t count)
 {
 	uint64_t end = page + count;
@@ -189,9 +96,10 @@ static int postcopy_map(struct postcopy *pc, uint64_t page, uint64_t count)
 			page += arg.mapped / POSTCOPY_PAGE;
 		} else if (errno == EEXIST || errno == EIO) {
 			/* With a hardware error, the access gets SIGBUS. */
-			err = postcopy_wake(pc, page++);
+			err = postcopy_wake(pc, page++, 1);
 		} else if (errno != EAGAIN) {
 			err = -errno;
+			postcopy_wake(pc, page, end - page);
 		}
 	}
 	return err;
@@ -249,26 +157,47 @@ int postcopy_open(struct postcopy *pc, int file, void *arrived)
 	return err;
 }
 
-/* Answer accesses that wait: map what has come, ask for the rest. */
+/*
+ * Answer accesses that wait: map what has come, ask for the rest. An event is sent once: all
+ * that were read are noted before anything can fail, for the next source.
+ */
 static int postcopy_demand(struct postcopy *pc, int sock)
 {
-	struct uffd_msg msgs[16];
-	uint64_t page, wire;
-	ssize_t n, i;
-	int err = 0;
+	uint64_t page, wire[EVENTS];
+	struct uffd_msg msgs[EVENTS];
+	size_t count = 0, i;
+	int err = 0, ret;
+	ssize_t n;
 
 	n = read(pc->uffd, msgs, sizeof(msgs));
 	if (n < 0)
 		return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-	for (i = 0; i < n / (ssize_t)sizeof(msgs[0]) && !err; i++) {
-		if (msgs[i].event != UFFD_EVENT_PAGEFAULT)
-			return -EPROTO;
+	for (i = 0; i < n / sizeof(msgs[0]); i++) {
+		ret = 0;
 		page = (msgs[i].arg.pagefault.address - (uintptr_t)pc->guest) / POSTCOPY_PAGE;
-		if (postcopy_test(pc->arrived, page)) {
-			err = postcopy_map(pc, page, 1);
+		if (msgs[i].event != UFFD_EVENT_PAGEFAULT) {
+			ret = -EPROTO;
+		} else if (postcopy_test(pc->arrived, page)) {
+			ret = postcopy_map(pc, page, 1);
 		} else if (!postcopy_test(pc->asked, page)) {
 			postcopy_set(pc->asked, page);
 			pc->demanded++;
+			wire[count++] = htole64(page);
+		}
+		if (!err)
+			err = ret;
+	}
+	return err ? err : postcopy_write(sock, wire, count * sizeof(wire[0]));
+}
+
+/* What the last source was asked for and has not sent. */
+static int postcopy_demand_again(struct postcopy *pc, int sock)
+{
+	uint64_t pages = pc->size / POSTCOPY_PAGE, page, wire;
+	int err = 0;
+
+	for (page = 0; page < pages && !err; page++) {
+		if (postcopy_test(pc->asked, page) && !postcopy_test(pc->arrived, page)) {
 			wire = htole64(page);
 			err = postcopy_write(sock, &wire, sizeof(wire));
 		}
@@ -294,7 +223,7 @@ static int postcopy_arrive(struct postcopy *pc, uint64_t first, uint64_t count)
 {
 	uint64_t block = first / BLOCK_PAGES * BLOCK_PAGES, i;
 	uint64_t pages = pc->size / POSTCOPY_PAGE - block;
-	int err = 0;
+	int err = 0, ret;
 
 	if (pages > BLOCK_PAGES)
 		pages = BLOCK_PAGES;
@@ -305,10 +234,44 @@ static int postcopy_arrive(struct postcopy *pc, uint64_t first, uint64_t count)
 	pc->missing -= count;
 	if (postcopy_has_block(pc, block, pages))
 		return postcopy_map(pc, block, pages);
-	for (i = first; i < first + count && !err; i++)
-		if (postcopy_test(pc->asked, i))
-			err = postcopy_map(pc, i, 1);
+	for (i = first; i < first + count; i++) {
+		ret = postcopy_test(pc->asked, i) ? postcopy_map(pc, i, 1) : 0;
+		if (!err)
+			err = ret;
+	}
 	return err;
+}
+
+/* Why the contents of a page of @alias cannot be written. */
+static bool postcopy_has_failed(struct postcopy *pc, uint64_t page)
+{
+	return madvise(pc->alias + page * POSTCOPY_PAGE, POSTCOPY_PAGE, MADV_POPULATE_WRITE) &&
+	       errno == EHWPOISON;
+}
+
+/* Contents; those of a page with a hardware error are lost, as if it had failed later. */
+static int postcopy_read_pages(struct postcopy *pc, int sock, uint64_t first, uint64_t count)
+{
+	size_t at = first * POSTCOPY_PAGE, end = at + count * POSTCOPY_PAGE, left;
+	char lost[POSTCOPY_PAGE];
+	bool single = false;
+	ssize_t n;
+
+	while (at < end) {
+		left = POSTCOPY_PAGE - at % POSTCOPY_PAGE;
+		n = postcopy_recv(sock, pc->alias + at, single ? left : end - at);
+		if (n == -EFAULT && !single) {
+			/* The socket still has it. Find the page. */
+			single = true;
+			continue;
+		}
+		if (n == -EFAULT && postcopy_has_failed(pc, at / POSTCOPY_PAGE))
+			n = postcopy_recv(sock, lost, left);
+		if (n < 0)
+			return n;
+		at += n;
+	}
+	return 0;
 }
 
 static int postcopy_read_run(struct postcopy *pc, int sock)
@@ -328,8 +291,7 @@ static int postcopy_read_run(struct postcopy *pc, int sock)
 	for (i = run.first; i < run.first + run.count; i++)
 		if (postcopy_test(pc->arrived, i))
 			return -EPROTO;
-	err = postcopy_read(sock, pc->alias + run.first * POSTCOPY_PAGE,
-			    run.count * POSTCOPY_PAGE);
+	err = postcopy_read_pages(pc, sock, run.first, run.count);
 	return err ? err : postcopy_arrive(pc, run.first, run.count);
 }
 
@@ -339,29 +301,27 @@ static int postcopy_read_run(struct postcopy *pc, int sock)
  * @sock: connected to a process in postcopy_send()
  *
  * After an error of the connection, accesses go on waiting, and a call with another socket
- * goes on where this one has ended.
+ * goes on where this one has ended. With an error and @missing 0, the guest can go on, but
+ * the source may not know that all has come: another call tells it. The same goes for a
+ * memory of which nothing is missing after postcopy_open().
  *
- * Return: 0 if all has come, or -errno; -EPIPE if the source has ended the connection;
- * -EPROTO if it sends what makes no sense, or if its file has another size.
+ * Return: 0 if all has come, which the source is told; or -errno; -EPIPE or -ECONNRESET if
+ * the source has ended the connection; -EPROTO if it sends what makes no sense, or if its
+ * file has another size; -EFAULT if the file has no memory for what has come.
  */
 int postcopy_receive(struct postcopy *pc, int sock)
 {
 	struct pollfd fds[] = {
 		{ .fd = pc->uffd, .events = POLLIN }, { .fd = sock, .events = POLLIN },
 	};
-	uint64_t pages = pc->size / POSTCOPY_PAGE, page, wire;
+	const uint64_t last = htole64(ALL_ARRIVED);
 	int err;
 
 	err = postcopy_greet(sock, pc->size);
 	if (!err)
 		err = postcopy_write(sock, pc->arrived, postcopy_bitmap_size(pc->size));
-	/* What the last source was asked for and has not sent. */
-	for (page = 0; page < pages && !err; page++) {
-		if (postcopy_test(pc->asked, page) && !postcopy_test(pc->arrived, page)) {
-			wire = htole64(page);
-			err = postcopy_write(sock, &wire, sizeof(wire));
-		}
-	}
+	if (!err)
+		err = postcopy_demand_again(pc, sock);
 	while (!err && pc->missing) {
 		if (poll(fds, 2, -1) < 0) {
 			err = errno == EINTR ? 0 : -errno;
@@ -372,7 +332,8 @@ int postcopy_receive(struct postcopy *pc, int sock)
 		if (!err && fds[1].revents)
 			err = postcopy_read_run(pc, sock);
 	}
-	return err;
+	/* All is in the file and in the bitmap: the source's can be removed from here on. */
+	return err ? err : postcopy_write(sock, &last, sizeof(last));
 }
 
 /**
@@ -411,138 +372,4 @@ void postcopy_close(struct postcopy *pc)
 		close(pc->uffd);
 	free(pc->asked);
 	*pc = (struct postcopy) { .uffd = -1 };
-}
-
-/* --- source ----------------------------------------------------------------- */
-
-struct postcopy_source {
-	int sock;
-	const char *memory;
-	uint64_t pages;
-	uint8_t *sent;		/* a bit for each page */
-	uint64_t missing;	/* pages that were not sent */
-	uint64_t next;		/* the first to try, when none is asked for */
-	uint64_t rate;
-	uint64_t due;		/* when that may be sent */
-};
-
-static uint64_t postcopy_now(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * NSEC + now.tv_nsec;
-}
-
-/* Send pages from @first on: at most @max of a block that were not sent. */
-static int postcopy_push(struct postcopy_source *s, uint64_t first, uint64_t max)
-{
-	struct postcopy_run run;
-	uint64_t count = 0;
-	int err;
-
-	while (count < max && first + count < s->pages && !postcopy_test(s->sent, first + count) &&
-	       (first + count) / BLOCK_PAGES == first / BLOCK_PAGES)
-		postcopy_set(s->sent, first + count++);
-	if (!count)
-		return 0;
-	s->missing -= count;
-	/* What is near is likely to be asked for next. */
-	s->next = first + count;
-	run = (struct postcopy_run) { htole64(first), htole64(count) };
-	err = postcopy_write(s->sock, &run, sizeof(run));
-	if (!err)
-		err = postcopy_write(s->sock, s->memory + first * POSTCOPY_PAGE,
-				     count * POSTCOPY_PAGE);
-	return err;
-}
-
-static int postcopy_push_next(struct postcopy_source *s)
-{
-	uint64_t missing = s->missing, now = postcopy_now();
-	int err;
-
-	while (s->next >= s->pages || postcopy_test(s->sent, s->next))
-		s->next = s->next >= s->pages ? 0 : s->next + 1;
-	err = postcopy_push(s, s->next, RUN_PAGES);
-	if (s->rate) {
-		/* Time without anything to send is not credited. */
-		if (s->due < now)
-			s->due = now;
-		s->due += (missing - s->missing) * POSTCOPY_PAGE * NSEC / s->rate;
-	}
-	return err;
-}
-
-/* Milliseconds until postcopy_push_next(), at least; -1 if there is nothing left. */
-static int postcopy_wait(const struct postcopy_source *s)
-{
-	uint64_t now = postcopy_now(), ms;
-
-	if (!s->missing)
-		return -1;
-	if (s->due <= now)
-		return 0;
-	ms = (s->due - now + 999999) / 1000000;
-	return ms < INT_MAX ? ms : INT_MAX;
-}
-
-/* Until the receiver ends the connection. */
-static int postcopy_serve(struct postcopy_source *s)
-{
-	struct pollfd wait = { .fd = s->sock, .events = POLLIN };
-	uint64_t page;
-	int err = 0, n;
-
-	while (!err) {
-		n = poll(&wait, 1, postcopy_wait(s));
-		if (n < 0) {
-			err = errno == EINTR ? 0 : -errno;
-		} else if (n) {
-			err = postcopy_read(s->sock, &page, sizeof(page));
-			page = le64toh(page);
-			if (!err)
-				err = page < s->pages ? postcopy_push(s, page, 1) : -EPROTO;
-		} else if (s->missing && !postcopy_wait(s)) {
-			err = postcopy_push_next(s);
-		}
-	}
-	return (err == -EPIPE || err == -ECONNRESET) && !s->missing ? 0 : err;
-}
-
-/**
- * postcopy_send - send a file to a process in postcopy_receive()
- * @file: open for reading; its contents do not change any more
- * @sock: connected to that process
- * @rate: bytes per second of what is not asked for, or 0 for all that the wire can take
- *
- * Return: 0 if the receiver has got all; or -errno, -EPIPE if it has ended the connection
- * before.
- */
-int postcopy_send(int file, int sock, uint64_t rate)
-{
-	struct postcopy_source s = { .sock = sock, .rate = rate };
-	ssize_t size = postcopy_file_size(file);
-	char *memory;
-	uint64_t i;
-	int err;
-
-	if (size < 0)
-		return size;
-	memory = mmap(NULL, size, PROT_READ, MAP_SHARED, file, 0);
-	if (memory == MAP_FAILED)
-		return -errno;
-	s.memory = memory;
-	s.pages = size / POSTCOPY_PAGE;
-	s.sent = malloc(postcopy_bitmap_size(size));
-	err = s.sent ? postcopy_greet(sock, size) : -ENOMEM;
-	if (!err)
-		err = postcopy_read(sock, s.sent, postcopy_bitmap_size(size));
-	for (i = 0; i < s.pages && !err; i++)
-		s.missing += !postcopy_test(s.sent, i);
-	if (!err)
-		err = postcopy_serve(&s);
-	free(s.sent);
-	munmap(memory, size);
-	return err;
 }
