@@ -9,12 +9,15 @@
  *		writes them, as others did that were started with SEED TOUCHES... before.
  *	migrate check FILE SEED TOUCHES...	what guests with these arguments have left
  *
- * ARRIVED is the bitmap of pages that have come, a file of guestmemfs. It has no bits at
- * first.
+ * ARRIVED is the bitmap of pages that have come, a file of guestmemfs if a kexec is to come.
+ * It has no bits at first. A page with a hardware error counts as lost, not as wrong.
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -66,6 +69,43 @@ static struct sockaddr_un address(const char *path)
 		fail(path, ENAMETOOLONG);
 	strcpy(addr.sun_path, path);
 	return addr;
+}
+
+/* Where a read of this thread goes on if its page has a hardware error. */
+static __thread sigjmp_buf back;
+static __thread volatile sig_atomic_t is_reading;
+/* KVM_RUN was ended by one. */
+static __thread volatile sig_atomic_t was_refused;
+
+static void on_sigbus(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	if (info->si_code != BUS_MCEERR_AR)
+		signal(sig, SIG_DFL);
+	else if (is_reading)
+		siglongjmp(back, 1);
+	else
+		was_refused = 1;
+}
+
+static void expect_sigbus(void)
+{
+	struct sigaction action = { .sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO };
+
+	need(sigaction(SIGBUS, &action, NULL), "SIGBUS");
+}
+
+static bool is_lost(volatile const void *page)
+{
+	volatile bool lost = true;
+
+	if (!sigsetjmp(back, 1)) {
+		is_reading = 1;
+		(void)*(volatile const char *)page;
+		lost = false;
+	}
+	is_reading = 0;
+	return lost;
 }
 
 /* The byte at the start of a page, and those behind it. */
@@ -124,7 +164,7 @@ struct guest {
 	struct postcopy *pc;
 	uint64_t seed, touches;
 	uint8_t *extra;		/* how often each page was touched */
-	uint64_t wrong;
+	uint64_t wrong, refused;	/* accesses */
 };
 
 /* The processor adds 1 to the first byte of a page, which has to be as it was. */
@@ -133,6 +173,7 @@ static void *run_guest(void *arg)
 	struct guest *g = arg;
 	struct machine m = {};
 	uint64_t i;
+	int err;
 
 	if (machine_start(&m, g->pc->guest, g->pc->size))
 		fail("machine", errno);
@@ -140,8 +181,14 @@ static void *run_guest(void *arg)
 		size_t page = touched(g->seed, i, g->pc->size / PAGE);
 		volatile char *p = g->pc->guest + page * PAGE;
 
-		if (machine_run(&m, READ, p))
-			fail("KVM_RUN", errno);
+		was_refused = 0;
+		err = machine_run(&m, READ, p);
+		if (err == -EHWPOISON || (err == -EINTR && was_refused)) {
+			g->refused++;
+			continue;
+		}
+		if (err)
+			fail("KVM_RUN", -err);
 		g->wrong += m.byte != (uint8_t)(first_byte(page) + g->extra[page]);
 		g->extra[page]++;
 		m.byte++;
@@ -176,7 +223,7 @@ static int guest(char **args, int n)
 	struct guest g = { .pc = &pc };
 	struct by_size sizes;
 	pthread_t thread;
-	size_t size;
+	size_t size, lost = 0;
 	uint8_t *arrived = map(args[1], &size);
 
 	err = postcopy_open(&pc, fd, arrived);
@@ -188,7 +235,7 @@ static int guest(char **args, int n)
 	g.extra = count_touches(args + 5, n - 5, pc.size / PAGE);
 	if (pthread_create(&thread, NULL, run_guest, &g))
 		fail("thread", errno);
-	/* The guest waits until there is a source, and if one is lost. */
+	/* The guest waits until there is a source, and if one is lost: each has to end knowing. */
 	do {
 		sock = need(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0), "socket");
 		err = -EPIPE;
@@ -204,32 +251,37 @@ static int guest(char **args, int n)
 	if (err)
 		fail("postcopy_finish", -err);
 	for (size = 0; size < pc.size; size += PAGE)
-		(void)*(volatile char *)(pc.guest + size);
+		lost += is_lost(pc.guest + size);
 	sizes = tables(pc.guest, pc.size);
-	printf("guest: demanded=%llu received=%llu wrong=%llu pages=%lu\n",
+	printf("guest: demanded=%llu received=%llu wrong=%llu lost=%zu refused=%llu ",
 	       (unsigned long long)pc.demanded, (unsigned long long)pc.received,
-	       (unsigned long long)g.wrong, sizes.pte / PAGE);
+	       (unsigned long long)g.wrong, lost, (unsigned long long)g.refused);
+	printf("pages=%lu gigabytes=%lu\n", sizes.pte / PAGE, sizes.pud >> 30);
 	postcopy_close(&pc);
 	return g.wrong != 0;
 }
 
 static int check(const char *path, char **args, int n)
 {
-	size_t size, page, i, wrong = 0;
-	uint8_t *p = map(path, &size);
+	size_t size, page, wrong = 0, lost = 0;
+	uint8_t *p = map(path, &size), want[PAGE];
 	uint8_t *extra = count_touches(args, n, size / PAGE);
 
 	for (page = 0; page < size / PAGE; page++, p += PAGE) {
-		wrong += p[0] != (uint8_t)(first_byte(page) + extra[page]);
-		for (i = 1; i < PAGE; i++)
-			wrong += p[i] != other_byte(page);
+		memset(want, other_byte(page), PAGE);
+		want[0] = first_byte(page) + extra[page];
+		if (is_lost(p))
+			lost++;
+		else
+			wrong += memcmp(p, want, PAGE) != 0;
 	}
-	printf("check: wrong=%zu\n", wrong);
+	printf("check: wrong=%zu lost=%zu\n", wrong, lost);
 	return wrong != 0;
 }
 
 int main(int argc, char **argv)
 {
+	expect_sigbus();
 	if (argc == 3 && !strcmp(argv[1], "fill"))
 		return fill(argv[2]);
 	if (argc == 5 && !strcmp(argv[1], "source"))
