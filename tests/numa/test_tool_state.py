@@ -127,6 +127,16 @@ def test_store_on_a_full_node(node_dir, room, size):
     assert failed and "no state is stored" in done.err and not os.listdir(where)
 
 
+@pytest.mark.parametrize("room, size", [(BLOCK, 300 << 10), (BLOCK, BLOCK), (4 * BLOCK, 4 * BLOCK)])
+def test_store_that_just_fits(node_dir, room, size):
+    """A state takes as many blocks as it fills, and none for what could follow."""
+    where, tool, _ = node_dir
+    data = os.urandom(size)
+    store(tool, where / "state", data,
+          preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (room, room)))
+    assert (where / "state").read_bytes() == data
+
+
 def test_store_by_pieces(node_dir):
     """Reads that end anywhere, also at the end of a block."""
     where, tool, _ = node_dir
