@@ -12,6 +12,11 @@
  * SHIM_AFFINITY errno of sched_setaffinity(), which does nothing
  * SHIM_LOG      if set, these two say what they were called with
  * SHIM_OPENS    if set, open() says which path it was given
+ * SHIM_BEFORE   path=command of sh: it runs before open() has that path for the first time
+ * SHIM_UNREAD   errno:path of openat2(), from the root of that call
+ * SHIM_XATTR    errno of getxattr()
+ * SHIM_FORK     errno of fork()
+ * SHIM_TIME     what time() returns, in seconds since 1970
  * SHIM_LEASE    errno of fcntl(F_SETLEASE), which does nothing
  * SHIM_SLOW     if set, fallocate() says so and waits for a signal
  * SHIM_OPENAT2  if set, openat2() is openat() of the path without its first slash, for
@@ -35,6 +40,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 static int is_node(int fd)
@@ -64,6 +70,21 @@ static const char *moved(const char *path, char buf[4096])
 	       (!strncmp(path, "/proc/", 6) && !lstat(buf, &st)) ? buf : path;
 }
 
+/* Has something happen at a certain point of the program. */
+static void run_before(const char *path)
+{
+	const char *before = getenv("SHIM_BEFORE");
+	size_t len = strlen(path);
+	char command[4096];
+
+	if (!before || strncmp(before, path, len) || before[len] != '=')
+		return;
+	snprintf(command, sizeof(command), "unset LD_PRELOAD; %s", before + len + 1);
+	unsetenv("SHIM_BEFORE");
+	if (system(command))
+		abort();
+}
+
 /* Where off_t has 64 bits, each of these is one function with two names. */
 int open(const char *path, int flags, ...)
 {
@@ -77,6 +98,7 @@ int open(const char *path, int flags, ...)
 	va_end(args);
 	if (getenv("SHIM_OPENS"))
 		dprintf(2, "open %s\n", path);
+	run_before(path);
 	return real(moved(path, buf), flags, mode);
 }
 
@@ -108,6 +130,18 @@ int access(const char *path, int mode)
 	return real(moved(path, buf), mode);
 }
 
+/* Sets errno if that path cannot be opened. */
+static int is_unreadable(const char *path)
+{
+	const char *unread = getenv("SHIM_UNREAD");
+	char *of;
+
+	if (!unread)
+		return 0;
+	errno = strtol(unread, &of, 10);
+	return !strcmp(of + 1, path);
+}
+
 /* Of system calls without a function: all of these have numbers or pointers alone. */
 long syscall(long number, ...)
 {
@@ -122,6 +156,8 @@ long syscall(long number, ...)
 	for (i = 0; i < 6; i++)
 		a[i] = va_arg(args, long);
 	va_end(args);
+	if (number == SYS_openat2 && is_unreadable((const char *)a[1]))
+		return -1;
 	if (number != SYS_openat2 || !getenv("SHIM_OPENAT2"))
 		return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 	path = (const char *)a[1] + strspn((const char *)a[1], "/");
@@ -214,6 +250,31 @@ int sched_setaffinity(pid_t pid, size_t size, const cpu_set_t *cpus)
 	if (getenv("SHIM_LOG"))
 		dprintf(2, "%d CPUs, first %#lx\n", CPU_COUNT_S(size, cpus), *(const long *)cpus);
 	return pretend("SHIM_AFFINITY");
+}
+
+ssize_t getxattr(const char *path, const char *name, void *value, size_t size)
+{
+	if (getenv("SHIM_XATTR"))
+		return pretend("SHIM_XATTR");
+	return syscall(SYS_getxattr, path, name, value, size);
+}
+
+pid_t fork(void)
+{
+	pid_t (*real)(void) = dlsym(RTLD_NEXT, "fork");
+
+	return getenv("SHIM_FORK") ? pretend("SHIM_FORK") : real();
+}
+
+time_t time(time_t *now)
+{
+	time_t (*real)(time_t *now) = dlsym(RTLD_NEXT, "time");
+	const char *value = getenv("SHIM_TIME");
+	time_t found = value ? atoll(value) : real(NULL);
+
+	if (now)
+		*now = found;
+	return found;
 }
 
 /* Its argument has at most as many bits as a pointer. */

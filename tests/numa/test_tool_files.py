@@ -222,6 +222,28 @@ def test_lease_of_a_tenant(node_dir):
         os.close(fd)
 
 
+def test_reap_looks_again(node_dir):
+    """Between the lease and the end of the file it can be opened, and be changed."""
+    where, tool, tree = node_dir
+    for name in "other", "vm":
+        (where / name).write_text("x")
+    tree.put("proc/5000000/maps", "")
+    # An open() that waits ends when the tool does, and finds what it has waited for. The file of
+    # the lease that it breaks is in a line of /proc/locks.
+    opened = (f"(exec 3< {where}/vm; stat -Lc %h /proc/self/fd/3 > {where.parent}/links) & "
+              "until grep -q ' BREAKING ' /proc/locks; do sleep 0.01; done")
+    # A tag needs no open(). Times of files are as coarse as the clock of the kernel.
+    changed = f"sleep 0.1; setfattr -n user.guestmemfs.owner -v uuid {where}/vm"
+    for command in opened, changed:
+        found = reaped(tool("reap", "--no-owner", "--yes", "--json",
+                            env={"SHIM_BEFORE": f"/proc/5000000/maps={command}"}))
+        assert {n: f["removed"] for n, f in found.items()} == \
+            {"other": True, **({"vm": False} if command == opened else {})}
+        assert os.listdir(where) == ["vm"]
+        (where / "other").write_text("x")
+    assert (where.parent / "links").read_text() == "1\n"
+
+
 def test_no_leases(node_dir, tmp_path):
     """They can be switched off."""
     where, tool, tree = node_dir
@@ -259,7 +281,7 @@ def test_reap_earlier_boot(node_dir):
     tag(where / "kept", owner="pid:4000000", boot="11111111-2222")
     with open("/proc/sys/kernel/random/boot_id", encoding="utf-8") as f:
         tag(where / "now", owner="pid:4000000", boot=f.read().strip())
-    tree.put("proc/stat", f"btime {int(time.time()) + 5}\n")
+    tree.put("proc/stat", f"cpu 1 2 3\nbtime {int(time.time()) + 5}\n")
     args = ["reap", "--no-owner", "--json"]
     found = reaped(tool(*args))
     assert {n: f["reason"] for n, f in found.items()} == {
@@ -270,12 +292,27 @@ def test_reap_earlier_boot(node_dir):
     done = tool(*args, "--yes")
     assert {n for n, f in reaped(done).items() if f["removed"]} == {"now"}
     assert "2 files of an earlier boot stay: --earlier-boots removes them" in done.err
-    tree.put("proc/stat", f"btime {int(time.time()) - 100}\n")
+    tree.put("proc/stat", f"cpu 1 2 3\nbtime {int(time.time()) - 100}\n")
     tag(where / "saved", boot="11111111-2222")
     assert reaped(tool(*args, "--older-than", "1h", "--yes", "--earlier-boots")) == {}
     assert len(reaped(tool(*args, "--yes", "--earlier-boots"))) == 2
     assert os.listdir(where) == []
     tool("reap", "--earlier-boots", status=USAGE)
+
+
+def test_reap_clock_was_set_back(node_dir):
+    """A file that is newer than the clock is from a kernel that had another time."""
+    where, tool, _ = node_dir
+    (where / "saved").write_text("x")
+    ago = {"SHIM_TIME": str(int(time.time()) - 3600)}
+    for env, reason in ({}, "no owner"), (ago, "no owner, of an earlier boot"):
+        assert reaped(tool("reap", "--no-owner", "--json", env=env))["saved"]["reason"] == reason
+    # Its age is not known, and it is none below 0.
+    assert reaped(tool("reap", "--no-owner", "--older-than", "1s", "--yes", "--json", env=ago)) == {}
+    done = tool("reap", "--no-owner", "--yes", env=ago)
+    assert "1 files of an earlier boot stay" in done.err and os.listdir(where) == ["saved"]
+    tool("reap", "--no-owner", "--yes", "--earlier-boots", env=ago)
+    assert os.listdir(where) == []
 
 
 def test_reap_hard_links(node_dir):
@@ -299,6 +336,20 @@ def test_reap_odd_tags(node_dir):
     assert tool("ls", "--json").json()["files"][0]["owner"] == "x" * 1000
     tag(where / "long", owner="a\nvmm=trusted\x1b[2J")
     assert tool("tag", str(where / "long")).out.splitlines()[0] == "owner=a\\x0avmm=trusted\\x1b[2J"
+
+
+def test_tags_that_cannot_be_read(node_dir):
+    """Of a file whose tags are not known it is not known either that it has no owner."""
+    where, tool, _ = node_dir
+    (where / "vm").write_text("x")
+    for err in errno.EIO, errno.EACCES:
+        env = {"SHIM_XATTR": str(err)}
+        done = tool("reap", "--no-owner", "--yes", "--json", env=env, status=FAILED)
+        assert reaped(done) == {} and os.listdir(where) == ["vm"]
+        assert f"vm: it stays: its owner is not known: {os.strerror(err)}" in done.err
+        assert os.strerror(err) in tool("tag", str(where / "vm"), env=env, status=FAILED).err
+    # That there is none is no such error.
+    assert set(reaped(tool("reap", "--no-owner", "--json", env={"SHIM_XATTR": str(errno.ENODATA)}))) == {"vm"}
 
 
 def test_valgrind_of_files(node_dir):
