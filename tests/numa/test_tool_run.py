@@ -247,6 +247,16 @@ def test_run_not_started(nodes_here, shim):
     on(nodes_here[0], "run", "--size", "2M", "--owner", "x" * 201, "--", "true", status=USAGE)
 
 
+def test_run_without_a_process(nodes_here, shim):
+    """Where no more processes are allowed: no command, no file, also with --keep."""
+    for err in errno.EAGAIN, errno.ENOMEM:
+        for keep in ["--keep"], []:
+            done = run_on(shim, nodes_here, "--name", "vm", *keep, "--", "true",
+                          env={"SHIM_FORK": str(err)}, status=FAILED)
+            assert f"cannot start the command: {os.strerror(err)}" in done.err
+            assert "in use" not in done.err and not os.listdir(nodes_here[2])
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root becomes somebody else")
 def test_run_user(nodes_here, shim):
     """The command has no privileges, and its file; all of its groups are others."""
