@@ -89,12 +89,21 @@ def with_devices(tree):
     below(tree, f"{net}/ring", "lower_ring", f"{net}/ring")
     device(tree, "virtual/block/dm-0", None, ["class/block/dm-0"])
     below(tree, "virtual/block/dm-0", "slaves/nvme0n1p1", f"{disk}/nvme/nvme0/nvme0n1/nvme0n1p1")
+    tree.put("sys/devices/virtual/block/dm-0/dm/name", "vg0-guests\n")
+    device(tree, "virtual/block/dm-1", None, ["class/block/dm-1"])
+    below(tree, "virtual/block/dm-1", "slaves/dm-0", "virtual/block/dm-0")
+    tree.put("sys/devices/virtual/block/dm-1/dm/name", "enp65s0@7\n")
+    # What sysfs calls so comes first.
+    device(tree, "virtual/block/dm-2", None, ["class/block/dm-2"])
+    tree.put("sys/devices/virtual/block/dm-2/dm/name", "enp65s0\n")
 
 
 @pytest.mark.parametrize("near,node", [
     ("0000:41:00.0", 1), ("41:00.0", 1), ("enp65s0", 1), ("enp65s0.100", 1), ("bond0", 1),
     ("bond0.7", 1), ("vmbr0", 1), ("eth0", 1), ("nvme0", 0), ("nvme0n1", 0), ("nvme0n1p1", 0),
-    ("/dev/nvme0n1", 0), ("/dev/nvme0n1p1", 0), ("dm-0", 0), ("0-1", 0), ("2", 1), ("3,0", 1),
+    ("/dev/nvme0n1", 0), ("/dev/nvme0n1p1", 0), ("dm-0", 0), ("vg0-guests", 0),
+    ("/dev/mapper/vg0-guests", 0), ("enp65s0@7", 0), ("enp65s0@if2", 1), ("enp65s0.100@enp65s0", 1),
+    ("vg0", "neither"), ("vg0-guests-1", "neither"), ("@if2", "neither"), ("none@if2", "neither"), ("0-1", 0), ("2", 1), ("3,0", 1),
     ("80:00.0", "is not known"), ("lo", "is not known"), ("tap0", "is not known"),
     ("ring", "is not known"), ("both", "name one of them"),
     ("99", "no such CPU"), ("0,", "neither"), ("-", "neither"), (",", "neither"), ("", "neither"),

@@ -111,8 +111,31 @@ static char *directory_of_file(const char *path)
 	return dir;
 }
 
-/* The directory in sysfs of what lspci, ip and lsblk print, or of a file in /dev. */
-static char *device_directory(const char *what)
+/* The directory in sysfs of a device of the device mapper, by its own name; NULL if none has it. */
+static char *directory_of_mapped(const char *what)
+{
+	DIR *entries = root_opendir("/sys/class/block");
+	struct dirent *entry;
+	char *dir = NULL, *name;
+
+	while (!dir && entries && (entry = readdir(entries))) {
+		if (strncmp(entry->d_name, "dm-", 3))
+			continue;
+		name = read_text("/sys/class/block/%s/dm/name", entry->d_name);
+		if (name && !strcmp(name, what))
+			dir = xasprintf("/sys/class/block/%s", entry->d_name);
+		free(name);
+	}
+	if (entries)
+		closedir(entries);
+	return dir;
+}
+
+/*
+ * The directory in sysfs of what lspci, ip and lsblk print, or of a file in /dev. With --sysroot
+ * there may be no such file: its name is that of a device, or behind mapper/ that of a mapped one.
+ */
+static char *directory_of_name(const char *what)
 {
 	static const char * const places[] = {
 		"/sys/bus/pci/devices/%s", "/sys/bus/pci/devices/0000:%s",
@@ -122,7 +145,9 @@ static char *device_directory(const char *what)
 	char *dir = *what == '/' ? directory_of_file(what) : NULL;
 	size_t i;
 
-	if (!dir && !strncmp(what, "/dev/", 5))
+	if (!dir && !strncmp(what, "/dev/mapper/", 12))
+		what += 12;
+	else if (!dir && !strncmp(what, "/dev/", 5))
 		what += 5;
 	for (i = 0; !dir && i < ARRAY_SIZE(places); i++) {
 		if (!*what || *what == '.' || strchr(what, '/'))
@@ -135,6 +160,19 @@ static char *device_directory(const char *what)
 			dir = NULL;
 		}
 	}
+	return dir ? dir : directory_of_mapped(what);
+}
+
+/* ip prints NAME@LINK, lsblk the name of the device mapper, which can have an @ in it. */
+static char *device_directory(const char *what)
+{
+	char *dir = directory_of_name(what), *name;
+
+	if (dir || !strchr(what, '@'))
+		return dir;
+	name = xasprintf("%.*s", (int)strcspn(what, "@"), what);
+	dir = directory_of_name(name);
+	free(name);
 	return dir;
 }
 
