@@ -13,7 +13,7 @@
  * SHIM_LOG      if set, these two say what they were called with
  * SHIM_OPENS    if set, open() says which path it was given
  * SHIM_BEFORE   path=command of sh: it runs before open() has that path for the first time
- * SHIM_UNREAD   errno:path of openat2(), from the root of that call
+ * SHIM_UNREAD   errno:path of openat2() without O_PATH, from the root of that call
  * SHIM_XATTR    errno of getxattr()
  * SHIM_FORK     errno of fork()
  * SHIM_TIME     what time() returns, in seconds since 1970
@@ -156,12 +156,12 @@ long syscall(long number, ...)
 	for (i = 0; i < 6; i++)
 		a[i] = va_arg(args, long);
 	va_end(args);
-	if (number == SYS_openat2 && is_unreadable((const char *)a[1]))
+	how = (const void *)a[2];
+	if (number == SYS_openat2 && !(how->flags & O_PATH) && is_unreadable((const char *)a[1]))
 		return -1;
 	if (number != SYS_openat2 || !getenv("SHIM_OPENAT2"))
 		return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
 	path = (const char *)a[1] + strspn((const char *)a[1], "/");
-	how = (const void *)a[2];
 	return real(SYS_openat, a[0], *path ? path : ".", how->flags, how->mode);
 }
 

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0
 """gmfs-numa plan, without changes to a boot loader (test_bootloader.py)."""
 
+import errno
 import os
 
 import pytest
-from offline import big, files_of, on
+from offline import big, files_of, on, shim_options
 from sysroot import BLOCK, GIB, Node
 from tool import DIFFERS, FAILED, OK, USAGE
 
@@ -168,6 +169,23 @@ def test_plan_usage(make, args):
     done = on(tree, "plan", *args, status=USAGE)
     assert done.err and not done.out
     assert files_of(tree) == before
+
+
+@pytest.mark.parametrize("err", [errno.EACCES, errno.EIO], ids=errno.errorcode.get)
+def test_unreadable_command_line_is_not_missing(make, shim, err):
+    """Else it would be replaced by /proc/cmdline, and not be kept."""
+    tree = make(big(), cmdline=r"initrd=\4db9\7.3.4\initrd root=/dev/vda1 ro")
+    tree.put("etc/kernel/cmdline", "root=/dev/vdb1 nosmt\n")
+    before = files_of(tree)
+    env = {**shim_options(shim, tree), "SHIM_UNREAD": f"{err}:/etc/kernel/cmdline"}
+    del env["SHIM_ROOT"]
+    for option in "--apply", "--dry-run":
+        done = on(tree, "plan", "--reserve", "16G", option, env=env, status=FAILED)
+        assert f"/etc/kernel/cmdline: {os.strerror(err)}: its contents are not known" in done.err
+    assert files_of(tree) == before
+    del env["SHIM_UNREAD"]
+    on(tree, "plan", "--reserve", "16G", "--apply", env=env)
+    assert tree.get("etc/kernel/cmdline").startswith("root=/dev/vdb1 nosmt kho=on ")
 
 
 def test_plan_memory_less(make):
