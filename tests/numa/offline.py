@@ -8,6 +8,7 @@ conftest.py makes the fixtures known to all tests.
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 
@@ -176,6 +177,11 @@ def node_dir(make, shim, tmp_path):
 def has_inodes(tree, nr):
     """How many the kernel says that node 1 has."""
     tree.put("sys/fs/guestmemfs/node1/free_inodes", f"{512 - nr}\n")
+
+
+def needs(program):
+    """Of a test that is all about a program: where that is missing, the report says so."""
+    return pytest.mark.skipif(not shutil.which(program), reason=f"{program} is not installed")
 
 
 def quiet(*command, **kwargs):

@@ -5,12 +5,11 @@ import glob
 import os
 import re
 import shlex
-import shutil
 import subprocess
 
 import pytest
 from conftest import TOP
-from offline import columns_of, options_of, quiet
+from offline import columns_of, needs, options_of, quiet
 from sysroot import SETTINGS
 from tool import COMMANDS, MANUALS, MANUAL_PAGES, SOURCE, WITH_JSON, build, manual_page, plain
 
@@ -208,8 +207,6 @@ def check_sandbox(root):
     # Where the metrics go by default has to be writable.
     target = re.search("^Environment=METRICS=(.*)/", text, re.MULTILINE).group(1)
     assert f"-{target} " in re.search("^ReadWritePaths=(.*)", text, re.MULTILINE).group(1) + " "
-    if shutil.which("systemd-analyze"):
-        quiet("systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager", path)
 
 
 def check_installed(root, prefix, packed=False):
@@ -239,19 +236,7 @@ def check_installed(root, prefix, packed=False):
         quiet(generator, *[os.path.join(root, "generated")] * 3)
         assert not os.listdir(os.path.join(root, "generated"))
     check_generator(root, generator)
-    # systemd looks for the program, which is not installed here.
-    for unit in units:
-        copy = os.path.join(root, os.path.basename(unit))
-        with open(unit, encoding="utf-8") as f, open(copy, "w", encoding="utf-8") as out:
-            out.write(f.read().replace(f"{prefix}/sbin/gmfs-numa", tool))
-    check_sandbox(root)
-    instances = [os.path.join(root, os.path.basename(u).replace("@.", "@1.")) for u in units]
-    if shutil.which("systemd-analyze"):
-        done = subprocess.run(["systemd-analyze", "verify", "--man=no", *instances], check=False,
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
-                              env={**os.environ, "SYSTEMD_UNIT_PATH": f"{root}:"})
-        ours = [l for l in done.stdout.splitlines() if "guestmemfs" in l]
-        assert not ours, done.stdout
+    check_sandbox(os.path.join(top, "lib/systemd/system"))
 
 
 def check_libvirt(root):
@@ -272,14 +257,18 @@ def check_libvirt(root):
         command = line.split()
         assert command[0] == "/usr/sbin/gmfs-libvirt"
         assert "Usage: " in quiet(os.path.join(root, command[0][1:]), command[1], "--help").replace("usage", "Usage")
-    if shutil.which("apparmor_parser"):
-        with open(os.path.join(root, LIBVIRT[-1]), encoding="utf-8") as f:
-            quiet("apparmor_parser", "-QK", input="profile guest {\n" + f.read() + "}\n")
 
 
 def test_install_for_libvirt(tmp_path):
     quiet("make", "-s", "-C", SOURCE, "install-libvirt", f"DESTDIR={tmp_path}")
     check_libvirt(str(tmp_path))
+
+
+@needs("apparmor_parser")
+def test_apparmor_rule(tmp_path):
+    quiet("make", "-s", "-C", SOURCE, "install-libvirt", f"DESTDIR={tmp_path}")
+    with open(tmp_path / LIBVIRT[-1], encoding="utf-8") as f:
+        quiet("apparmor_parser", "-QK", input="profile guest {\n" + f.read() + "}\n")
 
 
 def test_completion_for_libvirt(tmp_path):
@@ -303,9 +292,47 @@ def test_install(tmp_path):
     check_installed(str(tmp_path), "/usr/local")
 
 
-def test_package(tmp_path):
+@needs("systemd-analyze")
+@pytest.mark.parametrize("prefix", ["/usr", "/usr/local"])
+def test_systemd_analyze(tmp_path, prefix):
+    build()
+    quiet("make", "-s", "-C", SOURCE, "install", f"DESTDIR={tmp_path}", f"prefix={prefix}")
+    top = tmp_path / prefix.strip("/")
+    # systemd looks for the program, which is not installed here.
+    units = tmp_path / "units"
+    units.mkdir()
+    for unit in (top / "lib/systemd/system").iterdir():
+        text = unit.read_text(encoding="utf-8")
+        (units / unit.name).write_text(text.replace(f"{prefix}/sbin/gmfs-numa", f"{top}/sbin/gmfs-numa"))
+    instances = [str(units / name).replace("@.", "@1.") for name in os.listdir(units)]
+    assert len(instances) > 3
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", *instances], check=False,
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                          env={**os.environ, "SYSTEMD_UNIT_PATH": f"{units}:"})
+    ours = [l for l in done.stdout.splitlines() if "guestmemfs" in l]
+    assert not ours, done.stdout
+    quiet("systemd-analyze", "security", "--offline=yes", "--threshold=20", "--no-pager",
+          str(units / "guestmemfs-metrics.service"))
+
+
+@pytest.fixture(scope="module")
+def packages():
+    """(gmfs-numa, gmfs-libvirt), as Debian packages."""
     subprocess.run([os.path.join(TOP, "scripts", "deb")], check=True, stdout=subprocess.DEVNULL)
-    package, = glob.glob(os.path.join(TOP, "build", "deb", "gmfs-numa_*.deb"))
+    found = [glob.glob(os.path.join(TOP, "build", "deb", f"{name}_*.deb"))
+             for name in ("gmfs-numa", "gmfs-libvirt")]
+    return [path for path, in found]
+
+
+@needs("lintian")
+def test_lintian(packages):
+    # It complains of root as its caller, and the package is in no archive.
+    quiet("lintian", "--allow-root", "--fail-on=error,warning",
+          "--suppress-tags=initial-upload-closes-no-bugs", *packages)
+
+
+def test_package(packages, tmp_path):
+    package, for_libvirt = packages
     fields = quiet("dpkg-deb", "-f", package)
     for name in ("libjson-c5", "libmount1", "libsmartcols1", "libnuma1"):
         assert name in re.search(r"^Depends: (.*)$", fields, re.MULTILINE).group(1)
@@ -314,13 +341,8 @@ def test_package(tmp_path):
     assert "changelog" in listing and "copyright" in listing
     quiet("dpkg-deb", "-x", package, str(tmp_path))
     check_installed(str(tmp_path), "/usr", packed=True)
-    for_libvirt, = glob.glob(os.path.join(TOP, "build", "deb", "gmfs-libvirt_*.deb"))
     assert "python3-libvirt" in quiet("dpkg-deb", "-f", for_libvirt, "Depends")
     quiet("dpkg-deb", "-x", for_libvirt, str(tmp_path / "libvirt"))
     check_libvirt(str(tmp_path / "libvirt"))
     control = quiet("dpkg-deb", "-I", for_libvirt, "conffiles").split()
     assert set(control) == {"/" + name for name in LIBVIRT if name.startswith("etc/")}
-    if shutil.which("lintian"):
-        # It complains of root as its caller, and the package is in no archive.
-        quiet("lintian", "--allow-root", "--fail-on=error,warning",
-              "--suppress-tags=initial-upload-closes-no-bugs", package, for_libvirt)
