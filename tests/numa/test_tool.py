@@ -348,6 +348,23 @@ def test_run(run):
     t 1 verify $wrong $spread
     has "$out" "^process $spread: its CPUs 1-2 are not of one node" 'CPUs of two nodes'
     kill $wrong $spread
+    # A thread alone that is pinned: to a CPU of its process' node, and elsewhere.
+    for cpu in 3 0; do
+        numactl --cpunodebind=1 --membind=1 python3 -c 'import os, sys, threading, time
+def pinned():
+    os.sched_setaffinity(0, {int(sys.argv[1])})
+    print("ready", flush=True)
+    time.sleep(1000)
+threading.Thread(target=pinned).start()' $cpu > /tmp/hold &
+        held=$!
+        wait_for /tmp/hold ready
+        t $((cpu == 0)) verify $held
+        [ $cpu = 3 ] || has "$out" "^process $held: the CPUs (0|2-3) of its thread [0-9]+ are of node [01], not" \
+            'a thread on another node'
+        kill $held
+        wait $held || true
+        rm /tmp/hold
+    done
     # Private pages of a file of which others are on another node: here, and there.
     for node in 0 1; do
         numactl --membind=$node dd if=/dev/zero bs=4k count=4 2> /dev/null
@@ -686,6 +703,19 @@ file.replaced" 'files after stores that failed'
     [ -e file ] || die 'it is removed, and was not written'
     gmfs-numa load --remove file | cmp - /tmp/data
     equal "$(ls)" dir 'files after load --remove'
+    # Exactly as much as is free, and a small state into the last block.
+    free=$(free_blocks .)
+    fallocate -l $(((free - 1) * 2))M rest
+    equal "$(free_blocks .)" 1 'free blocks'
+    head -c 300K /tmp/data > /tmp/small
+    t 0 store file < /tmp/small
+    gmfs-numa load --remove file | cmp - /tmp/small
+    rm rest
+    fallocate -l $(((free - 4) * 2))M rest
+    head -c 8M /tmp/data > /tmp/small
+    t 0 store file < /tmp/small
+    equal "$(free_blocks .)" 0 'free blocks'
+    gmfs-numa load --remove file | cmp - /tmp/small
     """, nodes=2, mem="1G", append="guestmemfs=1:128M", sanitize=True)
 
 

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from conftest import DEBUG, nodes_in_a_row
+from tool import build
 
 pytestmark = pytest.mark.long
 
@@ -128,7 +129,7 @@ def test_large_file_is_aligned_to_a_gigabyte(vm):
 
 def test_fake_nodes(vm):
     """Nodes that the kernel makes of one: firmware knows nothing of them."""
-    run = vm(r"""
+    run = vm(f"tool={build()}\n" + r"""
     check_kho
     dmesg | sed -n 's/.*Faking node \([0-9]*\) at \[mem 0x\([0-9a-f]*\)-0x\([0-9a-f]*\)\].*/fake \1 \2 \3/p'
     for node in 0 1 2 3; do
@@ -136,6 +137,9 @@ def test_fake_nodes(vm):
         mount_node $node
         [ "$VM_BOOT" = 2 ] || memfile fill /mnt/node$node/file 16M $node
         memfile check /mnt/node$node/file $node
+        has "$("$tool" verify /mnt/node$node/file)" \
+            "^/mnt/node$node/file: 16M in [0-9]+ pieces?, all in the pool of node $node; the firmware says nothing of node $node\$" \
+            'verify'
     done
     [ "$VM_BOOT" = 2 ] || vm-kexec
     """, nodes=1, mem="6G", append="numa=fake=4 guestmemfs=512M", boots=2)
