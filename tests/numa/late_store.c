@@ -16,7 +16,7 @@
 
 int ioctl(int fd, unsigned long request, ...)
 {
-	int (*next)(int, unsigned long, ...) = dlsym(RTLD_NEXT, "ioctl");
+	int (*next)(int fd, unsigned long request, ...) = dlsym(RTLD_NEXT, "ioctl");
 	const struct guestmemfs_exchange_range *range;
 	va_list list;
 	void *arg, *mem;

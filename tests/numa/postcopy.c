@@ -495,17 +495,18 @@ static volatile char *come(int fd, int uffd, volatile char *alias)
 }
 
 /* All of it waits again, and comes again. An access that waits has made a table of blocks. */
-#define EXPECT_COMES_AGAIN(uffd, p)						\
-	do {									\
-		struct access access;						\
-		EXPECT_TABLES(p, GIB, 0, 0, 0);					\
-		start(&access, (p) + 5 * BLOCK);				\
-		EXPECT_WAITS(uffd, (p) + 5 * BLOCK);				\
-		EXPECT_EQ(GIB, uffd_continue(uffd, p, GIB));			\
-		EXPECT_EQ(0, end(&access));					\
-		EXPECT_EQ(6, access.byte);					\
-		EXPECT_TABLES(p, GIB, 0, GIB, 0);				\
-	} while (0)
+static void comes_again(struct __test_metadata *_metadata, int uffd, volatile char *p)
+{
+	struct access a;
+
+	EXPECT_TABLES(p, GIB, 0, 0, 0);
+	start(&a, p + 5 * BLOCK);
+	EXPECT_WAITS(uffd, p + 5 * BLOCK);
+	EXPECT_EQ(GIB, uffd_continue(uffd, p, GIB));
+	EXPECT_EQ(0, end(&a));
+	EXPECT_EQ(6, a.byte);
+	EXPECT_TABLES(p, GIB, 0, GIB, 0);
+}
 
 /* What happens to the file under a gigabyte drops all of its mapping. */
 TEST_F_TIMEOUT(postcopy, gigabyte_file, 300)
@@ -565,7 +566,7 @@ TEST_F_TIMEOUT(postcopy, gigabyte_mapping, 300)
 	EXPECT_EQ(0, status);
 	EXPECT_TABLES(p, GIB, 0, 0, GIB);
 
-	/* A part that is not registered any more is the file. All else waits, as nothing has come. */
+	/* A part that is not registered any more is the file. All else waits again. */
 	ASSERT_EQ(0, uffd_unregister(self->uffd, p + BLOCK, BLOCK));
 	EXPECT_EQ(2, p[BLOCK]);
 	start(&a, p + 2 * BLOCK);
@@ -575,7 +576,7 @@ TEST_F_TIMEOUT(postcopy, gigabyte_mapping, 300)
 	EXPECT_EQ(3, a.byte);
 	EXPECT_EQ(-ENOENT, uffd_continue(self->uffd, p + BLOCK, PAGE));
 
-	/* mremap() drops such a mapping, and the registration goes along if events are asked for. */
+	/* mremap() drops such a mapping. With events, the registration goes along. */
 	uffd = uffd_open(UFFD_FEATURE_EVENT_REMAP, 0);
 	ASSERT_LE(0, uffd);
 	ASSERT_EQ(0, renew(self->fd, uffd, p));
@@ -584,7 +585,7 @@ TEST_F_TIMEOUT(postcopy, gigabyte_mapping, 300)
 	EXPECT_EQ(UFFD_EVENT_REMAP, next_event(uffd).event);
 	ASSERT_EQ(0, pthread_join(a.thread, NULL));
 	ASSERT_EQ(m.to, m.result);
-	EXPECT_COMES_AGAIN(uffd, m.to);
+	comes_again(_metadata, uffd, m.to);
 	close(uffd);
 }
 
@@ -1114,7 +1115,8 @@ static void *remove_thread(void *arg)
 {
 	char *p = arg;
 
-	if (madvise(p + BLOCK, BLOCK, MADV_DONTNEED) || madvise(p + 2 * BLOCK, BLOCK, MADV_REMOVE) ||
+	if (madvise(p + BLOCK, BLOCK, MADV_DONTNEED) ||
+	    madvise(p + 2 * BLOCK, BLOCK, MADV_REMOVE) ||
 	    munmap(p + 3 * BLOCK, BLOCK))
 		return (void *)-1L;
 	return NULL;

@@ -261,7 +261,7 @@ ssize_t getxattr(const char *path, const char *name, void *value, size_t size)
 
 pid_t fork(void)
 {
-	pid_t (*real)(void) = dlsym(RTLD_NEXT, "fork");
+	typeof(fork) *real = dlsym(RTLD_NEXT, "fork");
 
 	return getenv("SHIM_FORK") ? pretend("SHIM_FORK") : real();
 }

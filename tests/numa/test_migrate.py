@@ -66,7 +66,8 @@ def test_postcopy_over_kexec(vm):
     # Some had come before the kexec, and most had not.
     assert missing[0] == pages and pages // 2 < missing[1] < pages - 900, run.out
     (demanded, *rest), = guests(run)
-    assert demanded > 100 and rest == [missing[1], 0, 0, 0, 0], run.out
+    # As many as the stream was slower than: on a slow machine, these are few.
+    assert demanded > 10 and rest == [missing[1], 0, 0, 0, 0], run.out
 
 
 def test_postcopy_of_a_gigabyte(vm):
