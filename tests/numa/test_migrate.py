@@ -5,8 +5,6 @@ import re
 
 import pytest
 
-pytestmark = pytest.mark.race
-
 # What a guest has seen: accesses to lost pages that were refused, and sizes of mappings in the end.
 GUEST = (r"^guest: demanded=(\d+) received=(\d+) wrong=0 lost=(\d+) refused=(\d+) "
          r"pages=(\d+) gigabytes=(\d+)$")
@@ -19,6 +17,7 @@ def guests(run):
     return [tuple(map(int, found)) for found in re.findall(GUEST, run.out, re.MULTILINE)]
 
 
+@pytest.mark.race
 def test_postcopy_over_kexec(vm):
     """A guest finds each page as it was sent or as it has left it, and pages come back as blocks."""
     run = vm(r"""
@@ -110,11 +109,12 @@ def test_postcopy_of_a_gigabyte(vm):
     wait $source
     cat /tmp/guest
     migrate check $to 74 20
-    """, nodes=2, mem="2G", append="guestmemfs=0:1G,1:1G", boots=1, options=["--nested"], expect=[ERROR])
+    """, nodes=2, mem="2G", append="guestmemfs=0:1G,1:1G", boots=1,
+             options=["--nested", "--timeout=1200"], expect=[ERROR])
     whole, failed = guests(run)
     pages = 1 << 18
     # Some of the random pages have come in turn already, or are the same.
-    assert whole[0] > 950 and whole[1:] == (pages, 0, 0, 0, 1), run.out
+    assert whole[0] > 800 and whole[1:] == (pages, 0, 0, 0, 1), run.out
     assert failed[1:4] == (512, 2, 2) and not failed[5], run.out
     assert run.lines("^check: ")[0] == "check: wrong=0 lost=0", run.out
     assert run.lines("^check: ")[-1] == "check: wrong=0 lost=2", run.out
