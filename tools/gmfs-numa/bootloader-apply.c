@@ -278,7 +278,8 @@ static void name_others(const struct boot *boot, bool comments)
 		if (!text)
 			continue;
 		ours = !strcmp(names[i], boot->file);
-		others = shell && ours ? boot_edit_shell(text, boot->variable, NULL) : xstrdup(text);
+		others = shell && ours ? boot_edit_shell(text, boot->variable, NULL)
+				       : xstrdup(text);
 		if (!name_words(names[i], others, comments && !shell, ours && !shell) && !ours &&
 		    boot->interest && strstr(others, boot->interest))
 			warning("look at %s%s", sysroot, names[i]);
