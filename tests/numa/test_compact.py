@@ -3,6 +3,7 @@
 
 import pytest
 
+from conftest import DEBUG
 from test_dma import EDU, IOMMU
 from tool import build, check_json
 
@@ -109,7 +110,8 @@ checked() {
 }
 """
 
-MACHINE = dict(nodes=2, mem="4G", append="nokaslr guestmemfs=1:3G")
+# KASAN needs an eighth of the memory.
+MACHINE = dict(nodes=2, mem="5G" if DEBUG else "4G", append="nokaslr guestmemfs=1:3G")
 
 
 def test_files_in_use(vm, tmp_path):
