@@ -14,6 +14,16 @@
 #define DRACUT_VENDOR_DIR	"/usr/lib/dracut/dracut.conf.d"
 #define GRUB_VARIABLE	"GRUB_CMDLINE_LINUX_DEFAULT"
 
+/* The file that is written, and the directory of the drop-ins that it is one of, or NULL. */
+static void use_files(struct boot *boot, enum boot_form form, const char *file,
+		      const char *dir, const char *suffix)
+{
+	boot->form = form;
+	boot->file = file;
+	boot->dir = dir;
+	boot->suffix = suffix;
+}
+
 /* --- GRUB --- */
 
 const char *boot_grub_mkconfig(void)
@@ -29,16 +39,6 @@ const char *boot_grub_mkconfig(void)
 		if (boot_exists(places[i]))
 			return places[i];
 	return NULL;
-}
-
-static void use_shell(struct boot *boot, const char *file, const char *main, const char *dir,
-		      const char *suffix)
-{
-	boot->form = FORM_SHELL;
-	boot->file = file;
-	boot->main = main;
-	boot->dir = dir;
-	boot->suffix = suffix;
 }
 
 static void use_grub_variables(struct boot *boot)
@@ -96,11 +96,12 @@ void boot_use_grub(struct boot *boot, bool suse)
 		boot->advice = xstrdup("grub-mkconfig is not found, so the files that it reads are not known: add %s"
 				       " where GRUB gets its command line from");
 	} else if (strstr(script, "default/grub.d")) {
-		use_shell(boot, "/etc/default/grub.d/zz-guestmemfs.cfg", GRUB_DEFAULT,
+		use_files(boot, FORM_SHELL, "/etc/default/grub.d/zz-guestmemfs.cfg",
 			  "/etc/default/grub.d", ".cfg");
+		boot->main = GRUB_DEFAULT;
 	} else {
 		/* A file of our own would not be read. */
-		use_shell(boot, GRUB_DEFAULT, NULL, NULL, NULL);
+		use_files(boot, FORM_SHELL, GRUB_DEFAULT, NULL, NULL);
 	}
 	use_grub_variables(boot);
 	boot->then = mkconfig ? grub_command(mkconfig) : NULL;
@@ -135,22 +136,13 @@ static void use_dracut(struct boot *boot, bool has_line)
 	boot->interest = boot->variable;
 	boot->then = "dracut --force --regenerate-all";
 	boot->vendor_dir = DRACUT_VENDOR_DIR;
+	boot->main = "/etc/dracut.conf";
 	if (has_line)
-		use_shell(boot, "/etc/dracut.conf.d/zz-guestmemfs.conf", "/etc/dracut.conf",
+		use_files(boot, FORM_SHELL, "/etc/dracut.conf.d/zz-guestmemfs.conf",
 			  "/etc/dracut.conf.d", ".conf");
 	else
 		boot->advice = xstrdup("dracut makes unified kernel images and has no kernel_cmdline= of its own:"
 				       " set it in /etc/dracut.conf.d/ to the whole line, with %s");
-}
-
-static void use_lines(struct boot *boot, const char *file, const char *dir, const char *suffix,
-		      const char *then)
-{
-	boot->form = FORM_LINES;
-	boot->file = file;
-	boot->dir = dir;
-	boot->suffix = suffix;
-	boot->then = then;
 }
 
 /* What presets of mkinitcpio say about unified kernel images. */
@@ -337,7 +329,7 @@ void boot_use_systemd_boot(struct boot *boot)
 	by_hand = !preset.makes_uki && has_entries_by_hand();
 	if (boot_any_file_has("/etc/kernel/cmdline.d", ".cfg", "CMDLINE_LINUX=")) {
 		/* A hook for new kernels makes /etc/kernel/cmdline of these. */
-		use_shell(boot, "/etc/kernel/cmdline.d/zz-guestmemfs.cfg", NULL,
+		use_files(boot, FORM_SHELL, "/etc/kernel/cmdline.d/zz-guestmemfs.cfg",
 			  "/etc/kernel/cmdline.d", ".cfg");
 		boot->variable = "CMDLINE_LINUX";
 		boot->interest = boot->variable;
@@ -346,15 +338,17 @@ void boot_use_systemd_boot(struct boot *boot)
 			     "dpkg-reconfigure linux-image-VERSION for each kernel";
 	} else if (boot_any_file("/etc/kernel/cmdline.d", ".conf") &&
 		   boot_exists("/usr/bin/clr-boot-manager")) {
-		use_lines(boot, "/etc/kernel/cmdline.d/zz-guestmemfs.conf",
-			  "/etc/kernel/cmdline.d", ".conf", "clr-boot-manager update");
+		use_files(boot, FORM_LINES, "/etc/kernel/cmdline.d/zz-guestmemfs.conf",
+			  "/etc/kernel/cmdline.d", ".conf");
+		boot->then = "clr-boot-manager update";
 	} else if (preset.makes_uki && preset.where) {
 		boot->advice = xasprintf("add %%s to the command line that mkinitcpio is told at %s, and run mkinitcpio -P",
 					 preset.where);
 	} else if (!by_hand && boot_any_file("/etc/cmdline.d", ".conf") &&
 		   boot_exists("/etc/mkinitcpio.conf")) {
-		use_lines(boot, "/etc/cmdline.d/zz-guestmemfs.conf", "/etc/cmdline.d", ".conf",
-			  "mkinitcpio -P");
+		use_files(boot, FORM_LINES, "/etc/cmdline.d/zz-guestmemfs.conf",
+			  "/etc/cmdline.d", ".conf");
+		boot->then = "mkinitcpio -P";
 	} else if (dracut_makes_uki(&has_line)) {
 		use_dracut(boot, has_line);
 	} else if (by_hand) {
