@@ -61,24 +61,14 @@ static char *new_text(const struct boot *boot, const char *words)
 /* The words of all files of the directory, with @ours in place of ours. */
 static char *lines_of_files(const struct boot *boot, const char *ours, bool comments)
 {
-	char **names = boot_list(boot->dir, boot->suffix);
-	char *all = xstrdup(""), *text, *line;
-	bool done = false;
+	char **names = boot_files(boot), *all = xstrdup("");
 	size_t i;
 
-	for (i = 0; names[i] || !done; i++) {
-		if (!names[i] || (!done && strcmp(names[i], boot->file) > 0)) {
-			line = boot_as_line(ours, false, comments);
-			done = true;
-			all = join(all, " ", line);
-			free(line);
-			if (!names[i])
-				break;
-		}
-		if (!strcmp(names[i], boot->file))
-			continue;
-		text = boot_read(names[i]);
-		line = boot_as_line(text ? text : "", false, comments);
+	for (i = 0; names[i]; i++) {
+		bool is_ours = !strcmp(names[i], boot->file);
+		char *text = is_ours ? NULL : boot_read(names[i]);
+		char *line = boot_as_line(is_ours ? ours : text ? text : "", false, comments);
+
 		all = join(all, " ", line);
 		free(line);
 		free(text);
