@@ -9,7 +9,7 @@
  *
  * The blocks are in exactly one of the files at any instant. They are zeroed in the file
  * that they leave. If that file is in use, they are zeroed once more in the other one, which
- * only root can open until then.
+ * has no permission bits until then.
  */
 
 #include <errno.h>
@@ -237,7 +237,7 @@ static void remove_child(const struct place *place, const struct side *child)
 
 /*
  * With the owner of the parent, as it has memory of the same owner. Its mode follows when
- * its memory is zeroed: until then only root can open it. 0 or -errno.
+ * its memory is zeroed. 0 or -errno.
  */
 static int prepare_child(struct side *child, const struct side *parent, uint64_t offset)
 {
